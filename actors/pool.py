@@ -1,0 +1,125 @@
+"""Groups of actors behind one call each: generators and evaluators routed by load, learner ranks in step."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import ray
+from ray.actor import ActorHandle
+
+from actors.evaluator import EvaluatorActor
+from actors.generator import GeneratorActor, GeneratorSettings, SampleRequest, engine_environment
+from actors.learner import LearnerActor
+from actors.waiting import gather
+from evaluator.problem import Problem
+from evaluator.sandbox import Limits
+from learner.learner import LearnerSettings, UpdateMetrics
+from learner.rollout import Completion, Judgement, TrainBatch
+
+T = TypeVar("T")
+STOP_DEADLINE_S = 20.0
+
+
+class LeastBusy:
+    """Sends each call to the member with the least outstanding load."""
+
+    def __init__(self, members: Sequence[ActorHandle]) -> None:
+        self.members = members
+        self.load = [0] * len(members)
+
+    async def call(self, weight: int, submit: Callable[[ActorHandle], Awaitable[T]]) -> T:
+        """Await ``submit(member)``; ``weight`` counts as the member's load meanwhile."""
+        chosen = self.load.index(min(self.load))
+        self.load[chosen] += weight
+        try:
+            return await submit(self.members[chosen])
+        finally:
+            self.load[chosen] -= weight
+
+
+class GeneratorPool:
+    """vLLM engines."""
+
+    def __init__(self, count: int, cpus: float, concurrency: int, settings: GeneratorSettings) -> None:
+        self.settings = settings
+        gpus = settings.tensor_parallel if settings.device == "cuda" else 0
+        role: Any = ray.remote(GeneratorActor).options(
+            num_cpus=cpus,
+            num_gpus=gpus,
+            max_concurrency=concurrency,
+            runtime_env={"env_vars": engine_environment(settings)},
+        )
+        self.actors: list[ActorHandle] = [role.remote() for _ in range(count)]
+        self.names = [f"generator {index}" for index in range(count)]
+        self.routing = LeastBusy(self.actors)
+
+    async def start(self, deadline_s: float) -> None:
+        """Start the engines, all at once; returns when they are ready."""
+        starts = {name: actor.start.remote(self.settings) for name, actor in zip(self.names, self.actors, strict=True)}
+        await gather(starts, "starting the engines", deadline_s)
+
+    async def generate(self, request: SampleRequest) -> Completion:
+        """One completion from the engine with the fewest outstanding tokens."""
+        return await self.routing.call(request.max_tokens, lambda actor: actor.generate.remote(request))
+
+
+class EvaluatorPool:
+    """Sandboxes."""
+
+    def __init__(self, count: int, cpus: float, limits: Limits, workers: int, concurrency: int) -> None:
+        role: Any = ray.remote(EvaluatorActor).options(num_cpus=cpus, max_concurrency=concurrency)
+        self.actors: list[ActorHandle] = [role.remote(limits, workers) for _ in range(count)]
+        self.names = [f"evaluator {index}" for index in range(count)]
+        self.routing = LeastBusy(self.actors)
+
+    async def judge(self, problem: Problem, text: str) -> Judgement:
+        """The verdict on the program in ``text``."""
+        return await self.routing.call(1, lambda actor: actor.judge.remote(problem, text))
+
+
+class LearnerGroup:
+    """FSDP2 ranks; every call goes to all of them."""
+
+    def __init__(self, ranks: int, cpus: float, threads: int, settings: LearnerSettings) -> None:
+        self.settings = settings
+        environment = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
+        role: Any = ray.remote(LearnerActor).options(
+            num_cpus=cpus,
+            num_gpus=1 if settings.device == "cuda" else 0,
+            runtime_env={"env_vars": environment},
+        )
+        self.actors: list[ActorHandle] = [role.remote(rank, ranks, threads) for rank in range(ranks)]
+        self.names = [f"learner rank {rank}" for rank in range(ranks)]
+
+    async def start(self, deadline_s: float, checkpoint: str | None) -> None:
+        """Load the model on all ranks, from ``checkpoint`` if given; returns when they are ready."""
+        found: list[str] = await gather(
+            {self.names[0]: self.actors[0].address.remote()}, "the learner's address", deadline_s
+        )
+        await self._on_all(
+            "starting the learner",
+            deadline_s,
+            lambda rank: rank.start.remote(self.settings, found[0], deadline_s, checkpoint),
+        )
+
+    async def update(self, batch: TrainBatch, deadline_s: float) -> UpdateMetrics:
+        """One training step on all ranks; the metrics are the same on each, so the first's are returned."""
+        shared = ray.put(batch)
+        return (await self._on_all("the update", deadline_s, lambda rank: rank.update.remote(shared)))[0]
+
+    async def save(self, path: str, deadline_s: float) -> None:
+        """Write a checkpoint; returns when it is complete."""
+        await self._on_all(f"checkpoint {path}", deadline_s, lambda rank: rank.save.remote(path))
+
+    async def _on_all(self, what: str, deadline_s: float, call: Callable[[ActorHandle], Awaitable[T]]) -> list[T]:
+        calls = {name: call(actor) for name, actor in zip(self.names, self.actors, strict=True)}
+        return await gather(calls, what, deadline_s)
+
+
+def stop_all(actors: Sequence[ActorHandle]) -> None:
+    """Ask every actor to stop, then end whatever has not, after a deadline. Never raises for a dead actor."""
+    references: list[ray.ObjectRef] = [actor.stop.remote() for actor in actors]
+    ray.wait(references, num_returns=len(references), timeout=STOP_DEADLINE_S)
+    for actor in actors:
+        ray.kill(actor)

@@ -1,0 +1,1 @@
+"""Hydra YAML and the schema that validates what it composes to."""

@@ -1,0 +1,321 @@
+"""The whole configuration: frozen dataclasses, one docstring per key, and ``parse_config``, which validates.
+
+Hydra composes plain YAML (groups ``experiment``, ``algorithm``, ``model``, ``cluster``); ``parse_config`` turns the
+result into a ``Config`` or raises ``ConfigError`` naming every wrong key by its path and saying what to type instead.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+T = TypeVar("T")
+PositiveInt = Annotated[int, Field(gt=0)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Device = Literal["auto", "cpu", "cuda"]
+
+CHECKED = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; the message has one line per problem, each with the key's path."""
+
+
+@dataclass(frozen=True, config=CHECKED)
+class RunConfig:
+    name: str
+    """Name of the run; its directory is ``<root>/<name>``."""
+    seed: NonNegativeInt
+    """Seeds data order, masks, engine and learner."""
+    steps: PositiveInt
+    """Training steps; one step samples ``algorithm.train_batch_size`` groups."""
+    root: str
+    """Directory that holds run directories."""
+    resume: bool
+    """Go on from the last complete checkpoint of the run directory; without it a used directory is refused."""
+    checkpoint_every: PositiveInt
+    """Steps between checkpoints; the last step always makes one."""
+    keep_checkpoints: PositiveInt
+    """How many checkpoints to keep; older ones are deleted."""
+    tensorboard: bool
+    """Also write TensorBoard event files into the run directory."""
+
+
+@dataclass(frozen=True, config=CHECKED)
+class ModelConfig:
+    path: str
+    """A local Hugging Face checkpoint, a hub id, or ``starter`` (built on first use by launch.warm_start)."""
+    parameters_m: PositiveFloat
+    """Millions of parameters, for the placement plan of a dry run where the checkpoint is not on this machine."""
+    attention: Literal["auto", "flash_attention_2", "sdpa"]
+    """Learner's attention; ``auto`` takes flash-attn where it imports and the device is CUDA, else sdpa."""
+    dtype: Literal["float32", "bfloat16"]
+    """Compute dtype of learner and generators; master weights, gradients and the optimizer stay float32."""
+
+
+@dataclass(frozen=True, config=CHECKED)
+class DatasetConfig:
+    name: Literal["starter"] | None
+    """A built-in problem set (``starter``: its training and held-out split), or null to read ``path``."""
+    path: str | None
+    """Problems to train on: JSONL, JSONL.gz or Parquet in the format of docs/formats.md; wins over ``name``."""
+    held_out_path: str | None
+    """Problems to evaluate on before and after training; null takes the built-in set's held-out split, if any."""
+    strict: bool
+    """A malformed row ends the run instead of being reported and skipped."""
+
+
+@dataclass(frozen=True, config=CHECKED)
+class GeneratorConfig:
+    actors: PositiveInt
+    """Number of vLLM engines."""
+    device: Device
+    """Where the engines run; ``auto`` is CUDA where there is one."""
+    tensor_parallel: PositiveInt
+    """GPUs per engine (1 on CPU)."""
+    max_prompt_tokens: PositiveInt
+    """Longest prompt; problems with longer ones are left out and counted."""
+    max_response_tokens: PositiveInt
+    """L_max of the truncation mask: generation stops here with finish reason ``length``."""
+    max_sequences: PositiveInt
+    """Sequences decoded at once by one engine."""
+    kv_cache_gib: PositiveFloat
+    """KV cache per engine on CPU."""
+    gpu_memory_fraction: Probability
+    """Share of each GPU's memory vLLM may take."""
+    cpus: NonNegativeFloat
+    """Ray CPUs reserved per engine."""
+    threads: PositiveInt
+    """OpenMP threads of an engine on CPU."""
+    start_deadline_s: PositiveFloat
+    """Seconds an engine may take to start."""
+    deadline_s: PositiveFloat
+    """Seconds a step's generation, with its scoring, may take."""
+
+
+@dataclass(frozen=True, config=CHECKED)
+class EvaluatorConfig:
+    actors: PositiveInt
+    """Number of evaluator actors."""
+    workers: PositiveInt
+    """Sandboxes (programs at once) per actor."""
+    cpus: NonNegativeFloat
+    """Ray CPUs reserved per actor."""
+    wall_s: PositiveFloat
+    """Wall seconds per test; a problem's own limit wins where it is lower."""
+    cpu_s: PositiveFloat
+    """CPU seconds per test."""
+    memory_mb: PositiveInt
+    """Memory per program, MiB."""
+
+
+@dataclass(frozen=True, config=CHECKED)
+class LearnerConfig:
+    ranks: PositiveInt
+    """FSDP2 ranks; one Ray actor each."""
+    device: Device
+    """Where the ranks run; ``auto`` is CUDA where there is one (NCCL), else CPU (gloo)."""
+    learning_rate: PositiveFloat
+    """AdamW learning rate after warm-up."""
+    warmup_steps: NonNegativeInt
+    """Optimizer updates of linear warm-up, then constant."""
+    betas: Annotated[list[Probability], Field(min_length=2, max_length=2)]
+    """AdamW betas."""
+    weight_decay: NonNegativeFloat
+    """AdamW weight decay."""
+    grad_clip: PositiveFloat
+    """Largest global gradient norm."""
+    micro_batch_tokens: PositiveInt
+    """Padded tokens in one forward pass of one rank."""
+    activation_checkpointing: bool
+    """Recompute layer activations in the backward pass."""
+    cpus: NonNegativeFloat
+    """Ray CPUs reserved per rank."""
+    threads: PositiveInt
+    """Torch threads of a rank on CPU."""
+    start_deadline_s: PositiveFloat
+    """Seconds the group may take to load the model."""
+    deadline_s: PositiveFloat
+    """Seconds an update, a weight publication or a checkpoint may take."""
+
+
+@dataclass(frozen=True, config=CHECKED)
+class AlgorithmConfig:
+    group_size: Annotated[int, Field(ge=2)]
+    """G: completions per problem."""
+    train_batch_size: PositiveInt
+    """Problems sampled per step."""
+    mini_batch_size: PositiveInt
+    """Problems per optimizer update; must divide ``train_batch_size``."""
+    clip_low: Probability
+    """eps: the importance ratio is clipped below at 1 - eps."""
+    clip_high: PositiveFloat
+    """eps_high: the importance ratio is clipped above at 1 + eps_high."""
+    mask_probability: Probability
+    """rho of the conditional truncation mask; 0 masks nothing."""
+    repeat_window: PositiveInt
+    """m of the repeat test: the last m tokens equal the m before them."""
+    mismatch_cap: NonNegativeFloat
+    """Cap of the truncated importance weight between sampler and learner; 0 switches it off (weight 1)."""
+
+
+@dataclass(frozen=True, config=CHECKED)
+class TemperatureConfig:
+    kind: Literal["fixed"]
+    """How the sampling temperature is chosen."""
+    value: PositiveFloat
+    """The sampling temperature; log-probs and ratios are taken at it."""
+
+
+@dataclass(frozen=True, config=CHECKED)
+class EvaluationConfig:
+    samples: NonNegativeInt
+    """Answers per held-out problem, before and after training; 0 skips the evaluation."""
+    temperature: PositiveFloat
+    """Sampling temperature of the evaluation."""
+    deadline_s: PositiveFloat
+    """Seconds one evaluation may take."""
+
+
+@dataclass(frozen=True, config=CHECKED)
+class ClusterConfig:
+    address: str | None
+    """Address of a running Ray cluster; null starts a local one that ends with the driver."""
+    num_cpus: PositiveInt | None
+    """Ray CPUs of a local cluster; null takes what the machine has."""
+    object_store_mb: PositiveInt
+    """Object store of a local cluster, MiB."""
+
+
+@dataclass(frozen=True, config=CHECKED)
+class Config:
+    """Everything a run depends on. Keys that can't go together are refused by ``parse_config``."""
+
+    run: RunConfig
+    model: ModelConfig
+    dataset: DatasetConfig
+    generator: GeneratorConfig
+    evaluator: EvaluatorConfig
+    learner: LearnerConfig
+    algorithm: AlgorithmConfig
+    temperature: TemperatureConfig
+    evaluation: EvaluationConfig
+    cluster: ClusterConfig
+    dry_run: bool
+    """Print the resolved configuration and the placement plan, start nothing."""
+
+
+@dataclass(frozen=True, config=CHECKED)
+class WarmStartConfig:
+    """Settings of ``launch.warm_start``."""
+
+    model: str | None
+    """A local Hugging Face checkpoint to go on from; null trains a tokenizer and a small model from nothing."""
+    problems: str | None
+    """Problems (JSONL, JSONL.gz or Parquet); null takes the starter problems' training families."""
+    solutions: str | None
+    """Solutions to them: JSONL of ``{"question_id", "code_list"}``."""
+    output: str
+    """Where the checkpoint goes; the starter policy goes to its cache instead."""
+    pairs: PositiveInt
+    """Starter pairs to draw."""
+    vocabulary: PositiveInt
+    """Largest vocabulary of a tokenizer trained from nothing."""
+    steps: PositiveInt
+    """AdamW updates."""
+    decay_steps: PositiveInt
+    """Updates after which the cosine schedule would reach zero; at least ``steps``."""
+    short_steps: NonNegativeInt
+    """First updates that draw from the shortest quarter of the sequences: copying is learned sooner on them."""
+    batch_size: PositiveInt
+    """Sequences per update."""
+    learning_rate: PositiveFloat
+    """Peak learning rate."""
+    threads: PositiveInt
+    """Torch threads."""
+    seed: NonNegativeInt
+    """Seeds initial weights, order and the choice of pairs."""
+
+
+def parse_warm_start(values: Any) -> WarmStartConfig:
+    """Validate the warm start's values; raises ConfigError as ``parse_config`` does."""
+    return _validated(WarmStartConfig, values)
+
+
+def parse_config(values: Any) -> Config:
+    """Validate resolved YAML values.
+
+    Raises ConfigError with one line per problem: unknown keys (with the nearest known one), wrong types, values out
+    of range, combinations that make no sense.
+    """
+    try:
+        config = TypeAdapter(Config).validate_python(values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(dict(problem)) for problem in error.errors())) from None
+    problems = list(_impossible(config))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return config
+
+
+def _validated(kind: type[T], values: Any) -> T:
+    try:
+        return TypeAdapter(kind).validate_python(values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(dict(problem)) for problem in error.errors())) from None
+
+
+def _impossible(config: Config) -> list[str]:
+    """Combinations that validate key by key but cannot run, each with the fix."""
+    found = []
+    algorithm, dataset = config.algorithm, config.dataset
+    if algorithm.train_batch_size % algorithm.mini_batch_size:
+        found.append(
+            f"algorithm.mini_batch_size={algorithm.mini_batch_size} does not divide "
+            f"algorithm.train_batch_size={algorithm.train_batch_size}: choose a divisor"
+        )
+    if dataset.name is None and dataset.path is None:
+        found.append("dataset.name and dataset.path are both null: set dataset.path=FILE or dataset.name=starter")
+    longest = config.generator.max_prompt_tokens + config.generator.max_response_tokens
+    if config.learner.micro_batch_tokens < longest:
+        found.append(
+            f"learner.micro_batch_tokens={config.learner.micro_batch_tokens} cannot hold one sequence of "
+            f"generator.max_prompt_tokens + generator.max_response_tokens = {longest}: set it to at least {longest}"
+        )
+    if 2 * algorithm.repeat_window > config.generator.max_response_tokens:
+        found.append(
+            f"algorithm.repeat_window={algorithm.repeat_window} needs 2 x that many tokens, but "
+            f"generator.max_response_tokens={config.generator.max_response_tokens}: lower it"
+        )
+    if config.generator.device == "cpu" and config.generator.tensor_parallel > 1:
+        found.append("generator.tensor_parallel > 1 needs generator.device=cuda")
+    return found
+
+
+def _explain(problem: dict[str, Any]) -> str:
+    path = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "unexpected_keyword_argument":
+        near = difflib.get_close_matches(path, known_keys(), n=1)
+        hint = f"did you mean {near[0]}?" if near else "see `python -m launch.driver --help` for the keys"
+        return f"{path}: unknown key; {hint}"
+    if problem["type"] in ("missing", "missing_argument"):
+        return f"{path}: missing; choose an experiment (+experiment=quickstart) or set it"
+    return f"{path}: {problem['msg']} (got {problem['input']!r})"
+
+
+def known_keys() -> list[str]:
+    """Dotted paths of all keys, for messages and for the test that bounds their number."""
+    keys = []
+    for role, annotation in Config.__annotations__.items():
+        group = globals().get(annotation)
+        if group is None:
+            keys.append(role)
+        else:
+            keys.extend(f"{role}.{name}" for name in group.__annotations__)
+    return keys

@@ -1,0 +1,30 @@
+"""The reward: what a coding problem is, and whether a program solves it.
+
+Standard library only at import; numpy and pyarrow are imported by the functions that need them.
+"""
+
+from evaluator.evaluate import Evaluator, judge
+from evaluator.extraction import Extraction, extract_code
+from evaluator.problem import LoadedProblems, Problem, ProblemError, ProblemTest, load_problems, parse_problem, to_row
+from evaluator.sandbox import CompileError, Limits, Sandbox, SandboxError
+from evaluator.verdict import Status, Verdict
+
+__all__ = [
+    "CompileError",
+    "Evaluator",
+    "Extraction",
+    "Limits",
+    "LoadedProblems",
+    "Problem",
+    "ProblemError",
+    "ProblemTest",
+    "Sandbox",
+    "SandboxError",
+    "Status",
+    "Verdict",
+    "extract_code",
+    "judge",
+    "load_problems",
+    "parse_problem",
+    "to_row",
+]

@@ -1,0 +1,98 @@
+"""The metrics of one training step, under verl's names where it has one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from actors.weight_transfer import Publication
+from evaluator.verdict import Status
+from launch.batch import CreditedGroup
+from launch.sampling import SamplingTimes
+from learner.diversity import distinct_ngrams
+from learner.learner import UpdateMetrics
+
+
+@dataclass(frozen=True)
+class StepTimes:
+    """Wall seconds of one step's parts; what no part accounts for is reported as such."""
+
+    sampling: SamplingTimes
+    update: float
+    publication: Publication
+    bookkeeping: float
+    step: float
+
+
+def rollout_metrics(groups: Sequence[CreditedGroup], version: int, ignore: Collection[int]) -> dict[str, float]:
+    """What the sampled completions say; ``ignore`` are the end-of-sequence tokens diversity leaves out."""
+    credited = [item for group in groups for item in group.credited]
+    completions = [item.rollout.completion for item in credited]
+    rewards = [item.rollout.reward for item in credited if item.rollout.reward is not None]
+    lengths = np.array([len(completion.response_token_ids) for completion in completions])
+    diversities = [
+        distinct_ngrams([item.rollout.completion.response_token_ids for item in group.credited], ignore)
+        for group in groups
+    ]
+    measured = [value for value in diversities if value is not None]
+    seconds = np.array([item.rollout.judgement.seconds for item in credited])
+    staleness = np.array([version - completion.policy_version_min for completion in completions])
+    statuses = Counter(item.rollout.judgement.verdict.status for item in credited)
+    group_rewards = [[item.rollout.reward or 0.0 for item in group.credited] for group in groups]
+    return {
+        "critic/rewards/mean": float(np.mean(rewards)) if rewards else 0.0,
+        "group/all_solved": float(np.mean([min(rewards) > 0 for rewards in group_rewards])),
+        "group/none_solved": float(np.mean([max(rewards) == 0 for rewards in group_rewards])),
+        "response_length/mean": float(lengths.mean()),
+        "response_length/max": float(lengths.max()),
+        "response_length/clip_ratio": float(np.mean([item.mask.truncated for item in credited])),
+        "diversity/distinct_4": float(np.mean(measured)) if measured else 0.0,
+        "truncation/rate": float(np.mean([item.mask.truncated for item in credited])),
+        "truncation/repeat": float(np.mean([item.mask.truncated and item.mask.repeats for item in credited])),
+        "truncation/eligible": float(np.mean([item.mask.eligible for item in credited])),
+        "truncation/masked": float(np.mean([item.mask.masked for item in credited])),
+        "staleness/mean": float(staleness.mean()),
+        "staleness/max": float(staleness.max()),
+        "evaluator/seconds_p50": float(np.percentile(seconds, 50)),
+        "evaluator/seconds_p99": float(np.percentile(seconds, 99)),
+        **{f"evaluator/status/{status}": statuses[status] / len(credited) for status in Status},
+    }
+
+
+def update_metrics(update: UpdateMetrics) -> dict[str, float]:
+    """What the learner reports of one step."""
+    return {
+        "actor/pg_loss": update.pg_loss,
+        "actor/pg_clipfrac_higher": update.clipfrac_higher,
+        "actor/pg_clipfrac_lower": update.clipfrac_lower,
+        "actor/ppo_kl": update.ppo_kl,
+        "actor/entropy": update.entropy,
+        "actor/grad_norm": update.grad_norm,
+        "actor/lr": update.learning_rate,
+        "mismatch/kl": update.mismatch_kl,
+        "mismatch/ratio_max": update.mismatch_ratio_max,
+    }
+
+
+def timing_metrics(times: StepTimes, update: UpdateMetrics, tokens: int) -> dict[str, float]:
+    """Seconds per phase, and tokens per second: ``tokens`` are all the step's prompt and response tokens."""
+    publication = times.publication
+    named = {
+        "timing_s/gen": times.sampling.generation,
+        "timing_s/reward": times.sampling.reward,
+        "timing_s/old_log_prob": update.old_logprob_seconds,
+        "timing_s/update_actor": update.update_seconds,
+        "timing_s/wait/learner": times.update - update.old_logprob_seconds - update.update_seconds,
+        "timing_s/update_weights": publication.write_seconds + publication.load_seconds,
+        "timing_s/bookkeeping": times.bookkeeping,
+    }
+    return {
+        **named,
+        "timing_s/unaccounted": times.step - sum(named.values()),
+        "timing_s/step": times.step,
+        "perf/throughput": tokens / times.step,
+        "perf/weights_mb": publication.bytes / 1e6,
+    }

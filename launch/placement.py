@@ -1,0 +1,145 @@
+"""Which actor goes where and how much memory it takes; refuses, before any actor starts, what the machine lacks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from conf.schema import Config
+
+GIB = 2**30
+ENGINE_GIB = 1.6
+"""Resident memory of an idle vLLM engine without weights and cache: its two processes import torch and vLLM."""
+PROCESS_GIB = 0.8
+"""Resident memory of an actor process that imported torch."""
+SANDBOX_GIB = 0.06
+"""An idle evaluator worker."""
+
+
+class PlacementError(RuntimeError):
+    """The machine or cluster lacks something; the message has one line per thing."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What there is: Ray CPUs, GPUs, and free memory of this machine in GiB (None for a cluster elsewhere)."""
+
+    cpus: float
+    gpus: float
+    free_gib: float | None
+
+
+@dataclass(frozen=True)
+class Part:
+    """One role: how many actors, what each takes, and where its memory goes (GiB per actor)."""
+
+    role: str
+    count: int
+    device: str
+    cpus: float
+    gpus: float
+    memory: tuple[tuple[str, float], ...]
+
+    @property
+    def gib(self) -> float:
+        return sum(size for _, size in self.memory)
+
+
+def pick_device(device: str) -> str:
+    """``auto`` is CUDA where torch sees one."""
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
+
+def count_parameters(path: str) -> int | None:
+    """Parameters of a local checkpoint, from its config alone; None when there is none to read here."""
+    if not Path(path).is_dir():
+        return None
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(path))
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def plan(config: Config, parameters: int) -> list[Part]:
+    """The actors of a run and their estimated memory, for a model of ``parameters`` parameters."""
+    generator, evaluator, learner = config.generator, config.evaluator, config.learner
+    width = 4 if config.model.dtype == "float32" else 2
+    device, learner_device = pick_device(generator.device), pick_device(learner.device)
+    share = parameters / learner.ranks
+    return [
+        Part(
+            "generator",
+            generator.actors,
+            device,
+            generator.cpus,
+            generator.tensor_parallel if device == "cuda" else 0,
+            (
+                ("weights", parameters * width / GIB),
+                ("KV cache", generator.kv_cache_gib if device == "cpu" else 0.0),
+                ("engine", ENGINE_GIB),
+            ),
+        ),
+        Part(
+            "evaluator",
+            evaluator.actors,
+            "cpu",
+            evaluator.cpus,
+            0,
+            (
+                ("process", PROCESS_GIB),
+                ("sandboxes", evaluator.workers * SANDBOX_GIB),
+                ("programs, at most", evaluator.workers * evaluator.memory_mb / 1024),
+            ),
+        ),
+        Part(
+            "learner rank",
+            learner.ranks,
+            learner_device,
+            learner.cpus,
+            1 if learner_device == "cuda" else 0,
+            (
+                ("float32 weights", share * 4 / GIB),
+                ("gradients", share * 4 / GIB),
+                ("AdamW moments", share * 8 / GIB),
+                ("process", PROCESS_GIB),
+            ),
+        ),
+    ]
+
+
+def lacking(parts: list[Part], config: Config, resources: Resources) -> list[str]:
+    """What the plan asks for and ``resources`` do not have, one sentence each, with the key to change."""
+    found = []
+    gpus = sum(part.count * part.gpus for part in parts)
+    if gpus > resources.gpus:
+        found.append(
+            f"{gpus:g} GPUs are asked for, {resources.gpus:g} are here: set generator.device=cpu learner.device=cpu, "
+            "lower generator.actors x generator.tensor_parallel + learner.ranks, or give cluster.address"
+        )
+    cpus = sum(part.count * part.cpus for part in parts)
+    if cpus > resources.cpus:
+        found.append(
+            f"{cpus:g} CPUs are asked for, {resources.cpus:g} are here: lower generator.cpus, evaluator.cpus x "
+            "evaluator.actors or learner.cpus, or set cluster.num_cpus"
+        )
+    # On GPUs the weights are not in host memory, and a cluster elsewhere cannot be measured from here.
+    needed = (
+        sum(part.count * part.gib for part in parts if part.device == "cpu") + config.cluster.object_store_mb / 1024
+    )
+    if resources.free_gib is not None and needed > resources.free_gib:
+        largest = max(parts, key=lambda part: part.count * part.gib)
+        found.append(
+            f"{needed:.1f} GiB of memory are needed, {resources.free_gib:.1f} GiB are free; most goes to "
+            f"{largest.count} x {largest.role}: choose a smaller model, or lower generator.kv_cache_gib, "
+            "evaluator.workers x evaluator.memory_mb"
+        )
+    return found
+
+
+def local_resources(config: Config) -> Resources:
+    """What this machine has for a local cluster."""
+    cpus = config.cluster.num_cpus or psutil.cpu_count() or 1
+    return Resources(cpus, torch.cuda.device_count(), psutil.virtual_memory().available / GIB)

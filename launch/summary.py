@@ -1,0 +1,68 @@
+"""What came out of a run, read back from its directory: did the policy learn?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from rich.table import Table
+
+from conf.schema import Config
+from evaluator.pass_at_k import Attempts, Estimate, estimate, paired_difference
+
+
+def summary(path: Path, config: Config) -> Table:
+    """A short table: reward of the first against the last quarter of the steps, held-out pass@1 before and after."""
+    rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    rewards = [row["critic/rewards/mean"] for row in rows]
+    table = Table(title=f"Run {path.name}", title_justify="left", show_header=False)
+    learned = []
+    if len(rewards) >= 4:
+        first, last = quarters(rewards)
+        table.add_row("mean reward, first quarter of steps", f"{first:.3f}")
+        table.add_row("mean reward, last quarter of steps", f"{last:.3f}  ({last - first:+.3f})")
+        learned.append(last > first)
+    before, after = (path / "evaluation" / f"step_{step:06d}.parquet" for step in (0, config.run.steps))
+    if before.exists() and after.exists():
+        first_attempts, last_attempts = attempts(before), attempts(after)
+        gain = paired_difference(first_attempts, last_attempts, 1)
+        table.add_row("held-out pass@1 before", interval(estimate(first_attempts, 1)))
+        table.add_row("held-out pass@1 after", interval(estimate(last_attempts, 1)))
+        table.add_row("held-out gain", interval(gain))
+        learned.append(gain.low > 0)
+    if learned and not all(learned):
+        table.add_row("verdict", "[yellow]no clear learning: look at rollouts/ and metrics.jsonl[/yellow]")
+    elif learned:
+        table.add_row("verdict", "the policy learned")
+    table.add_row("seconds a step, median", _split(rows))
+    table.add_row("run directory", str(path))
+    return table
+
+
+def quarters(rewards: list[float]) -> tuple[float, float]:
+    """Means of the first and of the last quarter."""
+    size = max(1, len(rewards) // 4)
+    return float(np.mean(rewards[:size])), float(np.mean(rewards[-size:]))
+
+
+def attempts(path: Path) -> dict[str, Attempts]:
+    """Attempts per problem in a Parquet file of judged completions; excluded completions do not count."""
+    table = pq.read_table(path, columns=["question_id", "reward"]).to_pydict()
+    counted: dict[str, list[float]] = {}
+    for question_id, reward in zip(table["question_id"], table["reward"], strict=True):
+        if reward is not None:
+            counted.setdefault(question_id, []).append(reward)
+    return {question_id: Attempts(len(found), int(sum(found))) for question_id, found in counted.items()}
+
+
+def interval(value: Estimate) -> str:
+    """A mean with its 95 % interval."""
+    return f"{value.mean:.3f}  [{value.low:.3f}, {value.high:.3f}]"
+
+
+def _split(rows: list[dict[str, float]]) -> str:
+    names = ("step", "gen", "reward", "old_log_prob", "update_actor", "update_weights")
+    medians = {name: float(np.median([row[f"timing_s/{name}"] for row in rows])) for name in names}
+    return ", ".join(f"{name} {value:.2f}" for name, value in medians.items())

@@ -1,0 +1,109 @@
+"""What travels from the generators to the learner: completions, their verdicts, groups and train batches.
+
+All types are frozen. Token arrays are one-dimensional numpy arrays, so that Ray moves them without a copy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from evaluator.verdict import Status, Verdict
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, eq=False)
+class Completion:
+    """One sampled answer.
+
+    ``prompt_token_ids`` [P] int32; ``response_token_ids`` [R] int32, its end-of-sequence token included;
+    ``sampler_logprobs`` [R] float32, at ``temperature``. ``policy_version_*``: oldest and newest weights that sampled
+    a token of it. ``finish_reason`` is "length" when generation stopped at the maximum response length.
+    """
+
+    question_id: str
+    sample_index: int
+    prompt_token_ids: np.ndarray
+    response_token_ids: np.ndarray
+    sampler_logprobs: np.ndarray
+    finish_reason: FinishReason
+    temperature: float
+    policy_version_min: int
+    policy_version_max: int
+    text: str
+    generation_seconds: float
+
+    def __post_init__(self) -> None:
+        if len(self.response_token_ids) == 0:
+            raise ValueError(f"completion {self.question_id}#{self.sample_index} has no tokens")
+        if len(self.response_token_ids) != len(self.sampler_logprobs):
+            raise ValueError(
+                f"completion {self.question_id}#{self.sample_index}: {len(self.response_token_ids)} tokens but "
+                f"{len(self.sampler_logprobs)} sampler log-probs"
+            )
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the evaluator says of one completion: the program found in it, its verdict, and what it cost."""
+
+    verdict: Verdict
+    code: str | None
+    incomplete: bool
+    """The text has no complete code block, or ends inside an open fence or reasoning part."""
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Rollout:
+    """A completion with its judgement. ``reward`` is 0 or 1; None when it is excluded (a sandbox error of ours)."""
+
+    completion: Completion
+    judgement: Judgement
+
+    @property
+    def reward(self) -> float | None:
+        if self.judgement.verdict.status is Status.SANDBOX_ERROR:
+            return None
+        return float(self.judgement.verdict.passed)
+
+    @property
+    def truncated(self) -> bool:
+        return self.completion.finish_reason == "length"
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """All rollouts of one problem in one step, in sample order."""
+
+    question_id: str
+    prompt: str
+    rollouts: tuple[Rollout, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainSequence:
+    """One completion as the learner sees it.
+
+    ``token_ids`` [P + R] int64, the prompt then the response; ``sampler_logprobs`` [R] float32.
+    """
+
+    token_ids: np.ndarray
+    prompt_length: int
+    sampler_logprobs: np.ndarray
+    temperature: float
+    advantage: float
+
+    @property
+    def response_length(self) -> int:
+        return len(self.token_ids) - self.prompt_length
+
+
+@dataclass(frozen=True, eq=False)
+class TrainBatch:
+    """The sequences of one training step, split into the mini-batches of its optimizer updates."""
+
+    mini_batches: tuple[tuple[TrainSequence, ...], ...]
