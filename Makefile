@@ -40,7 +40,7 @@ endef
 
 .venv/.locked: requirements/cpu.lock
 	$(call base_environment,.venv,requirements/cpu.lock)
-	@.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps -r requirements/cpu.lock
+	@.venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python --no-deps -r requirements/cpu.lock
 	@touch $@
 
 # Not covered by CI, which has no GPU: the lock is resolved, never installed there. flash-attn comes last: it is compiled

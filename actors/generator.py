@@ -54,6 +54,9 @@ def engine_environment(settings: GeneratorSettings) -> dict[str, str]:
         # and threads that spin while waiting for a busy core slow everything down several times.
         environment |= {
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            # Lets the one worker live in the engine's process: a second process would spin while waiting for it, and
+            # take ten seconds more to start. (AsyncLLM keeps its engine in a process of its own either way.)
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
             "OMP_NUM_THREADS": str(settings.threads),
             "OMP_WAIT_POLICY": "PASSIVE",
         }

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
@@ -15,7 +17,7 @@ from safetensors.torch import save_file
 from learner.checkpoint import load_checkpoint, save_checkpoint
 from learner.learner import DTYPES, Learner, LearnerSettings, UpdateMetrics
 from learner.policy import full_parameters
-from learner.rollout import TrainBatch
+from learner.rollout import TrainBatch, TrainSequence
 
 
 class LearnerActor:
@@ -51,6 +53,10 @@ class LearnerActor:
     def update(self, batch: TrainBatch) -> UpdateMetrics:
         """One training step."""
         return self.learner.update(batch)
+
+    def logprobs(self, sequences: Sequence[TrainSequence]) -> list[np.ndarray]:
+        """Log-probs [R_i] float32 of the sequences' response tokens under the present policy."""
+        return [values.numpy() for values in self.learner.logprobs(sequences).logprobs]
 
     def write_weights(self, path: str, version: int, dtype: str) -> int:
         """Gather the whole model; rank 0 writes it to ``path`` as safetensors. Returns its bytes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
 import ray
 from ray.actor import ActorHandle
 
@@ -15,7 +16,7 @@ from actors.waiting import gather
 from evaluator.problem import Problem
 from evaluator.sandbox import Limits
 from learner.learner import LearnerSettings, UpdateMetrics
-from learner.rollout import Completion, Judgement, TrainBatch
+from learner.rollout import Completion, Judgement, TrainBatch, TrainSequence
 
 T = TypeVar("T")
 STOP_DEADLINE_S = 20.0
@@ -107,6 +108,11 @@ class LearnerGroup:
         """One training step on all ranks; the metrics are the same on each, so the first's are returned."""
         shared = ray.put(batch)
         return (await self._on_all("the update", deadline_s, lambda rank: rank.update.remote(shared)))[0]
+
+    async def logprobs(self, sequences: Sequence[TrainSequence], deadline_s: float) -> list[np.ndarray]:
+        """Log-probs [R_i] of the sequences' response tokens under the present policy."""
+        shared = ray.put(sequences)
+        return (await self._on_all("log-probs", deadline_s, lambda rank: rank.logprobs.remote(shared)))[0]
 
     async def save(self, path: str, deadline_s: float) -> None:
         """Write a checkpoint; returns when it is complete."""

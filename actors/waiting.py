@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-REMIND_S = 30.0
+REMIND_S = 60.0
 
 
 class DeadlineExceeded(TimeoutError):

@@ -12,7 +12,7 @@ from evaluator.problem import Problem
 def instruction(problem: Problem) -> str:
     """The user message: the statement, and what kind of answer is expected."""
     if problem.func_name is None:
-        task = "Answer with a ```python block that reads standard input and prints to standard output."
+        task = "Answer with a ```python block that reads standard input."
     else:
         task = f"Answer with a ```python block that completes:\n{problem.starter_code.rstrip()}"
     return f"{problem.question_content.strip()}\n\n{task}"

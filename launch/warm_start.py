@@ -92,15 +92,14 @@ def fit(policy: Policy, sequences: Sequence[TrainSequence], config: WarmStartCon
     warmup = max(1, config.steps // 20)
     by_length = np.argsort([len(sequence.token_ids) for sequence in sequences], kind="stable")
     short = by_length[: max(config.batch_size, len(sequences) // 4)]
-    order: list[int] = []
+    generator = np.random.default_rng(config.seed)
+    batches: list[list[int]] = []
     started = time.monotonic()
     for step in range(config.steps):
-        if step == config.short_steps:
-            order = []
-        if len(order) < config.batch_size:
+        if not batches or step == config.short_steps:
             pool = short if step < config.short_steps else by_length
-            order += np.random.default_rng([config.seed, step]).permutation(pool).tolist()
-        batch, order = order[: config.batch_size], order[config.batch_size :]
+            batches = batches_of_similar_length(pool, config.batch_size, generator)
+        batch = batches.pop()
         decay = 0.5 * (1 + math.cos(math.pi * step / config.decay_steps))
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * min(1.0, (step + 1) / warmup) * decay
@@ -111,6 +110,21 @@ def fit(policy: Policy, sequences: Sequence[TrainSequence], config: WarmStartCon
         optimizer.step()
         optimizer.zero_grad()
         report(step + 1, config.steps, float(loss.detach()), time.monotonic() - started)
+
+
+def batches_of_similar_length(by_length: np.ndarray, size: int, generator: np.random.Generator) -> list[list[int]]:
+    """One epoch's batches in random order; sequences of similar length share one, so that little is padded.
+
+    ``by_length`` holds indices sorted by length. Random groups of four batches are sorted and cut.
+    """
+    rank = np.empty(by_length.max() + 1, dtype=np.int64)
+    rank[by_length] = np.arange(len(by_length))
+    order = generator.permutation(by_length)
+    batches = []
+    for start in range(0, len(order), 4 * size):
+        group = sorted(order[start : start + 4 * size].tolist(), key=lambda index: rank[index])
+        batches += [group[first : first + size] for first in range(0, len(group), size)]
+    return [batches[place] for place in generator.permutation(len(batches))]
 
 
 def read_pairs(config: WarmStartConfig) -> list[Pair]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,10 @@ def save_checkpoint(learner: Learner, path: Path) -> None:
         model = learner.policy.model
         model.save_pretrained(unfinished, state_dict=weights)
         AutoTokenizer.from_pretrained(learner.settings.model_path).save_pretrained(unfinished)
-    dcp.save(_state(learner), checkpoint_id=str(unfinished / "trainer"))
+    try:
+        dcp.save(_state(learner), checkpoint_id=str(unfinished / "trainer"))
+    except dcp.api.CheckpointException as error:  # a BaseException: it would pass every handler of Exception
+        raise OSError(f"{path}: cannot be written: {error}") from error
     torch.save(torch.get_rng_state(), unfinished / "trainer" / f"rng_{learner.rank}.pt")
     dist.barrier()
     if learner.rank == 0:
@@ -57,6 +61,7 @@ def load_checkpoint(learner: Learner, path: Path) -> None:
     state = _state(learner)
     try:
         dcp.load(state, checkpoint_id=str(path / "trainer"))
+        _check_parameters(state["model"], path / "trainer")
     except (dcp.api.CheckpointException, FileNotFoundError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: not a checkpoint of {learner.settings.model_path}: {error}") from error
     set_state_dict(
@@ -79,6 +84,14 @@ def complete_checkpoints(folder: Path) -> list[Path]:
 def _state(learner: Learner) -> dict[str, Any]:
     model, optimizer = get_state_dict(learner.policy, learner.optimizer)
     return {"model": model, "optimizer": optimizer, "scheduler": learner.scheduler.state_dict()}
+
+
+def _check_parameters(model: Mapping[str, Any], folder: Path) -> None:
+    """Raises ValueError when ``folder`` holds parameters the model lacks: loading leaves them out silently."""
+    saved = dcp.FileSystemReader(str(folder)).read_metadata().state_dict_metadata
+    foreign = {name for name in saved if name.startswith("model.")} - {f"model.{name}" for name in model}
+    if foreign:
+        raise ValueError(f"it holds {len(foreign)} other parameters, for example {min(foreign)}")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -45,7 +45,8 @@ def _chunk(
 ) -> tuple[Tensor, Tensor]:
     logits = torch.nn.functional.linear(hidden, head, bias).float() / temperatures[:, None]
     normalised = logits.log_softmax(dim=-1)
-    chosen = normalised.gather(1, targets[:, None]).squeeze(1)
+    # A copy: FSDP2 warns of a module that returns a view.
+    chosen = normalised.gather(1, targets[:, None]).squeeze(1).clone()
     with torch.no_grad():
         entropy = -(normalised.exp() * normalised).sum(dim=-1)
     return chosen, entropy

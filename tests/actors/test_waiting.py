@@ -1,0 +1,103 @@
+"""Waiting: its deadline, its errors, and what becomes of the rest."""
+
+import asyncio
+import logging
+import time
+
+import pytest
+
+from actors import waiting
+from actors.waiting import DeadlineExceeded, gather
+
+
+class Calls:
+    """Awaitables that end as told, and a record of those that were cancelled."""
+
+    def __init__(self):
+        self.cancelled = []
+
+    async def later(self, name, seconds, error=None):
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            self.cancelled.append(name)
+            raise
+        if error is not None:
+            raise error
+        return name
+
+    def wait(self, deadline_s=30.0, **ends):
+        """``gather`` over one awaitable per name, ending after so many seconds or with (seconds, error)."""
+
+        async def run():
+            waits = {name: self.later(name, *(end if isinstance(end, tuple) else (end,))) for name, end in ends.items()}
+            return await gather(waits, "the work", deadline_s)
+
+        return asyncio.run(run())
+
+
+@pytest.fixture
+def calls():
+    return Calls()
+
+
+def test_results_come_in_order(calls):
+    assert calls.wait(a=0.03, b=0.0, c=0.01) == ["a", "b", "c"]
+    assert calls.cancelled == []
+
+
+def test_nothing_to_wait_for(calls):
+    assert calls.wait() == []
+
+
+def test_the_deadline_names_what_is_pending(calls):
+    with pytest.raises(DeadlineExceeded) as caught:
+        calls.wait(deadline_s=0.05, slow=20.0, quick=0.0, stuck=30.0)
+    assert str(caught.value) == "the work did not finish within 0.05 s; pending: slow, stuck"
+    assert sorted(calls.cancelled) == ["slow", "stuck"]
+
+
+def test_many_pending_names_are_shortened(calls):
+    with pytest.raises(DeadlineExceeded, match=r"pending: n00, n01, n02, n03, n04, n05, n06, n07 and 4 more$"):
+        calls.wait(deadline_s=0.02, **{f"n{place:02d}": 20.0 for place in range(12)})
+
+
+def test_the_deadline_is_for_all_together(calls):
+    """Something that ends now and then must not push the deadline away."""
+    started = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        calls.wait(deadline_s=0.1, stuck=30.0, **{f"n{place}": place * 0.03 for place in range(10)})
+    assert time.monotonic() - started < 5.0
+
+
+def test_the_first_error_wins_at_once(calls):
+    started = time.monotonic()
+    with pytest.raises(ValueError, match="first"):
+        calls.wait(late=(20.0, KeyError("late")), early=(0.02, ValueError("first")), fine=0.0, slow=20.0)
+    assert time.monotonic() - started < 5.0
+    assert sorted(calls.cancelled) == ["late", "slow"]
+
+
+def test_a_cancelled_wait_cancels_what_it_waits_for(calls):
+    async def run():
+        waiting_task = asyncio.ensure_future(gather({"slow": calls.later("slow", 20.0)}, "the work", 30.0))
+        await asyncio.sleep(0.02)
+        waiting_task.cancel()
+        await asyncio.gather(waiting_task, return_exceptions=True)
+
+    asyncio.run(run())
+    assert calls.cancelled == ["slow"]
+
+
+def test_a_long_wait_is_logged(calls, monkeypatch, caplog):
+    monkeypatch.setattr(waiting, "REMIND_S", 0.02)
+    with caplog.at_level(logging.WARNING):
+        calls.wait(slow=0.07, quick=0.0)
+    assert {record.getMessage() for record in caplog.records} == {"still waiting for the work: slow"}
+    assert len(caplog.records) >= 2
+
+
+def test_a_short_wait_is_not_logged(calls, caplog):
+    with caplog.at_level(logging.WARNING):
+        calls.wait(slow=0.05, quick=0.0)
+    assert caplog.records == []

@@ -1,0 +1,201 @@
+"""The configuration: every experiment is valid, every mistake is named with its path and what to type instead."""
+
+import copy
+import dataclasses
+import typing
+
+import pytest
+import yaml
+
+from conf import schema
+from conf.schema import Config, ConfigError, WarmStartConfig, known_keys, parse_config, parse_warm_start
+from tests.factories import CONF, composed, config
+
+WARM_START = yaml.safe_load((CONF / "warm_start.yaml").read_text()) | {"learning_rate": 3e-3}
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+
+
+def changed(key, value):
+    """The composed values with one key, by its dotted path, set or added."""
+    values = copy.deepcopy(composed())
+    *parents, name = key.split(".")
+    place = values
+    for parent in parents:
+        place = place[parent]
+    place[name] = value
+    return values
+
+
+def refusal(values):
+    with pytest.raises(ConfigError) as caught:
+        parse_config(values)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_is_valid(name):
+    assert isinstance(config(f"+experiment={name}"), Config)
+
+
+def test_there_are_experiments():
+    assert {"quickstart", "lcb_v6"} <= set(EXPERIMENTS)
+
+
+def test_the_defaults_are_the_method():
+    algorithm = config().algorithm
+    assert (algorithm.group_size, algorithm.clip_low, algorithm.clip_high) == (8, 0.2, 0.28)
+    assert (algorithm.mask_probability, algorithm.repeat_window, algorithm.mismatch_cap) == (0.2, 128, 2.0)
+
+
+def test_overrides_arrive():
+    assert config("algorithm.group_size=4", "run.name=x").algorithm.group_size == 4
+
+
+def test_a_configuration_is_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config().run.steps = 3
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [
+        ("algorithm.group_sise", "algorithm.group_size"),
+        ("learner.lr_rate", "learner.learning_rate"),
+        ("run.step", "run.steps"),
+        ("dryrun", "dry_run"),
+        ("model.pth", "model.path"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest(key, nearest):
+    assert refusal(changed(key, 1)) == f"{key}: unknown key; did you mean {nearest}?"
+
+
+def test_an_unknown_key_like_no_other():
+    message = refusal(changed("run.zzzzzzzzzzzzzzzzzzzzzzz", 1))
+    assert message.startswith("run.zzzzzzzzzzzzzzzzzzzzzzz: unknown key; see `python -m launch.driver --help`")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("run.steps", "ten"),
+        ("run.steps", 1.5),
+        ("run.name", 7),
+        ("run.resume", "perhaps"),
+        ("learner.learning_rate", [1e-6]),
+        ("learner.betas", [0.9]),
+        ("model.dtype", "float16"),
+        ("generator.device", "tpu"),
+        ("algorithm", 3),
+        ("run.steps", 0),
+        ("run.seed", -1),
+        ("algorithm.group_size", 1),
+        ("algorithm.mask_probability", 1.5),
+        ("temperature.value", 0.0),
+    ],
+)
+def test_a_wrong_value_is_named(key, value):
+    message = refusal(changed(key, value))
+    assert message.startswith(f"{key}")
+    assert f"(got {value!r})" in message
+
+
+def test_a_missing_key_is_named():
+    values = copy.deepcopy(composed())
+    del values["run"]["steps"]
+    assert refusal(values).startswith("run.steps: missing")
+
+
+def test_every_problem_is_named_at_once():
+    values = changed("run.steps", 0)
+    values["learner"]["threads"] = "many"
+    values["evaluator"]["worker"] = 1
+    paths = {line.split(":")[0] for line in refusal(values).splitlines()}
+    assert paths == {"run.steps", "learner.threads", "evaluator.worker"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ("algorithm.train_batch_size=10", "algorithm.mini_batch_size=4"),
+            "algorithm.mini_batch_size=4 does not divide algorithm.train_batch_size=10: choose a divisor",
+        ),
+        (
+            ("dataset.name=null",),
+            "dataset.name and dataset.path are both null: set dataset.path=FILE or dataset.name=starter",
+        ),
+        (
+            (
+                "algorithm.repeat_window=4",
+                "generator.max_prompt_tokens=100",
+                "generator.max_response_tokens=50",
+                "learner.micro_batch_tokens=149",
+            ),
+            "learner.micro_batch_tokens=149 cannot hold one sequence of generator.max_prompt_tokens + "
+            "generator.max_response_tokens = 150: set it to at least 150",
+        ),
+        (
+            ("generator.max_response_tokens=100", "algorithm.repeat_window=51"),
+            "algorithm.repeat_window=51 needs 2 x that many tokens, but generator.max_response_tokens=100: lower it",
+        ),
+        (
+            ("generator.device=cpu", "generator.tensor_parallel=2"),
+            "generator.tensor_parallel > 1 needs generator.device=cuda",
+        ),
+    ],
+)
+def test_impossible_combinations(overrides, message):
+    assert refusal(composed("+experiment=quickstart", *overrides)) == message
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("algorithm.train_batch_size=10", "algorithm.mini_batch_size=5"),
+        ("dataset.name=null", "dataset.path=problems.jsonl"),
+        ("generator.max_prompt_tokens=100", "generator.max_response_tokens=50", "learner.micro_batch_tokens=150"),
+        ("generator.max_response_tokens=100", "algorithm.repeat_window=50"),
+        ("generator.device=cuda", "generator.tensor_parallel=2"),
+    ],
+)
+def test_combinations_at_the_edge_of_the_possible(overrides):
+    config("+experiment=quickstart", *overrides)
+
+
+def leaves(values, path=""):
+    for name, value in values.items():
+        yield from leaves(value, f"{path}{name}.") if isinstance(value, dict) else [f"{path}{name}"]
+
+
+def test_known_keys_are_those_of_the_yaml():
+    assert sorted(leaves(composed())) == sorted(known_keys())
+
+
+def test_few_keys():
+    assert len(known_keys()) < 120
+
+
+def fields_of(kind):
+    """(dotted key, pydantic field) of every leaf."""
+    hints = typing.get_type_hints(kind, vars(schema))
+    for name, field in kind.__pydantic_fields__.items():
+        if dataclasses.is_dataclass(hints[name]):
+            yield from ((f"{name}.{key}", leaf) for key, leaf in fields_of(hints[name]))
+        else:
+            yield name, field
+
+
+def test_every_key_has_a_docstring():
+    documented = {key for key, field in fields_of(Config) if (field.description or "").strip()}
+    assert documented == set(known_keys())
+    assert [key for key, field in fields_of(WarmStartConfig) if not field.description] == []
+
+
+def test_the_warm_start_is_valid_and_checked():
+    values = {key: value for key, value in WARM_START.items() if key not in ("defaults", "hydra")}
+    assert isinstance(parse_warm_start(values), WarmStartConfig)
+    with pytest.raises(ConfigError, match=r"^steps: .*\(got 0\)$"):
+        parse_warm_start(values | {"steps": 0})
+    with pytest.raises(ConfigError, match="^stepz: unknown key"):
+        parse_warm_start(values | {"stepz": 1})

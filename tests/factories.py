@@ -1,0 +1,146 @@
+"""Builders of rollouts, metrics, problems and configurations: every argument has a harmless default."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from actors.weight_transfer import Publication
+from conf.schema import Config, parse_config
+from evaluator.problem import Problem, ProblemTest
+from evaluator.verdict import Status, Verdict
+from launch.batch import CreditedGroup, assign_credit
+from launch.metrics import StepTimes, rollout_metrics, timing_metrics, update_metrics
+from launch.sampling import SamplingTimes
+from learner.learner import UpdateMetrics
+from learner.rollout import Completion, FinishReason, Group, Judgement, Rollout
+
+CONF = Path(__file__).parent.parent / "conf"
+
+
+def verdict(status: Status = Status.PASSED, tests: int = 3) -> Verdict:
+    """Of a program that passed every test, or failed at the second."""
+    if status is Status.PASSED:
+        return Verdict(status, tests, tests, tests, None, "exact", 0.25, "")
+    return Verdict(status, 1, 2, tests, 1, None, 0.25, "detail")
+
+
+def completion(tokens: Sequence[int] = (11, 12, 13, 2), **changes: Any) -> Completion:
+    """Answers prompt (5, 6) with ``tokens``."""
+    values: dict[str, Any] = {
+        "question_id": "q",
+        "sample_index": 0,
+        "prompt_token_ids": np.array([5, 6], dtype=np.int32),
+        "response_token_ids": np.array(tokens, dtype=np.int32),
+        "sampler_logprobs": np.full(len(tokens), -0.5, dtype=np.float32),
+        "finish_reason": "stop",
+        "temperature": 1.0,
+        "policy_version_min": 0,
+        "policy_version_max": 0,
+        "text": "an answer",
+        "generation_seconds": 1.5,
+    }
+    return Completion(**(values | changes))
+
+
+def rollout(
+    status: Status = Status.PASSED,
+    *,
+    incomplete: bool = False,
+    code: str | None = "print(1)",
+    seconds: float = 0.5,
+    **of_completion: Any,
+) -> Rollout:
+    """A judged completion; ``of_completion`` as for ``completion``."""
+    return Rollout(completion(**of_completion), Judgement(verdict(status), code, incomplete, seconds))
+
+
+def truncated(status: Status = Status.WRONG_ANSWER, **changes: Any) -> Rollout:
+    """A rollout cut off by the length limit."""
+    finish: FinishReason = "length"
+    return rollout(status, finish_reason=finish, **changes)
+
+
+def group_of(*statuses: Status, question_id: str = "q") -> Group:
+    """One rollout per status, in sample order."""
+    rollouts = (
+        rollout(status, question_id=question_id, sample_index=index, tokens=(11 + index, 12, 13, 2))
+        for index, status in enumerate(statuses)
+    )
+    return Group(question_id, f"prompt of {question_id}", tuple(rollouts))
+
+
+def update_result(**changes: Any) -> UpdateMetrics:
+    """What a learner may report of one step."""
+    values: dict[str, Any] = {
+        "pg_loss": -0.125,
+        "clipfrac_higher": 0.0625,
+        "clipfrac_lower": 0.03125,
+        "ppo_kl": 0.001,
+        "entropy": 0.75,
+        "grad_norm": 1.25,
+        "learning_rate": 1e-6,
+        "mismatch_kl": 0.002,
+        "mismatch_ratio_max": 1.1,
+        "updates": 2,
+        "old_logprob_seconds": 2.0,
+        "update_seconds": 3.0,
+    }
+    return UpdateMetrics(**(values | changes))
+
+
+def credited_group(*statuses: Status, question_id: str = "q", step: int = 0, rho: float = 0.2) -> CreditedGroup:
+    """``group_of`` with its credit."""
+    algorithm = replace(config().algorithm, mask_probability=rho, repeat_window=4)
+    return assign_credit(group_of(*statuses, question_id=question_id), algorithm, 0, step)
+
+
+def step_times() -> StepTimes:
+    """20 s: 10 + 1 of sampling, 5.5 of update, 0.5 + 0.25 of publication, 0.75 of bookkeeping, 2 of nothing named."""
+    return StepTimes(SamplingTimes(10.0, 1.0), 5.5, Publication(1, 8_000_000, 0.5, 0.25), 0.75, 20.0)
+
+
+def metrics_row(step: int, groups: Sequence[CreditedGroup]) -> dict[str, float]:
+    """A row of metrics.jsonl made of the functions that make the real one."""
+    update = update_result()
+    return {
+        "step": step,
+        **rollout_metrics(groups, step, {2}),
+        **update_metrics(update),
+        **timing_metrics(step_times(), update, tokens=1000),
+    }
+
+
+def problem(question_id: str = "q", **changes: Any) -> Problem:
+    """A standard-input problem with one public test."""
+    values: dict[str, Any] = {
+        "question_id": question_id,
+        "question_title": "Sum",
+        "question_content": "Add two numbers.\n",
+        "platform": "other",
+        "difficulty": None,
+        "contest_date": None,
+        "starter_code": "",
+        "public_tests": (ProblemTest("1 2\n", "3\n"),),
+        "private_tests": (),
+    }
+    return Problem(**(values | changes))
+
+
+@functools.cache
+def composed(*overrides: str) -> Any:
+    """What Hydra composes from ``conf/`` with ``overrides``, resolved to plain values. Shared: do not change it."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
+
+
+def config(*overrides: str) -> Config:
+    """A validated configuration."""
+    return parse_config(composed(*overrides))

@@ -1,0 +1,41 @@
+"""Shared by the integration tests: small checkpoints and one local Ray cluster."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+
+from evaluator.starter import warm_start_pairs
+from launch.prompts import answer, instruction
+from launch.starter_model import train_tokenizer, untrained_model
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Untrained 3.6M-parameter checkpoints, one with tied and one with untied embeddings."""
+    texts = [f"{instruction(problem)}\n{answer(program)}" for problem, program in warm_start_pairs(300, seed=1)]
+    tokenizer = train_tokenizer(texts, 2048)
+    found = {}
+    for name, tied in (("tied", True), ("untied", False)):
+        path = tmp_path_factory.mktemp(name)
+        model = untrained_model(len(tokenizer), seed=1)
+        if not tied:
+            config = model.config
+            config.tie_word_embeddings = False
+            model = type(model)(config)
+        model.save_pretrained(path)
+        tokenizer.save_pretrained(path)
+        found[name] = path
+    return found
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """A local Ray cluster of 4 logical CPUs."""
+    ray.init(num_cpus=4, object_store_memory=2**28, include_dashboard=False, logging_level=logging.ERROR)
+    yield
+    ray.shutdown()

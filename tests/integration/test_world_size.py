@@ -1,0 +1,81 @@
+"""Two ranks compute what one rank computes: gradients and metrics do not depend on the world size."""
+
+import dataclasses
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from learner.checkpoint import load_checkpoint, save_checkpoint
+from learner.learner import Learner
+from learner.rollout import TrainBatch
+from tests.tiny_learner import gradients, learner_settings, sequences_of, tiny_model
+
+pytestmark = pytest.mark.timeout(120)
+DEADLINE = timedelta(seconds=60)
+# The second mini-batch has one sequence with an advantage: one of two ranks gets only a stand-in.
+MINI_BATCHES = ((1.0, -0.5, 0.0, 2.0, -1.5, 0.25, 0.0), (0.0, -2.0, 0.0), (0.0, 0.0))
+SETTINGS = {"grad_clip": 0.1, "micro_batch_tokens": 30}
+
+
+def compute(learner):
+    """Gradients of every mini-batch, the metrics of a step of all of them, and log-probs after it."""
+    minis = [sequences_of(advantages, seed=seed) for seed, advantages in enumerate(MINI_BATCHES)]
+    return {
+        "gradients": [gradients(learner, mini) for mini in minis],
+        "metrics": dataclasses.asdict(learner.update(TrainBatch(tuple(tuple(mini) for mini in minis)))),
+        "logprobs": torch.cat(learner.logprobs(minis[0]).logprobs),
+    }
+
+
+def run_rank(rank, models, folder):
+    torch.set_num_threads(1)
+    store = dist.FileStore(f"{folder}/store", 2)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=2, timeout=DEADLINE)
+    for name, path in models.items():
+        learner = Learner(learner_settings(path, **SETTINGS))
+        torch.save(compute(learner), f"{folder}/{name}_{rank}_first.pt")
+        save_checkpoint(learner, Path(folder) / name)
+        torch.save(compute(learner), f"{folder}/{name}_{rank}_second.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    return {name: tiny_model(tmp_path_factory.mktemp(name), tied=name == "tied") for name in ("tied", "untied")}
+
+
+@pytest.fixture(scope="module")
+def of_two(models, tmp_path_factory):
+    """Folder of what two ranks, each a process of its own, computed and saved."""
+    folder = tmp_path_factory.mktemp("ranks")
+    mp.spawn(run_rank, (models, str(folder)), nprocs=2)
+    return folder
+
+
+def assert_equal(found, expected):
+    for ours, one in zip(found["gradients"], expected["gradients"], strict=True):
+        torch.testing.assert_close(ours, one, rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(found["logprobs"], expected["logprobs"], rtol=1e-4, atol=1e-4)
+    for name, value in expected["metrics"].items():
+        if not name.endswith("_seconds"):
+            assert found["metrics"][name] == pytest.approx(value, rel=1e-3, abs=1e-6), name
+
+
+@pytest.mark.parametrize("name", ["tied", "untied"])
+@pytest.mark.usefixtures("process_group")
+def test_two_ranks_equal_one(models, of_two, name):
+    expected = compute(Learner(learner_settings(models[name], **SETTINGS)))
+    for rank in range(2):
+        assert_equal(torch.load(of_two / f"{name}_{rank}_first.pt"), expected)
+
+
+@pytest.mark.parametrize("name", ["tied", "untied"])
+@pytest.mark.usefixtures("process_group")
+def test_one_rank_goes_on_from_the_checkpoint_of_two(models, of_two, name):
+    learner = Learner(learner_settings(models[name], **SETTINGS))
+    load_checkpoint(learner, of_two / name)
+    assert_equal(compute(learner), torch.load(of_two / f"{name}_0_second.pt"))

@@ -1,0 +1,107 @@
+"""From judged groups to the sequences of a train batch."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from evaluator.verdict import Status
+from launch.batch import EmptyBatch, assign_credit, train_batch
+from learner.advantage import group_advantages
+from learner.rollout import Group
+from tests.factories import completion, config, credited_group, group_of, rollout, truncated
+
+PASSED, WRONG, OURS = Status.PASSED, Status.WRONG_ANSWER, Status.SANDBOX_ERROR
+FRESH = tuple(range(10, 22))
+
+
+def credit(*rollouts, rho=1.0):
+    algorithm = replace(config().algorithm, mask_probability=rho, repeat_window=4)
+    return assign_credit(Group("q", "prompt", tuple(rollouts)), algorithm, 0, 0).credited
+
+
+def test_credit_is_the_advantage():
+    credited = credited_group(PASSED, WRONG, WRONG, WRONG).credited
+    assert [item.advantage for item in credited] == group_advantages([1.0, 0.0, 0.0, 0.0])
+    assert [item.rollout.completion.sample_index for item in credited] == [0, 1, 2, 3]
+
+
+def test_a_masked_output_counts_in_mean_and_std_and_gets_nothing():
+    rollouts = [
+        truncated(PASSED, tokens=FRESH),
+        truncated(WRONG, incomplete=True, tokens=FRESH),
+        rollout(),
+        rollout(WRONG),
+    ]
+    credited = credit(*rollouts)
+    assert [item.mask.masked for item in credited] == [True, True, False, False]
+    expected = group_advantages([1.0, 0.0, 1.0, 0.0])
+    assert [item.advantage for item in credited] == [0.0, 0.0, *expected[2:]]
+    assert [item.advantage for item in credit(*rollouts, rho=0.0)] == expected
+
+
+def test_an_excluded_completion_has_no_advantage_even_where_it_would_be_masked():
+    credited = credit(rollout(), rollout(WRONG), truncated(OURS, incomplete=True, tokens=FRESH))
+    assert [item.advantage for item in credited] == group_advantages([1.0, 0.0, None])
+
+
+def test_the_mask_depends_on_seed_and_step():
+    group = Group("q", "", tuple(truncated(PASSED, tokens=FRESH, sample_index=index) for index in range(64)))
+    algorithm = replace(config().algorithm, mask_probability=0.5, repeat_window=4)
+    masks = {
+        (seed, step): [item.mask.masked for item in assign_credit(group, algorithm, seed, step).credited]
+        for seed in (0, 1)
+        for step in (0, 1)
+    }
+    assert all(16 < sum(mask) < 48 for mask in masks.values())
+    assert len({tuple(mask) for mask in masks.values()}) == 4
+
+
+def test_mini_batches_are_groups_in_order():
+    groups = [credited_group(PASSED, WRONG, question_id=f"q{place}") for place in range(5)]
+    minis = train_batch(groups, 2).mini_batches
+    assert [len(mini) for mini in minis] == [4, 4, 2]
+    advantages = [sequence.advantage for mini in minis for sequence in mini]
+    assert advantages == group_advantages([1.0, 0.0]) * 5
+
+
+def test_a_sequence_is_prompt_and_response():
+    one = rollout(
+        tokens=(11, 12, 2),
+        prompt_token_ids=np.array([5, 6, 7, 8], dtype=np.int32),
+        sampler_logprobs=np.array([-0.1, -0.2, -0.3], dtype=np.float32),
+        temperature=0.7,
+    )
+    ((sequence, other),) = train_batch([credited(one, rollout(WRONG))], 1).mini_batches
+    assert sequence.token_ids.tolist() == [5, 6, 7, 8, 11, 12, 2]
+    assert sequence.token_ids.dtype == np.int64
+    assert (sequence.prompt_length, sequence.response_length, sequence.temperature) == (4, 3, 0.7)
+    assert sequence.sampler_logprobs.tolist() == pytest.approx([-0.1, -0.2, -0.3])
+    assert sequence.advantage == -other.advantage == pytest.approx(0.70711, abs=1e-4)
+
+
+def credited(*rollouts):
+    return assign_credit(Group("q", "prompt", rollouts), config().algorithm, 0, 0)
+
+
+def test_excluded_completions_are_left_out():
+    groups = [credited_group(PASSED, OURS, WRONG), credited_group(OURS, OURS, OURS), credited_group(OURS, WRONG, OURS)]
+    (first, second) = train_batch(groups, 2).mini_batches
+    assert [sequence.token_ids[2] for sequence in first] == [11, 13]  # samples 0 and 2
+    assert [sequence.advantage for sequence in second] == [0.0]
+
+
+def test_a_mini_batch_without_sequences_is_no_update():
+    groups = [credited_group(OURS, OURS), credited_group(PASSED, WRONG)]
+    assert [len(mini) for mini in train_batch(groups, 1).mini_batches] == [2]
+
+
+def test_nothing_to_train_on():
+    with pytest.raises(EmptyBatch, match="sandbox_error"):
+        train_batch([credited_group(OURS, OURS), credited_group(OURS, OURS)], 1)
+
+
+def test_masked_and_equal_completions_stay_in_the_batch():
+    """They count in the token mean, so masking does not change the size of the step."""
+    (mini,) = train_batch([credited_group(WRONG, WRONG)], 1).mini_batches
+    assert [sequence.advantage for sequence in mini] == [0.0, 0.0]

@@ -1,0 +1,99 @@
+"""The placement plan and what it says is lacking."""
+
+import pytest
+
+from launch.placement import Resources, count_parameters, lacking, local_resources, pick_device, plan
+from tests.factories import config
+from tests.tiny_learner import tiny_model
+
+PLENTY = Resources(cpus=64, gpus=8, free_gib=512.0)
+
+
+def by_role(*overrides, parameters=2**28):
+    return {part.role: part for part in plan(config(*overrides), parameters)}
+
+
+def sentences(resources, *overrides, parameters=2**28):
+    settings = config(*overrides)
+    return lacking(plan(settings, parameters), settings, resources)
+
+
+def test_the_plan_of_a_laptop():
+    parts = by_role("model.dtype=float32", "generator.kv_cache_gib=0.5", "learner.ranks=2")
+    generator, learner = dict(parts["generator"].memory), dict(parts["learner rank"].memory)
+    assert (generator["weights"], generator["KV cache"]) == (1.0, 0.5)
+    # Sharded over two ranks: 4 bytes of weight, 4 of gradient and 8 of moments for half the parameters.
+    assert (learner["float32 weights"], learner["gradients"], learner["AdamW moments"]) == (0.5, 0.5, 1.0)
+    assert parts["learner rank"].count == 2
+    assert {part.gpus for part in parts.values()} == {0}
+
+
+def test_bfloat16_halves_the_generators_weights_only():
+    wide, narrow = by_role("model.dtype=float32"), by_role("model.dtype=bfloat16")
+    assert dict(narrow["generator"].memory)["weights"] == dict(wide["generator"].memory)["weights"] / 2
+    assert narrow["learner rank"] == wide["learner rank"]
+
+
+def test_the_plan_of_gpus():
+    parts = by_role("+experiment=lcb_v6", "generator.tensor_parallel=2")
+    assert (parts["generator"].gpus, parts["evaluator"].gpus, parts["learner rank"].gpus) == (2, 0, 1)
+    assert dict(parts["generator"].memory)["KV cache"] == 0.0
+    assert [part.device for part in parts.values()] == ["cuda", "cpu", "cuda"]
+
+
+def test_nothing_is_lacking():
+    assert sentences(PLENTY) == []
+    assert sentences(PLENTY, "+experiment=lcb_v6") == []
+
+
+def test_gpus_are_lacking():
+    (sentence,) = sentences(Resources(64, 2, 512.0), "+experiment=lcb_v6")
+    assert sentence.startswith("8 GPUs are asked for, 2 are here: set generator.device=cpu learner.device=cpu")
+
+
+def test_cpus_are_lacking():
+    overrides = ("generator.cpus=1", "evaluator.actors=2", "evaluator.cpus=1.5", "learner.cpus=0.5")
+    (sentence,) = sentences(Resources(4, 0, 512.0), *overrides)
+    assert sentence.startswith("4.5 CPUs are asked for, 4 are here: lower generator.cpus")
+    assert sentences(Resources(4.5, 0, 512.0), *overrides) == []
+
+
+def test_memory_is_lacking():
+    (sentence,) = sentences(Resources(64, 0, 3.0), parameters=2**30)
+    settings = config()
+    parts = plan(settings, 2**30)
+    needed = sum(part.count * part.gib for part in parts) + settings.cluster.object_store_mb / 1024
+    assert sentence.startswith(
+        f"{needed:.1f} GiB of memory are needed, 3.0 GiB are free; most goes to 1 x learner rank"
+    )
+    assert sentences(Resources(64, 0, needed + 0.01), parameters=2**30) == []
+
+
+def test_the_memory_of_a_cluster_elsewhere_is_not_judged():
+    assert sentences(Resources(64, 0, None), parameters=2**40) == []
+
+
+def test_everything_lacking_is_said_at_once():
+    assert len(sentences(Resources(1, 0, 0.1), "+experiment=lcb_v6")) == 3
+
+
+def test_parameters_of_a_local_checkpoint(tmp_path):
+    embedding, norms = 97 * 64, 64 + 2 * (64 + 64 + 16 + 16)
+    attention, mlp = 64 * 64 + 2 * 64 * 32 + 64 * 64, 3 * 64 * 96
+    expected = embedding + norms + 2 * (attention + mlp)
+    assert count_parameters(str(tiny_model(tmp_path / "tied"))) == expected
+    assert count_parameters(str(tiny_model(tmp_path / "untied", tied=False))) == expected + embedding
+    assert count_parameters("Qwen/Qwen3-4B-Instruct-2507") is None
+
+
+@pytest.mark.parametrize(("there", "picked"), [(True, "cuda"), (False, "cpu")])
+def test_auto_takes_cuda_where_it_is(monkeypatch, there, picked):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: there)
+    assert (pick_device("auto"), pick_device("cpu"), pick_device("cuda")) == (picked, "cpu", "cuda")
+
+
+def test_local_resources():
+    assert local_resources(config("cluster.num_cpus=7")).cpus == 7
+    found = local_resources(config())
+    assert found.cpus >= 1
+    assert found.free_gib > 0

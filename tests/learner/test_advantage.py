@@ -1,0 +1,45 @@
+"""Advantages within a group."""
+
+import statistics
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from learner.advantage import group_advantages
+
+
+def test_by_hand():
+    # mean 1/2, unbiased std sqrt(4 * 1/4 / 3) = 0.57735
+    assert group_advantages([1.0, 0.0, 0.0, 1.0]) == pytest.approx([0.866024, -0.866024, -0.866024, 0.866024], abs=1e-5)
+    # mean 1/8, unbiased std sqrt((49 + 7) / 64 / 7) = 0.353553
+    assert group_advantages([1.0] + [0.0] * 7) == pytest.approx([2.474867] + [-0.353552] * 7, abs=1e-5)
+
+
+@pytest.mark.parametrize("rewards", [[0.0] * 8, [1.0] * 8, [0.1] * 3, [1.0, None, 1.0]])
+def test_equal_rewards(rewards):
+    assert group_advantages(rewards) == [None if reward is None else 0.0 for reward in rewards]
+
+
+@pytest.mark.parametrize("rewards", [[], [None, None], [1.0], [None, 1.0, None], [0.0, None]])
+def test_fewer_than_two(rewards):
+    assert group_advantages(rewards) == [None if reward is None else 0.0 for reward in rewards]
+
+
+REWARDS = st.lists(st.sampled_from([0.0, 1.0]), min_size=2, max_size=16).filter(lambda found: len(set(found)) == 2)
+
+
+@given(REWARDS)
+def test_equation_two(rewards):
+    mean, std = statistics.mean(rewards), statistics.stdev(rewards)
+    assert group_advantages(rewards) == pytest.approx([(reward - mean) / (std + 1e-6) for reward in rewards])
+
+
+@given(REWARDS, st.data())
+def test_excluded_completions_count_in_neither_mean_nor_std(rewards, data):
+    mixed = list(rewards)
+    for _ in range(data.draw(st.integers(1, 4))):
+        mixed.insert(data.draw(st.integers(0, len(mixed))), None)
+    found = group_advantages(mixed)
+    assert [advantage is None for advantage in found] == [reward is None for reward in mixed]
+    assert [advantage for advantage in found if advantage is not None] == group_advantages(rewards)

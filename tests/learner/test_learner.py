@@ -1,0 +1,269 @@
+"""One rank on a tiny random model: gradients, updates, log-probs, checkpoints."""
+
+import dataclasses
+import os
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from learner.checkpoint import CheckpointError, complete_checkpoints, load_checkpoint, save_checkpoint
+from learner.learner import Learner
+from learner.policy import full_parameters
+from learner.rollout import TrainBatch
+from tests.tiny_learner import gradients, learner_settings, sequence, sequences_of, tiny_model
+
+pytestmark = pytest.mark.usefixtures("process_group")
+ADVANTAGES = (1.0, -0.5, 0.0, 2.0, -1.5, 0.25, 0.0)
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["tied", "untied"])
+def checkpoint(request, tmp_path_factory):
+    return tiny_model(tmp_path_factory.mktemp("model"), tied=request.param)
+
+
+@pytest.fixture(scope="module")
+def tied(tmp_path_factory):
+    return tiny_model(tmp_path_factory.mktemp("model"))
+
+
+def assert_close(found, expected, scale=1.0):
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name] * scale, value, rtol=1e-4, atol=1e-6, msg=lambda text, n=name: n + text)
+
+
+def batch(seed, minis=2):
+    return TrainBatch(tuple(tuple(sequences_of(ADVANTAGES, seed=seed + 100 * mini)) for mini in range(minis)))
+
+
+def values_of(metrics):
+    """Metrics without the clock's."""
+    return {name: value for name, value in dataclasses.asdict(metrics).items() if not name.endswith("_seconds")}
+
+
+@pytest.mark.parametrize("tokens", [20, 10_000])
+def test_gradients_do_not_depend_on_the_micro_batches(checkpoint, tokens):
+    sequences = sequences_of(ADVANTAGES)
+    expected = gradients(Learner(learner_settings(checkpoint, micro_batch_tokens=45)), sequences)
+    assert max(value.abs().max() for value in expected.values()) > 1e-3
+    assert_close(gradients(Learner(learner_settings(checkpoint, micro_batch_tokens=tokens)), sequences), expected)
+
+
+def test_gradients_do_not_depend_on_the_order(tied):
+    sequences = sequences_of(ADVANTAGES)
+    learner = Learner(learner_settings(tied))
+    assert_close(gradients(learner, sequences[::-1]), gradients(learner, sequences))
+
+
+def test_gradients_are_those_of_the_whole_objective(checkpoint):
+    """At ratio 1: of -1/N sum w A log pi, N counting every token, by plain autograd over one sequence at a time."""
+    sequences = sequences_of(ADVANTAGES)
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
+    tokens = sum(item.response_length for item in sequences)
+    for item in sequences:
+        chosen = plain_logprobs(model, item)
+        weights = (chosen.detach() - torch.from_numpy(item.sampler_logprobs)).exp().clamp(max=2.0)
+        (-(weights * item.advantage * chosen).sum() / tokens).backward()
+    expected = {f"model.{name}": parameter.grad for name, parameter in model.named_parameters()}
+    assert_close(gradients(Learner(learner_settings(checkpoint)), sequences), expected)
+
+
+def test_advantage_zero_counts_in_the_mean_and_nowhere_else(tied):
+    learner = Learner(learner_settings(tied))
+    active, idle = sequences_of([1.0, -0.5, 2.0]), sequences_of([0.0] * 4, seed=1)
+    tokens = [sum(item.response_length for item in sequences) for sequences in (active, active + idle)]
+    assert_close(gradients(learner, active + idle), gradients(learner, active), scale=tokens[1] / tokens[0])
+
+
+def test_a_mini_batch_of_advantage_zero(checkpoint):
+    learner = Learner(learner_settings(checkpoint))
+    sequences = sequences_of([0.0] * 4)
+    assert not any(value.any() for value in gradients(learner, sequences).values())
+    before = full_parameters(learner.policy)
+    before = {name: value.clone() for name, value in before.items()}
+    metrics = learner.update(TrainBatch((tuple(sequences),)))
+    assert all(torch.tensor(value).isfinite() for value in dataclasses.astuple(metrics))
+    assert (metrics.pg_loss, metrics.grad_norm, metrics.clipfrac_higher) == (0.0, 0.0, 0.0)
+    assert all(torch.equal(value, before[name]) for name, value in full_parameters(learner.policy).items())
+
+
+def test_an_update_favours_positive_advantages(checkpoint):
+    learner = Learner(learner_settings(checkpoint))
+    sequences = sequences_of([1.0, -1.0, 1.0, -1.0])
+    before = learner.logprobs(sequences).logprobs
+    learner.update(TrainBatch((tuple(sequences),)))
+    after = learner.logprobs(sequences).logprobs
+    for item, old, new in zip(sequences, before, after, strict=True):
+        assert item.advantage * (new.mean() - old.mean()) > 0
+
+
+def test_the_second_update_of_a_step_is_off_policy(tied):
+    """Old log-probs are those before the step's first update: the same sequences again have a ratio other than 1."""
+    mini = tuple(sequences_of([1.0, -1.0]))
+    once = Learner(learner_settings(tied, learning_rate=1e-2)).update(TrainBatch((mini,)))
+    twice = Learner(learner_settings(tied, learning_rate=1e-2)).update(TrainBatch((mini, mini)))
+    assert (once.ppo_kl, once.clipfrac_higher, once.updates) == (pytest.approx(0.0, abs=1e-6), 0.0, 1)
+    assert twice.updates == 2
+    assert twice.clipfrac_higher > 0
+    assert twice.clipfrac_lower > 0
+
+
+def test_metrics_by_hand(tied):
+    """Of one update at ratio 1: the loss is -mean(w A); the mismatch is the sampler's against the learner's."""
+    learner = Learner(learner_settings(tied))
+    sequences = sequences_of(ADVANTAGES)
+    old = learner.logprobs(sequences).logprobs
+    difference = [one - torch.from_numpy(item.sampler_logprobs) for one, item in zip(old, sequences, strict=True)]
+    surrogate = [one.exp().clamp(max=2.0) * item.advantage for one, item in zip(difference, sequences, strict=True)]
+    metrics = learner.update(TrainBatch((tuple(sequences),)))
+    assert metrics.pg_loss == pytest.approx(-float(torch.cat(surrogate).mean()), rel=1e-4)
+    assert metrics.mismatch_kl == pytest.approx(-float(torch.cat(difference).mean()), rel=1e-4)
+    assert metrics.mismatch_ratio_max == pytest.approx(float(torch.cat(difference).max().exp()), rel=1e-4)
+
+
+def test_gradients_are_clipped_and_the_learning_rate_warms_up(tied):
+    learner = Learner(learner_settings(tied, warmup_steps=4, grad_clip=1e-3, learning_rate=1e-2))
+    rates = []
+    learner.optimizer.register_step_pre_hook(lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"]))
+    norms = []
+    learner.optimizer.register_step_pre_hook(lambda *_: norms.append(norm_of_gradients(learner)))
+    for seed in range(3):
+        assert learner.update(batch(seed)).grad_norm > 1e-2  # the norm before clipping
+    assert rates == pytest.approx([0.0025, 0.005, 0.0075, 0.01, 0.01, 0.01])
+    assert norms == pytest.approx([1e-3] * 6, rel=1e-2)
+
+
+def norm_of_gradients(learner):
+    return sum(float(parameter.grad.full_tensor().square().sum()) for parameter in learner.policy.parameters()) ** 0.5
+
+
+def plain_logprobs(model, item):
+    """Log-probs of the response by transformers' own forward pass over one sequence without padding."""
+    ids = torch.from_numpy(item.token_ids)[None]
+    logits = model(ids).logits[0, item.prompt_length - 1 : -1] / item.temperature
+    targets = ids[0, item.prompt_length :, None]
+    return logits.log_softmax(-1).gather(1, targets)[:, 0]
+
+
+def test_logprobs_equal_transformers(checkpoint):
+    sequences = sequences_of([1.0] * 9, temperature=0.7)
+    found = Learner(learner_settings(checkpoint)).logprobs(sequences)
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
+    for item, logprobs in zip(sequences, found.logprobs, strict=True):
+        torch.testing.assert_close(logprobs, plain_logprobs(model, item).detach(), rtol=0, atol=1e-5)
+    assert len(found.entropies) == sum(item.response_length for item in sequences)
+
+
+def test_log_probs_are_taken_at_the_temperature_of_each_sequence(tied):
+    learner = Learner(learner_settings(tied))
+    mixed = [sequence(temperature=0.5), sequence(temperature=1.5)]
+    found = learner.logprobs(mixed).logprobs
+    for item, logprobs in zip(mixed, found, strict=True):
+        torch.testing.assert_close(logprobs, learner.logprobs([item]).logprobs[0], rtol=0, atol=1e-5)
+    assert (found[0] - found[1]).abs().max() > 0.1
+
+
+def test_activation_checkpointing_changes_nothing(tied):
+    sequences = sequences_of(ADVANTAGES)
+    expected = gradients(Learner(learner_settings(tied)), sequences)
+    assert_close(gradients(Learner(learner_settings(tied, activation_checkpointing=True)), sequences), expected)
+
+
+def test_a_checkpoint_continues_bit_for_bit(checkpoint, tmp_path):
+    settings = learner_settings(checkpoint, warmup_steps=5)
+    whole = Learner(settings)
+    whole.update(batch(0))
+    expected = whole.update(batch(1))
+    first = Learner(settings)
+    first.update(batch(0))
+    save_checkpoint(first, tmp_path / "step_000001")
+    torch.manual_seed(123)
+    second = Learner(dataclasses.replace(settings, seed=9))
+    load_checkpoint(second, tmp_path / "step_000001")
+    assert values_of(second.update(batch(1))) == values_of(expected)
+    ours = full_parameters(second.policy)
+    assert all(torch.equal(ours[name], value) for name, value in full_parameters(whole.policy).items())
+
+
+def test_a_checkpoint_restores_the_random_state(tied, tmp_path):
+    learner = Learner(learner_settings(tied))
+    torch.manual_seed(7)
+    save_checkpoint(learner, tmp_path / "step_000001")
+    expected = torch.rand(3)
+    load_checkpoint(learner, tmp_path / "step_000001")
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_checkpoint_is_one_of_hugging_face(checkpoint, tmp_path):
+    learner = Learner(learner_settings(checkpoint))
+    learner.update(batch(0))
+    path = tmp_path / "step_000001"
+    save_checkpoint(learner, path)
+    read = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+    ours = full_parameters(learner.policy)
+    theirs = dict(read.named_parameters())
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+    assert AutoTokenizer.from_pretrained(path)("w7 w8")["input_ids"] == [7, 8]
+
+
+def test_saving_again_replaces(tied, tmp_path):
+    learner = Learner(learner_settings(tied))
+    path = tmp_path / "step_000001"
+    save_checkpoint(learner, path)
+    learner.update(batch(0))
+    save_checkpoint(learner, path)
+    (name, value), *_ = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).named_parameters()
+    assert torch.equal(full_parameters(learner.policy)[name], value)
+
+
+@pytest.mark.parametrize("what", ["os.rename", "torch.save", "learner.checkpoint.dcp.save"])
+def test_an_interrupted_save_leaves_no_checkpoint(tied, tmp_path, monkeypatch, what):
+    learner = Learner(learner_settings(tied))
+
+    def refuse(*_, **__):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(what, refuse)
+        with pytest.raises(OSError, match="disk full"):
+            save_checkpoint(learner, tmp_path / "step_000001")
+    assert complete_checkpoints(tmp_path) == []
+    save_checkpoint(learner, tmp_path / "step_000001")
+    assert complete_checkpoints(tmp_path) == [tmp_path / "step_000001"]
+    assert os.listdir(tmp_path) == ["step_000001"]
+
+
+def test_complete_checkpoints_come_oldest_first(tmp_path):
+    for name in ("step_000010", "step_000002", ".step_000012.unfinished", "other"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "step_000011").write_text("a file")
+    assert [path.name for path in complete_checkpoints(tmp_path)] == ["step_000002", "step_000010"]
+
+
+@pytest.mark.parametrize("other", [{"layers": 1}, {"layers": 3}, {"tied": False}])
+def test_a_checkpoint_of_another_model_is_refused(tied, tmp_path, other):
+    save_checkpoint(Learner(learner_settings(tied)), tmp_path / "step_000001")
+    learner = Learner(learner_settings(tiny_model(tmp_path / "other", **other)))
+    with pytest.raises(CheckpointError, match="step_000001: not a checkpoint of .*other"):
+        load_checkpoint(learner, tmp_path / "step_000001")
+
+
+@pytest.mark.parametrize("name", ["*.distcp", ".metadata"])
+@pytest.mark.parametrize("size", [None, 0, 1000])
+def test_a_damaged_checkpoint_is_refused(tied, tmp_path, name, size):
+    learner, path = Learner(learner_settings(tied)), tmp_path / "step_000001"
+    save_checkpoint(learner, path)
+    (file,) = (path / "trainer").glob(name)
+    if size is None:
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:size])
+    with pytest.raises(CheckpointError, match="step_000001"):
+        load_checkpoint(learner, path)
+
+
+def test_an_absent_checkpoint_is_refused(tied, tmp_path):
+    with pytest.raises(CheckpointError, match="step_000001"):
+        load_checkpoint(Learner(learner_settings(tied)), tmp_path / "step_000001")

@@ -1,0 +1,111 @@
+"""A tiny random model, training sequences for it, and its gradients; light to import, for tests that spawn ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from torch.distributed.tensor import DTensor
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from learner.learner import Learner, LearnerSettings
+from learner.rollout import TrainSequence
+
+VOCABULARY = 97
+
+
+def sequence(
+    response: Sequence[int] = (11, 12, 13),
+    prompt: Sequence[int] = (5, 6),
+    advantage: float = 1.0,
+    temperature: float = 1.0,
+    sampler: float = -4.0,
+) -> TrainSequence:
+    """A training sequence; ``sampler`` is the sampler's log-prob of every token."""
+    return TrainSequence(
+        token_ids=np.array([*prompt, *response], dtype=np.int64),
+        prompt_length=len(prompt),
+        sampler_logprobs=np.full(len(response), sampler, dtype=np.float32),
+        temperature=temperature,
+        advantage=advantage,
+    )
+
+
+def sequences_of(advantages: Sequence[float], seed: int = 0, temperature: float = 0.7) -> list[TrainSequence]:
+    """Random sequences of different lengths (prompts of 2 to 5 tokens, responses of 1 to 12)."""
+    generator = np.random.default_rng(seed)
+    return [
+        sequence(
+            response=generator.integers(3, VOCABULARY, generator.integers(1, 13)).tolist(),
+            prompt=generator.integers(3, VOCABULARY, generator.integers(2, 6)).tolist(),
+            advantage=advantage,
+            temperature=temperature,
+            sampler=float(generator.normal(-4.5, 0.3)),
+        )
+        for advantage in advantages
+    ]
+
+
+def tiny_model(path: Path, tied: bool = True, layers: int = 2, seed: int = 0) -> Path:
+    """A random Qwen3 of width 64 and vocabulary 97 with a word-level tokenizer, saved to ``path``."""
+    torch.manual_seed(seed)
+    config = Qwen3Config(
+        vocab_size=VOCABULARY,
+        hidden_size=64,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        intermediate_size=96,
+        max_position_embeddings=64,
+        tie_word_embeddings=tied,
+        initializer_range=0.05,
+        bos_token_id=None,
+        pad_token_id=0,
+        eos_token_id=2,
+    )
+    Qwen3ForCausalLM(config).save_pretrained(path)
+    words = {"<pad>": 0, "<unk>": 1, "<eos>": 2} | {f"w{index}": index for index in range(3, VOCABULARY)}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>", eos_token="<eos>")
+    fast.save_pretrained(path)
+    return path
+
+
+def learner_settings(path: Path, **changes: Any) -> LearnerSettings:
+    """Settings of a rank on CPU; no clipping of gradients, no warm-up."""
+    values: dict[str, Any] = {
+        "model_path": str(path),
+        "attention": "sdpa",
+        "compute_dtype": "float32",
+        "device": "cpu",
+        "learning_rate": 1e-3,
+        "warmup_steps": 0,
+        "betas": (0.9, 0.95),
+        "weight_decay": 0.0,
+        "grad_clip": 1e6,
+        "micro_batch_tokens": 40,
+        "activation_checkpointing": False,
+        "clip_low": 0.2,
+        "clip_high": 0.28,
+        "mismatch_cap": 2.0,
+        "seed": 0,
+    }
+    return LearnerSettings(**(values | changes))
+
+
+def gradients(learner: Learner, sequences: Sequence[TrainSequence]) -> dict[str, torch.Tensor]:
+    """Whole gradients of one mini-batch at the present policy (ratio 1), by parameter name. Collective."""
+    learner.optimizer.zero_grad()
+    learner.accumulate_gradients(sequences, learner.logprobs(sequences).logprobs)
+    found = {}
+    for name, parameter in learner.policy.named_parameters():
+        assert parameter.grad is not None, name
+        found[name] = parameter.grad.full_tensor() if isinstance(parameter.grad, DTensor) else parameter.grad.clone()
+    learner.optimizer.zero_grad()
+    return found
