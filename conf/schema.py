@@ -7,6 +7,7 @@ result into a ``Config`` or raises ``ConfigError`` naming every wrong key by its
 from __future__ import annotations
 
 import difflib
+from dataclasses import is_dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -225,6 +226,8 @@ class WarmStartConfig:
     """Where the checkpoint goes; the starter policy goes to its cache instead."""
     pairs: PositiveInt
     """Starter pairs to draw."""
+    mistakes: Probability
+    """Share of the starter pairs that get the program of another variant of the same family."""
     vocabulary: PositiveInt
     """Largest vocabulary of a tokenizer trained from nothing."""
     steps: PositiveInt
@@ -254,10 +257,7 @@ def parse_config(values: Any) -> Config:
     Raises ConfigError with one line per problem: unknown keys (with the nearest known one), wrong types, values out
     of range, combinations that make no sense.
     """
-    try:
-        config = TypeAdapter(Config).validate_python(values)
-    except ValidationError as error:
-        raise ConfigError("\n".join(_explain(dict(problem)) for problem in error.errors())) from None
+    config = _validated(Config, values)
     problems = list(_impossible(config))
     if problems:
         raise ConfigError("\n".join(problems))
@@ -268,7 +268,8 @@ def _validated(kind: type[T], values: Any) -> T:
     try:
         return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(dict(problem)) for problem in error.errors())) from None
+        keys = known_keys(kind)
+        raise ConfigError("\n".join(_explain(dict(problem), keys) for problem in error.errors())) from None
 
 
 def _impossible(config: Config) -> list[str]:
@@ -298,24 +299,24 @@ def _impossible(config: Config) -> list[str]:
     return found
 
 
-def _explain(problem: dict[str, Any]) -> str:
+def _explain(problem: dict[str, Any], keys: list[str]) -> str:
     path = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "unexpected_keyword_argument":
-        near = difflib.get_close_matches(path, known_keys(), n=1)
-        hint = f"did you mean {near[0]}?" if near else "see `python -m launch.driver --help` for the keys"
+        near = difflib.get_close_matches(path, keys, n=1)
+        hint = f"did you mean {near[0]}?" if near else "see --help for the keys"
         return f"{path}: unknown key; {hint}"
     if problem["type"] in ("missing", "missing_argument"):
         return f"{path}: missing; choose an experiment (+experiment=quickstart) or set it"
     return f"{path}: {problem['msg']} (got {problem['input']!r})"
 
 
-def known_keys() -> list[str]:
+def known_keys(kind: type = Config) -> list[str]:
     """Dotted paths of all keys, for messages and for the test that bounds their number."""
-    keys = []
-    for role, annotation in Config.__annotations__.items():
+    keys: list[str] = []
+    for role, annotation in kind.__annotations__.items():
         group = globals().get(annotation)
-        if group is None:
-            keys.append(role)
-        else:
+        if is_dataclass(group):
             keys.extend(f"{role}.{name}" for name in group.__annotations__)
+        else:
+            keys.append(role)
     return keys

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from conf.schema import DatasetConfig
-from evaluator.problem import Problem, RejectedRow, load_problems
+from evaluator.problem import Problem, ProblemError, RejectedRow, load_problems
 from evaluator.starter import held_out_problems, training_problems
 
 
@@ -26,7 +26,10 @@ class DatasetError(ValueError):
 
 
 def load_dataset(config: DatasetConfig) -> Dataset:
-    """Read what ``dataset.*`` names. Raises DatasetError with the path and what to do."""
+    """Read what ``dataset.*`` names.
+
+    Raises DatasetError with the path and what to do; with ``dataset.strict``, ProblemError for the first bad row.
+    """
     training: list[Problem] = []
     held_out: list[Problem] = []
     rejected: list[RejectedRow] = []
@@ -49,7 +52,12 @@ def load_dataset(config: DatasetConfig) -> Dataset:
 def _read(path: str, key: str, strict: bool) -> tuple[list[Problem], list[RejectedRow]]:
     if not Path(path).is_file():
         raise DatasetError(f"{key}={path}: no such file; give a JSONL, JSONL.gz or Parquet file of problems")
-    loaded = load_problems(path, strict=strict)
+    try:
+        loaded = load_problems(path, strict=strict)
+    except ProblemError:
+        raise
+    except (OSError, EOFError, ValueError) as error:  # another format, a damaged or half-written file
+        raise DatasetError(f"{key}={path}: cannot be read: {error}") from error
     return list(loaded.problems), list(loaded.rejected)
 
 

@@ -41,7 +41,7 @@ class Display:
 
     def say(self, text: str) -> None:
         """A line of its own."""
-        self.console.print(text, highlight=False, soft_wrap=True)
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def phase(self, name: str) -> None:
         """What is going on now."""

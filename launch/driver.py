@@ -65,10 +65,10 @@ def main(values: DictConfig) -> None:
         else:
             launch(config, console)
     except REFUSALS as error:
-        console.print(f"error: {error}", style="red", highlight=False)
+        console.print(f"error: {error}", style="red", highlight=False, markup=False)
         sys.exit(2)
     except FAILURES as error:
-        console.print(f"stopped: {error}", style="red", highlight=False)
+        console.print(f"stopped: {error}", style="red", highlight=False, markup=False)
         sys.exit(1)
     except (KeyboardInterrupt, asyncio.CancelledError):
         console.print("stopped on request; what is written is usable, run.resume=true goes on", style="yellow")
@@ -77,21 +77,21 @@ def main(values: DictConfig) -> None:
 
 def show_plan(config: Config, console: Console) -> None:
     """``dry_run=true``: the resolved configuration, the placement plan, and what is lacking here."""
-    console.print(yaml.safe_dump(asdict(config), sort_keys=False), highlight=False)
+    console.print(yaml.safe_dump(asdict(config), sort_keys=False), highlight=False, markup=False)
     parameters = count_parameters(config.model.path) or round(config.model.parameters_m * 1e6)
     parts = plan(config, parameters)
     console.print(placement_table(parts))
-    console.print(f"model: {config.model.path}, {parameters / 1e6:.1f}M parameters", highlight=False)
+    console.print(f"model: {config.model.path}, {parameters / 1e6:.1f}M parameters", highlight=False, markup=False)
     missing = lacking(parts, config, local_resources(config)) if config.cluster.address is None else []
     for sentence in missing:
-        console.print(f"lacking here: {sentence}", style="yellow", highlight=False)
+        console.print(f"lacking here: {sentence}", style="yellow", highlight=False, markup=False)
 
 
 def launch(config: Config, console: Console) -> None:
     """Check everything that can be checked, start the cluster and the actors, train, and stop them again."""
     dataset = load_dataset(config.dataset)
     for row in dataset.rejected[:10]:
-        console.print(f"skipped: {row}", style="yellow", highlight=False)
+        console.print(f"skipped: {row}", style="yellow", highlight=False, markup=False)
     model = resolve_model(config.model.path, lambda: build_starter(console))
     parts = plan(config, count_parameters(str(model)) or 0)
     if config.cluster.address is None:

@@ -41,11 +41,11 @@ def rollout_metrics(groups: Sequence[CreditedGroup], version: int, ignore: Colle
     seconds = np.array([item.rollout.judgement.seconds for item in credited])
     staleness = np.array([version - completion.policy_version_min for completion in completions])
     statuses = Counter(item.rollout.judgement.verdict.status for item in credited)
-    group_rewards = [[item.rollout.reward or 0.0 for item in group.credited] for group in groups]
+    solved = [share for share in map(_share_solved, groups) if share is not None]
     return {
         "critic/rewards/mean": float(np.mean(rewards)) if rewards else 0.0,
-        "group/all_solved": float(np.mean([min(rewards) > 0 for rewards in group_rewards])),
-        "group/none_solved": float(np.mean([max(rewards) == 0 for rewards in group_rewards])),
+        "group/all_solved": float(np.mean([share == 1 for share in solved])) if solved else 0.0,
+        "group/none_solved": float(np.mean([share == 0 for share in solved])) if solved else 0.0,
         "response_length/mean": float(lengths.mean()),
         "response_length/max": float(lengths.max()),
         "response_length/clip_ratio": float(np.mean([item.mask.truncated for item in credited])),
@@ -60,6 +60,12 @@ def rollout_metrics(groups: Sequence[CreditedGroup], version: int, ignore: Colle
         "evaluator/seconds_p99": float(np.percentile(seconds, 99)),
         **{f"evaluator/status/{status}": statuses[status] / len(credited) for status in Status},
     }
+
+
+def _share_solved(group: CreditedGroup) -> float | None:
+    """Share of a group's completions that passed; excluded ones do not count. None when all are excluded."""
+    rewards = [item.rollout.reward for item in group.credited if item.rollout.reward is not None]
+    return float(np.mean(rewards)) if rewards else None
 
 
 def update_metrics(update: UpdateMetrics) -> dict[str, float]:

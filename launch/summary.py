@@ -25,8 +25,8 @@ def summary(path: Path, config: Config) -> Table:
         table.add_row("mean reward, last quarter of steps", f"{last:.3f}  ({last - first:+.3f})")
         learned.append(last > first)
     before, after = (path / "evaluation" / f"step_{step:06d}.parquet" for step in (0, config.run.steps))
-    if before.exists() and after.exists():
-        first_attempts, last_attempts = attempts(before), attempts(after)
+    first_attempts, last_attempts = compared(before, after)
+    if first_attempts:
         gain = paired_difference(first_attempts, last_attempts, 1)
         table.add_row("held-out pass@1 before", interval(estimate(first_attempts, 1)))
         table.add_row("held-out pass@1 after", interval(estimate(last_attempts, 1)))
@@ -45,6 +45,15 @@ def quarters(rewards: list[float]) -> tuple[float, float]:
     """Means of the first and of the last quarter."""
     size = max(1, len(rewards) // 4)
     return float(np.mean(rewards[:size])), float(np.mean(rewards[-size:]))
+
+
+def compared(before: Path, after: Path) -> tuple[dict[str, Attempts], dict[str, Attempts]]:
+    """Attempts of two evaluations at the problems judged in both; empty when there is none, or no evaluation."""
+    if not (before.exists() and after.exists()):
+        return {}, {}
+    first, last = attempts(before), attempts(after)
+    both = [question_id for question_id in first if question_id in last]
+    return {name: first[name] for name in both}, {name: last[name] for name in both}
 
 
 def attempts(path: Path) -> dict[str, Attempts]:

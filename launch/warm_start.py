@@ -15,6 +15,7 @@ import math
 import shutil
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -43,12 +44,28 @@ Report = Callable[[int, int, float, float], None]
 
 def starter_policy(config: WarmStartConfig, console: Console) -> Path:
     """The starter policy's directory; trains it first if this recipe has not been trained here before."""
-    pairs = warm_start_pairs(config.pairs, config.seed)
+    pairs = with_mistakes(warm_start_pairs(config.pairs, config.seed), config.mistakes, config.seed)
     target = CACHE / f"starter-{_fingerprint(config, pairs)}"
     if not (target / "config.json").is_file():
         console.print(f"building the starter policy ({config.steps} steps, once) in {target}")
         train(replace(config, output=str(target)), pairs, _reporter(console))
     return target
+
+
+def with_mistakes(pairs: Sequence[Pair], share: float, seed: int) -> list[Pair]:
+    """Give ``share`` of the starter problems the program of another variant of their family.
+
+    The policy then knows what programs look like and how to follow a statement, but often does not: what a pretrained
+    model is like before reinforcement learning, and what the reward can teach in a few minutes.
+    """
+    generator = np.random.default_rng(seed)
+    families: dict[str, list[str]] = defaultdict(list)
+    for problem, program in pairs:
+        families[problem.extra["family"]].append(program)
+    return [
+        (problem, str(generator.choice(families[problem.extra["family"]])) if generator.random() < share else program)
+        for problem, program in pairs
+    ]
 
 
 def train(config: WarmStartConfig, pairs: Sequence[Pair], report: Report) -> None:

@@ -141,6 +141,6 @@ def composed(*overrides: str) -> Any:
         return OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
 
 
-def config(*overrides: str) -> Config:
+def config(*overrides: str, experiment: str = "quickstart") -> Config:
     """A validated configuration."""
-    return parse_config(composed(*overrides))
+    return parse_config(composed(f"+experiment={experiment}", *overrides))

@@ -14,13 +14,14 @@ class Calls:
     """Awaitables that end as told, and a record of those that were cancelled."""
 
     def __init__(self):
-        self.cancelled = []
+        self.cancelled_so_far = []
+        self.cancelled = None
 
     async def later(self, name, seconds, error=None):
         try:
             await asyncio.sleep(seconds)
         except asyncio.CancelledError:
-            self.cancelled.append(name)
+            self.cancelled_so_far.append(name)
             raise
         if error is not None:
             raise error
@@ -33,7 +34,19 @@ class Calls:
             waits = {name: self.later(name, *(end if isinstance(end, tuple) else (end,))) for name, end in ends.items()}
             return await gather(waits, "the work", deadline_s)
 
-        return asyncio.run(run())
+        return self.run(run())
+
+    def run(self, work):
+        """Run ``work`` and keep who was cancelled by it: at its end the event loop cancels whatever is left."""
+
+        async def watched():
+            try:
+                return await work
+            finally:
+                await asyncio.sleep(0.01)
+                self.cancelled = sorted(self.cancelled_so_far)
+
+        return asyncio.run(watched())
 
 
 @pytest.fixture
@@ -54,7 +67,7 @@ def test_the_deadline_names_what_is_pending(calls):
     with pytest.raises(DeadlineExceeded) as caught:
         calls.wait(deadline_s=0.05, slow=20.0, quick=0.0, stuck=30.0)
     assert str(caught.value) == "the work did not finish within 0.05 s; pending: slow, stuck"
-    assert sorted(calls.cancelled) == ["slow", "stuck"]
+    assert calls.cancelled == ["slow", "stuck"]
 
 
 def test_many_pending_names_are_shortened(calls):
@@ -75,7 +88,7 @@ def test_the_first_error_wins_at_once(calls):
     with pytest.raises(ValueError, match="first"):
         calls.wait(late=(20.0, KeyError("late")), early=(0.02, ValueError("first")), fine=0.0, slow=20.0)
     assert time.monotonic() - started < 5.0
-    assert sorted(calls.cancelled) == ["late", "slow"]
+    assert calls.cancelled == ["late", "slow"]
 
 
 def test_a_cancelled_wait_cancels_what_it_waits_for(calls):
@@ -85,7 +98,7 @@ def test_a_cancelled_wait_cancels_what_it_waits_for(calls):
         waiting_task.cancel()
         await asyncio.gather(waiting_task, return_exceptions=True)
 
-    asyncio.run(run())
+    calls.run(run())
     assert calls.cancelled == ["slow"]
 
 
@@ -95,6 +108,13 @@ def test_a_long_wait_is_logged(calls, monkeypatch, caplog):
         calls.wait(slow=0.07, quick=0.0)
     assert {record.getMessage() for record in caplog.records} == {"still waiting for the work: slow"}
     assert len(caplog.records) >= 2
+
+
+def test_progress_is_not_logged(calls, monkeypatch, caplog):
+    monkeypatch.setattr(waiting, "REMIND_S", 0.2)
+    with caplog.at_level(logging.WARNING):
+        calls.wait(a=0.1, b=0.3, c=0.5)
+    assert caplog.records == []
 
 
 def test_a_short_wait_is_not_logged(calls, caplog):

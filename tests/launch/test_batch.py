@@ -9,7 +9,7 @@ from evaluator.verdict import Status
 from launch.batch import EmptyBatch, assign_credit, train_batch
 from learner.advantage import group_advantages
 from learner.rollout import Group
-from tests.factories import completion, config, credited_group, group_of, rollout, truncated
+from tests.factories import config, credited_group, rollout, truncated
 
 PASSED, WRONG, OURS = Status.PASSED, Status.WRONG_ANSWER, Status.SANDBOX_ERROR
 FRESH = tuple(range(10, 22))

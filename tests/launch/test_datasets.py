@@ -107,6 +107,7 @@ def test_no_usable_problem(tmp_path):
         ("p.jsonl.gz", b"not gzip"),
         ("q.jsonl.gz", gzip.compress(b"x" * 1000)[:-10]),
     ],
+    ids=["unknown ending", "no Parquet", "no gzip", "cut off"],
 )
 @pytest.mark.parametrize("key", ["path", "held_out_path"])
 def test_an_unreadable_file(tmp_path, name, content, key):

@@ -9,12 +9,12 @@ from tests.tiny_learner import tiny_model
 PLENTY = Resources(cpus=64, gpus=8, free_gib=512.0)
 
 
-def by_role(*overrides, parameters=2**28):
-    return {part.role: part for part in plan(config(*overrides), parameters)}
+def by_role(*overrides, parameters=2**28, **experiment):
+    return {part.role: part for part in plan(config(*overrides, **experiment), parameters)}
 
 
-def sentences(resources, *overrides, parameters=2**28):
-    settings = config(*overrides)
+def sentences(resources, *overrides, parameters=2**28, **experiment):
+    settings = config(*overrides, **experiment)
     return lacking(plan(settings, parameters), settings, resources)
 
 
@@ -35,7 +35,7 @@ def test_bfloat16_halves_the_generators_weights_only():
 
 
 def test_the_plan_of_gpus():
-    parts = by_role("+experiment=lcb_v6", "generator.tensor_parallel=2")
+    parts = by_role("generator.tensor_parallel=2", experiment="lcb_v6")
     assert (parts["generator"].gpus, parts["evaluator"].gpus, parts["learner rank"].gpus) == (2, 0, 1)
     assert dict(parts["generator"].memory)["KV cache"] == 0.0
     assert [part.device for part in parts.values()] == ["cuda", "cpu", "cuda"]
@@ -43,11 +43,11 @@ def test_the_plan_of_gpus():
 
 def test_nothing_is_lacking():
     assert sentences(PLENTY) == []
-    assert sentences(PLENTY, "+experiment=lcb_v6") == []
+    assert sentences(PLENTY, experiment="lcb_v6") == []
 
 
 def test_gpus_are_lacking():
-    (sentence,) = sentences(Resources(64, 2, 512.0), "+experiment=lcb_v6")
+    (sentence,) = sentences(Resources(64, 2, 512.0), experiment="lcb_v6")
     assert sentence.startswith("8 GPUs are asked for, 2 are here: set generator.device=cpu learner.device=cpu")
 
 
@@ -74,7 +74,7 @@ def test_the_memory_of_a_cluster_elsewhere_is_not_judged():
 
 
 def test_everything_lacking_is_said_at_once():
-    assert len(sentences(Resources(1, 0, 0.1), "+experiment=lcb_v6")) == 3
+    assert len(sentences(Resources(1, 0, 0.1), experiment="lcb_v6")) == 3
 
 
 def test_parameters_of_a_local_checkpoint(tmp_path):

@@ -12,15 +12,19 @@ STARTER_CODE = "class Solution:\n    def add(self, a: int, b: int) -> int:\n    
 
 
 def test_standard_input():
-    assert instruction(problem()) == (
-        "Add two numbers.\n\nAnswer with a ```python block that reads standard input and prints to standard output."
-    )
+    text = instruction(problem(starter_code=STARTER_CODE))
+    assert text.startswith("Add two numbers.\n\n")
+    assert "```python" in text
+    assert "standard input" in text
+    assert "Solution" not in text
 
 
 def test_functional():
     text = instruction(problem(func_name="add", starter_code=STARTER_CODE))
-    assert text.startswith("Add two numbers.\n\nAnswer with a ```python block that completes:\nclass Solution:")
-    assert text.endswith("-> int:")
+    assert text.startswith("Add two numbers.\n\n")
+    assert "```python" in text
+    assert text.endswith(STARTER_CODE.rstrip())
+    assert "standard input" not in text
 
 
 def test_token_ids():

@@ -101,16 +101,14 @@ def test_rollouts(fresh):
     assert (third["status"], third["reward"], third["advantage"], third["code"]) == ("sandbox_error", None, None, None)
 
 
-def test_masked_rollouts_are_marked(fresh):
-    masked = assign_credit(
-        Group("q", "", (rollout(finish_reason="length"), rollout(WRONG))),
-        config("algorithm.mask_probability=1").algorithm,
-        0,
-        0,
-    )
-    fresh.write_rollouts(0, [masked])
+@pytest.mark.parametrize("probability", [0, 1])
+def test_masked_rollouts_are_marked(fresh, probability):
+    algorithm = config(f"algorithm.mask_probability={probability}").algorithm
+    group = Group("q", "", (rollout(finish_reason="length"), rollout(WRONG)))
+    fresh.write_rollouts(0, [assign_credit(group, algorithm, 0, 0)])
     rows = pq.read_table(fresh.path / "rollouts" / "step_000000.parquet").to_pylist()
-    assert [(row["masked"], row["advantage"] == 0.0) for row in rows] == [(True, True), (False, False)]
+    masked = probability == 1
+    assert [(row["masked"], row["advantage"] == 0.0) for row in rows] == [(masked, masked), (False, False)]
 
 
 def test_evaluations_have_a_folder_of_their_own(fresh):
