@@ -51,7 +51,7 @@ class GeneratorPool:
             max_concurrency=concurrency,
             runtime_env={"env_vars": engine_environment(settings)},
         )
-        self.actors: list[ActorHandle] = [role.remote() for _ in range(count)]
+        self.actors: list[Any] = [role.remote() for _ in range(count)]
         self.names = [f"generator {index}" for index in range(count)]
         self.routing = LeastBusy(self.actors)
 
@@ -70,7 +70,7 @@ class EvaluatorPool:
 
     def __init__(self, count: int, cpus: float, limits: Limits, workers: int, concurrency: int) -> None:
         role: Any = ray.remote(EvaluatorActor).options(num_cpus=cpus, max_concurrency=concurrency)
-        self.actors: list[ActorHandle] = [role.remote(limits, workers) for _ in range(count)]
+        self.actors: list[Any] = [role.remote(limits, workers) for _ in range(count)]
         self.names = [f"evaluator {index}" for index in range(count)]
         self.routing = LeastBusy(self.actors)
 
@@ -90,18 +90,17 @@ class LearnerGroup:
             num_gpus=1 if settings.device == "cuda" else 0,
             runtime_env={"env_vars": environment},
         )
-        self.actors: list[ActorHandle] = [role.remote(rank, ranks, threads) for rank in range(ranks)]
+        self.actors: list[Any] = [role.remote(rank, ranks, threads) for rank in range(ranks)]
         self.names = [f"learner rank {rank}" for rank in range(ranks)]
 
     async def start(self, deadline_s: float, checkpoint: str | None) -> None:
         """Load the model on all ranks, from ``checkpoint`` if given; returns when they are ready."""
-        found: list[str] = await gather(
-            {self.names[0]: self.actors[0].address.remote()}, "the learner's address", deadline_s
-        )
+        found = self.actors[0].address.remote()
+        (address,) = await gather({self.names[0]: found}, "the learner's address", deadline_s)
         await self._on_all(
             "starting the learner",
             deadline_s,
-            lambda rank: rank.start.remote(self.settings, found[0], deadline_s, checkpoint),
+            lambda rank: rank.start.remote(self.settings, address, deadline_s, checkpoint),
         )
 
     async def update(self, batch: TrainBatch, deadline_s: float) -> UpdateMetrics:

@@ -6,6 +6,7 @@ model once into a file in shared memory; every generator loads it in place and e
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -18,6 +19,7 @@ from ray.actor import ActorHandle
 from actors.waiting import gather
 
 SHARED_MEMORY = Path("/dev/shm")
+PREFIX = "microcoder-weights-"  # then the pid of the driver that owns the folder
 
 
 class WeightTransferError(RuntimeError):
@@ -42,7 +44,8 @@ class SharedMemoryTransfer:
     ) -> None:
         self.ranks, self.generators = ranks, generators
         self.dtype, self.deadline_s = dtype, deadline_s
-        self.folder = Path(tempfile.mkdtemp(prefix="microcoder-weights-", dir=SHARED_MEMORY))
+        free_shared_memory_of_the_dead()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=SHARED_MEMORY))
 
     async def publish(self, version: int) -> Publication:
         """Give all generators the learner's present weights as ``version``; returns when all serve them.
@@ -78,3 +81,11 @@ class SharedMemoryTransfer:
     def close(self) -> None:
         """Free the shared memory."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def free_shared_memory_of_the_dead() -> None:
+    """Delete what drivers left behind that were killed before they could ``close``."""
+    for folder in SHARED_MEMORY.glob(f"{PREFIX}*"):
+        owner = folder.name.removeprefix(PREFIX).split("-")[0]
+        if not Path("/proc", owner).exists():
+            shutil.rmtree(folder, ignore_errors=True)

@@ -14,11 +14,13 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 T = TypeVar("T")
-PositiveInt = Annotated[int, Field(gt=0)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-NonNegativeFloat = Annotated[float, Field(ge=0)]
-Probability = Annotated[float, Field(ge=0, le=1)]
+# Strict: "12" is not a number and true is not 1; whole numbers are taken where a float is asked for.
+PositiveInt = Annotated[int, Field(gt=0, strict=True)]
+NonNegativeInt = Annotated[int, Field(ge=0, strict=True)]
+PositiveFloat = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=0, le=1, strict=True)]
+Switch = Annotated[bool, Field(strict=True)]
 Device = Literal["auto", "cpu", "cuda"]
 
 CHECKED = ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -38,13 +40,13 @@ class RunConfig:
     """Training steps; one step samples ``algorithm.train_batch_size`` groups."""
     root: str
     """Directory that holds run directories."""
-    resume: bool
+    resume: Switch
     """Go on from the last complete checkpoint of the run directory; without it a used directory is refused."""
     checkpoint_every: PositiveInt
     """Steps between checkpoints; the last step always makes one."""
     keep_checkpoints: PositiveInt
     """How many checkpoints to keep; older ones are deleted."""
-    tensorboard: bool
+    tensorboard: Switch
     """Also write TensorBoard event files into the run directory."""
 
 
@@ -68,7 +70,7 @@ class DatasetConfig:
     """Problems to train on: JSONL, JSONL.gz or Parquet in the format of docs/formats.md; wins over ``name``."""
     held_out_path: str | None
     """Problems to evaluate on before and after training; null takes the built-in set's held-out split, if any."""
-    strict: bool
+    strict: Switch
     """A malformed row ends the run instead of being reported and skipped."""
 
 
@@ -134,7 +136,7 @@ class LearnerConfig:
     """Largest global gradient norm."""
     micro_batch_tokens: PositiveInt
     """Padded tokens in one forward pass of one rank."""
-    activation_checkpointing: bool
+    activation_checkpointing: Switch
     """Recompute layer activations in the backward pass."""
     cpus: NonNegativeFloat
     """Ray CPUs reserved per rank."""
@@ -148,7 +150,7 @@ class LearnerConfig:
 
 @dataclass(frozen=True, config=CHECKED)
 class AlgorithmConfig:
-    group_size: Annotated[int, Field(ge=2)]
+    group_size: Annotated[int, Field(ge=2, strict=True)]
     """G: completions per problem."""
     train_batch_size: PositiveInt
     """Problems sampled per step."""
@@ -208,7 +210,7 @@ class Config:
     temperature: TemperatureConfig
     evaluation: EvaluationConfig
     cluster: ClusterConfig
-    dry_run: bool
+    dry_run: Switch
     """Print the resolved configuration and the placement plan, start nothing."""
 
 

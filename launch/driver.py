@@ -57,7 +57,7 @@ FAILURES = (DeadlineExceeded, WeightTransferError, EmptyBatch, RayError, OSError
 @hydra.main(config_path="../conf", config_name="config", version_base="1.3")
 def main(values: DictConfig) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    console = Console()
+    console = Console(soft_wrap=True)
     try:
         config = parse_config(OmegaConf.to_container(values, resolve=True))
         if config.dry_run:

@@ -52,6 +52,9 @@ def rollout_metrics(groups: Sequence[CreditedGroup], version: int, ignore: Colle
         "diversity/distinct_4": float(np.mean(measured)) if measured else 0.0,
         "truncation/rate": float(np.mean([item.mask.truncated for item in credited])),
         "truncation/repeat": float(np.mean([item.mask.truncated and item.mask.repeats for item in credited])),
+        "truncation/repeat_any_period": float(
+            np.mean([item.mask.truncated and item.mask.repeats_any_period for item in credited])
+        ),
         "truncation/eligible": float(np.mean([item.mask.eligible for item in credited])),
         "truncation/masked": float(np.mean([item.mask.masked for item in credited])),
         "staleness/mean": float(staleness.mean()),

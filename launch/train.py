@@ -51,7 +51,11 @@ async def train(run: Run) -> None:
     """Train from the directory's first step to ``run.steps``, evaluating before and after."""
     config, directory = run.config, run.directory
     order = ProblemOrder(len(run.training), config.run.seed)
-    writer = SummaryWriter(str(directory.path / "tensorboard")) if config.run.tensorboard else None
+    writer = (
+        SummaryWriter(str(directory.path / "tensorboard"), purge_step=directory.first_step)
+        if config.run.tensorboard
+        else None
+    )
     published = await run.transfer.publish(directory.first_step)
     await evaluate_held_out(run, directory.first_step)
     for step in range(directory.first_step, config.run.steps):

@@ -44,7 +44,11 @@ class LearnerSettings:
 
 @dataclass(frozen=True)
 class UpdateMetrics:
-    """Means over one training step; the field names are spelt out as metric keys by ``launch.metrics``."""
+    """Means over one training step; the field names are spelt out as metric keys by ``launch.metrics``.
+
+    ``pg_loss`` is the mean over all response tokens, clip fractions and ``ppo_kl`` over those with an advantage;
+    ``learning_rate`` is that of the step's first update.
+    """
 
     pg_loss: float
     clipfrac_higher: float
@@ -93,7 +97,7 @@ class Learner:
         sequences = [sequence for mini in batch.mini_batches for sequence in mini]
         old = self.logprobs(sequences)
         entropy, mismatch = self._sampler_statistics(sequences, old)
-        old_done = time.monotonic()
+        old_done, learning_rate = time.monotonic(), float(self.scheduler.get_last_lr()[0])
         totals, norms, offset = torch.zeros(5, dtype=torch.float64), [], 0
         for mini in batch.mini_batches:
             old_of_mini = old.logprobs[offset : offset + len(mini)]
@@ -101,15 +105,16 @@ class Learner:
             totals += sums
             norms.append(norm)
             offset += len(mini)
-        _, loss, high, low, kl = (totals / totals[0]).tolist()
+        trained, loss, high, low, kl = totals.tolist()
+        tokens = sum(sequence.response_length for sequence in sequences)
         return UpdateMetrics(
-            pg_loss=loss,
-            clipfrac_higher=high,
-            clipfrac_lower=low,
-            ppo_kl=kl,
+            pg_loss=loss / tokens,
+            clipfrac_higher=high / trained,
+            clipfrac_lower=low / trained,
+            ppo_kl=kl / trained,
             entropy=entropy,
             grad_norm=sum(norms) / len(norms),
-            learning_rate=float(self.scheduler.get_last_lr()[0]),
+            learning_rate=learning_rate,
             mismatch_kl=mismatch[0],
             mismatch_ratio_max=mismatch[1],
             updates=len(norms),
@@ -183,9 +188,7 @@ class Learner:
             # FSDP averages gradients over ranks; the loss is a sum over all of them divided by the global count.
             (loss * (micro.weight * self.ranks / tokens)).backward()
             totals += micro.weight * torch.stack([value.cpu() for value in astuple(sums)])
-        totals = self._sum_over_ranks(totals)
-        totals[0] = tokens
-        return totals
+        return self._sum_over_ranks(totals)
 
     def _loss(self, micro: MicroBatch, old_logprobs: Tensor) -> tuple[Tensor, SurrogateSums]:
         logprobs, _ = self.policy(micro)

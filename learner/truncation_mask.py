@@ -21,6 +21,7 @@ class MaskDecision:
 
     truncated: bool
     repeats: bool
+    repeats_any_period: bool
     eligible: bool
     masked: bool
 
@@ -30,6 +31,14 @@ def repeats(token_ids: np.ndarray, window: int) -> bool:
     if len(token_ids) < 2 * window:
         return False
     return bool(np.array_equal(token_ids[-window:], token_ids[-2 * window : -window]))
+
+
+def repeats_any_period(token_ids: np.ndarray, window: int) -> bool:
+    """The last 2 x ``window`` tokens [R] repeat with some period of at most ``window``: logged, never decides."""
+    tail = token_ids[-2 * window :]
+    if len(tail) < 2 * window:
+        return False
+    return any(np.array_equal(tail[period:], tail[:-period]) for period in range(1, window + 1))
 
 
 def mask_uniform(seed: int, step: int, question_id: str, sample_index: int) -> float:
@@ -49,4 +58,5 @@ def mask_decision(rollout: Rollout, window: int, probability: float, seed: int, 
     non_incorrect = judgement.verdict.passed or judgement.incomplete
     eligible = rollout.truncated and non_incorrect and not repeating
     drawn = mask_uniform(seed, step, completion.question_id, completion.sample_index)
-    return MaskDecision(rollout.truncated, repeating, eligible, eligible and drawn < probability)
+    any_period = repeats_any_period(completion.response_token_ids, window)
+    return MaskDecision(rollout.truncated, repeating, any_period, eligible, eligible and drawn < probability)

@@ -25,6 +25,13 @@ from learner.rollout import Completion, FinishReason, Group, Judgement, Rollout
 CONF = Path(__file__).parent.parent / "conf"
 
 
+def warm_start_values(**changes: Any) -> dict[str, Any]:
+    """The values of ``conf/warm_start.yaml``, as composed, with ``changes``."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        values: Any = OmegaConf.to_container(compose("warm_start"), resolve=True)
+    return values | changes
+
+
 def verdict(status: Status = Status.PASSED, tests: int = 3) -> Verdict:
     """Of a program that passed every test, or failed at the second."""
     if status is Status.PASSED:

@@ -1,0 +1,149 @@
+"""The driver as a person starts it, in a process of its own: a run, its directory, resuming, stopping, being killed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from actors.weight_transfer import PREFIX, SHARED_MEMORY
+from conf.schema import parse_warm_start
+from evaluator.starter import warm_start_pairs
+from launch.run_directory import SCHEMA
+from launch.warm_start import train
+from tests.factories import warm_start_values
+
+pytestmark = [pytest.mark.engine, pytest.mark.integration, pytest.mark.timeout(900)]
+DEADLINE_S = 300.0
+STEPS = 2
+
+
+def command(model: Path, runs: Path, *overrides: str) -> list[str]:
+    """The quickstart, as small as it gets."""
+    small = [
+        f"model.path={model}",
+        f"run.root={runs}",
+        "run.name=small",
+        f"run.steps={STEPS}",
+        "run.checkpoint_every=1",
+        "algorithm.group_size=4",
+        "algorithm.train_batch_size=4",
+        "algorithm.mini_batch_size=2",
+        "generator.max_response_tokens=48",
+        "evaluation.samples=0",
+        "cluster.num_cpus=4",
+    ]
+    return [sys.executable, "-m", "launch.driver", "+experiment=quickstart", *small, *overrides]
+
+
+def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A starter model warm-started for seconds, enough for some answers to be programs."""
+    path = tmp_path_factory.mktemp("model") / "small"
+    config = parse_warm_start(warm_start_values(output=str(path), steps=60, decay_steps=60, short_steps=60))
+    train(config, warm_start_pairs(400, seed=1), lambda step, steps, loss, seconds: None)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A run of two steps with two learner ranks: its directory, and what it printed."""
+    runs = tmp_path_factory.mktemp("runs")
+    done = run(command(model, runs, "learner.ranks=2"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    yield runs / "small", done.stdout
+
+
+def test_run_directory_is_complete(finished: tuple[Path, str]) -> None:
+    directory, _ = finished
+    rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [0, 1]
+    for row in rows:
+        assert row["mismatch/ratio_max"] < 1.001, "engine and learner disagree on log-probs"
+        assert row["staleness/max"] == 0
+        assert 0 < row["diversity/distinct_4"] <= 1
+    for step in range(STEPS):
+        table = pq.read_table(directory / "rollouts" / f"step_{step:06d}.parquet")
+        assert table.schema.equals(SCHEMA)
+        assert table.num_rows == 16
+        assert set(table["policy_version_min"].to_pylist()) == {step}
+    assert json.loads((directory / "environment.json").read_text())["packages"]["torch"]
+
+
+def test_output_has_a_line_a_step_and_a_summary(finished: tuple[Path, str]) -> None:
+    directory, printed = finished
+    assert [line.split()[1] for line in printed.splitlines() if line.startswith("step ")] == ["0", "1"]
+    assert directory.name in printed
+
+
+def test_checkpoints_load_with_transformers(finished: tuple[Path, str]) -> None:
+    directory, _ = finished
+    for step in (1, 2):
+        path = directory / "checkpoints" / f"step_{step:06d}"
+        assert AutoModelForCausalLM.from_pretrained(path).num_parameters() > 1e6
+        assert AutoTokenizer.from_pretrained(path).chat_template
+
+
+def test_resume_goes_on_with_another_number_of_ranks(finished: tuple[Path, str], model: Path) -> None:
+    directory, _ = finished
+    before = (directory / "metrics.jsonl").read_text()
+    done = run(command(model, directory.parent, "run.resume=true", f"run.steps={STEPS + 1}", "learner.ranks=1"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    after = (directory / "metrics.jsonl").read_text()
+    assert after.startswith(before)
+    assert [json.loads(line)["step"] for line in after.splitlines()] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_driver_leaves_nothing_behind(number: signal.Signals, model: Path, tmp_path: Path) -> None:
+    """Ctrl-C and kill -9 in mid-run: no process of the run survives, what is written is whole."""
+    driver = subprocess.Popen(
+        command(model, tmp_path, "run.steps=1000"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        _wait_until(lambda: (tmp_path / "small" / "metrics.jsonl").read_text() != "", "the first step", driver)
+        family = psutil.Process(driver.pid).children(recursive=True)
+        assert any("vllm" in process.name().lower() for process in family)
+        driver.send_signal(number)
+        printed, _ = driver.communicate(timeout=60)
+        if number == signal.SIGINT:
+            assert driver.returncode == 130
+            assert "stopped on request" in printed
+        _, alive = psutil.wait_procs(family, timeout=30)
+        assert not alive, f"still running: {alive}"
+    finally:
+        if driver.poll() is None:
+            driver.kill()
+            driver.wait()
+    for line in (tmp_path / "small" / "metrics.jsonl").read_text().splitlines():
+        json.loads(line)
+    for path in (tmp_path / "small" / "rollouts").glob("*.parquet"):
+        assert pq.read_table(path).num_rows == 16
+    if number == signal.SIGINT:  # after kill -9 the next driver frees the shared memory
+        assert not list(SHARED_MEMORY.glob(f"{PREFIX}{driver.pid}-*"))
+
+
+def _wait_until(condition: Callable[[], bool], what: str, driver: subprocess.Popen[str]) -> None:
+    ends = time.monotonic() + DEADLINE_S
+    while time.monotonic() < ends:
+        assert driver.poll() is None, f"the driver ended before {what}: {driver.communicate()[0]}"
+        try:
+            if condition():
+                return
+        except FileNotFoundError:
+            pass  # not written yet
+        time.sleep(0.5)
+    raise TimeoutError(f"{what} did not happen within {DEADLINE_S:g} s")
