@@ -30,10 +30,9 @@ class EvaluatorActor:
 
     def _judge(self, problem: Problem, text: str) -> Judgement:
         extraction = extract_code(text, problem.func_name)
-        incomplete = extraction.code is None or not extraction.complete
         started = time.monotonic()
         verdict = self.evaluator.evaluate(problem, extraction.code)
-        return Judgement(verdict, extraction.code, incomplete, time.monotonic() - started)
+        return Judgement(verdict, extraction.code, extraction.incomplete, time.monotonic() - started)
 
     async def processes(self) -> list[int]:
         """Process id of this actor; its sandboxes end with it."""

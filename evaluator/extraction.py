@@ -21,10 +21,21 @@ _THINK_OPEN, _THINK_CLOSE = "<think>", "</think>"
 @dataclass(frozen=True)
 class Extraction:
     """``code`` is None when no complete block fits. ``complete`` is False when the text ends inside an open fence or an
-    unfinished reasoning part, whether or not an earlier block gave ``code``."""
+    unfinished reasoning part, whether or not an earlier block gave ``code``. ``blocks`` counts the complete fenced
+    blocks of the answer, whether or not they are programs."""
 
     code: str | None
     complete: bool
+    blocks: int = 0
+
+    @property
+    def incomplete(self) -> bool:
+        """The answer is not all there: it ends inside a fence or reasoning part, or has neither block nor program.
+
+        This is "incomplete" in the sense of the truncation mask (arXiv 2603.07777 eq. 2). An answer whose finished
+        block is no valid program is complete, and wrong.
+        """
+        return not self.complete or (self.code is None and self.blocks == 0)
 
 
 @dataclass(frozen=True)
@@ -52,8 +63,8 @@ def extract_code(response: str, func_name: str | None) -> Extraction:
     for group in ([b for b in blocks if b.tag], [b for b in blocks if not b.tag]):
         for block in reversed(group):
             if _fits(block.text, func_name):
-                return Extraction(block.text, complete=not inside)
-    return Extraction(None, complete=not inside)
+                return Extraction(block.text, not inside, len(blocks))
+    return Extraction(None, not inside, len(blocks))
 
 
 def _after_reasoning(text: str) -> tuple[bool, str]:

@@ -10,7 +10,7 @@ WRONG = RIGHT.replace("+", "-")
 @pytest.mark.parametrize("opening", ["```python", "```Python3 ", "```py", "```", '```python title="x.py"', "~~~python"])
 def test_tags(opening):
     closing = opening[0] * 3
-    assert extract_code(f"Sure:\n{opening}\n{RIGHT}{closing}  \nDone.", None) == Extraction(RIGHT, True)
+    assert extract_code(f"Sure:\n{opening}\n{RIGHT}{closing}  \nDone.", None) == Extraction(RIGHT, True, blocks=1)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_responses(response, code, complete):
     if "\r" in response:
         assert found.code == RIGHT
     else:
-        assert found == Extraction(code, complete)
+        assert (found.code, found.complete) == (code, complete)
 
 
 def test_fences_in_the_code_do_not_end_it():
@@ -83,3 +83,18 @@ def test_a_text_without_fences():
     assert extract_code("42", None).code is None
     assert extract_code("No", None).code is None
     assert extract_code(RIGHT, "add").code is None
+
+
+@pytest.mark.parametrize(
+    ("response", "incomplete"),
+    [
+        ("```python\nprint(1)\n```", False),
+        ("```python\nprint(1\n```", False),  # finished and wrong
+        ("```python\nprint(1)", True),
+        ("I would first", True),
+        ("```python\nprint(1)\n```\nor\n```python\nprint(", True),
+        ("<think>```python\nprint(1)\n```", True),
+    ],
+)
+def test_incomplete_is_what_the_truncation_mask_means(response: str, incomplete: bool) -> None:
+    assert extract_code(response, None).incomplete is incomplete
