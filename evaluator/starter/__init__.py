@@ -94,20 +94,20 @@ _MIXED = sorted(FAMILIES, key=lambda family: stable_number(family.name))
 TRAINING_FAMILIES = tuple(family for family in _MIXED if family.name not in HELD_OUT_FAMILIES)
 
 INDICES = range(10_000)
-TRAINING_COUNT = 800
+TRAINING_COUNT = 400
 SEEN_FAMILY_COUNT = 60
 UNSEEN_FAMILY_COUNT = 20
 
 
 @cache
 def training_problems() -> tuple[StarterProblem, ...]:
-    """800 problems of the training families."""
+    """400 problems of the training families."""
     return _take(TRAINING_COUNT, [_distinct(family, INDICES, False) for family in TRAINING_FAMILIES])
 
 
 @cache
 def held_out_problems() -> tuple[StarterProblem, ...]:
-    """60 problems of the training families with other numbers, then 20 of families kept from training (RELATIVES first)."""
+    """60 problems of the training families with other numbers, then 20 of families kept from training."""
     unseen = [family for group in (RELATIVES, LONG) for family in _MIXED if family.name in group]
     return (
         *_take(SEEN_FAMILY_COUNT, [_distinct(family, INDICES, True) for family in TRAINING_FAMILIES]),

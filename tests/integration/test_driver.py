@@ -122,7 +122,8 @@ def test_a_stopped_driver_leaves_nothing_behind(number: signal.Signals, model: P
         if number == signal.SIGINT:
             assert driver.returncode == 130
             assert "stopped on request" in printed
-        _, alive = psutil.wait_procs(family, timeout=30)
+        # After kill -9 Ray's own agents look for their dead cluster for a minute before they give up.
+        _, alive = psutil.wait_procs(family, timeout=120)
         assert not alive, f"still running: {alive}"
     finally:
         if driver.poll() is None:
