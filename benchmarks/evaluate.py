@@ -34,7 +34,9 @@ from rich.console import Console
 from rich.table import Table
 from transformers import AutoTokenizer
 
-from actors.pool import EvaluatorPool, GeneratorPool, stop_all
+from actors.evaluator_pool import EvaluatorPool
+from actors.generator_pool import GeneratorPool
+from actors.shutdown import stop_all
 from benchmarks.tools.labelled_programs import (
     DATA,
     PROBLEMS,

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from transformers import AutoTokenizer
 
-from actors.pool import stop_all
+from actors.shutdown import stop_all
 from actors.weight_transfer import SharedMemoryTransfer
 from conf.schema import Config, parse_config
 from evaluator.problem import Problem

@@ -28,7 +28,8 @@ from rich.console import Console
 from rich.table import Table
 from transformers import AutoTokenizer
 
-from actors.pool import GeneratorPool, stop_all
+from actors.generator_pool import GeneratorPool
+from actors.shutdown import stop_all
 from conf.schema import Config, ConfigError, parse_config
 from evaluator.problem import to_row
 from launch.answers import AnswerLog

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from actors.evaluator_pool import EvaluatorPool
 from actors.generator import SampleRequest
-from actors.pool import EvaluatorPool, GeneratorPool
+from actors.generator_pool import GeneratorPool
 from actors.waiting import gather
 from conf.schema import Config
 from launch.answers import Answer, AnswerLog

@@ -14,8 +14,10 @@ from rich.console import Console
 from transformers import AutoConfig
 
 from actors.evaluator import EvaluatorSettings
+from actors.evaluator_pool import EvaluatorPool
 from actors.generator import GeneratorSettings
-from actors.pool import EvaluatorPool, GeneratorPool, LearnerGroup
+from actors.generator_pool import GeneratorPool
+from actors.learner_group import LearnerGroup
 from conf.schema import Config, parse_warm_start
 from evaluator.sandbox import Limits
 from launch.evaluation import answer_tokens

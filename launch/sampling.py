@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from actors.evaluator_pool import EvaluatorPool
 from actors.generator import SampleRequest
-from actors.pool import EvaluatorPool, GeneratorPool
+from actors.generator_pool import GeneratorPool
 from actors.waiting import gather
 from evaluator.problem import Problem
 from learner.rollout import Group, Rollout

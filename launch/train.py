@@ -14,7 +14,9 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
-from actors.pool import EvaluatorPool, GeneratorPool, LearnerGroup
+from actors.evaluator_pool import EvaluatorPool
+from actors.generator_pool import GeneratorPool
+from actors.learner_group import LearnerGroup
 from actors.weight_transfer import Publication, SharedMemoryTransfer
 from conf.schema import Config
 from launch.answers import AnswerLog

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from actors.generator import GeneratorSettings, SampleRequest
-from actors.pool import GeneratorPool, LearnerGroup, stop_all
+from actors.generator_pool import GeneratorPool
+from actors.learner_group import LearnerGroup
+from actors.shutdown import stop_all
 from actors.weight_transfer import SharedMemoryTransfer
 from learner.clipped_surrogate import Clip
 from learner.learner import LearnerSettings
