@@ -14,6 +14,10 @@ from actors.waiting import gather
 from learner.rollout import Completion
 
 
+class GenerationFailed(RuntimeError):
+    """A completion cannot be had: every engine that was asked for it died."""
+
+
 class GeneratorPool:
     """vLLM engines."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -65,9 +65,9 @@ class LearnerActor:
             save_file(whole, path, metadata={"version": str(version)})
         return sum(value.numel() * value.element_size() for value in whole.values())
 
-    def save(self, path: str, driver_state: str) -> None:
+    def save(self, path: str, driver_files: Mapping[str, bytes]) -> None:
         """Write a checkpoint (see ``learner.checkpoint``)."""
-        save_checkpoint(self.learner, Path(path), driver_state)
+        save_checkpoint(self.learner, Path(path), driver_files)
 
     def processes(self) -> list[int]:
         """Process id of this rank."""

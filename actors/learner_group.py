@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -51,9 +51,10 @@ class LearnerGroup:
         shared = ray.put(sequences)
         return (await self._on_all("log-probs", deadline_s, lambda rank: rank.logprobs.remote(shared)))[0]
 
-    async def save(self, path: str, driver_state: str, deadline_s: float) -> None:
-        """Write a checkpoint with the driver's state (JSON) in it; returns when it is complete."""
-        await self._on_all(f"checkpoint {path}", deadline_s, lambda rank: rank.save.remote(path, driver_state))
+    async def save(self, path: str, driver_files: Mapping[str, bytes], deadline_s: float) -> None:
+        """Write a checkpoint with the driver's files, by name, in it; returns when it is complete."""
+        shared = ray.put(driver_files)
+        await self._on_all(f"checkpoint {path}", deadline_s, lambda rank: rank.save.remote(path, shared))
 
     async def _on_all(self, what: str, deadline_s: float, call: Callable[[ActorHandle], Awaitable[T]]) -> list[T]:
         calls = {name: call(actor) for name, actor in zip(self.names, self.actors, strict=True)}

@@ -73,6 +73,9 @@ class RunConfig:
     """Steps between checkpoints; the last step makes one, and so does every step that an evaluation follows."""
     keep_checkpoints: PositiveInt
     """How many checkpoints to keep; older ones are deleted, but for the best in the run's evaluations."""
+    deterministic: Switch
+    """Draw all random numbers as functions of ``seed`` and step, and let no timing decide: a run that was killed and
+    resumed then equals one that was not, bit for bit. On-policy only."""
     tensorboard: Switch
     """Also write TensorBoard event files into the run directory."""
 
@@ -139,7 +142,10 @@ class GeneratorConfig:
     start_deadline_s: PositiveFloat
     """Seconds an engine may take to start."""
     deadline_s: PositiveFloat
-    """Seconds a step's generation, with its scoring, may take."""
+    """Seconds a step's generation, with its scoring, may take; groups that are not ready by then are left out."""
+    partial_rollouts: Switch
+    """Let completions in flight go on under new weights; else they are waited for before each publication. Matters
+    with ``algorithm.max_staleness`` >= 1 only."""
     endpoint: str | None
     """launch.evaluate only: URL (ending in /v1) of an OpenAI-compatible server to ask for ``model.path`` instead."""
     api_key_env: str | None
@@ -221,6 +227,9 @@ class AlgorithmConfig:
     """Problems sampled per step."""
     mini_batch_size: PositiveInt
     """Problems per optimizer update; must divide ``train_batch_size``."""
+    max_staleness: NonNegativeInt
+    """Policy versions between sampling and training, at most. 0: on-policy, sampling and learning take turns; 1: the
+    next step is sampled while the learner works."""
     clip_low: Probability
     """eps: the importance ratio is clipped below at 1 - eps."""
     clip_high: PositiveFloat
@@ -439,6 +448,7 @@ def _impossible_training(config: Config) -> list[str]:
     if config.evaluation.every and not config.evaluation.samples:
         found.append(f"evaluation.every={config.evaluation.every} with evaluation.samples=0: set samples, or every=0")
     found.extend(_impossible_temperature(config.temperature))
+    found.extend(_impossible_order(config))
     if config.generator.endpoint is not None:
         found.append("generator.endpoint: a served model cannot be trained; it is for launch.evaluate")
     return found
@@ -465,6 +475,27 @@ def _impossible_temperature(temperature: TemperatureConfig) -> list[str]:
         found.append(
             f"temperature.min_diversity={temperature.min_diversity:g} is not below "
             f"temperature.target_diversity={temperature.target_diversity:g}: every stage would end as soon as it may"
+        )
+    return found
+
+
+def _impossible_order(config: Config) -> list[str]:
+    """What deterministic mode, or sampling ahead, cannot go with."""
+    found = []
+    if config.generator.partial_rollouts and not config.algorithm.max_staleness:
+        found.append(
+            "generator.partial_rollouts=true with algorithm.max_staleness=0: on-policy, no completion goes on under "
+            "other weights; set max_staleness=1, or partial_rollouts=false"
+        )
+    if config.run.deterministic and config.algorithm.max_staleness:
+        found.append(
+            f"run.deterministic=true with algorithm.max_staleness={config.algorithm.max_staleness}: which weights a "
+            "token sees would depend on timing; set max_staleness=0"
+        )
+    if config.run.deterministic and config.evaluator.adaptive_timeout:
+        found.append(
+            "run.deterministic=true with evaluator.adaptive_timeout=true: limits would depend on timing; set "
+            "evaluator.adaptive_timeout=false"
         )
     return found
 

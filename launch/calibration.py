@@ -19,6 +19,8 @@ from learner.diversity import distinct_ngrams, mean_distinct_ngrams
 from learner.rollout import Group
 from learner.temperature import Decision, Measurement
 
+CALIBRATION = 2**32 - 1  # in place of a step, where it says which random numbers are drawn
+
 
 class CalibrationError(RuntimeError):
     """The temperature cannot be calibrated: nothing could be measured at one of the grid."""
@@ -99,13 +101,13 @@ async def calibrate(
     Raises CalibrationError when at one of them no response could be judged, or none is long enough.
     """
     points = []
-    for temperature in settings.grid:
+    for place, temperature in enumerate(settings.grid):
         started = time.monotonic()
 
         def told(done: int, total: int, temperature: float = temperature) -> None:
             phase(f"calibrate T {temperature:g}: {done}/{total}")
 
-        groups, _ = await sampler.sample(problems, settings.samples, temperature, told)
+        groups = await sampler.sample(problems, settings.samples, temperature, (CALIBRATION, place), told)
         points.append(calibration_point(temperature, groups, ignore, time.monotonic() - started))
     return Calibration(settings, tuple(points))
 

@@ -43,6 +43,7 @@ from launch.run_directory import RunDirectory
 from launch.sampling import PromptedProblem
 from launch.scores import Scores, table
 from launch.summary import summary
+from launch.timeline import Timeline
 from launch.train import Run, train
 
 
@@ -137,6 +138,8 @@ async def run_actors(
                     display,
                     tokenizer,
                     resumed,
+                    Timeline(directory.path),
+                    directory.tensorboard(),
                 )
             )
         finally:

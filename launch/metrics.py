@@ -11,18 +11,22 @@ import numpy as np
 from actors.weight_transfer import Publication
 from evaluator.verdict import Status
 from launch.batch import CreditedGroup
-from launch.dynamic_sampling import SampledStep
-from launch.sampling import SamplingTimes
+from launch.rollouts import SampledStep
+from launch.work_buffer import DropReason
 from learner.diversity import mean_distinct_ngrams
 from learner.learner import UpdateMetrics
 
 
 @dataclass(frozen=True)
 class StepTimes:
-    """Wall seconds of one step's parts; what no part accounts for is reported as such."""
+    """Wall seconds of one step's parts; what no part accounts for is reported as such.
 
-    sampling: SamplingTimes
+    ``drain``: waited for completions of later steps before the weights changed.
+    """
+
+    sampled: SampledStep
     update: float
+    drain: float
     publication: Publication
     bookkeeping: float
     step: float
@@ -75,11 +79,12 @@ def _share_solved(group: CreditedGroup) -> float | None:
 
 
 def dynamic_sampling_metrics(sampled: SampledStep) -> dict[str, float]:
-    """Groups trained on and left out, and rounds of further sampling."""
+    """Groups trained on, left out by dynamic sampling, lost, and rounds of further sampling."""
     return {
         "group/trained": sum(sampled.trained),
         "group/dropped": sampled.dropped,
-        "group/surplus": sampled.surplus,
+        "group/lost": sampled.lost.total(),
+        **{f"group/lost/{reason}": sampled.lost[reason] for reason in (DropReason.DEADLINE, DropReason.FAILED)},
         "group/rounds": sampled.rounds,
     }
 
@@ -107,10 +112,11 @@ def timing_metrics(times: StepTimes, update: UpdateMetrics, tokens: int) -> dict
     """Seconds per phase, and tokens per second: ``tokens`` are all the step's prompt and response tokens."""
     publication = times.publication
     named = {
-        "timing_s/gen": times.sampling.generation,
-        "timing_s/reward": times.sampling.reward,
+        "timing_s/gen": times.sampled.times.generation,
+        "timing_s/reward": times.sampled.times.reward,
         "timing_s/old_log_prob": update.old_logprob_seconds,
         "timing_s/update_actor": update.update_seconds,
+        "timing_s/wait/drain": times.drain,
         "timing_s/wait/learner": times.update - update.old_logprob_seconds - update.update_seconds,
         "timing_s/update_weights": publication.write_seconds + publication.load_seconds,
         "timing_s/bookkeeping": times.bookkeeping,
@@ -119,6 +125,7 @@ def timing_metrics(times: StepTimes, update: UpdateMetrics, tokens: int) -> dict
         **named,
         "timing_s/unaccounted": times.step - sum(named.values()),
         "timing_s/step": times.step,
+        "timing_s/span/gen": times.sampled.span,
         "perf/throughput": tokens / times.step,
         "perf/weights_mb": publication.bytes / 1e6,
     }

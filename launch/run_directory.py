@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import yaml
+from torch.utils.tensorboard import SummaryWriter
 
 from conf.schema import Config
 from launch.batch import Credited, CreditedGroup
@@ -98,6 +99,7 @@ class RunDirectory:
         Raises RunDirectoryError when it holds a run and ``run.resume`` is off.
         """
         self.path = open_directory(config, ("rollouts", "evaluation", "checkpoints"))
+        self.wants_tensorboard = config.run.tensorboard
         self.keep, self.metric = config.run.keep_checkpoints, choosing_metric(config)
         checkpoints = complete_checkpoints(self.path / "checkpoints")
         self.checkpoint = checkpoints[-1] if checkpoints else None
@@ -125,6 +127,14 @@ class RunDirectory:
     def driver_state(self) -> DriverState | None:
         """Of the checkpoint the run goes on from, None without one. Raises CheckpointError."""
         return read_driver_state(self.checkpoint) if self.checkpoint else None
+
+    def tensorboard(self) -> SummaryWriter | None:
+        """What writes TensorBoard's files, where ``run.tensorboard`` wants them."""
+        return (
+            SummaryWriter(str(self.path / "tensorboard"), purge_step=self.first_step)
+            if self.wants_tensorboard
+            else None
+        )
 
     def write_rollouts(self, step: int, groups: Sequence[CreditedGroup]) -> None:
         """``rollouts/step_*.parquet``: one row a completion."""

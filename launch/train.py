@@ -1,8 +1,11 @@
 """The training loop of MicroCoder-GRPO, and the run it belongs to.
 
-    problems -> generators -> evaluators -> groups -> advantages, mask -> learner -> weights, version + 1 -> generators
+    problems ─► rollouts: generators ─► evaluators ─► groups ─► advantages, mask ─► learner ─► weights, version + 1
+                    ▲                                                                               │
+                    └───────────────────────────────────────────────────────────────────────────────┘
 
-On-policy: a step samples with the weights the step before published, so version = step.
+One loop for both kinds of run. With ``algorithm.max_staleness`` 0 a step samples with the weights that the step before
+published, so version = step; with s > 0 the groups of the next s steps are sampled meanwhile.
 """
 
 from __future__ import annotations
@@ -24,13 +27,14 @@ from launch.batch import CreditedGroup, Crediting, credit_step, train_batch
 from launch.datasets import ProblemOrder
 from launch.display import Display, evaluation_line
 from launch.driver_state import DriverState
-from launch.dynamic_sampling import SampledStep, sample_step
 from launch.evaluation import EngineSource, Evaluation, answer_tokens, in_flight, in_judgement, sampling_settings
 from launch.metrics import StepTimes, dynamic_sampling_metrics, rollout_metrics, timing_metrics, update_metrics
+from launch.rollouts import RolloutPlan, Rollouts, SampledStep
 from launch.run_directory import RunDirectory
 from launch.sampling import PromptedProblem, Sampler
 from launch.scores import Scores, metrics, score
 from launch.temperature import Temperature, first_temperature
+from launch.timeline import Laps, Timeline
 
 
 @dataclass(frozen=True)
@@ -49,11 +53,15 @@ class Run:
     tokenizer: Any
     resumed: DriverState | None
     """Of the checkpoint that the run goes on from."""
+    timeline: Timeline
+    writer: SummaryWriter | None
+    """TensorBoard's, where it is wanted."""
 
     @property
     def sampler(self) -> Sampler:
         generator = self.config.generator
-        return Sampler(self.generators, self.evaluators, generator.max_response_tokens, generator.deadline_s)
+        seed = self.config.run.seed if self.config.run.deterministic else None
+        return Sampler(self.generators, self.evaluators, generator.max_response_tokens, generator.deadline_s, seed)
 
     @property
     def ends(self) -> set[int]:
@@ -69,6 +77,30 @@ class Run:
             state = await first_temperature(config, self.training, self.sampler, self.ends, directory, display)
         return Temperature(config, state, directory, display)
 
+    def rollouts(self) -> Rollouts:
+        """Begun, or as the checkpoint says."""
+        config, algorithm, first = self.config, self.config.algorithm, self.directory.first_step
+        plan = RolloutPlan(
+            config.run.steps,
+            algorithm.train_batch_size,
+            algorithm.group_size,
+            algorithm.max_staleness,
+            algorithm.dynamic_sampling_rounds,
+        )
+        order = ProblemOrder(len(self.training), config.run.seed)
+        rollouts = Rollouts(plan, self.training, order, self.sampler, self.display, first)
+        if self.resumed is not None:
+            rollouts.restore(self.resumed.buffer)
+        return rollouts
+
+    def record(self, row: Mapping[str, float]) -> None:
+        """A row of the metrics, and the timeline so far."""
+        self.directory.append_metrics(row)
+        if self.writer is not None:
+            for name, value in row.items():
+                self.writer.add_scalar(name, value, int(row["step"]))
+        self.timeline.flush()
+
     def credit(self, sampled: SampledStep, step: int) -> list[CreditedGroup]:
         config = self.config
         crediting = Crediting(config.algorithm, config.generator.max_response_tokens, config.run.seed)
@@ -78,41 +110,32 @@ class Run:
 async def train(run: Run) -> Scores | None:
     """Train from the directory's first step to ``run.steps``, evaluating on the way. Returns the last one's scores.
 
-    Row s of the metrics is about version s of the policy: its evaluation, if one is due, and the step that it sampled.
-    The last version samples no step, so its row is an evaluation only.
+    Row s of the metrics is about version s of the policy: its evaluation, if one is due, and the step that it trained.
+    The last version trains no step, so its row is an evaluation only.
     """
     config, directory = run.config, run.directory
-    order = ProblemOrder(len(run.training), config.run.seed)
-    writer = (
-        SummaryWriter(str(directory.path / "tensorboard"), purge_step=directory.first_step)
-        if config.run.tensorboard
-        else None
-    )
-
-    def record(row: Mapping[str, float]) -> None:
-        directory.append_metrics(row)
-        if writer is not None:
-            for name, value in row.items():
-                writer.add_scalar(name, value, int(row["step"]))
-
     published = await run.transfer.publish(directory.first_step)
     temperature = await run.temperature()
-    for step in range(directory.first_step, config.run.steps):
-        evaluation = await evaluate_policy(run, step)
-        result = await train_step(run, step, order, published, temperature)
-        published = result.publication
-        record(result.metrics | evaluation.metrics)
-        run.display.step(result.metrics)
-        if checkpoint_due(run, step + 1):
-            run.display.phase("checkpoint")
-            path, state = directory.checkpoint_path(step + 1).absolute(), DriverState(temperature.state).to_json()
-            await run.learner.save(str(path), state, config.learner.deadline_s)
+    rollouts = run.rollouts()
+    try:
+        for step in range(directory.first_step, config.run.steps):
+            evaluation = await evaluate_policy(run, step)
+            rollouts.fill(step, temperature.before_step)
+            result = await train_step(run, step, rollouts, published.version, temperature)
+            published = result.publication
+            run.record(result.metrics | evaluation.metrics)
+            run.display.step(result.metrics)
+            if checkpoint_due(run, step + 1):
+                with run.timeline.during("driver", "checkpoint", step=step + 1):
+                    await save_checkpoint(run, step + 1, DriverState(temperature.state, rollouts.state()))
+        last = await evaluate_policy(run, config.run.steps)
+        if last.metrics:
+            run.record({"step": config.run.steps, **last.metrics})
             directory.drop_old_checkpoints()
-    last = await evaluate_policy(run, config.run.steps)
-    if last.metrics:
-        record({"step": config.run.steps, **last.metrics})
-        directory.drop_old_checkpoints()
-    return last.scores
+        return last.scores
+    finally:
+        await rollouts.close()
+        run.timeline.flush()
 
 
 @dataclass(frozen=True)
@@ -123,56 +146,33 @@ class StepResult:
     publication: Publication
 
 
-async def train_step(
-    run: Run, step: int, order: ProblemOrder, before: Publication, temperature: Temperature
-) -> StepResult:
-    """Sample and judge groups, update the policy on them, give the new weights to the generators."""
-    config, display = run.config, run.display
-    started = time.monotonic()
-    sampling_temperature = temperature.before_step(step)
-    sampled = await sample_step(
-        lambda indices: run.sampler.sample(
-            [run.training[index] for index in indices],
-            config.algorithm.group_size,
-            sampling_temperature,
-            display.sampling,
-        ),
-        order,
-        step,
-        config.algorithm.train_batch_size,
-        config.algorithm.dynamic_sampling_rounds,
-    )
+async def train_step(run: Run, step: int, rollouts: Rollouts, version: int, temperature: Temperature) -> StepResult:
+    """Take the step's judged groups, update the policy of ``version`` on them, give the new weights to the engines."""
+    config, display, laps = run.config, run.display, Laps(run.timeline)
+    sampled = await rollouts.step(step, version)
+    laps.done("wait for rollouts")
     of_temperature = temperature.after_step(sampled.groups, run.ends)
     credited = run.credit(sampled, step)
+    batch = train_batch(credited, config.algorithm.mini_batch_size)
+    credit_seconds = laps.done("credit")
     display.phase("update")
-    update_started = time.monotonic()
-    update = await run.learner.update(
-        train_batch(credited, config.algorithm.mini_batch_size), config.learner.deadline_s
-    )
-    update_seconds = time.monotonic() - update_started
+    update = await run.learner.update(batch, config.learner.deadline_s)
+    update_seconds = laps.done("wait for the update")
     display.phase("weights")
+    if not config.generator.partial_rollouts:
+        await rollouts.drain()
+    drain_seconds = laps.done("drain")
     published = await run.transfer.publish(step + 1)
-    bookkeeping_started = time.monotonic()
+    laps.done("publish")
+    rollouts.served(step)
     run.directory.write_rollouts(step, credited)
-    metrics = rollout_metrics(credited, before.version, run.ends)
-    now = time.monotonic()
-    times = StepTimes(sampled.times, update_seconds, published, now - bookkeeping_started, now - started)
-    tokens = sum(
-        len(item.rollout.completion.response_token_ids) + len(item.rollout.completion.prompt_token_ids)
-        for group in credited
-        for item in group.credited
+    metrics = rollout_metrics(credited, version, run.ends) | dynamic_sampling_metrics(sampled) | of_temperature
+    bookkeeping = credit_seconds + laps.done("bookkeeping")
+    times = StepTimes(sampled, update_seconds, drain_seconds, published, bookkeeping, laps.total)
+    timing = timing_metrics(
+        times, update, sum(item.rollout.completion.tokens for group in credited for item in group.credited)
     )
-    return StepResult(
-        {
-            "step": step,
-            **metrics,
-            **dynamic_sampling_metrics(sampled),
-            **of_temperature,
-            **update_metrics(update),
-            **timing_metrics(times, update, tokens),
-        },
-        published,
-    )
+    return StepResult({"step": step, **metrics, **update_metrics(update), **timing}, published)
 
 
 def evaluation_due(run: Run, step: int) -> bool:
@@ -186,6 +186,14 @@ def checkpoint_due(run: Run, step: int) -> bool:
     """Is a checkpoint made after ``step`` steps? Also before every evaluation, so that the best version has one."""
     settings = run.config.run
     return step % settings.checkpoint_every == 0 or step == settings.steps or evaluation_due(run, step)
+
+
+async def save_checkpoint(run: Run, step: int, state: DriverState) -> None:
+    """After ``step`` steps; older checkpoints go."""
+    run.display.phase("checkpoint")
+    path = run.directory.checkpoint_path(step).absolute()
+    await run.learner.save(str(path), state.to_files(), run.config.learner.deadline_s)
+    run.directory.drop_old_checkpoints()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
     step_000010/            config.json, model.safetensors, tokenizer files: from_pretrained reads it
     step_000010/trainer/    parameters, optimizer and counters as a torch distributed checkpoint, RNG state per rank,
-                            driver.json: the driver's state
+                            the driver's files (``launch.driver_state``)
 
 A checkpoint is written into a hidden folder beside its place and renamed when everything is on disk; to be removed, it
 is renamed first. When one rank cannot write or read its part, all ranks fail at once, with its reason.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,11 @@ class CheckpointError(RuntimeError):
     """A checkpoint cannot be written or used; the message says which and why."""
 
 
-DRIVER_STATE = Path("trainer") / "driver.json"
+TRAINER = "trainer"
 
 
-def save_checkpoint(learner: Learner, path: Path, driver_state: str) -> None:
-    """Write ``path`` whole, with ``driver_state`` (JSON) in it.
+def save_checkpoint(learner: Learner, path: Path, driver_files: Mapping[str, bytes]) -> None:
+    """Write ``path`` whole, with the driver's files, by name, beside the learner's state.
 
     Collective; raises CheckpointError on every rank when the disk refuses one of them.
     """
@@ -45,18 +46,19 @@ def save_checkpoint(learner: Learner, path: Path, driver_state: str) -> None:
     with failing_together(what, CheckpointError):
         if learner.rank == 0:
             shutil.rmtree(unfinished, ignore_errors=True)
-            (unfinished / "trainer").mkdir(parents=True)
+            (unfinished / TRAINER).mkdir(parents=True)
     try:
-        dcp.save(_state(learner), checkpoint_id=str(unfinished / "trainer"))
+        dcp.save(_state(learner), checkpoint_id=str(unfinished / TRAINER))
     except dcp.api.CheckpointException as error:  # a BaseException: it would pass every handler of Exception
         raise CheckpointError(f"{what}: {_reasons(error)}") from error
     weights = full_parameters(learner.policy)
     with failing_together(what, CheckpointError):
-        torch.save(_random_state(learner), unfinished / "trainer" / _random_state_name(learner))
+        torch.save(_random_state(learner), unfinished / TRAINER / _random_state_name(learner))
         if learner.rank == 0:
             learner.policy.model.save_pretrained(unfinished, state_dict=weights)
             AutoTokenizer.from_pretrained(learner.settings.model_path).save_pretrained(unfinished)
-            (unfinished / DRIVER_STATE).write_text(driver_state)
+            for name, content in driver_files.items():
+                (unfinished / TRAINER / name).write_bytes(content)
     with failing_together(what, CheckpointError):
         if learner.rank == 0:
             _sync_folder(unfinished)
@@ -75,9 +77,9 @@ def load_checkpoint(learner: Learner, path: Path) -> None:
     state = _state(learner)
     with failing_together(f"{path}: not a checkpoint of {learner.settings.model_path}", CheckpointError):
         _refuse_another_model(learner, path, state["model"])
-        random_state = _read_random_state(learner, path / "trainer")
+        random_state = _read_random_state(learner, path / TRAINER)
     try:
-        dcp.load(state, checkpoint_id=str(path / "trainer"))
+        dcp.load(state, checkpoint_id=str(path / TRAINER))
     except dcp.api.CheckpointException as error:
         raise CheckpointError(f"{path}: cannot be read: {_reasons(error)}") from error
     configured = [{key: value for key, value in group.items() if key != "params"} for group in _groups(learner)]
@@ -130,7 +132,7 @@ def _refuse_another_model(learner: Learner, path: Path, model: dict[str, Tensor]
     if not (path / "config.json").is_file():
         raise CheckpointError("it has no config.json: not a checkpoint, or damaged")
     found = config_differences(AutoConfig.from_pretrained(path), learner.policy.model.config)
-    saved = dcp.FileSystemReader(str(path / "trainer")).read_metadata().state_dict_metadata
+    saved = dcp.FileSystemReader(str(path / TRAINER)).read_metadata().state_dict_metadata
     layouts = {
         name.removeprefix("model."): Layout(tuple(entry.size), entry.properties.dtype)
         for name, entry in saved.items()

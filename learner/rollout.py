@@ -51,6 +51,11 @@ class Completion:
         """For messages."""
         return f"{self.question_id}#{self.sample_index}"
 
+    @property
+    def tokens(self) -> int:
+        """Of prompt and response."""
+        return len(self.prompt_token_ids) + len(self.response_token_ids)
+
 
 @dataclass(frozen=True)
 class Judgement:

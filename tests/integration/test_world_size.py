@@ -55,7 +55,7 @@ def run_rank(rank, models, folder):
         torch.save(compute(late), f"{folder}/{name}_{rank}_late.pt")
         learner = learner_of(models, name)
         torch.save(compute(learner), f"{folder}/{name}_{rank}_first.pt")
-        save_checkpoint(learner, Path(folder) / name, "{}")
+        save_checkpoint(learner, Path(folder) / name, {})
         torch.save(compute(learner), f"{folder}/{name}_{rank}_second.pt")
     dist.destroy_process_group()
 

@@ -45,7 +45,7 @@ def run(tmp_path, process_group, tied):
     for step, value in ((0, 0.25), (10, 0.5), (20, 0.375)):
         if step:
             learner.update(TrainBatch((tuple(sequences_of((1.0, -1.0), seed=step)),)))
-            save_checkpoint(learner, directory.checkpoint_path(step), "{}")
+            save_checkpoint(learner, directory.checkpoint_path(step), {})
         directory.append_metrics({"step": step, PASS: value, "critic/rewards/mean": value})
     directory.drop_old_checkpoints()
     return directory.path, learner

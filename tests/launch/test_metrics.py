@@ -1,15 +1,17 @@
 """The metrics of a step, by hand."""
 
 import dataclasses
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from evaluator.verdict import Status
 from launch.batch import assign_credit
-from launch.dynamic_sampling import SampledStep
 from launch.metrics import dynamic_sampling_metrics, rollout_metrics, timing_metrics, update_metrics
+from launch.rollouts import SampledStep
 from launch.sampling import SamplingTimes
+from launch.work_buffer import DropReason
 from learner.rollout import Group
 from tests.factories import credited_group, crediting, group_of, rollout, step_times, truncated, update_result
 
@@ -91,12 +93,15 @@ def test_shaped_rewards_are_logged_beside_the_rewards():
 
 
 def test_dynamic_sampling():
-    groups = (group_of(PASSED, WRONG), group_of(WRONG, WRONG), group_of(PASSED, WRONG), group_of(PASSED, OURS))
-    sampled = SampledStep(groups, (True, False, False, False), 2, SamplingTimes(1.0, 0.5))
+    groups = (group_of(PASSED, WRONG), group_of(WRONG, WRONG), group_of(PASSED, OURS))
+    lost = Counter({DropReason.DEADLINE: 2, DropReason.FAILED: 1})
+    sampled = SampledStep(groups, (True, False, False), 2, lost, SamplingTimes(1.0, 0.5), 1.0)
     assert dynamic_sampling_metrics(sampled) == {
         "group/trained": 1,
         "group/dropped": 2,
-        "group/surplus": 1,
+        "group/lost": 3,
+        "group/lost/deadline": 2,
+        "group/lost/failed": 1,
         "group/rounds": 2,
     }
 
@@ -135,11 +140,13 @@ def test_timings_by_hand():
         "timing_s/reward": 1.0,
         "timing_s/old_log_prob": 2.0,
         "timing_s/update_actor": 3.0,
+        "timing_s/wait/drain": 0.25,
         "timing_s/wait/learner": 0.5,
         "timing_s/update_weights": 0.75,
-        "timing_s/bookkeeping": 0.75,
+        "timing_s/bookkeeping": 0.5,
         "timing_s/unaccounted": 2.0,
         "timing_s/step": 20.0,
+        "timing_s/span/gen": 12.0,
         "perf/throughput": 50.0,
         "perf/weights_mb": 8.0,
     }
@@ -147,5 +154,9 @@ def test_timings_by_hand():
 
 def test_timings_add_up():
     found = timing_metrics(step_times(), update_result(old_logprob_seconds=1.3, update_seconds=2.9), tokens=1)
-    parts = [value for name, value in found.items() if name.startswith("timing_s/") and name != "timing_s/step"]
+    parts = [
+        value
+        for name, value in found.items()
+        if name.startswith("timing_s/") and name not in ("timing_s/step", "timing_s/span/gen")
+    ]
     assert sum(parts) == pytest.approx(found["timing_s/step"])

@@ -1,127 +1,38 @@
 """The temperature of a run: the training loop on actors that are none, calibrated, killed and resumed."""
 
-import asyncio
-import contextlib
-import io
 import json
-from dataclasses import asdict
-from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from rich.console import Console
 
-from actors.weight_transfer import Publication
 from evaluator.verdict import Status
 from launch.batch import assign_credit, train_batch
+from launch.buffer_state import BufferState
 from launch.calibration import CalibrationError
-from launch.display import Display
-from launch.driver_state import DriverState, read_driver_state
+from launch.driver_state import STATE, DriverState, read_driver_state
 from launch.run_directory import RunDirectory
-from launch.sampling import PromptedProblem
 from launch.temperature import Temperature
-from launch.train import Run, train
-from learner.checkpoint import DRIVER_STATE, CheckpointError
+from learner.checkpoint import TRAINER, CheckpointError
 from learner.rollout import Group, Judgement
 from learner.temperature import TemperatureState
-from tests.factories import completion, config, crediting, problem, rollout, update_result, verdict
+from tests.factories import completion, config, crediting, rollout, verdict
+from tests.world import Killed, World, column, rows, run
 
 GRID = (0.6, 0.8, 1.0, 1.2, 1.4, 1.6)
-SMALL = (
-    "run.name=r",
-    "run.tensorboard=false",
-    "run.checkpoint_every=10",
-    "evaluation.samples=0",
-    "algorithm.group_size=4",
-    "algorithm.train_batch_size=2",
-    "algorithm.mini_batch_size=2",
-)
 DIVERSITY = ("temperature.kind=diversity", "temperature.target_diversity=0.68", "temperature.calibration_prompts=3")
-
-
-class Killed(BaseException):
-    """Stands for kill -9: nothing of the run may handle it."""
-
-
-class World:
-    """Generators, evaluators, learner and weight transfer in one.
-
-    Of the four answers to a problem ``distinct(temperature, version)`` are different: D is a fourth of that, a 4-gram
-    each. An answer is right at temperatures up to 1.2.
-    """
-
-    def __init__(self, distinct, kill_at=None):
-        self.distinct, self.kill_at = distinct, kill_at
-        self.version, self.temperatures = 0, []
-
-    async def publish(self, version):
-        self.version = version
-        return Publication(version, 1000, 0.0, 0.0)
-
-    async def generate(self, request):
-        self.temperatures.append(request.temperature)
-        kind = min(request.sample_index, self.distinct(request.temperature, self.version) - 1)
-        return completion(
-            (11 + kind, 12, 13, 14, 2),
-            question_id=request.question_id,
-            sample_index=request.sample_index,
-            temperature=request.temperature,
-            policy_version_min=self.version,
-            policy_version_max=self.version,
-            text="right" if request.temperature <= 1.2 else "wrong",
-        )
-
-    async def judge(self, problem, text):
-        return Judgement(verdict(Status.PASSED if text == "right" else Status.WRONG_ANSWER), text, False, 0.0)
-
-    async def update(self, batch, deadline_s):
-        if self.version == self.kill_at:
-            raise Killed
-        return update_result()
-
-    async def save(self, path, driver_state, deadline_s):
-        (Path(path) / "trainer").mkdir(parents=True)
-        (Path(path) / DRIVER_STATE).write_text(driver_state)
-
-
-def run(root, world, *overrides):
-    """Trains in ``root``; returns the run's directory and what was printed."""
-    settings = config(f"run.root={root}", *SMALL, *overrides)
-    directory, printed = RunDirectory(settings), io.StringIO()
-    prompts = tuple(
-        PromptedProblem(problem(name), np.array([5, 6], np.int32), (("user", name),)) for name in "abcdefgh"
-    )
-    parts = Run(
-        config=settings,
-        generators=world,
-        evaluators=world,
-        learner=world,
-        transfer=world,
-        training=prompts,
-        held_out=(),
-        directory=directory,
-        display=Display(Console(file=printed, width=200), settings.run.steps, directory.first_step),
-        tokenizer=SimpleNamespace(eos_token_id=2),
-        resumed=directory.driver_state(),
-    )
-    with contextlib.suppress(Killed):
-        asyncio.run(train(parts))
-    return directory, printed.getvalue()
-
-
-def rows(directory, name):
-    return [json.loads(line) for line in (directory.path / name).read_text().splitlines()]
-
-
-def column(directory, name):
-    return [row[name] for row in rows(directory, "metrics.jsonl")]
 
 
 def by_temperature(temperature, version):
     """D = 0.5, 0.5, 0.75, 1, 1, 1 along the grid."""
     return {0.6: 2, 0.8: 2, 1.0: 3}.get(temperature, 4)
+
+
+EMPTY = BufferState(0, 0, (), {})
+
+
+def write(checkpoint, files):
+    for name, content in files.items():
+        (checkpoint / TRAINER / name).write_bytes(content)
 
 
 def falling(temperature, version):
@@ -280,7 +191,7 @@ def test_a_fixed_temperature_needs_no_decision_until_it_is_configured_anew(tmp_p
 
 def test_a_checkpoint_without_the_drivers_state_is_refused(tmp_path):
     directory, _ = run(tmp_path, World(by_temperature), "run.steps=10")
-    (directory.checkpoint_path(10) / DRIVER_STATE).unlink()
+    (directory.checkpoint_path(10) / TRAINER / STATE).unlink()
     with pytest.raises(CheckpointError, match=r"driver\.json is absent: .* set model\.path=.*step_000010 and another"):
         run(tmp_path, World(by_temperature), "run.steps=12", "run.resume=true")
 
@@ -288,17 +199,20 @@ def test_a_checkpoint_without_the_drivers_state_is_refused(tmp_path):
 @pytest.mark.parametrize("text", ["", "{}", '{"temperature": {"value": "hot"}}', '{"temperature": {}, "other": 1}'])
 def test_a_foreign_drivers_state_is_refused(tmp_path, text):
     (tmp_path / "trainer").mkdir()
-    (tmp_path / DRIVER_STATE).write_text(text)
-    with pytest.raises(CheckpointError, match=r"driver\.json is not the state of this version's driver"):
+    write(tmp_path, DriverState(TemperatureState(1.0), EMPTY).to_files() | {STATE: text.encode()})
+    with pytest.raises(
+        CheckpointError, match=r"driver\.json and ready\.parquet are not the state of this version's driver"
+    ):
         read_driver_state(tmp_path)
 
 
 def test_the_drivers_state_goes_through_its_file(tmp_path):
     (tmp_path / "trainer").mkdir()
-    state = DriverState(TemperatureState(1.2, stage=3, steps=41, ema=1 / 3, reference=0.1 + 0.2, at_top=True))
-    (tmp_path / DRIVER_STATE).write_text(state.to_json())
+    temperature = TemperatureState(1.2, stage=3, steps=41, ema=1 / 3, reference=0.1 + 0.2, at_top=True)
+    state = DriverState(temperature, EMPTY)
+    write(tmp_path, state.to_files())
     assert read_driver_state(tmp_path) == state
-    assert asdict(state)["temperature"]["ema"] == 1 / 3
+    assert read_driver_state(tmp_path).temperature.ema == 1 / 3
 
 
 def group(temperature, *responses):

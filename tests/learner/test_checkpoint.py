@@ -76,7 +76,7 @@ def refused_save(learner, path, part, failing):
     refusal = mock.patch(part, side_effect=OSError(28, "No space left on device"))
     started = time.monotonic()
     with pytest.raises(CheckpointError) as caught, refusal if learner.rank == failing else contextlib.nullcontext():
-        save_checkpoint(learner, path, "{}")
+        save_checkpoint(learner, path, {})
     return str(caught.value), time.monotonic() - started, complete_checkpoints(path.parent)
 
 
@@ -99,7 +99,7 @@ def first_two(rank, model, path):
     failing = {part: int(part in PARTS[:2]) for part in PARTS}
     refused = {part: (failing[part], *refused_save(learner, path, part, failing[part])) for part in PARTS}
     torch.manual_seed(10 + rank)
-    save_checkpoint(learner, path, "{}")
+    save_checkpoint(learner, path, {})
     left, expected = os.listdir(path.parent), torch.rand(3)
     torch.manual_seed(99)
     load_checkpoint(learner, path)
@@ -132,7 +132,7 @@ def test_resharding_from_two_ranks_to_one_and_back(model, of_two, tmp_path):
     assert torch.equal(torch.get_rng_state(), kept)  # a state of another number of ranks is not taken over
     assert_same_bits(whole_state(learner), one["state"])
     (tmp_path / "ranks").mkdir()
-    save_checkpoint(learner, tmp_path / "step_000002", "{}")
+    save_checkpoint(learner, tmp_path / "step_000002", {})
     for found in on_two_ranks(second_two, tmp_path / "ranks", model, tmp_path / "step_000002"):
         assert_same_bits(found, one["state"])
 
@@ -172,7 +172,7 @@ def saved_once(model, tmp_path_factory):
 @pytest.fixture
 def saved(model, saved_once, tmp_path, process_group):
     if not saved_once.exists():
-        save_checkpoint(trained(model), saved_once, "{}")
+        save_checkpoint(trained(model), saved_once, {})
     path = tmp_path / "step_000001"
     shutil.copytree(saved_once, path)
     return path
@@ -254,7 +254,7 @@ def test_a_checkpoint_made_before_the_first_update_changes_nothing(model, tmp_pa
     for saves in (False, True):
         learner = Learner(learner_settings(model))
         if saves:
-            save_checkpoint(learner, tmp_path / "step_000000", "{}")
+            save_checkpoint(learner, tmp_path / "step_000000", {})
         learner.update(batch)
         states.append(whole_state(learner)[0])
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())

@@ -1,0 +1,109 @@
+"""``timeline.json``: what every actor did when, for Perfetto (ui.perfetto.dev) or chrome://tracing. One track an actor.
+
+The file is a JSON array with one event a line, whole after every ``flush``. It is bounded: a full one becomes
+``timeline.1.json``, which replaces the one before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+FILE = "timeline.json"
+MOST_BYTES = 128 * 2**20
+END = b"\n]\n"
+
+
+class Timeline:
+    """Collects spans in memory; ``flush`` appends them to the file. Times are those of ``time.monotonic``."""
+
+    def __init__(self, folder: Path, most_bytes: int = MOST_BYTES) -> None:
+        self.path, self.most_bytes = folder / FILE, most_bytes
+        self.to_epoch = time.time() - time.monotonic()
+        self.tracks: dict[str, int] = {}
+        self.events: list[dict[str, object]] = []
+        if self.path.exists():
+            self.path.write_bytes(_whole_events(self.path.read_bytes()) + END)
+
+    def span(self, track: str, name: str, started: float, ended: float, **about: object) -> None:
+        """``name`` happened on ``track`` from ``started`` to ``ended``; ``about`` is shown with it."""
+        event = {"ph": "X", "name": name, "ts": self._microseconds(started), "dur": round((ended - started) * 1e6)}
+        self.events.append(event | {"pid": os.getpid(), "tid": self._track(track), "args": about})
+
+    @contextlib.contextmanager
+    def during(self, track: str, name: str, **about: object) -> Iterator[None]:
+        """A span for as long as the block takes, also when it raises."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.span(track, name, started, time.monotonic(), **about)
+
+    def flush(self) -> None:
+        """Append to the file what was collected since the last time."""
+        if not self.events:
+            return
+        lines = b",\n".join(json.dumps(event).encode() for event in self.events)
+        self.events.clear()
+        if self.path.exists() and self.path.stat().st_size + len(lines) > self.most_bytes:
+            os.replace(self.path, self.path.with_name("timeline.1.json"))
+            self.tracks.clear()
+        if not self.path.exists():
+            self.path.write_bytes(b"[\n" + lines + END)
+            return
+        with open(self.path, "r+b") as file:
+            file.seek(-len(END), os.SEEK_END)
+            file.write(b",\n" + lines + END)
+
+    def _track(self, name: str) -> int:
+        """The track's number; Chrome's format names tracks by an event of their own."""
+        if name not in self.tracks:
+            self.tracks[name] = len(self.tracks) + 1
+            about = {"pid": os.getpid(), "tid": self.tracks[name]}
+            self.events.append({"ph": "M", "name": "thread_name", "args": {"name": name}} | about)
+            self.events.append(
+                {"ph": "M", "name": "thread_sort_index", "args": {"sort_index": self.tracks[name]}} | about
+            )
+        return self.tracks[name]
+
+    def _microseconds(self, moment: float) -> int:
+        return round((moment + self.to_epoch) * 1e6)
+
+
+class Laps:
+    """Splits the driver's time in a step into laps, one after the other, and draws each on its track."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self.timeline = timeline
+        self.started = self.last = time.monotonic()
+
+    def done(self, name: str) -> float:
+        """The lap ``name`` ends here; its seconds."""
+        now = time.monotonic()
+        self.timeline.span("driver", name, self.last, now)
+        seconds, self.last = now - self.last, now
+        return seconds
+
+    @property
+    def total(self) -> float:
+        """Seconds of all laps."""
+        return self.last - self.started
+
+
+def _whole_events(content: bytes) -> bytes:
+    """An array without its end, with the events that a killed run has written whole."""
+    lines = content.split(b"\n")
+    whole = [line.rstrip(b",") for line in lines if line.startswith(b"{") and line.rstrip(b",").endswith(b"}")]
+    return b"[\n" + b",\n".join(line for line in whole if _is_json(line))
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True

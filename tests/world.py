@@ -1,0 +1,113 @@
+"""The training loop on actors that are none: in one process, without engines, sandboxes or a model."""
+
+import asyncio
+import contextlib
+import io
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+from rich.console import Console
+
+from actors.weight_transfer import Publication
+from evaluator.verdict import Status
+from launch.display import Display
+from launch.run_directory import RunDirectory
+from launch.sampling import PromptedProblem
+from launch.timeline import Timeline
+from launch.train import Run, train
+from learner.checkpoint import TRAINER
+from learner.rollout import Judgement
+from tests.factories import completion, config, problem, update_result, verdict
+
+SMALL = (
+    "run.name=r",
+    "run.tensorboard=false",
+    "run.checkpoint_every=10",
+    "evaluation.samples=0",
+    "algorithm.group_size=4",
+    "algorithm.train_batch_size=2",
+    "algorithm.mini_batch_size=2",
+)
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing of the run may handle it."""
+
+
+class World:
+    """Generators, evaluators, learner and weight transfer in one.
+
+    Of the four answers to a problem ``distinct(temperature, version)`` are different: D is a fourth of that, a 4-gram
+    each. An answer is right at temperatures up to 1.2.
+    """
+
+    def __init__(self, distinct, kill_at=None):
+        self.distinct, self.kill_at = distinct, kill_at
+        self.version, self.temperatures = 0, []
+
+    async def publish(self, version):
+        self.version = version
+        return Publication(version, 1000, 0.0, 0.0)
+
+    async def generate(self, request):
+        self.temperatures.append(request.temperature)
+        kind = min(request.sample_index, self.distinct(request.temperature, self.version) - 1)
+        return completion(
+            (11 + kind, 12, 13, 14, 2),
+            question_id=request.question_id,
+            sample_index=request.sample_index,
+            temperature=request.temperature,
+            policy_version_min=self.version,
+            policy_version_max=self.version,
+            text="right" if request.temperature <= 1.2 else "wrong",
+        )
+
+    async def judge(self, problem, text):
+        return Judgement(verdict(Status.PASSED if text == "right" else Status.WRONG_ANSWER), text, False, 0.0)
+
+    async def update(self, batch, deadline_s):
+        if self.version == self.kill_at:
+            raise Killed
+        return update_result()
+
+    async def save(self, path, driver_files, deadline_s):
+        (Path(path) / TRAINER).mkdir(parents=True)
+        for name, content in driver_files.items():
+            (Path(path) / TRAINER / name).write_bytes(content)
+
+
+def run(root, world, *overrides):
+    """Trains in ``root``; returns the run's directory and what was printed."""
+    settings = config(f"run.root={root}", *SMALL, *overrides)
+    directory, printed = RunDirectory(settings), io.StringIO()
+    prompts = tuple(
+        PromptedProblem(problem(name), np.array([5, 6], np.int32), (("user", name),)) for name in "abcdefgh"
+    )
+    parts = Run(
+        config=settings,
+        generators=world,
+        evaluators=world,
+        learner=world,
+        transfer=world,
+        training=prompts,
+        held_out=(),
+        directory=directory,
+        display=Display(Console(file=printed, width=200), settings.run.steps, directory.first_step),
+        tokenizer=SimpleNamespace(eos_token_id=2),
+        resumed=directory.driver_state(),
+        timeline=Timeline(directory.path),
+        writer=None,
+    )
+    with contextlib.suppress(Killed):
+        asyncio.run(train(parts))
+    return directory, printed.getvalue()
+
+
+def rows(directory, name):
+    return [json.loads(line) for line in (directory.path / name).read_text().splitlines()]
+
+
+def column(directory, name):
+    return [row[name] for row in rows(directory, "metrics.jsonl")]
