@@ -27,7 +27,8 @@ class Timeline:
         self.tracks: dict[str, int] = {}
         self.events: list[dict[str, object]] = []
         if self.path.exists():
-            self.path.write_bytes(_whole_events(self.path.read_bytes()) + END)
+            whole = _whole_events(self.path.read_bytes())
+            self.path.write_bytes(b"[\n" + b",\n".join(whole) + END) if whole else self.path.unlink()
 
     def span(self, track: str, name: str, started: float, ended: float, **about: object) -> None:
         """``name`` happened on ``track`` from ``started`` to ``ended``; ``about`` is shown with it."""
@@ -94,11 +95,10 @@ class Laps:
         return self.last - self.started
 
 
-def _whole_events(content: bytes) -> bytes:
-    """An array without its end, with the events that a killed run has written whole."""
-    lines = content.split(b"\n")
-    whole = [line.rstrip(b",") for line in lines if line.startswith(b"{") and line.rstrip(b",").endswith(b"}")]
-    return b"[\n" + b",\n".join(line for line in whole if _is_json(line))
+def _whole_events(content: bytes) -> list[bytes]:
+    """The events of an array that a killed run may have left without its end, or with half an event there."""
+    lines = [line.rstrip(b",") for line in content.split(b"\n")]
+    return [line for line in lines if line.startswith(b"{") and _is_json(line)]
 
 
 def _is_json(line: bytes) -> bool:

@@ -85,7 +85,7 @@ def test_a_resumed_run_keeps_the_best_of_before(tmp_path):
 
 def run_of(*overrides, held_out=("a problem",)):
     """A run of which nothing but its configuration and its problems is looked at."""
-    return Run(config(*overrides), *[None] * 5, held_out, *[None] * 4)
+    return Run(config(*overrides), *[None] * 5, held_out, *[None] * 6)
 
 
 @pytest.mark.parametrize(
