@@ -39,12 +39,13 @@ from launch.roles import (
     refuse_what_no_context_holds,
     start_ray,
 )
+from launch.run import Run
 from launch.run_directory import RunDirectory
 from launch.sampling import PromptedProblem
 from launch.scores import Scores, table
 from launch.summary import summary
 from launch.timeline import Timeline
-from launch.train import Run, train
+from launch.train import train
 
 
 @hydra.main(config_path="../conf", config_name="config", version_base="1.3")

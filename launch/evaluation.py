@@ -15,7 +15,8 @@ from conf.schema import Config
 from launch.answers import Answer, AnswerLog
 from launch.endpoint import EndpointError
 from launch.prompts import prompt_style
-from launch.sampling import PromptedProblem
+from launch.sampling import PromptedProblem, in_order
+from learner.rollout import Completion
 
 
 def answer_tokens(config: Config) -> int:
@@ -31,6 +32,9 @@ def sampling_settings(config: Config) -> dict[str, object]:
         "evaluation.max_response_tokens": answer_tokens(config),
         "dataset.prompt": prompt_style(config.dataset),
     }
+
+
+EVALUATION = 2**32 - 2  # in front of a step, where it says which random numbers are drawn
 
 
 def in_flight(config: Config) -> int:
@@ -62,24 +66,44 @@ class EngineSource:
 
     async def answer(self, prompted: PromptedProblem, sample_index: int) -> Answer:
         """One sampled answer."""
-        completion = await self.generators.generate(
-            SampleRequest(
-                prompted.problem.question_id,
-                sample_index,
-                prompted.token_ids,
-                self.max_tokens,
-                self.temperature,
-                self.top_p,
-            )
-        )
-        return Answer(
-            completion.question_id,
-            completion.sample_index,
-            completion.text,
-            len(completion.response_token_ids),
-            completion.finish_reason == "length",
-            completion.generation_seconds,
-        )
+        return _answer(await self.generators.generate(self.request(prompted, sample_index)))
+
+    def request(self, prompted: PromptedProblem, sample_index: int) -> SampleRequest:
+        """What an engine is asked for one answer."""
+        name, tokens = prompted.problem.question_id, prompted.token_ids
+        return SampleRequest(name, sample_index, tokens, self.max_tokens, self.temperature, self.top_p)
+
+
+class OrderedSource:
+    """All answers are asked for at once, in order: deterministic mode's way to our own engines (``sampling.in_order``).
+
+    An evaluation with it must begin with an empty log, and ask for everything at once.
+    """
+
+    def __init__(
+        self, source: EngineSource, problems: Sequence[PromptedProblem], samples: int, seed: int, draw: Sequence[int]
+    ) -> None:
+        wanted = [(prompted, index) for prompted in problems for index in range(samples)]
+        requests = [source.request(prompted, index) for prompted, index in wanted]
+        waits = in_order(source.generators, requests, seed, draw)
+        self.waits = {
+            (request.question_id, request.sample_index): wait for request, wait in zip(requests, waits, strict=True)
+        }
+
+    async def answer(self, prompted: PromptedProblem, sample_index: int) -> Answer:
+        """One sampled answer."""
+        return _answer(await self.waits[prompted.problem.question_id, sample_index])
+
+
+def _answer(completion: Completion) -> Answer:
+    return Answer(
+        completion.question_id,
+        completion.sample_index,
+        completion.text,
+        len(completion.response_token_ids),
+        completion.finish_reason == "length",
+        completion.generation_seconds,
+    )
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 FILE = "timeline.json"
 MOST_BYTES = 128 * 2**20
 END = b"\n]\n"
+Event = dict[str, object]
 
 
 class Timeline:
@@ -25,15 +26,16 @@ class Timeline:
         self.path, self.most_bytes = folder / FILE, most_bytes
         self.to_epoch = time.time() - time.monotonic()
         self.tracks: dict[str, int] = {}
-        self.events: list[dict[str, object]] = []
+        self.events: list[Event] = []
         if self.path.exists():
             whole = _whole_events(self.path.read_bytes())
             self.path.write_bytes(b"[\n" + b",\n".join(whole) + END) if whole else self.path.unlink()
 
     def span(self, track: str, name: str, started: float, ended: float, **about: object) -> None:
         """``name`` happened on ``track`` from ``started`` to ``ended``; ``about`` is shown with it."""
-        event = {"ph": "X", "name": name, "ts": self._microseconds(started), "dur": round((ended - started) * 1e6)}
-        self.events.append(event | {"pid": os.getpid(), "tid": self._track(track), "args": about})
+        event: Event = {"ph": "X", "name": name, "pid": os.getpid(), "tid": self._track(track)}
+        times: Event = {"ts": self._microseconds(started), "dur": round((ended - started) * 1e6), "args": about}
+        self.events.append(event | times)
 
     @contextlib.contextmanager
     def during(self, track: str, name: str, **about: object) -> Iterator[None]:
@@ -48,11 +50,11 @@ class Timeline:
         """Append to the file what was collected since the last time."""
         if not self.events:
             return
+        if self.path.exists() and self.path.stat().st_size > self.most_bytes:
+            os.replace(self.path, self.path.with_name("timeline.1.json"))
+            self.events = [event for track in self.tracks for event in self._names(track)] + self.events
         lines = b",\n".join(json.dumps(event).encode() for event in self.events)
         self.events.clear()
-        if self.path.exists() and self.path.stat().st_size + len(lines) > self.most_bytes:
-            os.replace(self.path, self.path.with_name("timeline.1.json"))
-            self.tracks.clear()
         if not self.path.exists():
             self.path.write_bytes(b"[\n" + lines + END)
             return
@@ -61,15 +63,18 @@ class Timeline:
             file.write(b",\n" + lines + END)
 
     def _track(self, name: str) -> int:
-        """The track's number; Chrome's format names tracks by an event of their own."""
         if name not in self.tracks:
             self.tracks[name] = len(self.tracks) + 1
-            about = {"pid": os.getpid(), "tid": self.tracks[name]}
-            self.events.append({"ph": "M", "name": "thread_name", "args": {"name": name}} | about)
-            self.events.append(
-                {"ph": "M", "name": "thread_sort_index", "args": {"sort_index": self.tracks[name]}} | about
-            )
+            self.events.extend(self._names(name))
         return self.tracks[name]
+
+    def _names(self, track: str) -> list[Event]:
+        """Chrome's format names a track, and says which comes first, by events of their own."""
+        number = self.tracks[track]
+        of_track: Event = {"ph": "M", "pid": os.getpid(), "tid": number}
+        name: Event = {"name": "thread_name", "args": {"name": track}}
+        place: Event = {"name": "thread_sort_index", "args": {"sort_index": number}}
+        return [of_track | name, of_track | place]
 
     def _microseconds(self, moment: float) -> int:
         return round((moment + self.to_epoch) * 1e6)

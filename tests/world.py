@@ -13,10 +13,11 @@ from rich.console import Console
 from actors.weight_transfer import Publication
 from evaluator.verdict import Status
 from launch.display import Display
+from launch.run import Run
 from launch.run_directory import RunDirectory
 from launch.sampling import PromptedProblem
 from launch.timeline import Timeline
-from launch.train import Run, train
+from launch.train import train
 from learner.checkpoint import TRAINER
 from learner.rollout import Judgement
 from tests.factories import completion, config, problem, update_result, verdict

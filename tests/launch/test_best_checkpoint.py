@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launch.best_checkpoint import Best, best_checkpoint, best_text, choosing_metric, read_best
+from launch.policy_evaluation import evaluation_due
+from launch.run import Run
 from launch.run_directory import RunDirectory
-from launch.train import Run, checkpoint_due, evaluation_due
+from launch.train import checkpoint_due
 from tests.factories import config
 
 METRIC = "evaluation/starter/all/all/pass@1"
