@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import statistics
 from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
+POLL_S = 1.0
 REMIND_S = 60.0
+LATE_S = 5.0
+"""Nothing that has been awaited for less is called late."""
 
 
 class DeadlineExceeded(TimeoutError):
@@ -20,27 +26,55 @@ class DeadlineExceeded(TimeoutError):
 async def gather(waits: Mapping[str, Awaitable[T]], what: str, deadline_s: float) -> list[T]:
     """Await all, in order. Raises DeadlineExceeded naming the pending ids, or the first error any of them raises.
 
-    Whatever is still pending is cancelled on the way out.
+    Whatever is still pending is cancelled on the way out. What is late is logged by name.
     """
     tasks = {asyncio.ensure_future(wait): name for name, wait in waits.items()}
-    ends = asyncio.get_running_loop().time() + deadline_s
+    loop = asyncio.get_running_loop()
+    reminder, ends = Reminder(loop.time(), len(tasks)), loop.time() + deadline_s
+    for task in tasks:
+        task.add_done_callback(lambda _: reminder.finished.append(loop.time()))
     pending = set(tasks)
     try:
         while pending:
-            left = ends - asyncio.get_running_loop().time()
+            left = ends - loop.time()
             done, pending = await asyncio.wait(
-                pending, timeout=max(0.0, min(left, REMIND_S)), return_when=asyncio.FIRST_EXCEPTION
+                pending, timeout=max(0.0, min(left, POLL_S, REMIND_S)), return_when=asyncio.FIRST_EXCEPTION
             )
             for task in done:
                 task.result()
             if pending and left <= 0:
                 raise DeadlineExceeded(_message(what, deadline_s, [tasks[task] for task in pending]))
-            if pending and not done:
+            if pending and reminder.due(loop.time()):
                 log.warning("still waiting for %s: %s", what, _shorten([tasks[task] for task in pending]))
         return [task.result() for task in tasks]
     finally:
         for task in pending:
             task.cancel()
+
+
+@dataclass
+class Reminder:
+    """When to name what is still pending: once past twice the median of the others, and after a minute of no progress.
+
+    ``finished`` has the times at which others were done.
+    """
+
+    started: float
+    waits: int
+    finished: list[float] = field(default_factory=list)
+    called_late: bool = False
+    reminded: float = -math.inf
+
+    def due(self, now: float) -> bool:
+        """Is it time at ``now``?"""
+        if now - max(self.finished[-1] if self.finished else self.started, self.reminded) >= REMIND_S:
+            self.reminded = now
+            return True
+        if self.called_late or 2 * len(self.finished) < self.waits:
+            return False
+        median = statistics.median(self.finished) - self.started
+        self.called_late = now - self.started > max(LATE_S, 2 * median)
+        return self.called_late
 
 
 def _message(what: str, deadline_s: float, names: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from actors import waiting
-from actors.waiting import DeadlineExceeded, gather
+from actors.waiting import DeadlineExceeded, Reminder, gather
 
 
 class Calls:
@@ -121,3 +121,28 @@ def test_a_short_wait_is_not_logged(calls, caplog):
     with caplog.at_level(logging.WARNING):
         calls.wait(slow=0.05, quick=0.0)
     assert caplog.records == []
+
+
+def test_what_takes_twice_the_median_is_named_once():
+    reminder = Reminder(started=100.0, waits=4)
+    assert not reminder.due(120.0)  # nobody can say what is late
+    reminder.finished.extend([103.0, 104.0])
+    assert not reminder.due(106.9)
+    assert reminder.due(107.1)
+    assert not reminder.due(110.0)
+    assert reminder.due(104.0 + waiting.REMIND_S)
+    assert not reminder.due(110.0 + waiting.REMIND_S)
+
+
+def test_nothing_is_late_within_seconds():
+    reminder = Reminder(started=0.0, waits=2, finished=[0.1])
+    assert not reminder.due(waiting.LATE_S)
+    assert reminder.due(waiting.LATE_S + 0.1)
+
+
+def test_late_is_logged_while_waiting(calls, monkeypatch, caplog):
+    monkeypatch.setattr(waiting, "LATE_S", 0.05)
+    monkeypatch.setattr(waiting, "POLL_S", 0.02)
+    with caplog.at_level(logging.WARNING):
+        calls.wait(slow=0.4, quick=0.0, other=0.01)
+    assert [record.getMessage() for record in caplog.records] == ["still waiting for the work: slow"]

@@ -268,6 +268,21 @@ def test_every_problem_is_named_at_once():
             "temperature.min_diversity=0.3 is not below temperature.target_diversity=0.3: every stage would end as "
             "soon as it may",
         ),
+        (
+            ("generator.partial_rollouts=true",),
+            "generator.partial_rollouts=true with algorithm.max_staleness=0: on-policy, no completion goes on under "
+            "other weights; set max_staleness=1, or partial_rollouts=false",
+        ),
+        (
+            ("run.deterministic=true", "algorithm.max_staleness=1", "evaluator.adaptive_timeout=false"),
+            "run.deterministic=true with algorithm.max_staleness=1: which weights a token sees would depend on timing; "
+            "set max_staleness=0",
+        ),
+        (
+            ("run.deterministic=true",),
+            "run.deterministic=true with evaluator.adaptive_timeout=true: limits would depend on timing; set "
+            "evaluator.adaptive_timeout=false",
+        ),
     ],
 )
 def test_impossible_combinations(overrides, message):
@@ -291,6 +306,8 @@ def test_impossible_combinations(overrides, message):
         ("dataset.name=lcb_v6", "dataset.start_date=2025-02-01", "dataset.end_date=2025-02-01"),
         ("temperature.kind=diversity", "temperature.value=9", "temperature.grid=[0.6,1.6]"),
         ("temperature.kind=diversity", "temperature.grid=[1.0,1.8]", "temperature.highest=1.8"),
+        ("algorithm.max_staleness=1", "generator.partial_rollouts=true"),
+        ("run.deterministic=true", "evaluator.adaptive_timeout=false"),
     ],
 )
 def test_combinations_at_the_edge_of_the_possible(overrides):

@@ -63,6 +63,7 @@ def test_run_directory_is_complete(finished: tuple[Path, str]) -> None:
     for row in rows:
         assert row["mismatch/ratio_max"] < 1.001, "engine and learner disagree on log-probs"
         assert row["staleness/max"] == 0
+        assert abs(row["timing_s/unaccounted"]) < 0.02 * row["timing_s/step"]
         assert 0 < row["diversity/distinct_4"] <= 1
     for step in range(STEPS):
         table = pq.read_table(directory / "rollouts" / f"step_{step:06d}.parquet")
@@ -116,7 +117,7 @@ def test_dynamic_sampling_with_a_reference_model(model: Path, tmp_path: Path) ->
     assert [row["step"] for row in rows] == [0, 1]
     for row in rows:
         assert all(math.isfinite(value) for value in row.values())
-        trained, left_out = row["group/trained"], row["group/dropped"] + row["group/surplus"]
+        trained, left_out = row["group/trained"], row["group/dropped"]
         assert trained == 4 or row["group/rounds"] == 3
         table = pq.read_table(tmp_path / "small" / "rollouts" / f"step_{row['step']:06d}.parquet")
         assert table["trained"].to_pylist().count(True) == 4 * trained
