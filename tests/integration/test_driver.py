@@ -6,9 +6,7 @@ import json
 import math
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -18,33 +16,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from actors.weight_transfer import PREFIX, SHARED_MEMORY
 from launch.run_directory import SCHEMA
+from tests.integration.driver_process import STEPS, command, run, wait_until
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration, pytest.mark.timeout(900)]
-DEADLINE_S = 300.0
-STEPS = 2
 WARMER = ("temperature.kind=schedule", "temperature.schedule=[[1,1.2]]")
-
-
-def command(model: Path, runs: Path, *overrides: str) -> list[str]:
-    """The quickstart, as small as it gets."""
-    small = [
-        f"model.path={model}",
-        f"run.root={runs}",
-        "run.name=small",
-        f"run.steps={STEPS}",
-        "run.checkpoint_every=1",
-        "algorithm.group_size=4",
-        "algorithm.train_batch_size=4",
-        "algorithm.mini_batch_size=2",
-        "generator.max_response_tokens=48",
-        "evaluation.samples=0",
-        "cluster.num_cpus=4",
-    ]
-    return [sys.executable, "-m", "launch.driver", "+experiment=quickstart", *small, *overrides]
-
-
-def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(arguments, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +108,7 @@ def test_a_stopped_driver_leaves_nothing_behind(number: signal.Signals, model: P
         command(model, tmp_path, "run.steps=1000"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     try:
-        _wait_until(lambda: (tmp_path / "small" / "metrics.jsonl").read_text() != "", "the first step", driver)
+        wait_until(lambda: (tmp_path / "small" / "metrics.jsonl").read_text() != "", "the first step", driver)
         family = psutil.Process(driver.pid).children(recursive=True)
         assert any("vllm" in process.name().lower() for process in family)
         driver.send_signal(number)
@@ -154,16 +129,3 @@ def test_a_stopped_driver_leaves_nothing_behind(number: signal.Signals, model: P
         assert pq.read_table(path).num_rows == 16
     if number == signal.SIGINT:  # after kill -9 the next driver frees the shared memory
         assert not list(SHARED_MEMORY.glob(f"{PREFIX}{driver.pid}-*"))
-
-
-def _wait_until(condition: Callable[[], bool], what: str, driver: subprocess.Popen[str]) -> None:
-    ends = time.monotonic() + DEADLINE_S
-    while time.monotonic() < ends:
-        assert driver.poll() is None, f"the driver ended before {what}: {driver.communicate()[0]}"
-        try:
-            if condition():
-                return
-        except FileNotFoundError:
-            pass  # not written yet
-        time.sleep(0.5)
-    raise TimeoutError(f"{what} did not happen within {DEADLINE_S:g} s")
