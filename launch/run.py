@@ -11,7 +11,6 @@ from torch.utils.tensorboard import SummaryWriter
 from actors.evaluator_pool import EvaluatorPool
 from actors.generator_pool import GeneratorPool
 from actors.learner_group import LearnerGroup
-from actors.weight_transfer import SharedMemoryTransfer
 from conf.schema import Config
 from launch.batch import CreditedGroup, Crediting, credit_step
 from launch.datasets import ProblemOrder
@@ -21,7 +20,9 @@ from launch.rollouts import RolloutPlan, Rollouts, SampledStep
 from launch.run_directory import RunDirectory
 from launch.sampling import PromptedProblem, Sampler
 from launch.temperature import Temperature, first_temperature
-from launch.timeline import Timeline
+from launch.timeline import Lap, Timeline
+from launch.weights import Weights
+from learner.learner import UpdateMetrics
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Run:
     generators: GeneratorPool
     evaluators: EvaluatorPool
     learner: LearnerGroup
-    transfer: SharedMemoryTransfer
+    weights: Weights
     training: Sequence[PromptedProblem]
     held_out: Sequence[PromptedProblem]
     directory: RunDirectory
@@ -92,3 +93,15 @@ class Run:
         config = self.config
         crediting = Crediting(config.algorithm, config.generator.max_response_tokens, config.run.seed)
         return credit_step(sampled.groups, sampled.trained, crediting, step)
+
+    def draw_actors(self, step: int, of_update: Lap, update: UpdateMetrics, publish: Lap) -> None:
+        """The tracks of the actors in the timeline: the driver's are drawn by ``Laps``."""
+        timeline, begun = self.timeline, of_update.ended - update.update_seconds
+        for rank in self.learner.names:
+            timeline.span(rank, "old log-probs", begun - update.old_logprob_seconds, begun, step=step)
+            timeline.span(rank, "update", begun, of_update.ended, step=step)
+            timeline.span(rank, "publish", publish.started, publish.ended, step=step)
+        for generator in self.generators.live:
+            timeline.span(f"{generator} weights", "load", publish.started, publish.ended, step=step)
+        timeline.members(self.generators.activity.take(), "generate", step)
+        timeline.members(self.evaluators.activity.take(), "evaluate", step)

@@ -10,8 +10,11 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+from actors.activity import Span
 
 FILE = "timeline.json"
 MOST_BYTES = 128 * 2**20
@@ -45,6 +48,11 @@ class Timeline:
             yield
         finally:
             self.span(track, name, started, time.monotonic(), **about)
+
+    def members(self, spans: Sequence[Span], name: str, step: int) -> None:
+        """The members of a pool did ``name``, each on its own track; driver's ``step`` meanwhile."""
+        for span in spans:
+            self.span(span.member, name, span.started, span.ended, calls=span.calls, step=step)
 
     def flush(self) -> None:
         """Append to the file what was collected since the last time."""
@@ -80,6 +88,18 @@ class Timeline:
         return round((moment + self.to_epoch) * 1e6)
 
 
+@dataclass(frozen=True)
+class Lap:
+    """From ``started`` to ``ended`` (``time.monotonic``)."""
+
+    started: float
+    ended: float
+
+    @property
+    def seconds(self) -> float:
+        return self.ended - self.started
+
+
 class Laps:
     """Splits the driver's time in a step into laps, one after the other, and draws each on its track."""
 
@@ -87,12 +107,12 @@ class Laps:
         self.timeline = timeline
         self.started = self.last = time.monotonic()
 
-    def done(self, name: str) -> float:
-        """The lap ``name`` ends here; its seconds."""
-        now = time.monotonic()
-        self.timeline.span("driver", name, self.last, now)
-        seconds, self.last = now - self.last, now
-        return seconds
+    def done(self, name: str) -> Lap:
+        """The lap ``name`` ends here."""
+        lap = Lap(self.last, time.monotonic())
+        self.timeline.span("driver", name, lap.started, lap.ended)
+        self.last = lap.ended
+        return lap
 
     @property
     def total(self) -> float:

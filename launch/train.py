@@ -31,7 +31,7 @@ async def train(run: Run) -> Scores | None:
     The last version trains no step, so its row is an evaluation only.
     """
     config, directory = run.config, run.directory
-    published = await run.transfer.publish(directory.first_step)
+    published = await run.weights.publish()
     temperature = await run.temperature()
     rollouts = run.rollouts()
     try:
@@ -71,23 +71,24 @@ async def train_step(run: Run, step: int, rollouts: Rollouts, version: int, temp
     of_temperature = temperature.after_step(sampled.groups, run.ends)
     credited = run.credit(sampled, step)
     batch = train_batch(credited, config.algorithm.mini_batch_size)
-    credit_seconds = laps.done("credit")
+    credit = laps.done("credit")
     display.phase("update")
-    update = await run.learner.update(batch, config.learner.deadline_s)
-    update_seconds = laps.done("wait for the update")
+    update = await run.weights.update(batch, config.learner.deadline_s)
+    of_update = laps.done("wait for the update")
     display.phase("weights")
     if not config.generator.partial_rollouts:
         await rollouts.drain()
-    drain_seconds = laps.done("drain")
-    published = await run.transfer.publish(step + 1)
-    laps.done("publish")
+    drain = laps.done("drain")
+    published = await run.weights.publish()
+    publish = laps.done("publish")
     rollouts.served(step)
     if config.algorithm.max_staleness:  # the engines go on at once, also while a checkpoint is made
         rollouts.fill(step + 1, temperature.before_step)
     run.directory.write_rollouts(step, credited)
     metrics = rollout_metrics(credited, version, run.ends) | dynamic_sampling_metrics(sampled) | of_temperature
-    bookkeeping = credit_seconds + laps.done("bookkeeping")
-    times = StepTimes(sampled, update_seconds, drain_seconds, published, bookkeeping, laps.total)
+    run.draw_actors(step, of_update, update, publish)
+    bookkeeping = credit.seconds + laps.done("bookkeeping").seconds
+    times = StepTimes(sampled, of_update.seconds, drain.seconds, published, bookkeeping, laps.total)
     timing = timing_metrics(
         times, update, sum(item.rollout.completion.tokens for group in credited for item in group.credited)
     )

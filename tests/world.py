@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 from rich.console import Console
 
+from actors.activity import Activity
 from actors.weight_transfer import Publication
 from evaluator.verdict import Status
 from launch.display import Display
@@ -18,6 +19,7 @@ from launch.run_directory import RunDirectory
 from launch.sampling import PromptedProblem
 from launch.timeline import Timeline
 from launch.train import train
+from launch.weights import Weights
 from learner.checkpoint import TRAINER
 from learner.rollout import Judgement
 from tests.factories import completion, config, problem, update_result, verdict
@@ -47,10 +49,11 @@ class World:
     def __init__(self, distinct, kill_at=None):
         self.distinct, self.kill_at = distinct, kill_at
         self.version, self.temperatures = 0, []
+        self.names, self.live, self.activity = ["learner rank 0"], {"generator 0": self}, Activity()
 
     async def publish(self, version):
         self.version = version
-        return Publication(version, 1000, 0.0, 0.0)
+        return Publication(version, 1000, 0.0, 0.0, {})
 
     async def generate(self, request):
         self.temperatures.append(request.temperature)
@@ -83,6 +86,7 @@ def run(root, world, *overrides):
     """Trains in ``root``; returns the run's directory and what was printed."""
     settings = config(f"run.root={root}", *SMALL, *overrides)
     directory, printed = RunDirectory(settings), io.StringIO()
+    display = Display(Console(file=printed, width=200), settings.run.steps, directory.first_step)
     prompts = tuple(
         PromptedProblem(problem(name), np.array([5, 6], np.int32), (("user", name),)) for name in "abcdefgh"
     )
@@ -91,11 +95,11 @@ def run(root, world, *overrides):
         generators=world,
         evaluators=world,
         learner=world,
-        transfer=world,
+        weights=Weights(world, world, world, display, directory.first_step),
         training=prompts,
         held_out=(),
         directory=directory,
-        display=Display(Console(file=printed, width=200), settings.run.steps, directory.first_step),
+        display=display,
         tokenizer=SimpleNamespace(eos_token_id=2),
         resumed=directory.driver_state(),
         timeline=Timeline(directory.path),
