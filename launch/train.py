@@ -17,7 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 from actors.evaluator_pool import EvaluatorPool
 from actors.generator_pool import GeneratorPool
 from actors.learner_group import LearnerGroup
-from actors.weight_transfer import Publication, SharedMemoryTransfer
+from actors.weight_transfer import Publication, WeightTransfer, WeightTransferError
 from conf.schema import Config
 from launch.answers import AnswerLog
 from launch.batch import CreditedGroup, Crediting, credit_step, train_batch
@@ -41,7 +41,7 @@ class Run:
     generators: GeneratorPool
     evaluators: EvaluatorPool
     learner: LearnerGroup
-    transfer: SharedMemoryTransfer
+    transfer: WeightTransfer
     training: Sequence[PromptedProblem]
     held_out: Sequence[PromptedProblem]
     directory: RunDirectory
@@ -95,7 +95,7 @@ async def train(run: Run) -> Scores | None:
             for name, value in row.items():
                 writer.add_scalar(name, value, int(row["step"]))
 
-    published = await run.transfer.publish(directory.first_step)
+    published = await publish(run, directory.first_step)
     temperature = await run.temperature()
     for step in range(directory.first_step, config.run.steps):
         evaluation = await evaluate_policy(run, step)
@@ -151,7 +151,7 @@ async def train_step(
     )
     update_seconds = time.monotonic() - update_started
     display.phase("weights")
-    published = await run.transfer.publish(step + 1)
+    published = await publish(run, step + 1)
     bookkeeping_started = time.monotonic()
     run.directory.write_rollouts(step, credited)
     metrics = rollout_metrics(credited, before.version, run.ends)
@@ -173,6 +173,15 @@ async def train_step(
         },
         published,
     )
+
+
+async def publish(run: Run, version: int) -> Publication:
+    """Give every generator the learner's weights. Raises WeightTransferError when one was left out."""
+    publication = await run.transfer.publish(version)
+    if publication.left_out:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in publication.left_out.items())
+        raise WeightTransferError(f"weights version {version} not loaded: {reasons}")
+    return publication
 
 
 def evaluation_due(run: Run, step: int) -> bool:

@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from actors.weight_transfer import PREFIX, SHARED_MEMORY
 from launch.run_directory import SCHEMA
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration, pytest.mark.timeout(900)]
@@ -151,8 +150,6 @@ def test_a_stopped_driver_leaves_nothing_behind(number: signal.Signals, model: P
         json.loads(line)
     for path in (tmp_path / "small" / "rollouts").glob("*.parquet"):
         assert pq.read_table(path).num_rows == 16
-    if number == signal.SIGINT:  # after kill -9 the next driver frees the shared memory
-        assert not list(SHARED_MEMORY.glob(f"{PREFIX}{driver.pid}-*"))
 
 
 def _wait_until(condition: Callable[[], bool], what: str, driver: subprocess.Popen[str]) -> None:

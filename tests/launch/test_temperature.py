@@ -58,7 +58,7 @@ class World:
 
     async def publish(self, version):
         self.version = version
-        return Publication(version, 1000, 0.0, 0.0)
+        return Publication(version, 1000, 0.0, 0.0, {})
 
     async def generate(self, request):
         self.temperatures.append(request.temperature)
