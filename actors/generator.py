@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from actors.weight_loading import WeightLoading
 from actors.weight_update import WeightUpdateExtension
 from learner.rollout import Completion
 
@@ -64,7 +65,7 @@ def engine_environment(settings: GeneratorSettings) -> dict[str, str]:
     return environment
 
 
-class GeneratorActor:
+class GeneratorActor(WeightLoading):
     """Samples completions. Ray runs its methods concurrently on one event loop, so many requests are in flight."""
 
     async def start(self, settings: GeneratorSettings) -> float:
@@ -137,27 +138,6 @@ class GeneratorActor:
             text=self.tokenizer.decode(ids, skip_special_tokens=True),
             generation_seconds=time.monotonic() - started,
         )
-
-    async def load_weights(self, path: str, version: int) -> int:
-        """Replace the weights in place with those published at ``path``; returns the version now served.
-
-        Running requests are frozen meanwhile and go on with the new weights. Raises RuntimeError when the file holds
-        another version than announced.
-        """
-        await self.engine.pause_generation(mode="keep", clear_cache=True)
-        try:
-            loaded = await self.engine.collective_rpc("load_published", args=(path,))
-            if set(loaded) != {version}:
-                raise RuntimeError(
-                    f"generator loaded weight versions {loaded} from {path}, version {version} announced"
-                )
-            # A prefix computed with the old weights must not be served under the new ones.
-            await self.engine.reset_prefix_cache()
-            await self.engine.update_weight_version(str(version))
-            self.version = version
-        finally:
-            await self.engine.resume_generation()
-        return int(await self.engine.get_weight_version())
 
     async def processes(self) -> list[int]:
         """Process ids of this actor and of its engine's workers."""

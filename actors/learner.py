@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import os
 import socket
 import time
@@ -10,13 +11,16 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import ray
 import torch
 import torch.distributed as dist
-from safetensors.torch import save_file
 
+from actors.weight_buckets import Model, tensor_digest
+from actors.weight_links import Offer, Peer, Sent
+from actors.weight_sender import SenderSettings, WeightSender, open_outlet
 from learner.checkpoint import load_checkpoint, save_checkpoint
 from learner.learner import DTYPES, Learner, LearnerSettings, UpdateMetrics
-from learner.policy import full_parameters
+from learner.policy import iterate_parameters
 from learner.rollout import TrainBatch, TrainSequence
 
 
@@ -25,6 +29,8 @@ class LearnerActor:
 
     def __init__(self, rank: int, ranks: int, threads: int) -> None:
         self.rank, self.ranks = rank, ranks
+        self.sender: WeightSender | None = None  # on rank 0, once somebody wants weights
+        self.sent_version, self.updated = -1, False
         torch.set_num_threads(threads)
 
     def address(self) -> str:
@@ -52,18 +58,58 @@ class LearnerActor:
 
     def update(self, batch: TrainBatch) -> UpdateMetrics:
         """One training step."""
+        self.updated = True
         return self.learner.update(batch)
 
     def logprobs(self, sequences: Sequence[TrainSequence]) -> list[np.ndarray]:
         """Log-probs [R_i] float32 of the sequences' response tokens under the present policy."""
         return [values.numpy() for values in self.learner.logprobs(sequences).logprobs]
 
-    def write_weights(self, path: str, version: int, dtype: str) -> int:
-        """Gather the whole model; rank 0 writes it to ``path`` as safetensors. Returns its bytes."""
-        whole = {name: value.to(DTYPES[dtype]) for name, value in full_parameters(self.learner.policy).items()}
-        if self.rank == 0:
-            save_file(whole, path, metadata={"version": str(version)})
-        return sum(value.numel() * value.element_size() for value in whole.values())
+    def node(self) -> tuple[str, str]:
+        """Id and address of this actor's node."""
+        return ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
+
+    def offer_weights(self, settings: SenderSettings) -> Offer:
+        """On rank 0: what will be sent, and where receivers arrive; the sender is made at the first call."""
+        if self.sender is None:
+            parameters = list(self.learner.policy.model.named_parameters())
+            model = Model(
+                tuple(name for name, _ in parameters),
+                tuple(tuple(parameter.shape) for _, parameter in parameters),
+                DTYPES[settings.dtype],
+            )
+            outlet = open_outlet(settings, ray.util.get_node_ip_address())
+            self.sender = WeightSender(model, settings, outlet)
+        return Offer(self.sender.model, self.sender.outlet.endpoint)
+
+    def check_version(self, version: int) -> None:
+        """May the present weights be sent as ``version``? Raises ValueError where others were."""
+        if version == self.sent_version and self.updated:
+            raise ValueError(
+                f"weights version {version} is gone, the learner has been updated since: publish its next version"
+            )
+
+    def send_weights(self, version: int, to: Sequence[Peer], connected: Sequence[Peer]) -> Sent:
+        """Gather the model, tensor by tensor; rank 0, which has offered it, sends it ``to`` peers."""
+        parameters = iterate_parameters(self.learner.policy)
+        if self.sender is not None:
+            sent = self.sender.send(parameters, version, to, connected)
+        else:
+            collections.deque(parameters, maxlen=0)
+            sent = Sent(0, 0.0, {})
+        self.sent_version, self.updated = version, False
+        return sent
+
+    def weight_digests(self, dtype: str) -> dict[str, str]:
+        """A digest of every tensor as it is sent."""
+        weights = iterate_parameters(self.learner.policy)
+        return {name: tensor_digest(value.to(DTYPES[dtype]).cpu()) for name, value in weights}
+
+    def close_weights(self) -> None:
+        """Free the sender's buffers."""
+        if self.sender is not None:
+            self.sender.close()
+            self.sender = None
 
     def save(self, path: str, driver_files: Mapping[str, bytes]) -> None:
         """Write a checkpoint (see ``learner.checkpoint``)."""

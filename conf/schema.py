@@ -216,7 +216,7 @@ class LearnerConfig:
     start_deadline_s: PositiveFloat
     """Seconds the group may take to load the model."""
     deadline_s: PositiveFloat
-    """Seconds an update, a weight publication or a checkpoint may take."""
+    """Seconds an update or a checkpoint may take."""
 
 
 @dataclass(frozen=True, config=CHECKED)
@@ -309,6 +309,18 @@ class ClusterConfig:
 
 
 @dataclass(frozen=True, config=CHECKED)
+class WeightTransferConfig:
+    backend: Literal["auto", "shared_memory", "gloo", "nccl"]
+    """The transport; ``auto``: NCCL between GPUs, shared memory on the CPU of one node, else gloo."""
+    bucket_mb: PositiveInt
+    """MiB sent at once; sender and receiver have three such buffers each, or share them."""
+    checksum: Switch
+    """Check every bucket's bytes (not with nccl)."""
+    deadline_s: PositiveFloat
+    """Seconds until a generator that does not take new weights is left out."""
+
+
+@dataclass(frozen=True, config=CHECKED)
 class Config:
     """Everything a run depends on. Keys that can't go together are refused by ``parse_config``."""
 
@@ -321,6 +333,7 @@ class Config:
     algorithm: AlgorithmConfig
     temperature: TemperatureConfig
     evaluation: EvaluationConfig
+    weight_transfer: WeightTransferConfig
     cluster: ClusterConfig
     dry_run: Switch
     """Print the resolved configuration and the placement plan, start nothing."""

@@ -20,7 +20,7 @@ from rich.console import Console
 from transformers import AutoTokenizer
 
 from actors.shutdown import stop_all
-from actors.weight_transfer import SharedMemoryTransfer
+from actors.weight_transfer import TransferSettings, open_transfer
 from conf.schema import Config, parse_config
 from evaluator.problem import Problem
 from launch.command import failures_told, tell
@@ -46,6 +46,7 @@ from launch.scores import Scores, table
 from launch.summary import summary
 from launch.timeline import Timeline
 from launch.train import train
+from launch.weights import Weights
 
 
 @hydra.main(config_path="../conf", config_name="config", version_base="1.3")
@@ -113,9 +114,6 @@ async def run_actors(
         generators = generator_pool(config, model, calls, config.generator.max_prompt_tokens + longest)
         evaluators = evaluator_pool(config, calls)
         learner = learner_group(config, model)
-        transfer = SharedMemoryTransfer(
-            learner.actors, generators.actors, config.model.dtype, config.learner.deadline_s
-        )
         try:
             checkpoint = str(directory.checkpoint.absolute()) if directory.checkpoint else None
             display.phase("starting learner and engines")
@@ -126,13 +124,21 @@ async def run_actors(
             )
             if missing:
                 display.say(f"programs are fenced less than they could be: their host refuses {', '.join(missing)}")
+            wanted = config.weight_transfer
+            transfer = await open_transfer(
+                learner.actors,
+                dict(zip(generators.names, generators.actors, strict=True)),
+                wanted.backend,
+                (learner.settings.device, generators.settings.device),
+                TransferSettings(config.model.dtype, wanted.bucket_mb, wanted.checksum, wanted.deadline_s),
+            )
             return await train(
                 Run(
                     config,
                     generators,
                     evaluators,
                     learner,
-                    transfer,
+                    Weights(learner, transfer, generators, display, directory.first_step),
                     training,
                     held_out,
                     directory,
@@ -146,7 +152,6 @@ async def run_actors(
         finally:
             display.phase("stopping")
             stop_all([*generators.actors, *evaluators.actors, *learner.actors])
-            transfer.close()
 
 
 def fitting(problems: Sequence[Problem], tokenizer: object, config: Config, display: Display) -> list[PromptedProblem]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -100,6 +101,19 @@ def sync_gradients(policy: Policy, now: bool) -> None:
     assert isinstance(policy, FSDPModule)
     policy.set_requires_gradient_sync(now)
     policy.set_is_last_backward(now)
+
+
+def iterate_parameters(policy: Policy) -> Iterator[tuple[str, Tensor]]:
+    """Whole parameters under their checkpoint names, gathered one at a time; a tied output embedding comes once.
+
+    Each may be the parameter itself: do not change it. Collective: every rank must go through all of it.
+    """
+    for name, parameter in policy.model.named_parameters():
+        data = parameter.detach()
+        if isinstance(data, DTensor):
+            # The one shard of one rank is the parameter: nothing to gather, nothing to copy.
+            data = data.to_local() if data.device_mesh.size() == 1 else data.full_tensor()
+        yield name, data
 
 
 def full_parameters(policy: Policy) -> dict[str, Tensor]:

@@ -123,7 +123,7 @@ def credited_group(*statuses: Status, question_id: str = "q", step: int = 0, rho
 def step_times() -> StepTimes:
     """20 s: 10 + 1 of sampling, 5.5 of update, 0.25 of draining, 0.75 of publication, 0.5 of bookkeeping, 2 unnamed."""
     sampled = SampledStep((), (), 0, Counter(), SamplingTimes(10.0, 1.0), 12.0)
-    return StepTimes(sampled, 5.5, 0.25, Publication(1, 8_000_000, 0.5, 0.25), 0.5, 20.0)
+    return StepTimes(sampled, 5.5, 0.25, Publication(1, 8_000_000, 0.5, 0.25, {}), 0.5, 20.0)
 
 
 def metrics_row(step: int, groups: Sequence[CreditedGroup]) -> dict[str, float]:

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-from actors import weight_transfer
-from actors.weight_transfer import PREFIX, SharedMemoryTransfer
+from actors.weight_transfer import choose_backend
 
 
-def test_folders_of_killed_drivers_are_freed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weight_transfer, "SHARED_MEMORY", tmp_path)
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    left = tmp_path / f"{PREFIX}{dead.pid}-abc"
-    in_use = tmp_path / f"{PREFIX}{os.getppid()}-def"
-    for folder in (left, in_use):
-        folder.mkdir()
-    transfer = SharedMemoryTransfer([], [], "float32", 1.0)
-    assert not left.exists()
-    assert in_use.exists()
-    assert transfer.folder.exists()
-    transfer.close()
-    assert not transfer.folder.exists()
+@pytest.mark.parametrize(
+    ("devices", "nodes", "expected"),
+    [
+        (("cpu", "cpu"), ("a", "a", "a"), "shared_memory"),
+        (("cpu", "cpu"), ("a", "b", "a"), "gloo"),
+        (("cuda", "cuda"), ("a", "a"), "nccl"),
+        (("cuda", "cuda"), ("a", "b"), "nccl"),
+        (("cuda", "cpu"), ("a", "a"), "gloo"),
+    ],
+)
+def test_the_transport_follows_from_where_the_actors_are(devices, nodes, expected):
+    assert choose_backend("auto", devices, nodes) == expected
+
+
+@pytest.mark.parametrize("asked", ["shared_memory", "gloo", "nccl"])
+def test_a_transport_that_is_asked_for_is_taken(asked):
+    assert choose_backend(asked, ("cpu", "cuda"), ("a", "b")) == asked

@@ -1,20 +1,36 @@
-"""A learner and an engine, both in their Ray actors: weights published by the one are served by the other."""
+"""A learner and an engine, both in their Ray actors: weights published by the one are served by the other.
+
+One engine for each model, over both transports; who fails beside it is a stand-in that joins the transfer for real.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import os
+import time
+from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import ray
+import torch
 
 from actors.generator import GeneratorSettings, SampleRequest
 from actors.generator_pool import GeneratorPool
 from actors.learner_group import LearnerGroup
 from actors.shutdown import stop_all
-from actors.weight_transfer import SharedMemoryTransfer
+from actors.weight_buckets import Header
+from actors.weight_receiver import Connection, WeightReceiver, open_link
+from actors.weight_transfer import (
+    Publication,
+    TransferSettings,
+    WeightTransfer,
+    WeightTransferError,
+    open_transfer,
+)
 from learner.clipped_surrogate import Clip
 from learner.learner import LearnerSettings
 from learner.objective import Objective
@@ -23,6 +39,9 @@ from learner.rollout import Completion, TrainBatch, TrainSequence
 pytestmark = [pytest.mark.engine, pytest.mark.integration, pytest.mark.timeout(600)]
 TEMPERATURE = 0.8
 TOLERANCE = 1e-3
+BUCKET_MB = 1
+"""Of a model of 14 MB, whose embeddings are cut."""
+DEADLINE_S = 15.0
 
 
 @dataclass
@@ -31,12 +50,17 @@ class Pair:
 
     learner: LearnerGroup
     generators: GeneratorPool
-    transfer: SharedMemoryTransfer
+    transfer: WeightTransfer | None = None
     version: int = 0
 
-    def publish(self) -> None:
+    def publish(self) -> Publication:
+        assert self.transfer is not None
         self.version += 1
-        asyncio.run(self.transfer.publish(self.version))
+        return asyncio.run(self.transfer.publish(self.version))
+
+    def connect(self, name: str, actor: Any) -> None:
+        assert self.transfer is not None
+        asyncio.run(self.transfer.connect({name: actor}))
 
     def sample(self, prompts: list[np.ndarray], samples: int = 2, tokens: int = 24) -> list[Completion]:
         async def all_of_them() -> list[Completion]:
@@ -77,18 +101,56 @@ def sequence_of(completion: Completion, advantage: float) -> TrainSequence:
 
 @pytest.fixture(scope="module", params=["tied", "untied"])
 def pair(request: pytest.FixtureRequest, cluster: None, checkpoints: dict[str, Path]) -> Iterator[Pair]:
+    """The tied model is sharded over two ranks, the untied one is whole."""
     path = str(checkpoints[request.param])
-    learner = LearnerGroup(1, 0.5, 2, learner_settings(path))
+    learner = LearnerGroup(2 if request.param == "tied" else 1, 0.5, 1, learner_settings(path))
     generators = GeneratorPool(1, 0.5, 64, generator_settings(path))
-    transfer = SharedMemoryTransfer(learner.actors, generators.actors, "float32", 60.0)
 
     async def start() -> None:
         await asyncio.gather(generators.start(300.0), learner.start(120.0, None))
 
     asyncio.run(start())
-    yield Pair(learner, generators, transfer)
+    yield Pair(learner, generators)
     stop_all([*generators.actors, *learner.actors])
-    transfer.close()
+
+
+@pytest.fixture(scope="module", params=["shared_memory", "gloo"])
+def connected(request: pytest.FixtureRequest, pair: Pair) -> Iterator[Pair]:
+    """The pair over one transport; every publication compares every tensor."""
+    engine = {"generator 0": pair.generators.actors[0]}
+    settings = TransferSettings("float32", BUCKET_MB, True, DEADLINE_S, compare=True)
+    pair.transfer = asyncio.run(open_transfer(pair.learner.actors, engine, request.param, ("cpu", "cpu"), settings))
+    yield pair
+    pair.transfer.close()
+
+
+@ray.remote(num_cpus=0, max_concurrency=4)
+class StandIn:
+    """A generator without an engine, which loads, hangs or dies when weights come."""
+
+    def __init__(self, behaviour: str) -> None:
+        self.behaviour = behaviour
+
+    def node(self) -> tuple[str, str]:
+        return ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
+
+    def connect_weights(self, connection: Connection) -> list[str]:
+        self.receiver = WeightReceiver(connection, open_link(connection))
+        return [connection.receiver]
+
+    def load_weights(self, version: int) -> int:
+        tensors = self.receiver.tensors(version)
+        next(tensors)
+        if self.behaviour == "hang":
+            time.sleep(3600)
+        if self.behaviour == "die":
+            os._exit(1)
+        for _ in tensors:
+            pass
+        return version
+
+    def weight_digests(self) -> list[dict[str, str]]:
+        return [self.receiver.digests]
 
 
 def generator_settings(path: str) -> GeneratorSettings:
@@ -136,62 +198,155 @@ def prompts() -> list[np.ndarray]:
     return [rng.integers(3, 1000, size=140).astype(np.int32) for _ in range(4)]
 
 
-def test_published_weights_are_served(pair: Pair, prompts: list[np.ndarray]) -> None:
+def test_published_weights_are_served(connected: Pair, prompts: list[np.ndarray]) -> None:
     """Both agree before an update, not after it, and again after publishing: cached prefixes included."""
-    pair.publish()
-    fresh = pair.sample(prompts)
-    assert pair.mismatch(fresh) < TOLERANCE
-    pair.train_on(fresh)
-    stale = pair.sample(prompts)
-    assert pair.mismatch(stale) > 100 * TOLERANCE
-    pair.publish()
-    synced = pair.sample(prompts)
-    assert pair.mismatch(synced) < TOLERANCE
-    assert {completion.policy_version_min for completion in synced} == {pair.version}
+    connected.publish()
+    fresh = connected.sample(prompts)
+    assert connected.mismatch(fresh) < TOLERANCE
+    connected.train_on(fresh)
+    stale = connected.sample(prompts)
+    assert connected.mismatch(stale) > 100 * TOLERANCE
+    connected.publish()
+    synced = connected.sample(prompts)
+    assert connected.mismatch(synced) < TOLERANCE
+    assert {completion.policy_version_min for completion in synced} == {connected.version}
 
 
-def test_completions_carry_what_training_needs(pair: Pair, prompts: list[np.ndarray]) -> None:
+def test_completions_carry_what_training_needs(connected: Pair, prompts: list[np.ndarray]) -> None:
     """Token ids, log-probs at the temperature, versions; ``length`` exactly where the limit was reached."""
-    pair.publish()
-    for completion in pair.sample(prompts, samples=4, tokens=16):
+    connected.publish()
+    for completion in connected.sample(prompts, samples=4, tokens=16):
         assert len(completion.sampler_logprobs) == len(completion.response_token_ids) <= 16
         assert (completion.finish_reason == "length") == (len(completion.response_token_ids) == 16)
         assert completion.temperature == TEMPERATURE
         assert (completion.sampler_logprobs <= 0).all()
-        assert completion.policy_version_max == pair.version
+        assert completion.policy_version_max == connected.version
 
 
-def test_requests_in_flight_survive_an_update(pair: Pair, prompts: list[np.ndarray]) -> None:
+def test_requests_in_flight_survive_an_update(connected: Pair, prompts: list[np.ndarray]) -> None:
     """Weights replaced while completions decode: all end, with the versions of their first and last tokens."""
 
     async def sample_and_publish() -> list[Completion]:
         requests = [
-            asyncio.ensure_future(pair.generators.generate(SampleRequest(f"q{place}", 0, prompt, 100, 1.0, 1.0)))
+            asyncio.ensure_future(connected.generators.generate(SampleRequest(f"q{place}", 0, prompt, 100, 1.0, 1.0)))
             for place, prompt in enumerate(prompts)
         ]
         await asyncio.sleep(0.1)
-        pair.version += 1
-        await pair.transfer.publish(pair.version)
+        assert connected.transfer is not None
+        connected.version += 1
+        await connected.transfer.publish(connected.version)
         return await asyncio.gather(*requests)
 
-    pair.publish()
+    connected.publish()
     completions = asyncio.run(sample_and_publish())
     assert len(completions) == len(prompts)
-    assert {completion.policy_version_min for completion in completions} <= {pair.version - 1, pair.version}
-    assert {completion.policy_version_max for completion in completions} == {pair.version}
+    assert {completion.policy_version_min for completion in completions} <= {connected.version - 1, connected.version}
+    assert {completion.policy_version_max for completion in completions} == {connected.version}
 
 
-def test_a_wrong_version_is_refused(pair: Pair, tmp_path: Path) -> None:
-    """The file says which version it holds; the engine does not take it for another."""
-    path = str(tmp_path / "weights.safetensors")
-    asyncio.run(asyncio.wait_for(_written(pair, path, 7), 60))
-    with pytest.raises(Exception, match="version 8 announced"):
-        asyncio.run(asyncio.wait_for(_loaded(pair, path, 8), 60))
+@pytest.mark.faults
+def test_a_wrong_version_is_refused(connected: Pair, prompts: list[np.ndarray]) -> None:
+    """The buckets say which version they hold; the engine does not take it for another, and keeps what it has."""
+    connected.publish()
+    transfer, engine = connected.transfer, connected.generators.actors[0]
+    assert transfer is not None
+    peers = list(transfer.peers.values())
+
+    async def send_another() -> None:
+        loading = engine.load_weights.remote(connected.version + 2)
+        await asyncio.gather(*(rank.send_weights.remote(connected.version + 1, peers, peers) for rank in ranks))
+        await asyncio.wait_for(loading, 60)
+
+    ranks = connected.learner.actors
+    with pytest.raises(Exception, match=f"bucket 0 of version {connected.version + 2} .* was due"):
+        asyncio.run(asyncio.wait_for(send_another(), 60))
+    kept = connected.sample(prompts)
+    assert {completion.policy_version_min for completion in kept} == {connected.version}
+    assert connected.mismatch(kept) < TOLERANCE
+    connected.version += 1
+    connected.connect("generator 0", engine)
+    connected.publish()
+    assert connected.mismatch(connected.sample(prompts)) < TOLERANCE
 
 
-async def _written(pair: Pair, path: str, version: int) -> int:
-    return await pair.learner.actors[0].write_weights.remote(path, version, "float32")
+@pytest.mark.faults
+def test_an_engine_that_got_half_the_weights_serves_nothing_until_it_has_all(
+    connected: Pair, prompts: list[np.ndarray]
+) -> None:
+    """A byte changed in a late bucket: nobody serves the version; once published again, the engine goes on."""
+    connected.publish()
+    asyncio.run(_done(connected.learner.actors[0].__ray_call__.remote(_change_a_byte_once)))
+    connected.train_on(connected.sample(prompts))
+    with pytest.raises(WeightTransferError, match="its bytes are not those that were sent"):
+        connected.publish()
+
+    async def connect_while_it_is_asked() -> Completion:
+        asked = asyncio.ensure_future(
+            connected.generators.generate(SampleRequest("q", 0, prompts[0], 8, TEMPERATURE, 1.0))
+        )
+        await asyncio.sleep(1)
+        assert not asked.done()
+        assert connected.transfer is not None
+        await connected.transfer.connect({"generator 0": connected.generators.actors[0]})
+        await connected.transfer.publish(connected.version)
+        return await asyncio.wait_for(asked, 60)
+
+    completion = asyncio.run(connect_while_it_is_asked())
+    assert connected.mismatch([completion, *connected.sample(prompts)]) < TOLERANCE
 
 
-async def _loaded(pair: Pair, path: str, version: int) -> int:
-    return await pair.generators.actors[0].load_weights.remote(path, version)
+@pytest.mark.faults
+@pytest.mark.parametrize("behaviour", ["hang", "die"])
+def test_who_fails_is_left_out_and_comes_back_with_the_current_version(
+    connected: Pair, prompts: list[np.ndarray], behaviour: str
+) -> None:
+    transfer = connected.transfer
+    assert transfer is not None
+    failing = StandIn.remote(behaviour)
+    connected.connect("generator 1", failing)
+    started = time.monotonic()
+    publication = connected.publish()
+    assert publication.left_out.keys() == {"generator 1"}
+    assert time.monotonic() - started < 2 * DEADLINE_S + 10
+    assert connected.mismatch(connected.sample(prompts)) < TOLERANCE
+    ray.kill(failing)
+
+    again = StandIn.remote("load")
+    connected.connect("generator 1", again)
+    publication = asyncio.run(transfer.publish(connected.version, to=["generator 1"]))
+    assert publication.left_out == {}
+    connected.train_on(connected.sample(prompts))
+    with pytest.raises(ValueError, match="the learner has been updated since"):
+        asyncio.run(transfer.publish(connected.version, to=["generator 1"]))
+    assert connected.publish().left_out == {}
+    asyncio.run(transfer.disconnect("generator 1"))
+    ray.kill(again)
+
+
+@pytest.mark.faults
+def test_who_cannot_join_is_named(connected: Pair) -> None:
+    dead = StandIn.remote("load")
+    ray.kill(dead)
+    with pytest.raises(WeightTransferError, match="generator 7"):
+        connected.connect("generator 7", dead)
+    assert connected.publish().left_out == {}
+
+
+def _change_a_byte_once(actor: Any) -> None:
+    """In the learner: of the sixth bucket of the next publication, after its checksum was taken."""
+    from actors import weight_sender
+
+    whole = weight_sender.make_header
+
+    def then_change(version: int, index: int, payload: torch.Tensor, checksum: bool) -> Header:
+        header = whole(version, index, payload, checksum)
+        if index == 5:
+            payload[1000] ^= 1
+            weight_sender.make_header = whole
+        return header
+
+    weight_sender.make_header = then_change
+
+
+async def _done(call: Awaitable[None]) -> None:
+    await asyncio.wait_for(call, 60)
