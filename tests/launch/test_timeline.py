@@ -77,7 +77,7 @@ def test_the_file_is_bounded(tmp_path):
 def test_laps_follow_each_other(tmp_path):
     timeline = Timeline(tmp_path)
     laps = Laps(timeline)
-    seconds = [laps.done(name) for name in ("wait", "update")]
+    seconds = [laps.done(name).seconds for name in ("wait", "update")]
     assert sum(seconds) == pytest.approx(laps.total)
     timeline.flush()
     first, second = events(tmp_path / FILE)
