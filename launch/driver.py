@@ -41,6 +41,7 @@ from launch.roles import (
 )
 from launch.run_directory import RunDirectory
 from launch.sampling import PromptedProblem
+from launch.scale import open_to_scaling
 from launch.scores import Scores, table
 from launch.summary import summary
 from launch.train import Run, train
@@ -109,7 +110,7 @@ async def run_actors(
         calls = concurrency(config)
         longest = max(config.generator.max_response_tokens, answer_tokens(config))
         generators = generator_pool(config, model, calls, config.generator.max_prompt_tokens + longest)
-        evaluators = evaluator_pool(config, calls)
+        evaluators = evaluator_pool(config)
         learner = learner_group(config, model)
         transfer = SharedMemoryTransfer(
             learner.actors, generators.actors, config.model.dtype, config.learner.deadline_s
@@ -124,23 +125,24 @@ async def run_actors(
             )
             if missing:
                 display.say(f"programs are fenced less than they could be: their host refuses {', '.join(missing)}")
-            return await train(
-                Run(
-                    config,
-                    generators,
-                    evaluators,
-                    learner,
-                    transfer,
-                    training,
-                    held_out,
-                    directory,
-                    display,
-                    tokenizer,
-                    resumed,
-                )
+            run = Run(
+                config,
+                generators,
+                evaluators,
+                learner,
+                transfer,
+                training,
+                held_out,
+                directory,
+                display,
+                tokenizer,
+                resumed,
             )
+            with open_to_scaling(directory.path, evaluators):
+                return await train(run)
         finally:
             display.phase("stopping")
+            await evaluators.stop()
             stop_all([*generators.actors, *evaluators.actors, *learner.actors])
             transfer.close()
 

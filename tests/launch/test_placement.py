@@ -52,7 +52,7 @@ def test_gpus_are_lacking():
 
 
 def test_cpus_are_lacking():
-    overrides = ("generator.cpus=1", "evaluator.actors=2", "evaluator.cpus=1.5", "learner.cpus=0.5")
+    overrides = ("generator.cpus=1", "evaluator.max_actors=2", "evaluator.cpus=1.5", "learner.cpus=0.5")
     (sentence,) = sentences(Resources(4, 0, 512.0), *overrides)
     assert sentence.startswith("4.5 CPUs are asked for, 4 are here: lower generator.cpus")
     assert sentences(Resources(4.5, 0, 512.0), *overrides) == []
