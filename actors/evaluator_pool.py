@@ -56,8 +56,8 @@ class Handle(Protocol):
 
 @dataclass(frozen=True)
 class Patience:
-    """Seconds: ``call_s`` for one judgement by one actor, ``start_s`` for an actor to start, ``ping_s`` for its answer to
-    a ping, ``alone_s`` that calls wait while no actor runs. The pool looks after its actors every ``tick_s``."""
+    """Seconds: ``call_s`` for one judgement by one actor, ``start_s`` for a start, ``ping_s`` for the answer to a ping,
+    ``alone_s`` that calls wait while no actor runs. The pool looks after its actors every ``tick_s``."""
 
     call_s: float
     start_s: float
@@ -369,9 +369,9 @@ class EvaluatorPool:
 
 
 def _brief(error: BaseException) -> str:
-    """The line of a message that tells most: Ray's go on for pages."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:200] if lines else ''}"
+    """What and why, in a line: Ray's messages have pages between the two."""
+    lines = [line for line in str(error).splitlines() if line and not line[0].isspace()]
+    return f"{type(error).__name__}: {' '.join(dict.fromkeys([*lines[:1], *lines[-1:]]))[:400]}"
 
 
 def _not_judged(problem: Problem, failures: list[str]) -> Judgement:
