@@ -50,6 +50,9 @@ class EvaluatorActor:
         verdict = await asyncio.wrap_future(self.evaluator.submit(problem, extraction.code))
         return Judgement(verdict, extraction.code, extraction.incomplete, verdict.seconds)
 
+    async def ping(self) -> None:
+        """Answered while the event loop runs."""
+
     async def processes(self) -> list[int]:
         """Process id of this actor; its sandboxes end with it."""
         return [os.getpid()]

@@ -234,7 +234,7 @@ def print_report(compared: Sequence[Compared]) -> None:
 
 async def measure(config: Config, model: Path, data: Path, size: int, pairs: int) -> list[Compared]:
     """Both parts, on actors that are started once."""
-    evaluators = evaluator_pool(config, 10_000)
+    evaluators = evaluator_pool(config)
     generators = generator_pool(
         config, model, 10_000, config.generator.max_prompt_tokens + config.generator.max_response_tokens
     )
@@ -243,6 +243,7 @@ async def measure(config: Config, model: Path, data: Path, size: int, pairs: int
         parts = (recorded_part(data, size, evaluators), engine_part(config, model, generators, evaluators))
         return [await compare(part, pairs) for part in parts]
     finally:
+        await evaluators.stop()
         stop_all([*generators.actors, *evaluators.actors])
 
 

@@ -160,8 +160,10 @@ class GeneratorConfig:
 
 @dataclass(frozen=True, config=CHECKED)
 class EvaluatorConfig:
-    actors: PositiveInt
-    """Number of evaluator actors."""
+    min_actors: PositiveInt
+    """Fewest evaluator actors; equal to ``max_actors`` for a fixed pool."""
+    max_actors: PositiveInt
+    """Most evaluator actors: the pool grows while work waits. Each takes 1 of the Ray resource ``evaluator``."""
     workers: PositiveInt
     """Sandboxes (programs at once) per actor."""
     cpus: NonNegativeFloat
@@ -394,6 +396,23 @@ class ExportConfig:
     """Replace a model that an export has written to ``output``."""
 
 
+@dataclass(frozen=True, config=CHECKED)
+class ScaleConfig:
+    """Settings of ``launch.scale``."""
+
+    run: Directory
+    """The run: its directory, or its name if that is in ``runs/``."""
+    evaluators: PositiveInt
+    """How many evaluator actors it is to have."""
+    deadline_s: PositiveFloat
+    """Seconds to wait until it has them."""
+
+
+def parse_scale(values: Any) -> ScaleConfig:
+    """Validate the values of ``launch.scale``; raises ConfigError as ``parse_config`` does."""
+    return _validated(ScaleConfig, values)
+
+
 def parse_export(values: Any) -> ExportConfig:
     """Validate the export's values; raises ConfigError as ``parse_config`` does."""
     return _validated(ExportConfig, values)
@@ -518,6 +537,12 @@ def _impossible(config: Config) -> list[str]:
     found = _impossible_dataset(config.dataset)
     if config.generator.device == "cpu" and config.generator.tensor_parallel > 1:
         found.append("generator.tensor_parallel > 1 needs generator.device=cuda")
+    evaluator = config.evaluator
+    if evaluator.min_actors > evaluator.max_actors:
+        found.append(
+            f"evaluator.min_actors={evaluator.min_actors} is more than evaluator.max_actors={evaluator.max_actors}: "
+            "raise max_actors, or set both to the same number for a fixed pool"
+        )
     endpoint = config.generator.endpoint
     if endpoint is not None and not endpoint.startswith(("http://", "https://")):
         found.append(f"generator.endpoint={endpoint}: not a URL such as http://localhost:8000/v1")

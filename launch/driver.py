@@ -42,6 +42,7 @@ from launch.roles import (
 from launch.run import Run
 from launch.run_directory import RunDirectory
 from launch.sampling import PromptedProblem
+from launch.scale import open_to_scaling
 from launch.scores import Scores, table
 from launch.summary import summary
 from launch.timeline import Timeline
@@ -112,7 +113,7 @@ async def run_actors(
         calls = concurrency(config)
         longest = max(config.generator.max_response_tokens, answer_tokens(config))
         generators = generator_pool(config, model, calls, config.generator.max_prompt_tokens + longest)
-        evaluators = evaluator_pool(config, calls)
+        evaluators = evaluator_pool(config)
         learner = learner_group(config, model)
         try:
             checkpoint = str(directory.checkpoint.absolute()) if directory.checkpoint else None
@@ -132,25 +133,26 @@ async def run_actors(
                 (learner.settings.device, generators.settings.device),
                 TransferSettings(config.model.dtype, wanted.bucket_mb, wanted.checksum, wanted.deadline_s),
             )
-            return await train(
-                Run(
-                    config,
-                    generators,
-                    evaluators,
-                    learner,
-                    Weights(learner, transfer, generators, display, directory.first_step),
-                    training,
-                    held_out,
-                    directory,
-                    display,
-                    tokenizer,
-                    resumed,
-                    Timeline(directory.path),
-                    directory.tensorboard(),
-                )
+            run = Run(
+                config,
+                generators,
+                evaluators,
+                learner,
+                Weights(learner, transfer, generators, display, directory.first_step),
+                training,
+                held_out,
+                directory,
+                display,
+                tokenizer,
+                resumed,
+                Timeline(directory.path),
+                directory.tensorboard(),
             )
+            with open_to_scaling(directory.path, evaluators):
+                return await train(run)
         finally:
             display.phase("stopping")
+            await evaluators.stop()
             stop_all([*generators.actors, *evaluators.actors, *learner.actors])
 
 

@@ -175,7 +175,7 @@ async def run_actors(config: Config, asked: Asked, log: AnswerLog, console: Cons
     assert this is not None  # a coroutine that runs has a task
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     total = len(asked.problems) * config.evaluation.samples
-    evaluators = evaluator_pool(config, in_judgement(config) + 8)
+    evaluators = evaluator_pool(config)
     generators: GeneratorPool | None = None
     if asked.model is not None:
         longest = asked.longest_prompt + answer_tokens(config)
@@ -197,6 +197,7 @@ async def run_actors(config: Config, asked: Asked, log: AnswerLog, console: Cons
                 strict=config.dataset.strict,
             ).run(log, finished)
     finally:
+        await evaluators.stop()
         stop_all([*(generators.actors if generators else ()), *evaluators.actors])
 
 

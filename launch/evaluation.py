@@ -44,7 +44,7 @@ def in_flight(config: Config) -> int:
 
 def in_judgement(config: Config) -> int:
     """How many answers to give to the evaluators at once: enough for each sandbox to have the next one at hand."""
-    return 4 * config.evaluator.actors * config.evaluator.workers
+    return 4 * config.evaluator.max_actors * config.evaluator.workers
 
 
 class AnswerSource(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import psutil
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from actors.evaluator_handle import RESOURCE
 from conf.schema import Config
 
 GIB = 2**30
@@ -84,7 +86,7 @@ def plan(config: Config, parameters: int) -> list[Part]:
         ),
         Part(
             "evaluator",
-            evaluator.actors,
+            evaluator.max_actors,
             "cpu",
             evaluator.cpus,
             0,
@@ -124,7 +126,7 @@ def lacking(parts: list[Part], config: Config, resources: Resources) -> list[str
     if cpus > resources.cpus:
         found.append(
             f"{cpus:g} CPUs are asked for, {resources.cpus:g} are here: lower generator.cpus, evaluator.cpus x "
-            "evaluator.actors or learner.cpus, or set cluster.num_cpus"
+            "evaluator.max_actors or learner.cpus, or set cluster.num_cpus"
         )
     # On GPUs the weights are not in host memory, and a cluster elsewhere cannot be measured from here.
     needed = (
@@ -138,6 +140,28 @@ def lacking(parts: list[Part], config: Config, resources: Resources) -> list[str
             "evaluator.workers x evaluator.memory_mb"
         )
     return found
+
+
+def local_evaluators(config: Config) -> int:
+    """How much of the resource ``evaluator`` a local cluster declares: the run's own, and what its CPUs have room for.
+
+    So ``launch.scale`` may go above ``evaluator.max_actors`` where nothing but the CPUs is in its way.
+    """
+    evaluator = config.evaluator
+    by_cpus = int(local_resources(config).cpus / evaluator.cpus) if evaluator.cpus else 0
+    return max(evaluator.max_actors, by_cpus)
+
+
+def lacking_evaluators(config: Config, total: Mapping[str, float], address: str) -> list[str]:
+    """Whether the running cluster's nodes, whose resources sum up to ``total``, declare places for evaluators."""
+    there, least = total.get(RESOURCE, 0.0), config.evaluator.min_actors
+    if there >= least:
+        return []
+    return [
+        f"the nodes of the cluster declare {there:g} of the resource `{RESOURCE}`, evaluator.min_actors={least} are "
+        f"asked for: start CPU nodes with room for N of them by  ray start --address={address} "
+        f"--resources='{{\"{RESOURCE}\": N}}'"
+    ]
 
 
 def local_resources(config: Config) -> Resources:

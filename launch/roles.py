@@ -13,8 +13,10 @@ import yaml
 from rich.console import Console
 from transformers import AutoConfig
 
+from actors.autoscaling import Bounds
 from actors.evaluator import EvaluatorSettings
-from actors.evaluator_pool import EvaluatorPool
+from actors.evaluator_handle import RESOURCE, EvaluatorHandle
+from actors.evaluator_pool import EvaluatorPool, Patience, call_deadline_s
 from actors.generator import GeneratorSettings
 from actors.generator_pool import GeneratorPool
 from actors.learner_group import LearnerGroup
@@ -22,7 +24,17 @@ from conf.schema import Config, parse_warm_start
 from evaluator.sandbox import Limits
 from launch.evaluation import answer_tokens
 from launch.models import resolve_model
-from launch.placement import Part, PlacementError, Resources, count_parameters, lacking, local_resources, pick_device
+from launch.placement import (
+    Part,
+    PlacementError,
+    Resources,
+    count_parameters,
+    lacking,
+    lacking_evaluators,
+    local_evaluators,
+    local_resources,
+    pick_device,
+)
 from launch.warm_start import starter_policy
 from learner.clipped_surrogate import Clip
 from learner.learner import LearnerSettings
@@ -82,6 +94,7 @@ def start_ray(config: Config, parts: list[Part]) -> None:
     if cluster.address is None:
         ray.init(
             num_cpus=cluster.num_cpus,
+            resources={RESOURCE: local_evaluators(config)},
             object_store_memory=cluster.object_store_mb * 2**20,
             include_dashboard=False,
             log_to_driver=False,
@@ -119,16 +132,25 @@ def generator_pool(config: Config, model: Path, calls: int, longest: int, drawn:
     return GeneratorPool(generator.actors, generator.cpus, calls, settings)
 
 
-def evaluator_pool(config: Config, calls: int) -> EvaluatorPool:
-    """Sandboxes. ``calls`` in flight per actor at most."""
+def evaluator_pool(config: Config) -> EvaluatorPool:
+    """Sandboxes. Raises PlacementError when a running cluster has no places for evaluators."""
     evaluator = config.evaluator
+    if config.cluster.address is not None:
+        address = ray.get_runtime_context().gcs_address
+        _refuse(lacking_evaluators(config, ray.cluster_resources(), address))
     limits = Limits(
         wall_s=evaluator.wall_s, cpu_s=evaluator.cpu_s, memory_mb=evaluator.memory_mb, budget_s=evaluator.budget_s
     )
     settings = EvaluatorSettings(
         limits, evaluator.workers, evaluator.policy, evaluator.adaptive_timeout, evaluator.strict
     )
-    return EvaluatorPool(evaluator.actors, evaluator.cpus, settings, calls)
+    return EvaluatorPool(
+        lambda: EvaluatorHandle(settings, evaluator.cpus),
+        evaluator.workers,
+        evaluator.cpus,
+        Bounds(evaluator.min_actors, evaluator.max_actors),
+        Patience(call_s=call_deadline_s(settings), start_s=config.generator.start_deadline_s),
+    )
 
 
 def learner_group(config: Config, model: Path) -> LearnerGroup:

@@ -220,6 +220,11 @@ def test_every_problem_is_named_at_once():
             "generator.tensor_parallel > 1 needs generator.device=cuda",
         ),
         (
+            ("evaluator.min_actors=3", "evaluator.max_actors=2"),
+            "evaluator.min_actors=3 is more than evaluator.max_actors=2: raise max_actors, or set both to the same "
+            "number for a fixed pool",
+        ),
+        (
             ("dataset.name=lcb_v6", "dataset.release=release_v6"),
             "dataset.release=release_v6 is one of LiveCodeBench: set dataset.name=livecodebench",
         ),
@@ -301,6 +306,7 @@ def test_impossible_combinations(overrides, message):
         ("generator.max_response_tokens=100", "algorithm.overlong_penalty=0.5", "algorithm.overlong_cache=0.01"),
         ("generator.max_response_tokens=100", "algorithm.overlong_cache=0.0"),
         ("generator.device=cuda", "generator.tensor_parallel=2"),
+        ("evaluator.min_actors=2", "evaluator.max_actors=2"),
         ("dataset.name=livecodebench", "dataset.release=release_v5"),
         ("dataset.name=livecodebench", "dataset.held_out_path=problems.jsonl", "dataset.prompt=livecodebench"),
         ("dataset.name=lcb_v6", "dataset.start_date=2025-02-01", "dataset.end_date=2025-02-01"),

@@ -2,7 +2,16 @@
 
 import pytest
 
-from launch.placement import Resources, count_parameters, lacking, local_resources, pick_device, plan
+from launch.placement import (
+    Resources,
+    count_parameters,
+    lacking,
+    lacking_evaluators,
+    local_evaluators,
+    local_resources,
+    pick_device,
+    plan,
+)
 from tests.factories import config
 from tests.tiny_learner import tiny_model
 
@@ -52,7 +61,7 @@ def test_gpus_are_lacking():
 
 
 def test_cpus_are_lacking():
-    overrides = ("generator.cpus=1", "evaluator.actors=2", "evaluator.cpus=1.5", "learner.cpus=0.5")
+    overrides = ("generator.cpus=1", "evaluator.max_actors=2", "evaluator.cpus=1.5", "learner.cpus=0.5")
     (sentence,) = sentences(Resources(4, 0, 512.0), *overrides)
     assert sentence.startswith("4.5 CPUs are asked for, 4 are here: lower generator.cpus")
     assert sentences(Resources(4.5, 0, 512.0), *overrides) == []
@@ -97,3 +106,25 @@ def test_local_resources():
     found = local_resources(config())
     assert found.cpus >= 1
     assert found.free_gib > 0
+
+
+def test_the_plan_has_room_for_all_the_evaluators_there_may_be():
+    parts = by_role("evaluator.min_actors=1", "evaluator.max_actors=3")
+    assert parts["evaluator"].count == 3
+
+
+def test_a_local_cluster_declares_places_for_evaluators_itself():
+    assert local_evaluators(config("cluster.num_cpus=4", "evaluator.cpus=1.5")) == 2
+    assert local_evaluators(config("cluster.num_cpus=4", "evaluator.cpus=1.5", "evaluator.max_actors=3")) == 3
+    assert local_evaluators(config("cluster.num_cpus=4", "evaluator.cpus=0", "evaluator.max_actors=2")) == 2
+
+
+def test_a_running_cluster_must_have_places_for_evaluators():
+    settings = config("evaluator.min_actors=2", "evaluator.max_actors=4")
+    assert lacking_evaluators(settings, {"CPU": 64.0, "evaluator": 2.0}, "10.0.0.1:6379") == []
+    (sentence,) = lacking_evaluators(settings, {"CPU": 64.0}, "10.0.0.1:6379")
+    assert sentence == (
+        "the nodes of the cluster declare 0 of the resource `evaluator`, evaluator.min_actors=2 are asked for: start "
+        "CPU nodes with room for N of them by  ray start --address=10.0.0.1:6379 --resources='{\"evaluator\": N}'"
+    )
+    assert lacking_evaluators(settings, {"evaluator": 1.0}, "10.0.0.1:6379")

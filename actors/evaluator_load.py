@@ -1,0 +1,61 @@
+"""What an evaluator pool did since it was last asked, for the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EvaluatorLoad:
+    """Of one stretch of time. ``queue_max``: most calls that waited at once; ``busy_share``: share of the sandboxes'
+    time, 0 to 1, in which they had a program; ``actors``: those that run at its end; ``retried``: calls that were given
+    to another actor; ``lost``: completions given up as ``sandbox_error`` because no actor lived to judge them."""
+
+    queue_max: int
+    busy_share: float
+    actors: int
+    retried: int
+    lost: int
+
+
+class LoadMeter:
+    """Adds up a pool's load. ``clock`` tells seconds; call ``now_is`` after each change of the pool."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._since = clock()
+        self._queue = self._busy = self._sandboxes = self._actors = 0
+        self._start_again()
+
+    def _start_again(self) -> None:
+        self._queue_max, self._retried, self._lost = self._queue, 0, 0
+        self._busy_s = self._sandbox_s = 0.0
+
+    def now_is(self, queue: int, busy: int, sandboxes: int, actors: int) -> None:
+        """From here on: calls that wait, sandboxes with a program, sandboxes, actors."""
+        self._add_up()
+        self._queue, self._busy, self._sandboxes, self._actors = queue, busy, sandboxes, actors
+        self._queue_max = max(self._queue_max, queue)
+
+    def _add_up(self) -> None:
+        now = self._clock()
+        self._busy_s += self._busy * (now - self._since)
+        self._sandbox_s += self._sandboxes * (now - self._since)
+        self._since = now
+
+    def retried(self) -> None:
+        """A call goes to another actor."""
+        self._retried += 1
+
+    def lost(self) -> None:
+        """A completion is given up."""
+        self._lost += 1
+
+    def take(self) -> EvaluatorLoad:
+        """The load since the last ``take``."""
+        self._add_up()
+        share = self._busy_s / self._sandbox_s if self._sandbox_s else 0.0
+        load = EvaluatorLoad(self._queue_max, share, self._actors, self._retried, self._lost)
+        self._start_again()
+        return load

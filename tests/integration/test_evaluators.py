@@ -1,0 +1,266 @@
+"""Evaluator actors on real Ray clusters: killed, hung, more and fewer of them, and on nodes of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from actors import autoscaling
+from actors.autoscaling import Bounds
+from actors.evaluator import EvaluatorActor, EvaluatorSettings
+from actors.evaluator_handle import RESOURCE, EvaluatorHandle
+from actors.evaluator_pool import TRIES, EvaluatorPool, Patience
+from actors.shutdown import stop_all
+from evaluator.problem import ProblemTest
+from evaluator.sandbox import Limits
+from evaluator.verdict import Status
+from launch.scale import open_to_scaling
+from tests.factories import problem
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+SETTINGS = EvaluatorSettings(Limits(wall_s=20.0, cpu_s=6.0), 1, "judge", adaptive_timeout=False, strict=False)
+PATIENCE = Patience(call_s=60.0, start_s=60.0, ping_s=3.0, alone_s=8.0, tick_s=0.2)
+ADDITION = "print(sum(map(int, input().split())))"
+
+
+def answer(sleep_s: float = 0.0, program: str = ADDITION) -> str:
+    return f"```python\nimport time\ntime.sleep({sleep_s})\n{program}\n```"
+
+
+@pytest.fixture(scope="module")
+def evaluators_here() -> Iterator[None]:
+    """A local cluster with room for three evaluators."""
+    ray.init(
+        num_cpus=3,
+        resources={RESOURCE: 3},
+        object_store_memory=2**28,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+    yield
+    ray.shutdown()
+
+
+def play(
+    scenario: Callable[[EvaluatorPool], Awaitable[None]],
+    bounds: Bounds,
+    hire: Callable[[], EvaluatorHandle] = lambda: EvaluatorHandle(SETTINGS, 1),
+    patience: Patience = PATIENCE,
+) -> None:
+    """Start a pool, play ``scenario`` with it, end it: no process of its actors may be left."""
+
+    async def main() -> None:
+        pool = EvaluatorPool(hire, SETTINGS.workers, 1, bounds, patience)
+        try:
+            await pool.start(60.0)
+            await scenario(pool)
+        finally:
+            last = pool.actors
+            await pool.stop()
+            stop_all(last)
+
+    before = evaluator_processes()
+    asyncio.run(main())
+    eventually(lambda: evaluator_processes() <= before)
+
+
+def evaluator_processes() -> set[int]:
+    """Actors of this user and what they have started, zombies aside."""
+    found = set()
+    for process in psutil.process_iter(["cmdline", "status"]):
+        line = " ".join(process.info["cmdline"] or ())
+        if process.info["status"] != psutil.STATUS_ZOMBIE and ("EvaluatorActor" in line or "DoomedActor" in line):
+            found.add(process.pid)
+    return found
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, "it did not happen"
+        time.sleep(0.05)
+
+
+async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, "it did not happen"
+        await asyncio.sleep(0.05)
+
+
+async def process_of(actor: Any) -> psutil.Process:
+    (pid,) = await actor.processes.remote()
+    return psutil.Process(pid)
+
+
+async def in_sandboxes(*processes: psutil.Process) -> list[psutil.Process]:
+    """Wait until each of these actors has a program that runs; returns all processes of theirs."""
+    families = []
+    for process in processes:
+        await until(lambda process=process: len(process.children(recursive=True)) >= 4)
+        families += [process, *process.children(recursive=True)]
+    await asyncio.sleep(0.3)
+    return families
+
+
+@pytest.mark.faults
+def test_an_actor_killed_in_mid_test_loses_no_completion(evaluators_here: None) -> None:
+    async def scenario(pool: EvaluatorPool) -> None:
+        processes = [await process_of(actor) for actor in pool.actors]
+        one = problem()
+        answers = [asyncio.ensure_future(pool.judge(one, answer(2.0))) for _ in processes]
+        family = [*(await in_sandboxes(processes[0]))]
+        os.kill(processes[0].pid, signal.SIGKILL)
+        judgements = await asyncio.gather(*answers)
+        assert [judgement.verdict.status for judgement in judgements] == [Status.PASSED] * 2
+        load = pool.load()
+        assert (load.retried, load.lost) == (1, 0)
+        await until(lambda: not any(process.is_running() for process in family))
+        await until(lambda: pool.load().actors == 2)
+
+    play(scenario, Bounds(2, 2))
+
+
+@pytest.mark.faults
+def test_an_actor_that_hangs_is_ended_and_its_completion_judged_by_another(evaluators_here: None) -> None:
+    async def scenario(pool: EvaluatorPool) -> None:
+        (process,) = [await process_of(actor) for actor in pool.actors]
+        waiting = asyncio.ensure_future(pool.judge(problem(), answer(1.0)))
+        await in_sandboxes(process)
+        process.suspend()
+        assert (await waiting).verdict.status is Status.PASSED
+        assert pool.load().retried == 1
+        await until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+
+    play(scenario, Bounds(1, 1))
+
+
+class DoomedActor(EvaluatorActor):
+    """Dies over every program."""
+
+    async def judge(self, problem: Any, text: str) -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.faults
+def test_what_kills_every_actor_is_a_sandbox_error(evaluators_here: None) -> None:
+    hired = 0
+
+    def hire() -> EvaluatorHandle:
+        nonlocal hired
+        hired += 1
+        handle = EvaluatorHandle.__new__(EvaluatorHandle)
+        role: Any = ray.remote(DoomedActor)
+        handle.actor = role.options(num_cpus=1, resources={RESOURCE: 1}, max_concurrency=8).remote(SETTINGS)
+        return handle
+
+    async def scenario(pool: EvaluatorPool) -> None:
+        judgement = await pool.judge(problem(), answer())
+        assert judgement.verdict.status is Status.SANDBOX_ERROR
+        assert "evaluator 0: ActorDiedError: The actor died unexpectedly" in judgement.verdict.detail
+        assert hired >= TRIES
+        assert (pool.load().retried, pool.load().lost) == (TRIES - 1, 0)
+
+    play(scenario, Bounds(1, 1), hire)
+
+
+def test_the_pool_grows_with_its_queue_and_shrinks_again(
+    evaluators_here: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(autoscaling, "IDLE_S", 1.0)
+
+    async def scenario(pool: EvaluatorPool) -> None:
+        one = replace(problem(), public_tests=tuple(ProblemTest(f"1 {'0 ' * 50_000}{n}", f"{n + 1}") for n in range(3)))
+        answers = [asyncio.ensure_future(pool.judge(one, answer(0.4))) for _ in range(16)]
+        await until(lambda: pool.load().actors == 3)
+        assert {judgement.verdict.status for judgement in await asyncio.gather(*answers)} == {Status.PASSED}
+        load = pool.load()
+        assert load.busy_share > 0.5
+        assert (load.retried, load.lost) == (0, 0)
+        await until(lambda: len(pool.actors) == 1)
+        assert (await pool.judge(one, answer(program="print(0)"))).verdict.status is Status.WRONG_ANSWER
+
+    play(scenario, Bounds(1, 3))
+
+
+def command(path: Path, evaluators: object) -> subprocess.CompletedProcess[str]:
+    arguments = [sys.executable, "-m", "launch.scale", f"run={path}", f"evaluators={evaluators}", "deadline_s=40"]
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=100, check=False)
+
+
+def test_another_process_scales_a_live_pool(evaluators_here: None, tmp_path: Path) -> None:
+    path = tmp_path / "live"
+    path.mkdir()
+    (path / "config.yaml").write_text("{}")
+
+    async def scenario(pool: EvaluatorPool) -> None:
+        with open_to_scaling(path, pool):
+            assert set(json.loads((path / "cluster.json").read_text())) == {"address", "namespace", "name"}
+            done, refused = await asyncio.gather(
+                asyncio.to_thread(command, path, 2), asyncio.to_thread(command, path, 9)
+            )
+            assert (done.returncode, done.stdout.strip()) == (0, f"run {path}: evaluators 1 -> 2"), done.stderr
+            assert pool.load().actors == 2
+            assert refused.returncode == 2, refused.stdout + refused.stderr
+            assert "evaluators=9: " in refused.stdout
+            assert "the cluster has room for 3 in all: each takes 1 CPUs and 1 of the resource" in refused.stdout
+            judgements = await asyncio.gather(*(pool.judge(problem(), answer()) for _ in range(4)))
+            assert {judgement.verdict.status for judgement in judgements} == {Status.PASSED}
+        ended = await asyncio.to_thread(command, path, 1)
+        assert ended.returncode == 2
+        assert f"error: run={path}: it has ended, or its evaluators have not started yet" in ended.stdout
+
+    play(scenario, Bounds(1, 1))
+
+
+@pytest.mark.faults
+def test_evaluators_live_on_the_nodes_that_declare_them_and_nodes_may_go() -> None:
+    ray.shutdown()
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 2**27})
+    try:
+        nodes = [cluster.add_node(num_cpus=1, resources={RESOURCE: 1}, object_store_memory=2**27) for _ in range(2)]
+        ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+
+        async def scenario(pool: EvaluatorPool) -> None:
+            places = {actor._actor_id.hex(): "" for actor in pool.actors}
+            pids = [(await process_of(actor)).pid for actor in pool.actors]
+            assert len(set(pids)) == len(places) == 2
+            one = problem()
+            answers = [asyncio.ensure_future(pool.judge(one, answer(4.0))) for _ in range(2)]
+            await in_sandboxes(*(psutil.Process(pid) for pid in pids))
+            began = time.monotonic()
+            cluster.remove_node(nodes[0], allow_graceful=False)
+            judgements = await asyncio.gather(*answers)
+            print("one node gone:", time.monotonic() - began)
+            assert [judgement.verdict.status for judgement in judgements] == [Status.PASSED] * 2
+            assert pool.load().retried == 1
+            last = [asyncio.ensure_future(pool.judge(one, answer(4.0))) for _ in range(4)]
+            await asyncio.sleep(1.0)
+            began = time.monotonic()
+            cluster.remove_node(nodes[1], allow_graceful=False)
+            for judgement in await asyncio.gather(*last):
+                assert judgement.verdict.status is Status.SANDBOX_ERROR
+                assert judgement.verdict.detail.endswith("no evaluator runs, for 8 s")
+            print("both gone:", time.monotonic() - began)
+            assert time.monotonic() - began < 60
+
+        play(scenario, Bounds(2, 2))
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
