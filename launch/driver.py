@@ -141,6 +141,7 @@ async def run_actors(
             )
         finally:
             display.phase("stopping")
+            generators.close()
             stop_all([*generators.actors, *evaluators.actors, *learner.actors])
             transfer.close()
 

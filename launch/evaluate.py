@@ -197,6 +197,8 @@ async def run_actors(config: Config, asked: Asked, log: AnswerLog, console: Cons
                 strict=config.dataset.strict,
             ).run(log, finished)
     finally:
+        if generators is not None:
+            generators.close()
         stop_all([*(generators.actors if generators else ()), *evaluators.actors])
 
 

@@ -18,6 +18,7 @@ from actors.evaluator_pool import EvaluatorPool
 from actors.generator import GeneratorSettings
 from actors.generator_pool import GeneratorPool
 from actors.learner_group import LearnerGroup
+from actors.remote_generator import remote_generators
 from conf.schema import Config, parse_warm_start
 from evaluator.sandbox import Limits
 from launch.evaluation import answer_tokens
@@ -116,7 +117,7 @@ def generator_pool(config: Config, model: Path, calls: int, longest: int, drawn:
         threads=generator.threads,
         seed=int(np.random.SeedSequence([config.run.seed, drawn]).generate_state(1)[0]),
     )
-    return GeneratorPool(generator.actors, generator.cpus, calls, settings)
+    return GeneratorPool(generator.actors, remote_generators(generator.cpus, calls, settings))
 
 
 def evaluator_pool(config: Config, calls: int) -> EvaluatorPool:
