@@ -23,6 +23,7 @@ from typing import Any, Protocol
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from actors.activity import Activity
 from actors.autoscaling import IN_HAND, Bounds, PoolState, has_spare, wanted_actors
 from actors.evaluator import EvaluatorSettings
 from actors.evaluator_load import EvaluatorLoad, LoadMeter
@@ -114,6 +115,7 @@ class EvaluatorPool:
         self._turns: deque[asyncio.Future[_Member]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._broken: BaseException | None = None
+        self.activity = Activity()
         self._meter = LoadMeter(time.monotonic)
         self._no_spare_at = time.monotonic()
         self._alone_ticks = 0
@@ -192,7 +194,11 @@ class EvaluatorPool:
 
     async def _call(self, member: _Member, problem: Problem, reference: Any, text: str) -> Judgement:
         call = {problem.question_id: member.handle.judge(reference, text)}
-        (judgement,) = await gather(call, f"judging on {member.name}", self._patience.call_s)
+        self.activity.begin(member.name)
+        try:
+            (judgement,) = await gather(call, f"judging on {member.name}", self._patience.call_s)
+        finally:
+            self.activity.end(member.name)
         return judgement
 
     async def _turn(self, again: bool) -> _Member:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from actors.engine_worker import EngineWorker
 from actors.weight_loading import WeightLoading
-from actors.weight_update import WeightUpdateExtension
 from learner.rollout import Completion
 
-EXTENSION = f"{WeightUpdateExtension.__module__}.{WeightUpdateExtension.__qualname__}"
+if TYPE_CHECKING:
+    from vllm import CompletionOutput, SamplingParams
+    from vllm.v1.engine.output_processor import RequestOutputCollector
+
+EXTENSION = f"{EngineWorker.__module__}.{EngineWorker.__qualname__}"
+
+
+class EngineLost(RuntimeError):
+    """The engine of a generator that itself lives has died; the generator is of no use without it."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,20 @@ class SampleRequest:
     max_tokens: int
     temperature: float
     top_p: float
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"{self.question_id}#{self.sample_index}"
+
+
+@dataclass(frozen=True, eq=False)
+class Queued:
+    """A request that the engine has, in its queue or decoding."""
+
+    request: SampleRequest
+    collector: RequestOutputCollector
+    since: float
 
 
 def engine_environment(settings: GeneratorSettings) -> dict[str, str]:
@@ -103,41 +128,77 @@ class GeneratorActor(WeightLoading):
         self.tokenizer = AutoTokenizer.from_pretrained(settings.model_path)
         self.workers: list[int] = await self.engine.collective_rpc("watch_parent")
         self.version = 0
+        await self.engine.update_weight_version(str(self.version))
         return time.monotonic() - started
 
     async def generate(self, request: SampleRequest) -> Completion:
-        """Sample one completion; comes back when it is finished."""
-        from vllm import SamplingParams, TokensPrompt
-        from vllm.sampling_params import RequestOutputKind
+        """Sample one completion; comes back when it is finished. Cancelled, it stops decoding. Raises EngineLost."""
+        return await self._finished(await self._queue(request))
 
-        started, first_version = time.monotonic(), self.version
-        parameters = SamplingParams(
-            temperature=request.temperature,
-            top_p=request.top_p,
-            max_tokens=request.max_tokens,
-            logprobs=0,
-            detokenize=False,
-            output_kind=RequestOutputKind.FINAL_ONLY,
-        )
+    async def sample_in_order(
+        self, requests: Sequence[SampleRequest], seed: int
+    ) -> AsyncIterator[tuple[int, Completion]]:
+        """Sample ``requests`` as any other engine does with the same weights, settings and seed, bit for bit.
+
+        Yields (place in ``requests``, completion) as they finish. What is sampled depends on what shares a batch, on
+        the prefix cache and on the workers' random state; so an idle engine, an empty cache, the seed, and all
+        requests queued in their order before the first is scheduled. Submit nothing else until the last has finished.
+        """
+        queued: list[Queued] = []
+        finishing: list[asyncio.Task[tuple[int, Completion]]] = []
+        try:
+            # Waits until what came before is finished; what comes after stays in the queue.
+            await self.engine.pause_generation(mode="wait", clear_cache=True)
+            try:
+                await self.engine.collective_rpc("seed", args=(seed,))
+                for request in requests:
+                    queued.append(await self._queue(request))
+            finally:
+                await self.engine.resume_generation()
+            finishing = [asyncio.create_task(self._place(place, one)) for place, one in enumerate(queued)]
+            for finished in asyncio.as_completed(finishing):
+                yield await finished
+        finally:
+            for task in finishing:
+                task.cancel()
+            await self.engine.abort([one.collector.request_id for one in queued], internal=True)
+
+    async def _place(self, place: int, queued: Queued) -> tuple[int, Completion]:
+        return place, await self._finished(queued)
+
+    async def _queue(self, request: SampleRequest) -> Queued:
+        """Comes back when the request is on its way to the engine, behind all those before it."""
+        from vllm import TokensPrompt
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        since = time.monotonic()
         prompt = TokensPrompt(prompt_token_ids=request.prompt_token_ids.tolist())
-        name = f"{request.question_id}#{request.sample_index}#{time.monotonic_ns()}"
-        # FINAL_ONLY: the engine yields once.
-        (result,) = [output.outputs[0] async for output in self.engine.generate(prompt, parameters, request_id=name)]
-        ids = np.asarray(result.token_ids, dtype=np.int32)
-        logprobs = [entry[token].logprob for entry, token in zip(result.logprobs, result.token_ids, strict=True)]
-        return Completion(
-            question_id=request.question_id,
-            sample_index=request.sample_index,
-            prompt_token_ids=request.prompt_token_ids,
-            response_token_ids=ids,
-            sampler_logprobs=np.asarray(logprobs, dtype=np.float32),
-            finish_reason="length" if result.finish_reason == "length" else "stop",
-            temperature=request.temperature,
-            policy_version_min=first_version,
-            policy_version_max=self.version,
-            text=self.tokenizer.decode(ids, skip_special_tokens=True),
-            generation_seconds=time.monotonic() - started,
-        )
+        try:
+            collector = await self.engine.add_request(
+                f"{request.name}#{time.monotonic_ns()}", prompt, sampling_parameters(request)
+            )
+        except EngineDeadError as error:
+            raise EngineLost("its engine died") from error
+        return Queued(request, collector, since)
+
+    async def _finished(self, queued: Queued) -> Completion:
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        try:
+            output = await queued.collector.get()
+        except asyncio.CancelledError:
+            await self.engine.abort(queued.collector.request_id, internal=True)
+            raise
+        except EngineDeadError as error:
+            raise EngineLost("its engine died") from error
+        return completion_of(queued, output.outputs[0], self.tokenizer)
+
+    async def watch(self) -> None:
+        """Raises EngineLost when the engine dies; does not come back before."""
+        handler = self.engine.output_handler
+        assert handler is not None  # an engine made inside an event loop has it from the start, and until it dies
+        await asyncio.wait({handler})
+        raise EngineLost("its engine died")
 
     async def processes(self) -> list[int]:
         """Process ids of this actor and of its engine's workers."""
@@ -146,3 +207,42 @@ class GeneratorActor(WeightLoading):
     async def stop(self) -> None:
         """Shut the engine down; its processes end before this returns."""
         self.engine.shutdown()
+
+
+def sampling_parameters(request: SampleRequest) -> SamplingParams:
+    """vLLM's. No seed: the engine can die of a seeded request whose prompt it takes in chunks."""
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return SamplingParams(
+        temperature=request.temperature,
+        top_p=request.top_p,
+        max_tokens=request.max_tokens,
+        logprobs=0,
+        detokenize=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def completion_of(queued: Queued, output: CompletionOutput, tokenizer: Any) -> Completion:
+    """The completion in the engine's final output."""
+    request, ids = queued.request, np.asarray(output.token_ids, dtype=np.int32)
+    logprobs = [entry[token].logprob for entry, token in zip(output.logprobs, output.token_ids, strict=True)]
+    return Completion(
+        question_id=request.question_id,
+        sample_index=request.sample_index,
+        prompt_token_ids=request.prompt_token_ids,
+        response_token_ids=ids,
+        sampler_logprobs=np.asarray(logprobs, dtype=np.float32),
+        finish_reason="length" if output.finish_reason == "length" else "stop",
+        temperature=request.temperature,
+        policy_versions=policy_versions(output),
+        text=tokenizer.decode(ids, skip_special_tokens=True),
+        generation_seconds=time.monotonic() - queued.since,
+    )
+
+
+def policy_versions(output: CompletionOutput) -> np.ndarray:
+    """[R] int32. The engine labels what each of its steps samples with the weight version it has then."""
+    spans = output.weight_versions
+    return np.repeat([int(span.version) for span in spans], [span.end - span.start for span in spans]).astype(np.int32)

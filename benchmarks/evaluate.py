@@ -243,6 +243,7 @@ async def measure(config: Config, model: Path, data: Path, size: int, pairs: int
         parts = (recorded_part(data, size, evaluators), engine_part(config, model, generators, evaluators))
         return [await compare(part, pairs) for part in parts]
     finally:
+        generators.close()
         await evaluators.stop()
         stop_all([*generators.actors, *evaluators.actors])
 

@@ -24,13 +24,17 @@ COMPLETION = pa.struct(
         ("sampler_logprobs", NUMBERS),
         ("finish_reason", pa.string()),
         ("temperature", pa.float64()),
-        ("policy_version_min", pa.int32()),
-        ("policy_version_max", pa.int32()),
+        ("policy_versions", TOKENS),
         ("text", pa.string()),
         ("generation_seconds", pa.float64()),
     ]
 )
-ARRAYS = {"prompt_token_ids": np.int32, "response_token_ids": np.int32, "sampler_logprobs": np.float32}
+ARRAYS = {
+    "prompt_token_ids": np.int32,
+    "response_token_ids": np.int32,
+    "sampler_logprobs": np.float32,
+    "policy_versions": np.int32,
+}
 VERDICT = pa.struct(
     [
         ("status", pa.string()),

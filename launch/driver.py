@@ -11,6 +11,7 @@ import signal
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import hydra
 import ray
@@ -27,7 +28,7 @@ from launch.command import failures_told, tell
 from launch.datasets import Dataset, DatasetError, load_dataset
 from launch.display import Display, placement_table
 from launch.evaluation import answer_tokens, in_flight, in_judgement
-from launch.placement import Part, lacking, local_resources, plan
+from launch.placement import Part, lacking, local_resources, pick_device, plan
 from launch.prompts import prompt_style, prompted
 from launch.roles import (
     evaluator_pool,
@@ -115,12 +116,17 @@ async def run_actors(
         generators = generator_pool(config, model, calls, config.generator.max_prompt_tokens + longest)
         evaluators = evaluator_pool(config)
         learner = learner_group(config, model)
+        weights: asyncio.Future[Weights] = asyncio.get_running_loop().create_future()
+
+        async def admit(name: str, generator: Any) -> None:
+            await (await weights).admit(name, generator)
+
         try:
             checkpoint = str(directory.checkpoint.absolute()) if directory.checkpoint else None
             display.phase("starting learner and engines")
             missing, *_ = await asyncio.gather(
                 evaluators.start(config.generator.start_deadline_s),
-                generators.start(config.generator.start_deadline_s),
+                generators.start(config.generator.start_deadline_s, admit),
                 learner.start(config.learner.start_deadline_s, checkpoint),
             )
             if missing:
@@ -128,17 +134,18 @@ async def run_actors(
             wanted = config.weight_transfer
             transfer = await open_transfer(
                 learner.actors,
-                dict(zip(generators.names, generators.actors, strict=True)),
+                generators.live,
                 wanted.backend,
-                (learner.settings.device, generators.settings.device),
+                (learner.settings.device, pick_device(config.generator.device)),
                 TransferSettings(config.model.dtype, wanted.bucket_mb, wanted.checksum, wanted.deadline_s),
             )
+            weights.set_result(Weights(learner, transfer, generators, display, directory.first_step))
             run = Run(
                 config,
                 generators,
                 evaluators,
                 learner,
-                Weights(learner, transfer, generators, display, directory.first_step),
+                weights.result(),
                 training,
                 held_out,
                 directory,
@@ -152,6 +159,7 @@ async def run_actors(
                 return await train(run)
         finally:
             display.phase("stopping")
+            generators.close()
             await evaluators.stop()
             stop_all([*generators.actors, *evaluators.actors, *learner.actors])
 

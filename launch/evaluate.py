@@ -198,6 +198,8 @@ async def run_actors(config: Config, asked: Asked, log: AnswerLog, console: Cons
             ).run(log, finished)
     finally:
         await evaluators.stop()
+        if generators is not None:
+            generators.close()
         stop_all([*(generators.actors if generators else ()), *evaluators.actors])
 
 

@@ -20,6 +20,7 @@ from actors.evaluator_pool import EvaluatorPool, Patience, call_deadline_s
 from actors.generator import GeneratorSettings
 from actors.generator_pool import GeneratorPool
 from actors.learner_group import LearnerGroup
+from actors.remote_generator import remote_generators
 from conf.schema import Config, parse_warm_start
 from evaluator.sandbox import Limits
 from launch.evaluation import answer_tokens
@@ -129,7 +130,7 @@ def generator_pool(config: Config, model: Path, calls: int, longest: int, drawn:
         threads=generator.threads,
         seed=int(np.random.SeedSequence([config.run.seed, drawn]).generate_state(1)[0]),
     )
-    return GeneratorPool(generator.actors, generator.cpus, calls, settings)
+    return GeneratorPool(generator.actors, remote_generators(generator.cpus, calls, settings))
 
 
 def evaluator_pool(config: Config) -> EvaluatorPool:

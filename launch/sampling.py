@@ -114,4 +114,4 @@ def in_order(
     if seed is None:
         return [generators.generate(request) for request in requests]
     of_call = int(np.random.SeedSequence([seed, *draw]).generate_state(1)[0])
-    return list(generators.sample_in_order(requests, of_call))
+    return [*generators.sample_in_order(requests, of_call)]

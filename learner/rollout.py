@@ -21,8 +21,9 @@ class Completion:
     """One sampled answer.
 
     ``prompt_token_ids`` [P] int32; ``response_token_ids`` [R] int32, its end-of-sequence token included;
-    ``sampler_logprobs`` [R] float32, at ``temperature``. ``policy_version_*``: oldest and newest weights that sampled
-    a token of it. ``finish_reason`` is "length" when generation stopped at the maximum response length.
+    ``sampler_logprobs`` [R] float32, at ``temperature``; ``policy_versions`` [R] int32, the version of the weights that
+    sampled each token. ``finish_reason`` is "length" when generation stopped at the maximum response length. Raises
+    ValueError naming the completion when lengths disagree.
     """
 
     question_id: str
@@ -32,8 +33,7 @@ class Completion:
     sampler_logprobs: np.ndarray
     finish_reason: FinishReason
     temperature: float
-    policy_version_min: int
-    policy_version_max: int
+    policy_versions: np.ndarray
     text: str
     generation_seconds: float
 
@@ -45,6 +45,21 @@ class Completion:
                 f"completion {self.name}: {len(self.response_token_ids)} tokens but {len(self.sampler_logprobs)} "
                 "sampler log-probs"
             )
+        if len(self.response_token_ids) != len(self.policy_versions):
+            raise ValueError(
+                f"completion {self.name}: {len(self.response_token_ids)} tokens but {len(self.policy_versions)} "
+                "policy versions"
+            )
+
+    @property
+    def policy_version_min(self) -> int:
+        """The oldest weights that sampled a token of it."""
+        return int(self.policy_versions.min())
+
+    @property
+    def policy_version_max(self) -> int:
+        """The newest weights that sampled a token of it."""
+        return int(self.policy_versions.max())
 
     @property
     def name(self) -> str:

@@ -51,8 +51,7 @@ def completion(tokens: Sequence[int] = (11, 12, 13, 2), **changes: Any) -> Compl
         "sampler_logprobs": np.full(len(tokens), -0.5, dtype=np.float32),
         "finish_reason": "stop",
         "temperature": 1.0,
-        "policy_version_min": 0,
-        "policy_version_max": 0,
+        "policy_versions": np.zeros(len(tokens), dtype=np.int32),
         "text": "an answer",
         "generation_seconds": 1.5,
     }

@@ -63,8 +63,7 @@ class World:
             question_id=request.question_id,
             sample_index=request.sample_index,
             temperature=request.temperature,
-            policy_version_min=self.version,
-            policy_version_max=self.version,
+            policy_versions=np.full(5, self.version, dtype=np.int32),
             text="right" if request.temperature <= 1.2 else "wrong",
         )
 

@@ -107,7 +107,8 @@ def test_dynamic_sampling():
 
 
 def test_staleness_is_the_oldest_tokens():
-    found = metrics([rollout(policy_version_min=3, policy_version_max=5), rollout(policy_version_min=5)], version=5)
+    mixed, fresh = (np.array(versions, dtype=np.int32) for versions in ((3, 3, 4, 5), (5, 5, 5, 5)))
+    found = metrics([rollout(policy_versions=mixed), rollout(policy_versions=fresh)], version=5)
     assert (found["staleness/mean"], found["staleness/max"]) == (1.0, 2.0)
 
 

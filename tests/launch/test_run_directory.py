@@ -59,12 +59,18 @@ def test_metrics_grow_by_rows(fresh):
 
 
 def test_rollouts(fresh):
-    changes = {"policy_version_min": 2, "policy_version_max": 3, "temperature": 0.75}
-    logprobs = np.array([-0.5, -1.5, -0.25], dtype=np.float32)
+    logprobs, versions = np.array([-0.5, -1.5, -0.25], dtype=np.float32), np.array([2, 2, 3], dtype=np.int32)
     rollouts = (
-        rollout(PASSED, tokens=(7, 8, 2), sampler_logprobs=logprobs, text="é\n```", **changes),
-        rollout(WRONG, sample_index=1, finish_reason="length", code="print(2)", seconds=0.125, **changes),
-        rollout(OURS, sample_index=2, code=None, **changes),
+        rollout(
+            PASSED,
+            tokens=(7, 8, 2),
+            sampler_logprobs=logprobs,
+            policy_versions=versions,
+            text="é\n```",
+            temperature=0.75,
+        ),
+        rollout(WRONG, sample_index=1, finish_reason="length", code="print(2)", seconds=0.125),
+        rollout(OURS, sample_index=2, code=None),
     )
     fresh.write_rollouts(3, [assign_credit(Group("q", "the prompt", rollouts), crediting(), 3)])
     table = pq.read_table(fresh.path / "rollouts" / "step_000003.parquet")

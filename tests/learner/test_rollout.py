@@ -22,6 +22,16 @@ def test_a_log_prob_for_each_token(logprobs):
         completion(tokens=(3, 2), sampler_logprobs=np.zeros(logprobs, dtype=np.float32))
 
 
+def test_a_policy_version_for_each_token():
+    with pytest.raises(ValueError, match=r"q#0: 2 tokens but 3 policy versions"):
+        completion(tokens=(3, 2), policy_versions=np.zeros(3, dtype=np.int32))
+
+
+def test_policy_versions_of_the_oldest_and_the_newest_token():
+    mixed = completion(tokens=(3, 4, 2), policy_versions=np.array([4, 4, 6], dtype=np.int32))
+    assert (mixed.policy_version_min, mixed.policy_version_max) == (4, 6)
+
+
 @pytest.mark.parametrize("status", list(Status))
 def test_the_reward_is_whether_all_tests_passed(status):
     expected = {Status.PASSED: 1.0, Status.SANDBOX_ERROR: None}.get(status, 0.0)

@@ -1,0 +1,211 @@
+"""Two real engines in a pool: ordered batches are the same everywhere; deaths cost no request."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+
+from actors.generator import GeneratorSettings, SampleRequest
+from actors.generator_pool import GeneratorPool
+from actors.remote_generator import remote_generators
+from actors.shutdown import stop_all
+from learner.rollout import Completion
+
+T = TypeVar("T")
+pytestmark = [pytest.mark.engine, pytest.mark.integration, pytest.mark.timeout(600)]
+START_S = 300.0
+AT_ONCE = 8
+SEED = 7
+
+
+class Admission:
+    """The driver's part in a restart: it lets a fresh engine in when told to."""
+
+    def __init__(self) -> None:
+        self.asked, self.open = asyncio.Event(), asyncio.Event()
+        self.names: list[str] = []
+
+    async def __call__(self, name: str, actor: Any) -> None:
+        self.names.append(name)
+        self.asked.set()
+        await self.open.wait()
+
+
+class Engines:
+    """A pool of two, used in one event loop as a driver would."""
+
+    def __init__(self, path: Path) -> None:
+        settings = GeneratorSettings(
+            model_path=str(path),
+            dtype="float32",
+            device="cpu",
+            tensor_parallel=1,
+            max_model_tokens=1024,
+            max_sequences=AT_ONCE,
+            kv_cache_gib=0.25,
+            gpu_memory_fraction=0.5,
+            threads=1,
+            seed=0,
+        )
+        self.runner = asyncio.Runner()
+        self.pool = GeneratorPool(2, remote_generators(0.5, 64, settings))
+        self.admission = Admission()
+
+    def run(self, work: Coroutine[Any, Any, T], seconds: float = 120.0) -> T:
+        return self.runner.run(asyncio.wait_for(work, seconds))
+
+    async def ordered(self, name: str, requests: list[SampleRequest]) -> list[Completion]:
+        """An ordered batch of one engine."""
+        found: dict[int, Completion] = {}
+        async for place, completion in self.pool.members.live[name].sample_in_order(requests, SEED):
+            assert place not in found
+            found[place] = completion
+        return [found[place] for place in range(len(requests))]
+
+    async def in_order(self, requests: list[SampleRequest], seed: int) -> list[Completion]:
+        async with self.pool.sample_in_order(requests, seed) as completions:
+            return await asyncio.gather(*completions)
+
+    async def together(self, requests: list[SampleRequest]) -> list[Completion]:
+        return await asyncio.gather(*(self.pool.generate(request) for request in requests))
+
+
+@pytest.fixture(scope="module")
+def engines(cluster: None, checkpoints: dict[str, Path]) -> Iterator[Engines]:
+    engines = Engines(checkpoints["tied"])
+    engines.run(engines.pool.start(START_S, engines.admission), START_S)
+    yield engines
+    engines.pool.close()
+    stop_all(engines.pool.actors)
+    engines.runner.close()
+
+
+def requests(questions: int, samples: int, tokens: int) -> list[SampleRequest]:
+    """Prompts of several blocks of the prefix cache, more than the engine decodes at once, of various lengths."""
+    rng = np.random.default_rng(0)
+    prompts = [rng.integers(3, 1000, size=40 + 11 * place).astype(np.int32) for place in range(questions)]
+    return [
+        SampleRequest(f"q{place}", index, prompt, tokens + 3 * place, 0.9, 1.0)
+        for place, prompt in enumerate(prompts)
+        for index in range(samples)
+    ]
+
+
+def assert_same(left: list[Completion], right: list[Completion]) -> None:
+    """Bit for bit."""
+    for one, other in zip(left, right, strict=True):
+        assert (one.question_id, one.sample_index) == (other.question_id, other.sample_index)
+        np.testing.assert_array_equal(one.response_token_ids, other.response_token_ids)
+        np.testing.assert_array_equal(one.sampler_logprobs.view(np.int32), other.sampler_logprobs.view(np.int32))
+
+
+@pytest.fixture(scope="module")
+def reference(engines: Engines) -> list[Completion]:
+    """An ordered batch of the first engine, which did nothing before."""
+    return engines.run(engines.ordered("generator 0", requests(6, 4, 40)))
+
+
+def test_an_ordered_batch_is_the_same_in_another_process_and_after_other_requests(
+    engines: Engines, reference: list[Completion]
+) -> None:
+    traffic = engines.run(engines.together(requests(5, 3, 30)))
+    assert {completion.finish_reason for completion in traffic} <= {"length", "stop"}
+    assert_same(reference, engines.run(engines.ordered("generator 1", requests(6, 4, 40))))
+    assert_same(reference, engines.run(engines.ordered("generator 0", requests(6, 4, 40))))
+
+
+def test_the_pool_deals_an_ordered_batch_out_the_same_way(engines: Engines) -> None:
+    first = engines.run(engines.in_order(requests(5, 4, 30), 1))
+    assert [completion.question_id for completion in first] == [one.question_id for one in requests(5, 4, 30)]
+    assert_same(first, engines.run(engines.in_order(requests(5, 4, 30), 1)))
+    other = engines.run(engines.in_order(requests(5, 4, 30), 2))
+    assert any(
+        not np.array_equal(one.response_token_ids, two.response_token_ids)
+        for one, two in zip(first, other, strict=True)
+    )
+    # Questions 0 and 2 have their own prompts, but samples of one question draw apart from each other.
+    assert len({completion.response_token_ids.tobytes() for completion in first}) == len(first)
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_a_cancelled_request_stops_decoding(ordered: bool, engines: Engines) -> None:
+    """An engine that still decoded would not be idle for seconds, and an ordered batch waits until it is."""
+    long, short = requests(2, AT_ONCE, 900), requests(2, 1, 4)
+
+    async def cancelled_then_idle() -> tuple[float, float]:
+        work = asyncio.ensure_future(engines.in_order(long, 1) if ordered else engines.together(long))
+        await asyncio.sleep(1.0)
+        work.cancel()
+        await asyncio.wait({work})
+        assert work.cancelled()
+        idle = time.monotonic()
+        await engines.in_order(short, 1)
+        now = time.monotonic()
+        if not ordered:
+            await engines.in_order(long, 1)
+        return now - idle, time.monotonic() - now
+
+    to_idle, uncancelled = engines.run(cancelled_then_idle())
+    assert to_idle < 1.0
+    assert ordered or uncancelled > 3.0
+    assert not engines.pool.routes.load and not engines.pool.routes.calls and not engines.pool.routes.places
+
+
+def test_a_dead_engine_costs_no_request_and_is_replaced(engines: Engines, reference: list[Completion]) -> None:
+    """Its process ends in mid-batch: all is answered; the fresh engine serves only once it has been let in."""
+    pool, admission = engines.pool, engines.admission
+    asked = requests(8, 4, 120)
+
+    async def kill_one() -> list[Completion]:
+        work = asyncio.ensure_future(engines.together(asked))
+        _, *workers = await pool.live["generator 0"].processes.remote()
+        await asyncio.sleep(0.5)
+        os.kill(workers[0], signal.SIGKILL)
+        completions = await work
+        assert list(pool.live) == ["generator 1"]
+        return completions
+
+    completions = engines.run(kill_one())
+    assert [(one.question_id, one.sample_index) for one in completions] == [
+        (one.question_id, one.sample_index) for one in asked
+    ]
+    assert pool.retried > 0
+    assert pool.restarts == 1
+
+    async def let_in() -> None:
+        await admission.asked.wait()
+        await engines.together(requests(4, 2, 4))
+        assert list(pool.live) == ["generator 1"], "it has not been let in"
+        admission.open.set()
+        await pool.members.one("generator 0")
+
+    engines.run(let_in(), START_S)
+    assert admission.names == ["generator 0"]
+    assert [(event.name, event.what) for event in pool.events] == [
+        ("generator 0", "left out"),
+        ("generator 0", "restarted"),
+    ]
+    assert_same(reference, engines.run(engines.ordered("generator 0", requests(6, 4, 40))))
+
+
+def test_a_dead_actor_is_noticed_without_a_request(engines: Engines) -> None:
+    pool = engines.pool
+
+    async def kill_one() -> None:
+        actor, *_ = await pool.live["generator 1"].processes.remote()
+        os.kill(actor, signal.SIGKILL)
+        await asyncio.wait({pool.members.watching["generator 1"]})
+        assert list(pool.live) == ["generator 0"]
+
+    engines.run(kill_one(), 30.0)
+    assert len(engines.run(engines.together(requests(4, 2, 4)))) == 8
+    assert pool.events[-1].name == "generator 1"
+    assert "died" in pool.events[-1].reason
