@@ -27,6 +27,7 @@ from actors.activity import Activity
 from actors.autoscaling import IN_HAND, Bounds, PoolState, has_spare, wanted_actors
 from actors.evaluator import EvaluatorSettings
 from actors.evaluator_load import EvaluatorLoad, LoadMeter
+from actors.repeated_programs import RepeatedPrograms
 from actors.scaling_desk import PoolReport
 from actors.shared_problems import SharedProblems
 from actors.shutdown import STOP_DEADLINE_S
@@ -116,6 +117,7 @@ class EvaluatorPool:
         self._tasks: set[asyncio.Task[None]] = set()
         self._broken: BaseException | None = None
         self.activity = Activity()
+        self._repeated = RepeatedPrograms()
         self._meter = LoadMeter(time.monotonic)
         self._no_spare_at = time.monotonic()
         self._alone_ticks = 0
@@ -139,7 +141,13 @@ class EvaluatorPool:
         return sorted(self._missing)
 
     async def judge(self, problem: Problem, text: str) -> Judgement:
-        """The verdict on the program in ``text``; ``sandbox_error`` when no actor lives to give one."""
+        """The verdict on the program in ``text``; ``sandbox_error`` when no actor lives to give one.
+
+        An answer that is equal to one judged before, or being judged, gets its verdict.
+        """
+        return await self._repeated.judgement(problem.question_id, text, lambda: self._judge(problem, text))
+
+    async def _judge(self, problem: Problem, text: str) -> Judgement:
         failures: list[str] = []
         with self._problems.use(problem) as reference:
             while len(failures) < TRIES:

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 EXTENSION = f"{EngineWorker.__module__}.{EngineWorker.__qualname__}"
 
 
+NICENESS = 4
+"""Of an engine on CPU, above that of Ray's other workers. It shares its cores with sandboxes, whose programs are short:
+their verdicts would else be waited for after the last completion."""
+
+
 class EngineLost(RuntimeError):
     """The engine of a generator that itself lives has died; the generator is of no use without it."""
 
@@ -101,6 +106,8 @@ class GeneratorActor(WeightLoading):
 
         started = time.monotonic()
         on_cpu = settings.device == "cpu"
+        if on_cpu:
+            os.nice(NICENESS)
         memory = (
             {"kv_cache_memory_bytes": int(settings.kv_cache_gib * 2**30)}
             if on_cpu

@@ -137,12 +137,13 @@ class GeneratorPool:
 
 
 def _pass_on_error(share: Share, task: asyncio.Future[None]) -> None:
-    """Raise what ended ``task`` where its completions are awaited."""
-    if task.cancelled() or (error := task.exception()) is None:
-        return
+    """Where its completions are awaited: what ended ``task``; a cancelled one cancels them."""
+    error = None if task.cancelled() else task.exception()
     for _, completion in share:
-        if not completion.done():
+        if error is not None and not completion.done():
             completion.set_exception(error)
+        else:
+            completion.cancel()  # without effect where it is there
 
 
 def places_by_question(requests: Sequence[SampleRequest], count: int) -> list[list[int]]:

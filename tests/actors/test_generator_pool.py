@@ -257,15 +257,15 @@ async def test_a_cancelled_request_is_no_longer_outstanding():
 async def test_an_ordered_batch_comes_back_as_it_finishes():
     made = await started(2)
     asked = [request(f"q{q}", i) for q in range(3) for i in range(2)]
-    async with made.pool.sample_in_order(asked, 1) as completions:
-        await settle()
-        assert (made.at(0).asked, made.at(1).asked) == (["q2#1"], ["q1#1"])
-        made.at(1).answer("q1#1")
-        assert (await completions[3]).question_id == "q1"
-        assert sum(one.done() for one in completions) == 1
-        for _ in range(6):
-            await made.answer_all()
-        answers = await asyncio.gather(*completions)
+    completions = made.pool.sample_in_order(asked, 1)
+    await settle()
+    assert (made.at(0).asked, made.at(1).asked) == (["q2#1"], ["q1#1"])
+    made.at(1).answer("q1#1")
+    assert (await completions[3]).question_id == "q1"
+    assert sum(one.done() for one in completions) == 1
+    for _ in range(6):
+        await made.answer_all()
+    answers = await asyncio.gather(*completions)
     assert [(one.question_id, one.sample_index) for one in answers] == [
         (one.question_id, one.sample_index) for one in asked
     ]
@@ -276,14 +276,14 @@ async def test_a_dead_generators_share_of_an_ordered_batch_is_sampled_anew_by_it
     """By no other, and what it had finished is not given out twice."""
     made = await started(2)
     asked = [request(f"q{q}") for q in range(4)]
-    async with made.pool.sample_in_order(asked, 1) as completions:
-        await settle()
-        made.at(0).answer("q2#0")
-        first = await completions[2]
-        made.at(0).die()
-        for _ in range(8):
-            await made.answer_all()
-        answers = await asyncio.gather(*completions)
+    completions = made.pool.sample_in_order(asked, 1)
+    await settle()
+    made.at(0).answer("q2#0")
+    first = await completions[2]
+    made.at(0).die()
+    for _ in range(8):
+        await made.answer_all()
+    answers = await asyncio.gather(*completions)
     assert answers[2] is first
     assert made.generators[1].asked == ["q3#0", "q1#0"]
     assert made.at(0).restart == 1
@@ -293,21 +293,23 @@ async def test_a_dead_generators_share_of_an_ordered_batch_is_sampled_anew_by_it
 @in_loop
 async def test_an_ordered_batch_that_ends_its_generator_fails_with_the_names():
     made = await started(1)
-    async with made.pool.sample_in_order([request("q0"), request("q1")], 1) as completions:
+    completions = made.pool.sample_in_order([request("q0"), request("q1")], 1)
+    await settle()
+    made.at(0).answer("q1#0")
+    for _ in range(RETRIES + 1):
         await settle()
-        made.at(0).answer("q1#0")
-        for _ in range(RETRIES + 1):
-            await settle()
-            made.at(0).die()
-        with pytest.raises(GenerationFailed, match=r"completions q0#0 lost their generator 3 times"):
-            await completions[0]
+        made.at(0).die()
+    with pytest.raises(GenerationFailed, match=r"completions q0#0 lost their generator 3 times"):
+        await completions[0]
 
 
 @in_loop
-async def test_leaving_an_ordered_batch_ends_it():
+async def test_closing_ends_an_ordered_batch():
     made = await started(2)
-    async with made.pool.sample_in_order([request("q0"), request("q1")], 1) as completions:
-        await settle()
+    completions = made.pool.sample_in_order([request("q0"), request("q1")], 1)
+    await settle()
+    made.pool.close()
+    await settle()
     assert all(one.cancelled() for one in completions)
     assert not any(generator.waiting for generator in made.generators)
 

@@ -71,8 +71,7 @@ class Engines:
         return [found[place] for place in range(len(requests))]
 
     async def in_order(self, requests: list[SampleRequest], seed: int) -> list[Completion]:
-        async with self.pool.sample_in_order(requests, seed) as completions:
-            return await asyncio.gather(*completions)
+        return await asyncio.gather(*self.pool.sample_in_order(requests, seed))
 
     async def together(self, requests: list[SampleRequest]) -> list[Completion]:
         return await asyncio.gather(*(self.pool.generate(request) for request in requests))

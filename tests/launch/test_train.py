@@ -75,7 +75,11 @@ def test_a_checkpoint_has_the_groups_that_were_sampled_ahead(tmp_path):
 
 def test_the_timeline_has_every_lap(tmp_path):
     directory, _ = run(tmp_path, Halves(distinct), "run.steps=3", "run.checkpoint_every=2")
-    events = [event for event in json.loads((directory.path / FILE).read_text()) if event["ph"] == "X"]
+    every = json.loads((directory.path / FILE).read_text())
+    events = [event for event in every if event["ph"] == "X"]
     laps = ["wait for rollouts", "credit", "wait for the update", "drain", "publish", "bookkeeping"]
-    of_driver = [event["name"] for event in events]
+    tracks = {event["tid"]: event["args"]["name"] for event in every if event["name"] == "thread_name"}
+    of_driver = [event["name"] for event in events if tracks[event["tid"]] == "driver"]
     assert of_driver == [*laps, *laps, "checkpoint", *laps, "checkpoint"]
+    of_learner = [event["name"] for event in events if tracks[event["tid"]] == "learner rank 0"]
+    assert of_learner == ["old log-probs", "update", "publish"] * 3
