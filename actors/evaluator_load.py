@@ -10,13 +10,15 @@ from dataclasses import dataclass
 class EvaluatorLoad:
     """Of one stretch of time. ``queue_max``: most calls that waited at once; ``busy_share``: share of the sandboxes'
     time, 0 to 1, in which they had a program; ``actors``: those that run at its end; ``retried``: calls that were given
-    to another actor; ``lost``: completions given up as ``sandbox_error`` because no actor lived to judge them."""
+    to another actor; ``lost``: completions given up as ``sandbox_error`` because no actor lived to judge them;
+    ``repeated``: completions that got the verdict of an equal one."""
 
     queue_max: int
     busy_share: float
     actors: int
     retried: int
     lost: int
+    repeated: int
 
 
 class LoadMeter:
@@ -29,7 +31,7 @@ class LoadMeter:
         self._start_again()
 
     def _start_again(self) -> None:
-        self._queue_max, self._retried, self._lost = self._queue, 0, 0
+        self._queue_max, self._retried, self._lost, self._repeated = self._queue, 0, 0, 0
         self._busy_s = self._sandbox_s = 0.0
 
     def now_is(self, queue: int, busy: int, sandboxes: int, actors: int) -> None:
@@ -52,10 +54,14 @@ class LoadMeter:
         """A completion is given up."""
         self._lost += 1
 
+    def repeated(self) -> None:
+        """A completion is equal to another."""
+        self._repeated += 1
+
     def take(self) -> EvaluatorLoad:
         """The load since the last ``take``."""
         self._add_up()
         share = self._busy_s / self._sandbox_s if self._sandbox_s else 0.0
-        load = EvaluatorLoad(self._queue_max, share, self._actors, self._retried, self._lost)
+        load = EvaluatorLoad(self._queue_max, share, self._actors, self._retried, self._lost, self._repeated)
         self._start_again()
         return load

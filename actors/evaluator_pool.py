@@ -117,8 +117,8 @@ class EvaluatorPool:
         self._tasks: set[asyncio.Task[None]] = set()
         self._broken: BaseException | None = None
         self.activity = Activity()
-        self._repeated = RepeatedPrograms()
         self._meter = LoadMeter(time.monotonic)
+        self._repeated = RepeatedPrograms(self._meter.repeated)
         self._no_spare_at = time.monotonic()
         self._alone_ticks = 0
         self._missing: set[str] = set()

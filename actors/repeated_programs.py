@@ -25,13 +25,13 @@ class _Known:
 
 
 class RepeatedPrograms:
-    """Remembers judgements by problem and answer, the latest ``most`` of them. ``repeated`` counts those given again.
+    """Remembers judgements by problem and answer, the latest ``most`` of them; ``told`` of each that is given again.
 
     A failure of the evaluator (``sandbox_error``, or an error) is not remembered.
     """
 
-    def __init__(self, most: int = MOST) -> None:
-        self.most, self.repeated = most, 0
+    def __init__(self, told: Callable[[], None], most: int = MOST) -> None:
+        self.told, self.most = told, most
         self.known: OrderedDict[Key, _Known] = OrderedDict()
 
     async def judgement(
@@ -46,7 +46,7 @@ class RepeatedPrograms:
             if len(self.known) > self.most:
                 self.known.popitem(last=False)
         else:
-            self.repeated += 1
+            self.told()
             self.known.move_to_end(key)
         known.waiting += 1
         try:

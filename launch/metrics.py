@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from actors.evaluator_load import EvaluatorLoad
 from actors.weight_transfer import Publication
 from evaluator.verdict import Status
 from launch.batch import CreditedGroup
@@ -86,6 +87,18 @@ def dynamic_sampling_metrics(sampled: SampledStep) -> dict[str, float]:
         "group/lost": sampled.lost.total(),
         **{f"group/lost/{reason}": sampled.lost[reason] for reason in (DropReason.DEADLINE, DropReason.FAILED)},
         "group/rounds": sampled.rounds,
+    }
+
+
+def evaluator_metrics(load: EvaluatorLoad) -> dict[str, float]:
+    """The evaluator pool's load over the step."""
+    return {
+        "evaluator/queue": load.queue_max,
+        "evaluator/busy": load.busy_share,
+        "evaluator/actors": load.actors,
+        "evaluator/retries": load.retried,
+        "evaluator/lost": load.lost,
+        "evaluator/repeated": load.repeated,
     }
 
 

@@ -15,7 +15,14 @@ from dataclasses import dataclass
 from actors.weight_transfer import Publication
 from launch.batch import train_batch
 from launch.driver_state import DriverState
-from launch.metrics import StepTimes, dynamic_sampling_metrics, rollout_metrics, timing_metrics, update_metrics
+from launch.metrics import (
+    StepTimes,
+    dynamic_sampling_metrics,
+    evaluator_metrics,
+    rollout_metrics,
+    timing_metrics,
+    update_metrics,
+)
 from launch.policy_evaluation import evaluate_policy, evaluation_due
 from launch.rollouts import Rollouts
 from launch.run import Run
@@ -86,6 +93,7 @@ async def train_step(run: Run, step: int, rollouts: Rollouts, version: int, temp
         rollouts.fill(step + 1, temperature.before_step)
     run.directory.write_rollouts(step, credited)
     metrics = rollout_metrics(credited, version, run.ends) | dynamic_sampling_metrics(sampled) | of_temperature
+    metrics |= evaluator_metrics(run.evaluators.load())
     run.draw_actors(step, of_update, update, publish)
     bookkeeping = credit.seconds + laps.done("bookkeeping").seconds
     times = StepTimes(sampled, of_update.seconds, drain.seconds, published, bookkeeping, laps.total)

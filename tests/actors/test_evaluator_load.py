@@ -23,9 +23,10 @@ def test_the_share_is_over_time_and_the_queue_is_the_longest():
     meter.now_is(queue=3, busy=4, sandboxes=4, actors=2)
     meter.retried()
     meter.lost()
+    meter.repeated()
     clock.now += 2
     # 2 x 6 + 2 x 1 + 4 x 2 = 22 s of sandboxes, 2 x 1 + 4 x 2 = 10 s of them with a program.
-    assert meter.take() == EvaluatorLoad(7, pytest.approx(10 / 22), 2, 1, 1)
+    assert meter.take() == EvaluatorLoad(7, pytest.approx(10 / 22), 2, 1, 1, 1)
 
 
 def test_a_look_starts_a_new_stretch_with_what_there_is():
@@ -36,8 +37,8 @@ def test_a_look_starts_a_new_stretch_with_what_there_is():
     meter.retried()
     meter.take()
     clock.now += 5
-    assert meter.take() == EvaluatorLoad(9, 1.0, 1, 0, 0)
+    assert meter.take() == EvaluatorLoad(9, 1.0, 1, 0, 0, 0)
     meter.now_is(queue=0, busy=0, sandboxes=0, actors=0)
     meter.take()
     clock.now += 5
-    assert meter.take() == EvaluatorLoad(0, 0.0, 0, 0, 0)
+    assert meter.take() == EvaluatorLoad(0, 0.0, 0, 0, 0, 0)

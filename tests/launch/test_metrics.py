@@ -6,9 +6,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from actors.evaluator_load import EvaluatorLoad
 from evaluator.verdict import Status
 from launch.batch import assign_credit
-from launch.metrics import dynamic_sampling_metrics, rollout_metrics, timing_metrics, update_metrics
+from launch.metrics import dynamic_sampling_metrics, evaluator_metrics, rollout_metrics, timing_metrics, update_metrics
 from launch.rollouts import SampledStep
 from launch.sampling import SamplingTimes
 from launch.work_buffer import DropReason
@@ -121,6 +122,18 @@ def test_evaluator():
     assert (found["evaluator/status/passed"], found["evaluator/status/time_limit"]) == (3 / 4, 1 / 4)
     assert sum(value for name, value in found.items() if name.startswith("evaluator/status/")) == 1.0
     assert {f"evaluator/status/{status.value}" for status in Status} <= found.keys()
+
+
+def test_the_pools_load():
+    found = evaluator_metrics(EvaluatorLoad(7, 0.5, 2, 3, 1, 40))
+    assert found == {
+        "evaluator/queue": 7,
+        "evaluator/busy": 0.5,
+        "evaluator/actors": 2,
+        "evaluator/retries": 3,
+        "evaluator/lost": 1,
+        "evaluator/repeated": 40,
+    }
 
 
 def test_what_the_learner_reports():
