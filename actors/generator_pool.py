@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import ray
+from ray.util.scheduling_strategies import SchedulingStrategyT
 
 from actors.generator import GeneratorActor, GeneratorSettings, SampleRequest, engine_environment
 from actors.routing import LeastBusy
@@ -17,17 +19,24 @@ from learner.rollout import Completion
 class GeneratorPool:
     """vLLM engines."""
 
-    def __init__(self, count: int, cpus: float, concurrency: int, settings: GeneratorSettings) -> None:
+    def __init__(
+        self, strategies: Sequence[SchedulingStrategyT], cpus: float, concurrency: int, settings: GeneratorSettings
+    ) -> None:
+        """One engine for each of ``strategies``, which say where Ray puts it."""
         self.settings = settings
         gpus = settings.tensor_parallel if settings.device == "cuda" else 0
-        role: Any = ray.remote(GeneratorActor).options(
-            num_cpus=cpus,
-            num_gpus=gpus,
-            max_concurrency=concurrency,
-            runtime_env={"env_vars": engine_environment(settings)},
-        )
-        self.actors: list[Any] = [role.remote() for _ in range(count)]
-        self.names = [f"generator {index}" for index in range(count)]
+        role: Any = ray.remote(GeneratorActor)
+        self.actors: list[Any] = [
+            role.options(
+                num_cpus=cpus,
+                num_gpus=gpus,
+                scheduling_strategy=strategy,
+                max_concurrency=concurrency,
+                runtime_env={"env_vars": engine_environment(settings)},
+            ).remote()
+            for strategy in strategies
+        ]
+        self.names = [f"generator {index}" for index in range(len(strategies))]
         self.routing = LeastBusy(self.actors)
 
     async def start(self, deadline_s: float) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,23 +25,26 @@ from conf.schema import Config, parse_config
 from evaluator.problem import Problem
 from launch.command import failures_told, tell
 from launch.datasets import Dataset, DatasetError, load_dataset
-from launch.display import Display, placement_table
+from launch.display import Display, nodes_table, placement_table, reservation_table
 from launch.evaluation import answer_tokens, in_flight, in_judgement
-from launch.placement import Part, lacking, local_resources, plan
+from launch.placement import Part, decide_devices, lacking, plan
 from launch.prompts import prompt_style, prompted
+from launch.reservation import bundles, cluster_nodes, reserve
 from launch.roles import (
     evaluator_pool,
+    find_resources,
     generator_pool,
     learner_group,
     local_model,
     parameters_of,
-    refuse_what_is_lacking_here,
+    refuse_what_is_lacking,
     refuse_what_no_context_holds,
     start_ray,
 )
 from launch.run_directory import RunDirectory
 from launch.sampling import PromptedProblem
 from launch.scores import Scores, table
+from launch.shared_files import refuse_what_nodes_do_not_see
 from launch.summary import summary
 from launch.train import Run, train
 
@@ -53,38 +56,63 @@ def main(values: DictConfig) -> None:
     with failures_told(console):
         config = parse_config(OmegaConf.to_container(values, resolve=True))
         if config.dry_run:
-            show_plan(config, plan(config, parameters_of(config, Path(config.model.path))), console)
+            show_plan(config, plan, console)
         else:
             launch(config, console)
 
 
-def show_plan(config: Config, parts: list[Part], console: Console) -> None:
-    """``dry_run=true``: the resolved configuration, the placement plan, and what is lacking here."""
-    tell(console, yaml.safe_dump(asdict(config), sort_keys=False))
-    console.print(placement_table(parts))
-    parameters = parameters_of(config, Path(config.model.path))
-    tell(console, f"model: {config.model.path}, {parameters / 1e6:.1f}M parameters")
-    missing = lacking(parts, config, local_resources(config)) if config.cluster.address is None else []
-    for sentence in missing:
-        tell(console, f"lacking here: {sentence}", "yellow")
+def show_plan(config: Config, roles: Callable[[Config, int], list[Part]], console: Console) -> None:
+    """``dry_run=true``: the resolved configuration, the placement plan of ``roles``, and what is lacking.
+
+    On a running cluster the plan's room is reserved, shown and given back.
+    """
+    try:
+        resources = find_resources(config)
+        decided = decide_devices(config, resources)
+        parameters = parameters_of(config, Path(config.model.path))
+        parts = roles(decided, parameters)
+        tell(console, yaml.safe_dump(asdict(config), sort_keys=False))
+        console.print(placement_table(parts))
+        tell(console, f"model: {config.model.path}, {parameters / 1e6:.1f}M parameters")
+        missing = lacking(parts, decided, resources)
+        for sentence in missing:
+            tell(console, f"lacking: {sentence}", "yellow")
+        if config.cluster.address is not None and not missing:
+            asyncio.run(show_room(parts, config.cluster.placement_deadline_s, console))
+    finally:
+        ray.shutdown()
+
+
+async def show_room(parts: list[Part], deadline_s: float, console: Console) -> None:
+    """Reserve what ``parts`` take on the running cluster, say where it was, give it back. Raises PlacementError."""
+    console.print(nodes_table(cluster_nodes()))
+    if bundles(parts):
+        reservation = await reserve(parts, deadline_s)
+        try:
+            console.print(reservation_table(reservation.nodes(), cluster_nodes()))
+        finally:
+            reservation.release()
 
 
 def launch(config: Config, console: Console) -> None:
     """Check everything that can be checked, start the cluster and the actors, train, and stop them again."""
-    dataset = load_dataset(config.dataset)
-    for remark in (*dataset.remarks, *(f"skipped: {row}" for row in dataset.rejected[:10])):
-        tell(console, remark, "yellow")
-    if not Path(config.model.path).is_dir():
-        # Before minutes go into building or fetching a model that does not fit.
-        refuse_what_is_lacking_here(plan(config, parameters_of(config, Path(config.model.path))), config)
-    model = local_model(config, console)
-    parts = plan(config, parameters_of(config, model))
-    refuse_what_is_lacking_here(parts, config)
-    refuse_what_no_context_holds(config, model)
-    directory = RunDirectory(config)
     try:
-        start_ray(config, parts)
-        scores = asyncio.run(run_actors(config, model, dataset, directory, console))
+        resources = find_resources(config)
+        config = decide_devices(config, resources)
+        dataset = load_dataset(config.dataset)
+        for remark in (*dataset.remarks, *(f"skipped: {row}" for row in dataset.rejected[:10])):
+            tell(console, remark, "yellow")
+        if not Path(config.model.path).is_dir():
+            # Before minutes go into building or fetching a model that does not fit.
+            planned = plan(config, parameters_of(config, Path(config.model.path)))
+            refuse_what_is_lacking(planned, config, resources)
+        model = local_model(config, console)
+        parts = plan(config, parameters_of(config, model))
+        refuse_what_is_lacking(parts, config, resources)
+        refuse_what_no_context_holds(config, model)
+        directory = RunDirectory(config)
+        start_ray(config)
+        scores = asyncio.run(run_actors(config, parts, model, dataset, directory, console))
     finally:
         ray.shutdown()
     console.print(summary(directory.path, config))
@@ -93,7 +121,7 @@ def launch(config: Config, console: Console) -> None:
 
 
 async def run_actors(
-    config: Config, model: Path, dataset: Dataset, directory: RunDirectory, console: Console
+    config: Config, parts: list[Part], model: Path, dataset: Dataset, directory: RunDirectory, console: Console
 ) -> Scores | None:
     """Start every role, train, and stop every role, whatever happens. Returns the last evaluation's scores."""
     resumed = directory.driver_state()
@@ -106,11 +134,15 @@ async def run_actors(
         held_out = fitting(dataset.held_out, tokenizer, config, display)
         if not training:
             raise DatasetError("every prompt is longer than generator.max_prompt_tokens: raise it")
+        display.phase("reserving room")
+        reservation = await reserve(parts, config.cluster.placement_deadline_s)
+        if config.cluster.address is not None:
+            await refuse_what_nodes_do_not_see(reservation, model, directory.path)
         calls = concurrency(config)
         longest = max(config.generator.max_response_tokens, answer_tokens(config))
-        generators = generator_pool(config, model, calls, config.generator.max_prompt_tokens + longest)
+        generators = generator_pool(config, model, calls, config.generator.max_prompt_tokens + longest, reservation)
         evaluators = evaluator_pool(config, calls)
-        learner = learner_group(config, model)
+        learner = learner_group(config, model, reservation)
         transfer = SharedMemoryTransfer(
             learner.actors, generators.actors, config.model.dtype, config.learner.deadline_s
         )
@@ -142,6 +174,7 @@ async def run_actors(
         finally:
             display.phase("stopping")
             stop_all([*generators.actors, *evaluators.actors, *learner.actors])
+            reservation.release()
             transfer.close()
 
 

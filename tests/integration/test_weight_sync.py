@@ -78,8 +78,8 @@ def sequence_of(completion: Completion, advantage: float) -> TrainSequence:
 @pytest.fixture(scope="module", params=["tied", "untied"])
 def pair(request: pytest.FixtureRequest, cluster: None, checkpoints: dict[str, Path]) -> Iterator[Pair]:
     path = str(checkpoints[request.param])
-    learner = LearnerGroup(1, 0.5, 2, learner_settings(path))
-    generators = GeneratorPool(1, 0.5, 64, generator_settings(path))
+    learner = LearnerGroup(["DEFAULT"], 0.5, 2, learner_settings(path))
+    generators = GeneratorPool(["DEFAULT"], 0.5, 64, generator_settings(path))
     transfer = SharedMemoryTransfer(learner.actors, generators.actors, "float32", 60.0)
 
     async def start() -> None:
