@@ -1,4 +1,4 @@
-"""A Ray cluster as a person starts it, ``ray start`` by ``ray start``: two nodes on this machine, ended by their ids."""
+"""A Ray cluster as a person starts it, with ``ray start``: two nodes on this machine, ended by their ids."""
 
 from __future__ import annotations
 

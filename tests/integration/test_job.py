@@ -110,7 +110,6 @@ def test_actors_land_in_their_room_and_leave_it(joined: None, checkpoints: dict[
         with pytest.raises(PlacementError, match=r"node \S+ does not see the model at /nowhere: ") as told:
             await refuse_what_nodes_do_not_see(reservation, Path("/nowhere"), tmp_path)
         assert len(str(told.value).splitlines()) == 1, "one node, one complaint"
-        assert not list(tmp_path.iterdir())
         settings = GeneratorSettings("unused", "float32", "cpu", 1, 64, 4, 0.1, 0.5, 1, 0)
         pool = GeneratorPool(reservation.engines, 2, 4, settings)
         (where,) = ray_module.get([actor.__ray_call__.remote(_node) for actor in pool.actors], timeout=60)
@@ -119,6 +118,7 @@ def test_actors_land_in_their_room_and_leave_it(joined: None, checkpoints: dict[
         reservation.release()
 
     asyncio.run(land())
+    assert not list(tmp_path.iterdir())
     wait_until(lambda: sum(node.free.get("CPU", 0) for node in cluster_nodes()) == 5, "the room to be free", 30.0)
 
 

@@ -26,8 +26,8 @@ def test_too_little_in_all():
     told = shortage(wanted, [node(1, {"CPU": 8}), node(2, {"CPU": 3, "GPU": 1}, {"CPU": 8, "GPU": 4})], 5.0)
     assert told.startswith(
         "no room for 1 x generator (1 CPU, 2 GPU) and 1 x learner rank (1 CPU, 1 GPU) within "
-        "cluster.placement_deadline_s=5. Lacking: GPU: 3 asked for, 1 free. Nodes: 10.0.0.1 (11111111): CPU 8 of 8 free, "
-        "GPU 0 of 0 free; 10.0.0.2 (22222222): CPU 3 of 8 free, GPU 1 of 4 free. "
+        "cluster.placement_deadline_s=5. Lacking: GPU: 3 asked for, 1 free. Nodes: 10.0.0.1 (11111111): "
+        "CPU 8 of 8 free, GPU 0 of 0 free; 10.0.0.2 (22222222): CPU 3 of 8 free, GPU 1 of 4 free. "
     )
 
 
