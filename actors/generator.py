@@ -128,7 +128,8 @@ class GeneratorActor(WeightLoading):
                 worker_extension_cls=EXTENSION,
                 generation_config="vllm",
                 disable_log_stats=True,
-                distributed_executor_backend="uni" if on_cpu and settings.tensor_parallel == 1 else None,
+                # Said outright: inside a placement group vLLM would start the workers of several GPUs through Ray.
+                distributed_executor_backend="uni" if settings.tensor_parallel == 1 else "mp",
                 **memory,
             )
         )

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 import ray
 from ray.actor import ActorHandle
+from ray.util.scheduling_strategies import SchedulingStrategyT
 
 from actors.learner import LearnerActor
 from actors.waiting import gather
@@ -20,16 +21,23 @@ T = TypeVar("T")
 class LearnerGroup:
     """FSDP2 ranks; every call goes to all of them."""
 
-    def __init__(self, ranks: int, cpus: float, threads: int, settings: LearnerSettings) -> None:
+    def __init__(
+        self, strategies: Sequence[SchedulingStrategyT], cpus: float, threads: int, settings: LearnerSettings
+    ) -> None:
+        """One rank for each of ``strategies``, which say where Ray puts it."""
         self.settings = settings
         environment = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
-        role: Any = ray.remote(LearnerActor).options(
-            num_cpus=cpus,
-            num_gpus=1 if settings.device == "cuda" else 0,
-            runtime_env={"env_vars": environment},
-        )
-        self.actors: list[Any] = [role.remote(rank, ranks, threads) for rank in range(ranks)]
-        self.names = [f"learner rank {rank}" for rank in range(ranks)]
+        role: Any = ray.remote(LearnerActor)
+        self.actors: list[Any] = [
+            role.options(
+                num_cpus=cpus,
+                num_gpus=1 if settings.device == "cuda" else 0,
+                scheduling_strategy=strategy,
+                runtime_env={"env_vars": environment},
+            ).remote(rank, len(strategies), threads)
+            for rank, strategy in enumerate(strategies)
+        ]
+        self.names = [f"learner rank {rank}" for rank in range(len(strategies))]
 
     async def start(self, deadline_s: float, checkpoint: str | None) -> None:
         """Load the model on all ranks, from ``checkpoint`` if given; returns when they are ready."""

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import ray
 from ray.exceptions import RayActorError
+from ray.util.scheduling_strategies import SchedulingStrategyT
 
 from actors.generator import EngineLost, GeneratorActor, GeneratorSettings, SampleRequest, engine_environment
 from actors.members import MemberLost, briefly
@@ -65,9 +66,12 @@ class RemoteGenerator:
 
 
 def remote_generators(
-    cpus: float, concurrency: int, settings: GeneratorSettings
+    strategies: Sequence[SchedulingStrategyT], cpus: float, concurrency: int, settings: GeneratorSettings
 ) -> Callable[[str, int, int], RemoteGenerator]:
-    """Makes the actor of (name, index in the pool, how often it was restarted). ``concurrency``: requests at once."""
+    """Makes the actor of (name, index in the pool, how often it was restarted).
+
+    ``strategies`` say where Ray puts that of each index; ``concurrency``: requests at once.
+    """
     role: Any = ray.remote(GeneratorActor).options(
         num_cpus=cpus,
         num_gpus=settings.tensor_parallel if settings.device == "cuda" else 0,
@@ -78,6 +82,7 @@ def remote_generators(
     def create(name: str, index: int, restart: int) -> RemoteGenerator:
         # Engines of one seed would draw the same numbers, and so give the same answers to the same prompt.
         seed = int(np.random.SeedSequence([settings.seed, index, restart]).generate_state(1)[0])
-        return RemoteGenerator(name, role.remote(), replace(settings, seed=seed))
+        actor = role.options(scheduling_strategy=strategies[index]).remote()
+        return RemoteGenerator(name, actor, replace(settings, seed=seed))
 
     return create

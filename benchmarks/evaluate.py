@@ -49,10 +49,12 @@ from conf.schema import Config, parse_config
 from evaluator import load_problems
 from evaluator.starter import held_out_problems
 from launch.answers import Answer, AnswerLog
+from launch.evaluate import roles
 from launch.evaluation import AnswerSource, EngineSource, Evaluation, in_flight
-from launch.placement import plan
+from launch.placement import decide_devices
 from launch.prompts import answer, prompted
-from launch.roles import evaluator_pool, generator_pool, local_model, parameters_of, start_ray
+from launch.reservation import reserve
+from launch.roles import evaluator_pool, find_resources, generator_pool, local_model, parameters_of, start_ray
 from launch.sampling import PromptedProblem
 
 TOKENS_PER_S = 40.0  # of one answer: what a served 4B model gives when it decodes many at once
@@ -234,14 +236,15 @@ def print_report(compared: Sequence[Compared]) -> None:
 
 async def measure(config: Config, model: Path, data: Path, size: int, pairs: int) -> list[Compared]:
     """Both parts, on actors that are started once."""
+    parts = roles(config, parameters_of(config, model))
+    reservation = await reserve(parts, config.cluster.placement_deadline_s)
     evaluators = evaluator_pool(config)
-    generators = generator_pool(
-        config, model, 10_000, config.generator.max_prompt_tokens + config.generator.max_response_tokens
-    )
+    longest = config.generator.max_prompt_tokens + config.generator.max_response_tokens
+    generators = generator_pool(config, model, 10_000, longest, reservation)
     try:
         await asyncio.gather(evaluators.start(DEADLINE_S), generators.start(DEADLINE_S))
-        parts = (recorded_part(data, size, evaluators), engine_part(config, model, generators, evaluators))
-        return [await compare(part, pairs) for part in parts]
+        measured = (recorded_part(data, size, evaluators), engine_part(config, model, generators, evaluators))
+        return [await compare(part, pairs) for part in measured]
     finally:
         generators.close()
         await evaluators.stop()
@@ -261,7 +264,8 @@ def main(
         values = OmegaConf.to_container(compose("evaluate"), resolve=True)
     config = parse_config(values, training=False)
     model = local_model(config, progress)
-    start_ray(config, plan(config, parameters_of(config, model)))
+    config = decide_devices(config, find_resources(config))
+    start_ray(config)
     try:
         compared = asyncio.run(measure(config, model, data, size, pairs))
     finally:

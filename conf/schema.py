@@ -122,7 +122,7 @@ class GeneratorConfig:
     actors: PositiveInt
     """Number of vLLM engines."""
     device: Device
-    """Where the engines run; ``auto`` is CUDA where there is one."""
+    """Where the engines run; ``auto`` is CUDA where the cluster has a GPU."""
     tensor_parallel: PositiveInt
     """GPUs per engine (1 on CPU)."""
     max_prompt_tokens: PositiveInt
@@ -135,7 +135,7 @@ class GeneratorConfig:
     """KV cache per engine on CPU."""
     gpu_memory_fraction: Probability
     """Share of each GPU's memory vLLM may take."""
-    cpus: NonNegativeFloat
+    cpus: PositiveFloat
     """Ray CPUs reserved per engine."""
     threads: PositiveInt
     """OpenMP threads of an engine on CPU."""
@@ -189,7 +189,7 @@ class LearnerConfig:
     ranks: PositiveInt
     """FSDP2 ranks; one Ray actor each."""
     device: Device
-    """Where the ranks run; ``auto`` is CUDA where there is one (NCCL), else CPU (gloo)."""
+    """Where the ranks run; ``auto`` is CUDA (NCCL) where the cluster has a GPU, else CPU (gloo)."""
     learning_rate: PositiveFloat
     """AdamW learning rate after warm-up."""
     warmup_steps: NonNegativeInt
@@ -211,7 +211,7 @@ class LearnerConfig:
     every rank meanwhile: for a slow network between ranks."""
     activation_checkpointing: Switch
     """Recompute layer activations in the backward pass."""
-    cpus: NonNegativeFloat
+    cpus: PositiveFloat
     """Ray CPUs reserved per rank."""
     threads: PositiveInt
     """Torch threads of a rank on CPU."""
@@ -303,7 +303,9 @@ class EvaluationConfig:
 @dataclass(frozen=True, config=CHECKED)
 class ClusterConfig:
     address: str | None
-    """Address of a running Ray cluster; null starts a local one that ends with the driver."""
+    """Address of a running Ray cluster (``auto``, HOST:PORT); null starts a local one that ends with the driver."""
+    placement_deadline_s: PositiveFloat
+    """Seconds a running cluster may take to have room for all engines and learner ranks at once."""
     num_cpus: PositiveInt | None
     """Ray CPUs of a local cluster; null takes what the machine has."""
     object_store_mb: PositiveInt

@@ -19,7 +19,11 @@ from rich.progress import (
 from rich.table import Table
 
 from launch.placement import Part
+from launch.reservation import Node
 from launch.scores import ALL, Scores
+
+SHOWN = ("CPU", "GPU", "evaluator")
+"""Ray's resources that a run asks for."""
 
 
 class Display:
@@ -132,4 +136,26 @@ def placement_table(parts: Sequence[Part]) -> Table:
         table.add_row(
             part.role, str(part.count), part.device, f"{part.cpus:g}", f"{part.gpus:g}", f"{part.gib:.2f}: {memory}"
         )
+    return table
+
+
+def nodes_table(nodes: Sequence[Node]) -> Table:
+    """The running cluster: what each node has free."""
+    names = sorted({name for node in nodes for name in node.total if name in SHOWN})
+    table = Table(title="Nodes", title_justify="left")
+    for heading in ("node", *(f"{name} free" for name in names)):
+        table.add_column(heading)
+    for node in nodes:
+        amounts = (f"{node.free.get(name, 0):g} of {node.total.get(name, 0):g}" for name in names)
+        table.add_row(node.name, *amounts)
+    return table
+
+
+def reservation_table(where: Mapping[str, str], nodes: Sequence[Node]) -> Table:
+    """Which actors would go to which node; ``where`` has node ids by the actors' names."""
+    table = Table(title="Room", title_justify="left")
+    for heading in ("node", "actors"):
+        table.add_column(heading)
+    for node in nodes:
+        table.add_row(node.name, ", ".join(actor for actor, id in where.items() if id == node.id))
     return table

@@ -10,6 +10,7 @@ own files.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import io
 import json
@@ -49,20 +50,23 @@ from launch.evaluation import (
 )
 from launch.livecodebench import EvaluationSet
 from launch.livecodebench_output import write_livecodebench_files
-from launch.placement import Part, plan
+from launch.placement import Part, decide_devices, plan
 from launch.prompts import messages, prompt_style, prompted
+from launch.reservation import reserve
 from launch.roles import (
     context_tokens,
     evaluator_pool,
+    find_resources,
     generator_pool,
     local_model,
     parameters_of,
-    refuse_what_is_lacking_here,
+    refuse_what_is_lacking,
     start_ray,
 )
 from launch.run_directory import open_directory, write_text
 from launch.sampling import PromptedProblem
 from launch.scores import Scores, pass_at_k_table, score, table, to_json
+from launch.shared_files import refuse_what_nodes_do_not_see
 
 INCOMPLETE = 3  # exit status: done, but some answers are lacking
 NO_TOKENS = np.zeros(0, dtype=np.int32)  # of a prompt that the server makes into tokens
@@ -78,7 +82,7 @@ def main(values: DictConfig) -> None:
         if config.evaluation.samples == 0:
             raise ConfigError("evaluation.samples=0: nothing to sample")
         if config.dry_run:
-            show_plan(config, roles(config, parameters_of(config, Path(config.model.path))), console)
+            show_plan(config, roles, console)
         else:
             sys.exit(launch(config, console))
 
@@ -104,24 +108,27 @@ class Asked:
 
 def launch(config: Config, console: Console) -> int:
     """Check everything that can be checked, start the cluster and the actors, evaluate; returns the exit status."""
-    found = load_evaluation_set(config.dataset)
-    if found is None:
-        raise DatasetError("nothing to evaluate on: set dataset.name=lcb_v6, humaneval, ... or dataset.held_out_path")
-    model = None if config.generator.endpoint is not None else local_model(config, console)
-    parts = roles(config, parameters_of(config, model or Path(config.model.path)))
-    refuse_what_is_lacking_here(parts, config)
-    asked = ask(config, found, model)
-    for remark in asked.remarks:
-        tell(console, remark, "yellow")
-    directory = open_directory(config, ())
-    log = AnswerLog(directory / "answers.jsonl", settings(config, asked))
-    try:
-        start_ray(config, parts)
-        failures = asyncio.run(run_actors(config, asked, log, console))
+    with contextlib.ExitStack() as at_the_end:
+        at_the_end.callback(ray.shutdown)
+        resources = find_resources(config)
+        config = decide_devices(config, resources)
+        found = load_evaluation_set(config.dataset)
+        if found is None:
+            raise DatasetError(
+                "nothing to evaluate on: set dataset.name=lcb_v6, humaneval, ... or dataset.held_out_path"
+            )
+        model = None if config.generator.endpoint is not None else local_model(config, console)
+        parts = roles(config, parameters_of(config, model or Path(config.model.path)))
+        refuse_what_is_lacking(parts, config, resources)
+        asked = ask(config, found, model)
+        for remark in asked.remarks:
+            tell(console, remark, "yellow")
+        directory = open_directory(config, ())
+        log = AnswerLog(directory / "answers.jsonl", settings(config, asked))
+        at_the_end.callback(log.close)
+        start_ray(config)
+        failures = asyncio.run(run_actors(config, parts, asked, log, console))
         return report(config, asked, log, failures, directory, console)
-    finally:
-        log.close()
-        ray.shutdown()
 
 
 def ask(config: Config, found: EvaluationSet, model: Path | None) -> Asked:
@@ -169,17 +176,23 @@ def settings(config: Config, asked: Asked) -> dict[str, object]:
     }
 
 
-async def run_actors(config: Config, asked: Asked, log: AnswerLog, console: Console) -> dict[str, str]:
+async def run_actors(
+    config: Config, parts: list[Part], asked: Asked, log: AnswerLog, console: Console
+) -> dict[str, str]:
     """Start the roles, evaluate, and stop them, whatever happens. Returns why answers are lacking, by their names."""
     this = asyncio.current_task()
     assert this is not None  # a coroutine that runs has a task
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     total = len(asked.problems) * config.evaluation.samples
-    evaluators = evaluator_pool(config)
     generators: GeneratorPool | None = None
     if asked.model is not None:
-        longest = asked.longest_prompt + answer_tokens(config)
-        generators = generator_pool(config, asked.model, in_flight(config) + 8, longest, drawn=len(log.answers))
+        # Before the evaluators, which take what is left. The driver's end, which is near when this ends, releases it.
+        reservation = await reserve(parts, config.cluster.placement_deadline_s)
+        if config.cluster.address is not None:
+            await refuse_what_nodes_do_not_see(reservation, asked.model, None)
+        longest, drawn = asked.longest_prompt + answer_tokens(config), len(log.answers)
+        generators = generator_pool(config, asked.model, in_flight(config) + 8, longest, reservation, drawn)
+    evaluators = evaluator_pool(config)
     try:
         with answers_display(console, total) as finished:
             engines = generators.start(config.generator.start_deadline_s) if generators else asyncio.sleep(0)

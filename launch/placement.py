@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import psutil
 import torch
@@ -21,6 +22,9 @@ PROCESS_GIB = 0.8
 SANDBOX_GIB = 0.06
 """An idle evaluator worker."""
 
+GENERATOR = "generator"
+LEARNER_RANK = "learner rank"
+
 
 class PlacementError(RuntimeError):
     """The machine or cluster lacks something; the message has one line per thing."""
@@ -28,7 +32,7 @@ class PlacementError(RuntimeError):
 
 @dataclass(frozen=True)
 class Resources:
-    """What there is: Ray CPUs, GPUs, and free memory of this machine in GiB (None for a cluster elsewhere)."""
+    """What there is: Ray CPUs, GPUs, and free memory of this machine in GiB (None for a running cluster)."""
 
     cpus: float
     gpus: float
@@ -51,9 +55,24 @@ class Part:
         return sum(size for _, size in self.memory)
 
 
-def pick_device(device: str) -> str:
-    """``auto`` is CUDA where torch sees one."""
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+def decide_devices(config: Config, resources: Resources) -> Config:
+    """``config`` with every ``device: auto`` decided: CUDA where ``resources`` have a GPU.
+
+    The driver's own node says nothing: it may be a head without GPUs. Raises PlacementError when engines were to span
+    GPUs that are not there.
+    """
+    found: Literal["cuda", "cpu"] = "cuda" if resources.gpus > 0 else "cpu"
+    generator, learner = config.generator, config.learner
+    if generator.device == "auto":
+        if found == "cpu" and generator.tensor_parallel > 1:
+            raise PlacementError(
+                f"generator.tensor_parallel={generator.tensor_parallel} needs GPUs, and there is none: set it to 1, or "
+                "start where there are some"
+            )
+        generator = replace(generator, device=found)
+    if learner.device == "auto":
+        learner = replace(learner, device=found)
+    return replace(config, generator=generator, learner=learner)
 
 
 def count_parameters(path: str) -> int | None:
@@ -66,14 +85,15 @@ def count_parameters(path: str) -> int | None:
 
 
 def plan(config: Config, parameters: int) -> list[Part]:
-    """The actors of a run and their estimated memory, for a model of ``parameters`` parameters."""
+    """The actors of a run, on decided devices, and their memory, estimated for a model of ``parameters`` parameters."""
     generator, evaluator, learner = config.generator, config.evaluator, config.learner
     width = 4 if config.model.dtype == "float32" else 2
-    device, learner_device = pick_device(generator.device), pick_device(learner.device)
+    device, learner_device = generator.device, learner.device
+    assert "auto" not in (device, learner_device), "decide_devices comes first"
     share = parameters / learner.ranks
     return [
         Part(
-            "generator",
+            GENERATOR,
             generator.actors,
             device,
             generator.cpus,
@@ -97,7 +117,7 @@ def plan(config: Config, parameters: int) -> list[Part]:
             ),
         ),
         Part(
-            "learner rank",
+            LEARNER_RANK,
             learner.ranks,
             learner_device,
             learner.cpus,
@@ -116,17 +136,20 @@ def plan(config: Config, parameters: int) -> list[Part]:
 def lacking(parts: list[Part], config: Config, resources: Resources) -> list[str]:
     """What the plan asks for and ``resources`` do not have, one sentence each, with the key to change."""
     found = []
+    local = config.cluster.address is None
+    there = "here" if local else f"in the cluster at {config.cluster.address}"
     gpus = sum(part.count * part.gpus for part in parts)
     if gpus > resources.gpus:
         found.append(
-            f"{gpus:g} GPUs are asked for, {resources.gpus:g} are here: set generator.device=cpu learner.device=cpu, "
-            "lower generator.actors x generator.tensor_parallel + learner.ranks, or give cluster.address"
+            f"{gpus:g} GPUs are asked for, {resources.gpus:g} are {there}: set generator.device=cpu "
+            "learner.device=cpu, lower generator.actors x generator.tensor_parallel + learner.ranks, or "
+            f"{'give cluster.address' if local else 'add nodes to it'}"
         )
     cpus = sum(part.count * part.cpus for part in parts)
     if cpus > resources.cpus:
         found.append(
-            f"{cpus:g} CPUs are asked for, {resources.cpus:g} are here: lower generator.cpus, evaluator.cpus x "
-            "evaluator.max_actors or learner.cpus, or set cluster.num_cpus"
+            f"{cpus:g} CPUs are asked for, {resources.cpus:g} are {there}: lower generator.cpus, evaluator.cpus x "
+            f"evaluator.max_actors or learner.cpus, or {'set cluster.num_cpus' if local else 'add nodes to it'}"
         )
     # On GPUs the weights are not in host memory, and a cluster elsewhere cannot be measured from here.
     needed = (

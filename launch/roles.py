@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import ray
 import yaml
+from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR as JOB  # set for a job's driver only
+from ray._private.services import canonicalize_bootstrap_address  # what ``auto`` stands for
+from ray.exceptions import AuthenticationError
 from rich.console import Console
 from transformers import AutoConfig
 
@@ -34,17 +38,20 @@ from launch.placement import (
     lacking_evaluators,
     local_evaluators,
     local_resources,
-    pick_device,
 )
+from launch.reservation import Reservation
 from launch.warm_start import starter_policy
 from learner.clipped_surrogate import Clip
 from learner.learner import LearnerSettings
 from learner.objective import Objective
 
+CONNECT_S = 5.0
+"""For a head to accept a connection."""
+
 
 def local_model(config: Config, console: Console) -> Path:
-    """The directory of ``model.path``, built or fetched if need be. Raises ModelError."""
-    return resolve_model(config.model.path, lambda: build_starter(console))
+    """The directory of ``model.path``, absolute, built or fetched if need be. Raises ModelError."""
+    return resolve_model(config.model.path, lambda: build_starter(console)).absolute()
 
 
 def build_starter(console: Console) -> Path:
@@ -79,21 +86,69 @@ def refuse_what_no_context_holds(config: Config, model: Path) -> None:
         )
 
 
-def refuse_what_is_lacking_here(parts: list[Part], config: Config) -> None:
-    """Raises PlacementError when this machine cannot hold a local cluster with ``parts``."""
-    if config.cluster.address is None:
-        _refuse(lacking(parts, config, local_resources(config)))
+def refuse_what_is_lacking(parts: list[Part], config: Config, resources: Resources) -> None:
+    """Raises PlacementError when ``resources`` cannot hold ``parts``."""
+    _refuse(lacking(parts, config, resources))
 
 
-def start_ray(config: Config, parts: list[Part]) -> None:
-    """A local cluster that ends with this process, or the running one at ``cluster.address``.
+def find_resources(config: Config) -> Resources:
+    """What this machine has for a local cluster, or what the running one at ``cluster.address`` has, which is joined.
 
-    Raises PlacementError when the running one cannot hold ``parts``.
+    Raises PlacementError when there is no cluster to join, or it lets nobody in with this token.
     """
+    _refuse(job_problems(config) if JOB in os.environ else [])
+    if config.cluster.address is None:
+        return local_resources(config)
+    join_cluster(config.cluster.address)
+    total = ray.cluster_resources()
+    return Resources(total.get("CPU", 0), total.get("GPU", 0), None)
+
+
+def job_problems(config: Config) -> list[str]:
+    """What a job that Ray started on a cluster must not be told."""
+    found = []
+    if config.cluster.address is None:
+        found.append("cluster.address is null inside a Ray job, which has a cluster: set cluster.address=auto")
+    if not Path(config.run.root).is_absolute():
+        found.append(
+            f"run.root={config.run.root} is relative inside a Ray job, whose working directory is deleted after it: "
+            "give an absolute path"
+        )
+    return found
+
+
+def join_cluster(address: str) -> None:
+    """Connect to the running cluster at ``address``. Raises PlacementError that says what to do."""
+    if address.startswith("ray://"):
+        raise PlacementError(f"cluster.address={address}: Ray Client is not supported; submit a job (docs/cluster.md)")
+    try:
+        # Ray itself would look for two minutes for a cluster that is gone.
+        host, port = str(canonicalize_bootstrap_address(address)).rsplit(":", 1)
+        with socket.create_connection((host.strip("[]"), int(port)), CONNECT_S):
+            pass
+    except (OSError, ValueError) as error:
+        raise PlacementError(
+            f"cluster.address={address}: no Ray cluster answers there ({error}): start one with `ray start --head`, "
+            "give HOST:PORT of its head as that command prints it, or set cluster.address=null for a local one"
+        ) from None
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (AuthenticationError, ConnectionError) as error:
+        reason = str(error).split(". ")[0]
+        raise PlacementError(
+            f"cluster.address={address}: something answers there, but does not let this driver in ({reason}). Its "
+            "token must be the cluster's: copy the head's ~/.ray/auth_token here, or set RAY_AUTH_TOKEN or "
+            "RAY_AUTH_TOKEN_PATH; for a cluster started with RAY_AUTH_MODE=disabled set the same here"
+        ) from None
+
+
+def start_ray(config: Config) -> None:
+    """A local cluster that ends with this process; nothing where a running one was joined."""
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning of Ray's
     cluster = config.cluster
     if cluster.address is None:
         ray.init(
+            address="local",  # also where another cluster runs on this machine
             num_cpus=cluster.num_cpus,
             resources={RESOURCE: local_evaluators(config)},
             object_store_memory=cluster.object_store_mb * 2**20,
@@ -101,10 +156,6 @@ def start_ray(config: Config, parts: list[Part]) -> None:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-        return
-    ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
-    total = ray.cluster_resources()
-    _refuse(lacking(parts, config, Resources(total.get("CPU", 0), total.get("GPU", 0), None)))
 
 
 def _refuse(missing: Sequence[str]) -> None:
@@ -112,16 +163,18 @@ def _refuse(missing: Sequence[str]) -> None:
         raise PlacementError("\n".join(missing))
 
 
-def generator_pool(config: Config, model: Path, calls: int, longest: int, drawn: int = 0) -> GeneratorPool:
+def generator_pool(
+    config: Config, model: Path, calls: int, longest: int, reservation: Reservation, drawn: int = 0
+) -> GeneratorPool:
     """Engines for sequences of ``longest`` tokens, prompt included. ``calls`` in flight per engine at most.
 
     ``drawn``: how many answers were sampled before with these settings; engines must not draw the same numbers again.
     """
     generator = config.generator
     settings = GeneratorSettings(
-        model_path=str(model.absolute()),
+        model_path=str(model),
         dtype=config.model.dtype,
-        device=pick_device(generator.device),
+        device=generator.device,
         tensor_parallel=generator.tensor_parallel,
         max_model_tokens=longest,
         max_sequences=generator.max_sequences,
@@ -130,7 +183,7 @@ def generator_pool(config: Config, model: Path, calls: int, longest: int, drawn:
         threads=generator.threads,
         seed=int(np.random.SeedSequence([config.run.seed, drawn]).generate_state(1)[0]),
     )
-    return GeneratorPool(generator.actors, remote_generators(generator.cpus, calls, settings))
+    return GeneratorPool(generator.actors, remote_generators(reservation.engines, generator.cpus, calls, settings))
 
 
 def evaluator_pool(config: Config) -> EvaluatorPool:
@@ -154,14 +207,14 @@ def evaluator_pool(config: Config) -> EvaluatorPool:
     )
 
 
-def learner_group(config: Config, model: Path) -> LearnerGroup:
+def learner_group(config: Config, model: Path, reservation: Reservation) -> LearnerGroup:
     """FSDP2 ranks."""
     learner, algorithm = config.learner, config.algorithm
     settings = LearnerSettings(
-        model_path=str(model.absolute()),
+        model_path=str(model),
         attention=config.model.attention,
         compute_dtype=config.model.dtype,
-        device=pick_device(learner.device),
+        device=learner.device,
         learning_rate=learner.learning_rate,
         warmup_steps=learner.warmup_steps,
         decay=learner.decay,
@@ -183,4 +236,4 @@ def learner_group(config: Config, model: Path) -> LearnerGroup:
         ),
         seed=config.run.seed,
     )
-    return LearnerGroup(learner.ranks, learner.cpus, learner.threads, settings)
+    return LearnerGroup(reservation.ranks, learner.cpus, learner.threads, settings)

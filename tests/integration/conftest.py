@@ -48,6 +48,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     """A local Ray cluster of 4 logical CPUs."""
-    ray.init(num_cpus=4, object_store_memory=2**28, include_dashboard=False, logging_level=logging.ERROR)
+    ray.init(
+        address="local", num_cpus=4, object_store_memory=2**28, include_dashboard=False, logging_level=logging.ERROR
+    )
     yield
     ray.shutdown()

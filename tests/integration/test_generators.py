@@ -56,7 +56,7 @@ class Engines:
             seed=0,
         )
         self.runner = asyncio.Runner()
-        self.pool = GeneratorPool(2, remote_generators(0.5, 64, settings))
+        self.pool = GeneratorPool(2, remote_generators(["DEFAULT"] * 2, 0.5, 64, settings))
         self.admission = Admission()
 
     def run(self, work: Coroutine[Any, Any, T], seconds: float = 120.0) -> T:

@@ -21,6 +21,7 @@ import torch
 from actors.generator import GeneratorSettings, SampleRequest
 from actors.generator_pool import GeneratorPool
 from actors.learner_group import LearnerGroup
+from actors.remote_generator import remote_generators
 from actors.shutdown import stop_all
 from actors.weight_buckets import Header
 from actors.weight_receiver import Connection, WeightReceiver, open_link
@@ -103,8 +104,8 @@ def sequence_of(completion: Completion, advantage: float) -> TrainSequence:
 def pair(request: pytest.FixtureRequest, cluster: None, checkpoints: dict[str, Path]) -> Iterator[Pair]:
     """The tied model is sharded over two ranks, the untied one is whole."""
     path = str(checkpoints[request.param])
-    learner = LearnerGroup(2 if request.param == "tied" else 1, 0.5, 1, learner_settings(path))
-    generators = GeneratorPool(1, 0.5, 64, generator_settings(path))
+    learner = LearnerGroup(["DEFAULT"] * (2 if request.param == "tied" else 1), 0.5, 1, learner_settings(path))
+    generators = GeneratorPool(1, remote_generators(["DEFAULT"], 0.5, 64, generator_settings(path)))
 
     async def start() -> None:
         await asyncio.gather(generators.start(300.0), learner.start(120.0, None))

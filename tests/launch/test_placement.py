@@ -1,15 +1,18 @@
 """The placement plan and what it says is lacking."""
 
+from dataclasses import replace
+
 import pytest
 
 from launch.placement import (
+    PlacementError,
     Resources,
     count_parameters,
+    decide_devices,
     lacking,
     lacking_evaluators,
     local_evaluators,
     local_resources,
-    pick_device,
     plan,
 )
 from tests.factories import config
@@ -82,6 +85,12 @@ def test_the_memory_of_a_cluster_elsewhere_is_not_judged():
     assert sentences(Resources(64, 0, None), parameters=2**40) == []
 
 
+def test_what_a_cluster_lacks_is_added_to_it():
+    gpus, cpus = sentences(Resources(4, 2, None), "cluster.address=auto", experiment="lcb_v6")
+    assert gpus.startswith("8 GPUs are asked for, 2 are in the cluster at auto") and gpus.endswith("or add nodes to it")
+    assert cpus.endswith("or add nodes to it")
+
+
 def test_everything_lacking_is_said_at_once():
     assert len(sentences(Resources(1, 0, 0.1), experiment="lcb_v6")) == 3
 
@@ -95,10 +104,20 @@ def test_parameters_of_a_local_checkpoint(tmp_path):
     assert count_parameters("Qwen/Qwen3-4B-Instruct-2507") is None
 
 
-@pytest.mark.parametrize(("there", "picked"), [(True, "cuda"), (False, "cpu")])
-def test_auto_takes_cuda_where_it_is(monkeypatch, there, picked):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: there)
-    assert (pick_device("auto"), pick_device("cpu"), pick_device("cuda")) == (picked, "cpu", "cuda")
+@pytest.mark.parametrize(("gpus", "found"), [(8, "cuda"), (0, "cpu")])
+def test_auto_is_decided_by_the_cluster_not_by_this_machine(monkeypatch, gpus, found):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpus == 0)
+    decided = decide_devices(config("generator.device=auto", "learner.device=auto"), replace(PLENTY, gpus=gpus))
+    assert (decided.generator.device, decided.learner.device) == (found, found)
+    chosen = decide_devices(config("generator.device=cpu", "learner.device=cuda"), replace(PLENTY, gpus=gpus))
+    assert (chosen.generator.device, chosen.learner.device) == ("cpu", "cuda")
+
+
+def test_engines_over_several_gpus_need_some():
+    wide = config("generator.device=auto", "generator.tensor_parallel=2")
+    with pytest.raises(PlacementError, match=r"generator\.tensor_parallel=2 needs GPUs, and there is none"):
+        decide_devices(wide, replace(PLENTY, gpus=0))
+    assert decide_devices(wide, PLENTY).generator.device == "cuda"
 
 
 def test_local_resources():

@@ -1,0 +1,215 @@
+"""A running cluster of two nodes: what it refuses and says, where actors land, and the driver as a job on it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import ray as ray_module
+
+from actors.generator import GeneratorSettings
+from actors.generator_pool import GeneratorPool
+from actors.remote_generator import remote_generators
+from actors.weight_transfer import PREFIX, SHARED_MEMORY
+from launch.placement import PlacementError, plan
+from launch.reservation import cluster_nodes, reserve
+from launch.shared_files import refuse_what_nodes_do_not_see
+from tests.factories import config
+from tests.integration.ray_nodes import ROOT, RayNodes, environment, free_port, ray, two_nodes
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
+DEADLINE_S = 240.0
+SMALL = (
+    "run.steps=1",
+    "algorithm.group_size=4",
+    "algorithm.train_batch_size=4",
+    "algorithm.mini_batch_size=2",
+    "generator.max_response_tokens=48",
+    "evaluation.samples=0",
+)
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[RayNodes]:
+    with two_nodes() as started:
+        yield started
+
+
+@pytest.fixture
+def joined(nodes: RayNodes) -> Iterator[None]:
+    """This process as a driver on the cluster."""
+    ray_module.init(address=nodes.address, log_to_driver=False, logging_level=logging.ERROR)
+    yield
+    ray_module.shutdown()
+
+
+def driver(*overrides: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """The driver's command, to its end."""
+    command = [sys.executable, "-m", "launch.driver", "+experiment=quickstart", *overrides]
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment() | {"COLUMNS": "150"} | variables,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+
+
+def on_one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_no_cluster_at_the_address() -> None:
+    address = f"127.0.0.1:{free_port()}"
+    done = driver(f"cluster.address={address}", "dry_run=true")
+    assert done.returncode == 2
+    assert f"cluster.address={address}: no Ray cluster answers there" in done.stdout
+    assert "ray start --head" in done.stdout
+
+
+def test_a_wrong_token(nodes: RayNodes) -> None:
+    done = driver(f"cluster.address={nodes.address}", "dry_run=true", RAY_AUTH_TOKEN="0" * 64, RAY_AUTH_MODE="token")
+    assert done.returncode == 2
+    assert "does not let this driver in" in done.stdout and "~/.ray/auth_token" in done.stdout
+
+
+def test_more_than_the_cluster_has(nodes: RayNodes) -> None:
+    done = driver(f"cluster.address={nodes.address}", "learner.ranks=3", "learner.device=cuda", "run.root=/nowhere")
+    assert done.returncode == 2
+    assert f"3 GPUs are asked for, 2 are in the cluster at {nodes.address}" in done.stdout
+
+
+def test_a_dry_run_shows_nodes_and_room(nodes: RayNodes) -> None:
+    """``device=auto`` is the cluster's GPUs, of which the driver's machine has none."""
+    overrides = ("generator.device=auto", "learner.device=auto", "model.path=some/model")
+    done = driver(f"cluster.address={nodes.address}", "dry_run=true", *overrides)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [on_one_line(line.replace("│", " ")) for line in done.stdout.splitlines() if "│" in line]
+    assert any(row.startswith("generator 1 cuda 0.5 1 ") for row in rows)
+    (worker,) = [row for row in rows if "4 of 4" in row and "2 of 2" in row]
+    (room,) = [row for row in rows if row.endswith("generator 0, learner rank 0")]
+    assert room.split()[1] == worker.split()[1], "the room is on the node with GPUs"
+
+
+def test_actors_land_in_their_room_and_leave_it(joined: None, checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    parts = plan(config("generator.cpus=2", "learner.cpus=2"), 2**20)
+
+    async def land() -> None:
+        reservation = await reserve(parts, 30.0)
+        await refuse_what_nodes_do_not_see(reservation, checkpoints["tied"], tmp_path)
+        with pytest.raises(PlacementError, match=r"node \S+ does not see the model at /nowhere: ") as told:
+            await refuse_what_nodes_do_not_see(reservation, Path("/nowhere"), tmp_path)
+        assert len(str(told.value).splitlines()) == 1, "one node, one complaint"
+        settings = GeneratorSettings("unused", "float32", "cpu", 1, 64, 4, 0.1, 0.5, 1, 0)
+        pool = GeneratorPool(1, remote_generators(reservation.engines, 2, 4, settings))
+        (where,) = ray_module.get([actor.__ray_call__.remote(_node) for actor in pool.actors], timeout=60)
+        (worker,) = [node.id for node in cluster_nodes() if node.total["CPU"] == 4]
+        assert where == reservation.nodes()["generator 0"] == reservation.nodes()["learner rank 0"] == worker
+        reservation.release()
+
+    asyncio.run(land())
+    assert not list(tmp_path.iterdir())
+    wait_until(lambda: sum(node.free.get("CPU", 0) for node in cluster_nodes()) == 5, "the room to be free", 30.0)
+
+
+def _node(actor: object) -> str:
+    return str(ray_module.get_runtime_context().get_node_id())
+
+
+def test_room_that_is_nowhere_is_named_by_the_deadline(joined: None) -> None:
+    started = time.monotonic()
+    with pytest.raises(PlacementError) as told:
+        asyncio.run(reserve(plan(config("generator.cpus=4.25"), 2**20), 3.0))
+    assert time.monotonic() - started < 20
+    assert "CPU: generator 0 takes 4.25 on one node, no node has more than 4 free" in str(told.value)
+    assert "CPU 1 of 1 free" in str(told.value) and "CPU 4 of 4 free" in str(told.value)
+    assert sum(node.free["CPU"] for node in cluster_nodes()) == 5, "nothing stays reserved"
+
+
+def job(nodes: RayNodes, name: str, *overrides: str, wait: bool = True) -> subprocess.CompletedProcess[str]:
+    """``ray job submit`` as docs/cluster.md has it."""
+    submit = ("--address", nodes.dashboard, "--submission-id", name, "--runtime-env", "launch/cluster/runtime_env.yaml")
+    command = ("python", "-m", "launch.driver", "+experiment=quickstart", "cluster.address=auto", *SMALL, *overrides)
+    return ray(
+        "job", "submit", *submit, *(() if wait else ("--no-wait",)), "--", *command, check=False, timeout=DEADLINE_S
+    )
+
+
+def status(nodes: RayNodes, name: str) -> str:
+    return on_one_line(ray("job", "status", "--address", nodes.dashboard, name).stdout)
+
+
+def living_actors(nodes: RayNodes) -> list[str]:
+    """Classes of our actors that have not ended; a job's own is Ray's JobSupervisor."""
+    listed = ray("list", "actors", "--address", nodes.dashboard, "--format", "json", "--limit", "1000").stdout
+    rows = json.loads(listed[listed.index("[") :])
+    return [row["class_name"] for row in rows if row["state"] != "DEAD" and row["class_name"].endswith("Actor")]
+
+
+def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
+    ends = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < ends, f"waited {deadline_s:g} s for {what}"
+        time.sleep(0.5)
+
+
+def folders_in_shared_memory() -> set[str]:
+    return {path.name for path in SHARED_MEMORY.glob(f"{PREFIX}*")}
+
+
+def test_a_job_needs_an_absolute_run_root(nodes: RayNodes) -> None:
+    done = job(nodes, "relative", "run.root=runs")
+    assert done.returncode == 1
+    assert "run.root=runs is relative inside a Ray job" in on_one_line(done.stdout)
+    assert "FAILED" in status(nodes, "relative")
+
+
+@pytest.mark.engine
+def test_a_job_trains_and_leaves_a_complete_run(nodes: RayNodes, model: Path, tmp_path: Path) -> None:
+    before = folders_in_shared_memory()
+    done = job(nodes, "trains", f"model.path={model}", f"run.root={tmp_path}", "run.name=small")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "SUCCEEDED" in status(nodes, "trains")
+    (row,) = (json.loads(line) for line in (tmp_path / "small" / "metrics.jsonl").read_text().splitlines())
+    assert row["step"] == 0 and row["mismatch/ratio_max"] < 1.001
+    for file in (
+        "config.yaml",
+        "environment.json",
+        "rollouts/step_000000.parquet",
+        "checkpoints/step_000001/config.json",
+    ):
+        assert (tmp_path / "small" / file).is_file()
+    assert not list((tmp_path / "small").glob(".seen-*"))
+    wait_until(lambda: not living_actors(nodes), "the job's actors to end", 60.0)
+    assert folders_in_shared_memory() <= before
+
+
+@pytest.mark.engine
+def test_a_stopped_job_leaves_nothing_behind(nodes: RayNodes, model: Path, tmp_path: Path) -> None:
+    """Stopped while its engine starts."""
+    before, processes = folders_in_shared_memory(), engines()
+    job(nodes, "stopped", f"model.path={model}", f"run.root={tmp_path}", "run.name=small", wait=False)
+    wait_until(lambda: bool(engines() - processes), "an engine to start")
+    assert {"GeneratorActor", "EvaluatorActor", "LearnerActor"} <= set(living_actors(nodes))
+    ray("job", "stop", "--address", nodes.dashboard, "stopped", check=False)
+    wait_until(lambda: "STOPPED" in status(nodes, "stopped"), "the job to stop", 90.0)
+    wait_until(lambda: not living_actors(nodes), "its actors to end", 60.0)
+    wait_until(lambda: not engines() - processes, "its engine to end", 60.0)
+    assert folders_in_shared_memory() <= before
+
+
+def engines() -> set[int]:
+    """Engine processes on this machine that belong to this user."""
+    found = psutil.process_iter(["name", "pid", "uids"])
+    return {one.info["pid"] for one in found if "VLLM" in one.info["name"] and one.info["uids"].real == os.getuid()}
