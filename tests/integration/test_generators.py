@@ -1,4 +1,4 @@
-"""Two real engines in a pool: ordered batches are the same everywhere; cancelled requests end; deaths cost no request."""
+"""Two real engines in a pool: ordered batches are equal everywhere; cancelled requests end; deaths cost no request."""
 
 from __future__ import annotations
 
