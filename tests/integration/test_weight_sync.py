@@ -13,6 +13,7 @@ import pytest
 from actors.generator import GeneratorSettings, SampleRequest
 from actors.generator_pool import GeneratorPool
 from actors.learner_group import LearnerGroup
+from actors.remote_generator import remote_generators
 from actors.shutdown import stop_all
 from actors.weight_transfer import SharedMemoryTransfer
 from learner.clipped_surrogate import Clip
@@ -79,7 +80,7 @@ def sequence_of(completion: Completion, advantage: float) -> TrainSequence:
 def pair(request: pytest.FixtureRequest, cluster: None, checkpoints: dict[str, Path]) -> Iterator[Pair]:
     path = str(checkpoints[request.param])
     learner = LearnerGroup(1, 0.5, 2, learner_settings(path))
-    generators = GeneratorPool(1, 0.5, 64, generator_settings(path))
+    generators = GeneratorPool(1, remote_generators(0.5, 64, generator_settings(path)))
     transfer = SharedMemoryTransfer(learner.actors, generators.actors, "float32", 60.0)
 
     async def start() -> None:
@@ -161,24 +162,40 @@ def test_completions_carry_what_training_needs(pair: Pair, prompts: list[np.ndar
         assert completion.policy_version_max == pair.version
 
 
-def test_requests_in_flight_survive_an_update(pair: Pair, prompts: list[np.ndarray]) -> None:
-    """Weights replaced while completions decode: all end, with the versions of their first and last tokens."""
+def test_tokens_carry_the_version_that_sampled_them(pair: Pair) -> None:
+    """Weights replaced while completions decode: each goes on, and its versions change exactly at its first new token.
 
-    async def sample_and_publish() -> list[Completion]:
-        requests = [
-            asyncio.ensure_future(pair.generators.generate(SampleRequest(f"q{place}", 0, prompt, 100, 1.0, 1.0)))
-            for place, prompt in enumerate(prompts)
-        ]
-        await asyncio.sleep(0.1)
-        pair.version += 1
-        await pair.transfer.publish(pair.version)
-        return await asyncio.gather(*requests)
-
+    From there on the log-probs are those of the new weights, what came before being computed anew with them.
+    """
+    rng = np.random.default_rng(1)
+    prompts = [rng.integers(3, 1000, size=8).astype(np.int32) for _ in range(16)]
     pair.publish()
-    completions = asyncio.run(sample_and_publish())
-    assert len(completions) == len(prompts)
-    assert {completion.policy_version_min for completion in completions} <= {pair.version - 1, pair.version}
-    assert {completion.policy_version_max for completion in completions} == {pair.version}
+    pair.train_on(pair.sample(prompts))
+    completions = asyncio.run(_sampled_over_an_update(pair, prompts))
+    ours = asyncio.run(pair.learner.logprobs([sequence_of(one, advantage=0.0) for one in completions], 120.0))
+    last_old = []
+    for own, completion in zip(ours, completions, strict=True):
+        old = completion.policy_versions == pair.version - 1
+        assert set(completion.policy_versions[~old]) <= {pair.version}
+        assert (np.diff(completion.policy_versions) >= 0).all()
+        difference = np.abs(own - completion.sampler_logprobs)
+        assert not (difference[~old] > TOLERANCE).any()
+        if old.any() and not old.all():
+            last_old.append(difference[old][-1])
+    assert len(last_old) > len(prompts) // 2
+    # Weights that differ visibly give nearly every token another probability, but may give one the same.
+    assert np.mean(np.array(last_old) > TOLERANCE) > 0.8
+
+
+async def _sampled_over_an_update(pair: Pair, prompts: list[np.ndarray]) -> list[Completion]:
+    requests = [
+        asyncio.ensure_future(pair.generators.generate(SampleRequest(f"q{place}", 0, prompt, 240, 1.0, 1.0)))
+        for place, prompt in enumerate(prompts)
+    ]
+    await asyncio.sleep(0.3)
+    pair.version += 1
+    await pair.transfer.publish(pair.version)
+    return await asyncio.gather(*requests)
 
 
 def test_a_wrong_version_is_refused(pair: Pair, tmp_path: Path) -> None:
