@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -141,7 +142,8 @@ class GeneratorActor(WeightLoading):
 
     async def generate(self, request: SampleRequest) -> Completion:
         """Sample one completion; comes back when it is finished. Cancelled, it stops decoding. Raises EngineLost."""
-        return await self._finished(await self._queue(request))
+        with deaths_told():
+            return await self._finished(await self._queue(request))
 
     async def sample_in_order(
         self, requests: Sequence[SampleRequest], seed: int
@@ -154,22 +156,23 @@ class GeneratorActor(WeightLoading):
         """
         queued: list[Queued] = []
         finishing: list[asyncio.Task[tuple[int, Completion]]] = []
-        try:
-            # Waits until what came before is finished; what comes after stays in the queue.
-            await self.engine.pause_generation(mode="wait", clear_cache=True)
+        with deaths_told():
             try:
-                await self.engine.collective_rpc("seed", args=(seed,))
-                for request in requests:
-                    queued.append(await self._queue(request))
+                # Waits until what came before is finished; what comes after stays in the queue.
+                await self.engine.pause_generation(mode="wait", clear_cache=True)
+                try:
+                    await self.engine.collective_rpc("seed", args=(seed,))
+                    for request in requests:
+                        queued.append(await self._queue(request))
+                finally:
+                    await self.engine.resume_generation()
+                finishing = [asyncio.create_task(self._place(place, one)) for place, one in enumerate(queued)]
+                for finished in asyncio.as_completed(finishing):
+                    yield await finished
             finally:
-                await self.engine.resume_generation()
-            finishing = [asyncio.create_task(self._place(place, one)) for place, one in enumerate(queued)]
-            for finished in asyncio.as_completed(finishing):
-                yield await finished
-        finally:
-            for task in finishing:
-                task.cancel()
-            await self.engine.abort([one.collector.request_id for one in queued], internal=True)
+                for task in finishing:
+                    task.cancel()
+                await self.engine.abort([one.collector.request_id for one in queued], internal=True)
 
     async def _place(self, place: int, queued: Queued) -> tuple[int, Completion]:
         return place, await self._finished(queued)
@@ -177,28 +180,18 @@ class GeneratorActor(WeightLoading):
     async def _queue(self, request: SampleRequest) -> Queued:
         """Comes back when the request is on its way to the engine, behind all those before it."""
         from vllm import TokensPrompt
-        from vllm.v1.engine.exceptions import EngineDeadError
 
         since = time.monotonic()
         prompt = TokensPrompt(prompt_token_ids=request.prompt_token_ids.tolist())
-        try:
-            collector = await self.engine.add_request(
-                f"{request.name}#{time.monotonic_ns()}", prompt, sampling_parameters(request)
-            )
-        except EngineDeadError as error:
-            raise EngineLost("its engine died") from error
-        return Queued(request, collector, since)
+        name = f"{request.name}#{time.monotonic_ns()}"
+        return Queued(request, await self.engine.add_request(name, prompt, sampling_parameters(request)), since)
 
     async def _finished(self, queued: Queued) -> Completion:
-        from vllm.v1.engine.exceptions import EngineDeadError
-
         try:
             output = await queued.collector.get()
         except asyncio.CancelledError:
             await self.engine.abort(queued.collector.request_id, internal=True)
             raise
-        except EngineDeadError as error:
-            raise EngineLost("its engine died") from error
         return completion_of(queued, output.outputs[0], self.tokenizer)
 
     async def watch(self) -> None:
@@ -217,6 +210,17 @@ class GeneratorActor(WeightLoading):
         self.engine.shutdown()
 
 
+@contextmanager
+def deaths_told() -> Iterator[None]:
+    """Raises EngineLost in place of vLLM's error, which cannot be read where there is no vLLM."""
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    try:
+        yield
+    except EngineDeadError as error:
+        raise EngineLost("its engine died") from error
+
+
 def sampling_parameters(request: SampleRequest) -> SamplingParams:
     """vLLM's. No seed: the engine can die of a seeded request whose prompt it takes in chunks."""
     from vllm import SamplingParams
@@ -233,7 +237,9 @@ def sampling_parameters(request: SampleRequest) -> SamplingParams:
 
 
 def completion_of(queued: Queued, output: CompletionOutput, tokenizer: Any) -> Completion:
-    """The completion in the engine's final output."""
+    """The completion in the engine's final output. Raises EngineLost when the engine did not finish it."""
+    if output.finish_reason not in ("stop", "length"):
+        raise EngineLost(f"its engine ended {queued.request.name} with {output.finish_reason}")
     request, ids = queued.request, np.asarray(output.token_ids, dtype=np.int32)
     logprobs = [entry[token].logprob for entry, token in zip(output.logprobs, output.token_ids, strict=True)]
     return Completion(
@@ -242,7 +248,7 @@ def completion_of(queued: Queued, output: CompletionOutput, tokenizer: Any) -> C
         prompt_token_ids=request.prompt_token_ids,
         response_token_ids=ids,
         sampler_logprobs=np.asarray(logprobs, dtype=np.float32),
-        finish_reason="length" if output.finish_reason == "length" else "stop",
+        finish_reason=output.finish_reason,
         temperature=request.temperature,
         policy_versions=policy_versions(output),
         text=tokenizer.decode(ids, skip_special_tokens=True),

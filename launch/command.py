@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from ray.exceptions import RayError, RayTaskError
 from rich.console import Console
 
+from actors.generator_pool import GenerationFailed
+from actors.members import NoMemberLeft
 from actors.waiting import DeadlineExceeded
 from actors.weight_transfer import WeightTransferError
 from conf.schema import ConfigError
@@ -39,7 +41,16 @@ REFUSALS = (
 )
 # What actors raise with a message for a person; of everything else the traceback is shown.
 TOLD_BY_ACTORS = (CheckpointError, NonFiniteGradient)
-FAILURES = (DeadlineExceeded, WeightTransferError, EmptyBatch, CalibrationError, RayError, OSError)
+FAILURES = (
+    DeadlineExceeded,
+    GenerationFailed,
+    NoMemberLeft,
+    WeightTransferError,
+    EmptyBatch,
+    CalibrationError,
+    RayError,
+    OSError,
+)
 
 
 @contextlib.contextmanager

@@ -224,25 +224,41 @@ def test_completions_carry_what_training_needs(connected: Pair, prompts: list[np
         assert completion.policy_version_max == connected.version
 
 
-def test_requests_in_flight_survive_an_update(connected: Pair, prompts: list[np.ndarray]) -> None:
-    """Weights replaced while completions decode: all end, with the versions of their first and last tokens."""
+def test_tokens_carry_the_version_that_sampled_them(connected: Pair) -> None:
+    """Weights replaced while completions decode: each goes on, and its versions change exactly at its first new token.
 
-    async def sample_and_publish() -> list[Completion]:
-        requests = [
-            asyncio.ensure_future(connected.generators.generate(SampleRequest(f"q{place}", 0, prompt, 100, 1.0, 1.0)))
-            for place, prompt in enumerate(prompts)
-        ]
-        await asyncio.sleep(0.1)
-        assert connected.transfer is not None
-        connected.version += 1
-        await connected.transfer.publish(connected.version)
-        return await asyncio.gather(*requests)
-
+    From there on the log-probs are those of the new weights, what came before being computed anew with them.
+    """
+    rng = np.random.default_rng(1)
+    prompts = [rng.integers(3, 1000, size=8).astype(np.int32) for _ in range(16)]
     connected.publish()
-    completions = asyncio.run(sample_and_publish())
-    assert len(completions) == len(prompts)
-    assert {completion.policy_version_min for completion in completions} <= {connected.version - 1, connected.version}
-    assert {completion.policy_version_max for completion in completions} == {connected.version}
+    connected.train_on(connected.sample(prompts))
+    completions = asyncio.run(_sampled_over_an_update(connected, prompts))
+    ours = asyncio.run(connected.learner.logprobs([sequence_of(one, advantage=0.0) for one in completions], 120.0))
+    last_old = []
+    for own, completion in zip(ours, completions, strict=True):
+        old = completion.policy_versions == connected.version - 1
+        assert set(completion.policy_versions[~old]) <= {connected.version}
+        assert (np.diff(completion.policy_versions) >= 0).all()
+        difference = np.abs(own - completion.sampler_logprobs)
+        assert not (difference[~old] > TOLERANCE).any()
+        if old.any() and not old.all():
+            last_old.append(difference[old][-1])
+    assert len(last_old) > len(prompts) // 2
+    # Weights that differ visibly give nearly every token another probability, but may give one the same.
+    assert np.mean(np.array(last_old) > TOLERANCE) > 0.8
+
+
+async def _sampled_over_an_update(connected: Pair, prompts: list[np.ndarray]) -> list[Completion]:
+    requests = [
+        asyncio.ensure_future(connected.generators.generate(SampleRequest(f"q{place}", 0, prompt, 240, 1.0, 1.0)))
+        for place, prompt in enumerate(prompts)
+    ]
+    await asyncio.sleep(0.3)
+    assert connected.transfer is not None
+    connected.version += 1
+    await connected.transfer.publish(connected.version)
+    return await asyncio.gather(*requests)
 
 
 @pytest.mark.faults
