@@ -72,17 +72,18 @@ def remote_generators(
 
     ``strategies`` say where Ray puts that of each index; ``concurrency``: requests at once.
     """
-    role: Any = ray.remote(GeneratorActor).options(
-        num_cpus=cpus,
-        num_gpus=settings.tensor_parallel if settings.device == "cuda" else 0,
-        max_concurrency=concurrency + CONTROL_CALLS,
-        runtime_env={"env_vars": engine_environment(settings)},
-    )
+    role: Any = ray.remote(GeneratorActor)
 
     def create(name: str, index: int, restart: int) -> RemoteGenerator:
         # Engines of one seed would draw the same numbers, and so give the same answers to the same prompt.
         seed = int(np.random.SeedSequence([settings.seed, index, restart]).generate_state(1)[0])
-        actor = role.options(scheduling_strategy=strategies[index]).remote()
+        actor = role.options(
+            num_cpus=cpus,
+            num_gpus=settings.tensor_parallel if settings.device == "cuda" else 0,
+            max_concurrency=concurrency + CONTROL_CALLS,
+            runtime_env={"env_vars": engine_environment(settings)},
+            scheduling_strategy=strategies[index],
+        ).remote()
         return RemoteGenerator(name, actor, replace(settings, seed=seed))
 
     return create
