@@ -107,7 +107,8 @@ class LearnerActor:
     def weight_digests(self, dtype: str) -> dict[str, str]:
         """A digest of every tensor as it is sent."""
         weights = iterate_parameters(self.learner.policy)
-        return {name: tensor_digest(value.to(DTYPES[dtype]).cpu()) for name, value in weights}
+        # Copied, because NumPy's view of a tensor forbids FSDP to free it afterwards.
+        return {name: tensor_digest(value.to("cpu", DTYPES[dtype], copy=True)) for name, value in weights}
 
     def close_weights(self) -> None:
         """Free the sender's buffers."""
