@@ -90,7 +90,9 @@ class GlooSender:
         self.under_way[slot] = first, second, packed
 
     def close(self) -> None:
-        self.group.abort()
+        # Its connections end with the group, and the group with the last that refers to it.
+        self.under_way.clear()
+        self.group = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,8 +150,8 @@ class GlooReceiver:
         self.free.append(slot)
 
     def close(self) -> None:
-        if self.group is not None:
-            self.group.abort()
+        self.expected = None
+        self.group = None
 
 
 def _first_line(error: RuntimeError) -> str:

@@ -15,6 +15,7 @@ import ray
 import torch
 import torch.distributed as dist
 
+from actors.nccl_transfer import NcclSender
 from actors.weight_buckets import Model, tensor_digest
 from actors.weight_links import Offer, Peer, Sent
 from actors.weight_sender import SenderSettings, WeightSender, open_outlet
@@ -29,7 +30,7 @@ class LearnerActor:
 
     def __init__(self, rank: int, ranks: int, threads: int) -> None:
         self.rank, self.ranks = rank, ranks
-        self.sender: WeightSender | None = None  # on rank 0, once somebody wants weights
+        self.sender: WeightSender | NcclSender | None = None  # on rank 0, once somebody wants weights
         self.sent_version, self.updated = -1, False
         torch.set_num_threads(threads)
 
@@ -78,9 +79,12 @@ class LearnerActor:
                 tuple(tuple(parameter.shape) for _, parameter in parameters),
                 DTYPES[settings.dtype],
             )
-            outlet = open_outlet(settings, ray.util.get_node_ip_address())
-            self.sender = WeightSender(model, settings, outlet)
-        return Offer(self.sender.model, self.sender.outlet.endpoint)
+            host = ray.util.get_node_ip_address()
+            if settings.backend == "nccl":
+                self.sender = NcclSender(model, settings, host)
+            else:
+                self.sender = WeightSender(model, settings, open_outlet(settings, host))
+        return Offer(self.sender.model, self.sender.endpoint)
 
     def check_version(self, version: int) -> None:
         """May the present weights be sent as ``version``? Raises ValueError where others were."""
@@ -103,7 +107,8 @@ class LearnerActor:
     def weight_digests(self, dtype: str) -> dict[str, str]:
         """A digest of every tensor as it is sent."""
         weights = iterate_parameters(self.learner.policy)
-        return {name: tensor_digest(value.to(DTYPES[dtype]).cpu()) for name, value in weights}
+        # Copied, because NumPy's view of a tensor forbids FSDP to free it afterwards.
+        return {name: tensor_digest(value.to("cpu", DTYPES[dtype], copy=True)) for name, value in weights}
 
     def close_weights(self) -> None:
         """Free the sender's buffers."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import ray
 
+from actors.nccl_transfer import NcclReceiver
 from actors.weight_receiver import Connection
 
 if TYPE_CHECKING:
@@ -17,14 +18,19 @@ class WeightLoading:
 
     engine: AsyncLLM
     version: int
+    nccl: NcclReceiver | None = None
 
     def node(self) -> tuple[str, str]:
         """Id and address of this actor's node."""
         return ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
 
     async def connect_weights(self, connection: Connection) -> list[str]:
-        """Let every worker find the sender; returns their names there."""
-        return list(await self.engine.collective_rpc("connect_weights", args=(connection.to_plain(),)))
+        """Let every worker find the sender; returns their names there. Raises LinkError when it is not there."""
+        if connection.endpoint.backend != "nccl":
+            return list(await self.engine.collective_rpc("connect_weights", args=(connection.to_plain(),)))
+        ranks = await self.engine.collective_rpc("prepare_nccl")
+        self.nccl = NcclReceiver(self.engine, connection, len(ranks))
+        return [f"{connection.receiver}/{rank}" for rank in ranks]
 
     async def load_weights(self, version: int) -> int:
         """Replace the weights in place with those being published as ``version``; returns the version now served.
@@ -35,18 +41,25 @@ class WeightLoading:
         be of no version.
         """
         await self.engine.pause_generation(mode="keep", clear_cache=True)
+        if self.nccl is not None:
+            await self.nccl.load(version)
+        else:
+            await self._load_buckets(version)
+        # A prefix computed with the old weights must not be served under the new ones.
+        await self.engine.reset_prefix_cache()
+        self.version = version
+        await self.engine.resume_generation()
+        return int(await self.engine.get_weight_version())
+
+    async def _load_buckets(self, version: int) -> None:
         results = await self.engine.collective_rpc("receive_weights", args=(version,))
         errors = [error for _, _, error in results if error]
         if errors:
             if all(whole for _, whole, _ in results):
                 await self.engine.resume_generation()
             raise RuntimeError(f"weights version {version} not loaded: {'; '.join(errors)}")
-        # A prefix computed with the old weights must not be served under the new ones.
-        await self.engine.reset_prefix_cache()
-        await self.engine.update_weight_version(str(version))
-        self.version = version
-        await self.engine.resume_generation()
-        return int(await self.engine.get_weight_version())
+        (loaded,) = {found for found, _, _ in results}
+        await self.engine.update_weight_version(str(loaded))
 
     async def weight_digests(self) -> list[dict[str, str]]:
         """Digests of all tensors of the last publication, of every worker (``Connection.compare``)."""
@@ -54,4 +67,7 @@ class WeightLoading:
 
     async def disconnect_weights(self) -> None:
         """Leave the transfer; the present weights stay."""
+        if self.nccl is not None:
+            await self.engine.shutdown_weight_transfer_engine()
+            self.nccl = None
         await self.engine.collective_rpc("disconnect_weights")

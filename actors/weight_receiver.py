@@ -96,10 +96,10 @@ class WeightReceiver:
             header, array, slot = self.link.receive(ends)
             payload = torch.from_numpy(array)
             check_bucket(header, payload, version, index)
-            self._give_back()
-            may_stay = self.kept is None
             watched = weakref.ref(array)
             del array
+            self._give_back()
+            kept = False
             for piece in bucket:
                 found = payload[piece.offset : piece.offset + piece.length]
                 if piece.length < self.sizes[piece.tensor]:
@@ -107,7 +107,9 @@ class WeightReceiver:
                     if piece.start + piece.length < self.sizes[piece.tensor]:
                         continue
                     found, partial = partial, None
-                elif not may_stay:
+                elif self.kept is None:
+                    kept = True
+                else:
                     found = found.clone()
                 item = self._tensor(piece.tensor, found)
                 del found
@@ -115,7 +117,7 @@ class WeightReceiver:
                 del item
                 self._give_back()
             del payload
-            if may_stay:
+            if kept:
                 self.kept = _Kept(slot, watched)
                 self._give_back()
             else:

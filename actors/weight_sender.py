@@ -38,6 +38,7 @@ class WeightSender:
     def __init__(self, model: Model, settings: SenderSettings, outlet: Outlet) -> None:
         self.model, self.settings, self.outlet = model, settings, outlet
         self.plan = plan_buckets(model.sizes, settings.bucket_bytes)
+        self.endpoint = outlet.endpoint
         self.links: dict[str, SendingLink] = {}
         self.sent_buckets = 0
 

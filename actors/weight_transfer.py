@@ -167,7 +167,8 @@ class WeightTransfer:
         self.connections += 1
         endpoint = offer.endpoint
         if endpoint.backend == "nccl":  # a group of its own, which meets at a port of its own
-            endpoint = replace(endpoint, port=await self.ranks[0].free_port.remote())
+            address: str = await self.ranks[0].address.remote()
+            endpoint = replace(endpoint, port=int(address.rpartition(":")[2]))
         receiver, size = f"{name} #{self.connections}", self._sender.bucket_bytes
         connection = Connection(
             endpoint, receiver, host, offer.model, size, self.settings.deadline_s, self.settings.compare

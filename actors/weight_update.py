@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 from actors.weight_receiver import Connection, WeightReceiver, open_link
 
 if TYPE_CHECKING:
+    import torch
     from vllm.config import VllmConfig
+    from vllm.distributed.weight_transfer import WeightTransferEngine
     from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
 POLL_S = 1.0
@@ -29,6 +31,8 @@ class WeightUpdateExtension:
     model_runner: GPUModelRunner
     vllm_config: VllmConfig
     rank: int
+    device: torch.device
+    weight_transfer_engine: WeightTransferEngine | None
     weight_receiver: WeightReceiver | None = None
 
     def watch_parent(self) -> int:
@@ -76,6 +80,18 @@ class WeightUpdateExtension:
                 self._end_reload()
             return -1, whole, f"{type(error).__name__}: {error}"
         return version, True, ""
+
+    def prepare_nccl(self) -> str:
+        """Give this worker vLLM's own NCCL weight transfer, as its engine arguments would; returns its rank."""
+        from vllm.config import WeightTransferConfig
+        from vllm.distributed.weight_transfer import WeightTransferEngineFactory
+
+        if self.weight_transfer_engine is not None:
+            self.weight_transfer_engine.shutdown()
+        self.weight_transfer_engine = WeightTransferEngineFactory.create_engine(
+            WeightTransferConfig(backend="nccl"), self.vllm_config, self.device, self.model_runner.get_model()
+        )
+        return str(self.rank)
 
     def weight_digests(self) -> dict[str, str]:
         """A digest of every tensor of the last publication, where the connection asks for them."""
