@@ -184,7 +184,7 @@ async def time_publications(path: Path, bucket_mb: int, rounds: int, threads: in
         num_cpus=0, max_concurrency=8, runtime_env={"env_vars": engine_environment(settings)}
     )
     engines = {name: role.remote() for name in ("engine 0", "engine 1")}
-    learner = LearnerGroup(1, 0, threads, learner_settings(path))
+    learner = LearnerGroup(["DEFAULT"], 0, threads, learner_settings(path))
     try:
         starts = [learner.start(600.0, None), *(engine.start.remote(settings) for engine in engines.values())]
         await asyncio.wait_for(asyncio.gather(*starts), 600.0)
