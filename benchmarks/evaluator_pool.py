@@ -27,8 +27,9 @@ from rich.table import Table
 
 from actors.autoscaling import Bounds
 from actors.evaluator import EvaluatorActor, EvaluatorSettings
+from actors.evaluator_crew import Patience
 from actors.evaluator_handle import RESOURCE, EvaluatorHandle
-from actors.evaluator_pool import EvaluatorPool, Patience, call_deadline_s
+from actors.evaluator_pool import EvaluatorPool, call_deadline_s
 from actors.shutdown import stop_all
 from actors.waiting import gather
 from evaluator.problem import Problem, ProblemTest

@@ -10,7 +10,8 @@ from ray.exceptions import ActorDiedError, RayTaskError
 from actors import autoscaling
 from actors.autoscaling import IN_HAND, Bounds
 from actors.evaluator import EvaluatorSettings
-from actors.evaluator_pool import TRIES, EvaluatorPool, Patience, call_deadline_s
+from actors.evaluator_crew import Patience
+from actors.evaluator_pool import TRIES, EvaluatorPool, call_deadline_s
 from evaluator.sandbox import Limits
 from evaluator.verdict import Status
 from learner.rollout import Judgement, Rollout

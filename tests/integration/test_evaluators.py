@@ -24,8 +24,9 @@ from ray.cluster_utils import Cluster
 from actors import autoscaling
 from actors.autoscaling import Bounds
 from actors.evaluator import EvaluatorActor, EvaluatorSettings
+from actors.evaluator_crew import Patience
 from actors.evaluator_handle import RESOURCE, EvaluatorHandle
-from actors.evaluator_pool import TRIES, EvaluatorPool, Patience
+from actors.evaluator_pool import TRIES, EvaluatorPool
 from actors.shutdown import stop_all
 from evaluator.problem import ProblemTest
 from evaluator.sandbox import Limits
