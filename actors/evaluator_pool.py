@@ -11,27 +11,26 @@ group. Wherever time is counted, it is bounded by ``Patience``.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import RayTaskError
 
 from actors.activity import Activity
 from actors.autoscaling import IN_HAND, Bounds, PoolState, has_spare, wanted_actors
+from actors.background import Background
 from actors.evaluator import EvaluatorSettings
+from actors.evaluator_crew import FAILED, EvaluatorCrew, Handle, Member, Patience, brief
 from actors.evaluator_load import EvaluatorLoad, LoadMeter
 from actors.repeated_programs import RepeatedPrograms
 from actors.scaling_desk import PoolReport
 from actors.shared_problems import SharedProblems
-from actors.shutdown import STOP_DEADLINE_S
-from actors.waiting import DeadlineExceeded, gather
+from actors.waiting import gather
 from evaluator.problem import Problem
 from evaluator.sandbox import GRACE_S, START_S
 from evaluator.verdict import Status, Verdict
@@ -41,31 +40,6 @@ log = logging.getLogger(__name__)
 
 TRIES = 3
 """Actors that may fail over one completion before it is given up."""
-FAILED = (RayError, DeadlineExceeded)
-
-
-class Handle(Protocol):
-    """What the pool asks of an actor; see ``EvaluatorHandle``."""
-
-    @property
-    def actor(self) -> Any: ...
-    def start(self) -> Awaitable[tuple[str, ...]]: ...
-    def judge(self, problem: Any, text: str) -> Awaitable[Judgement]: ...
-    def ping(self) -> Awaitable[None]: ...
-    def stop(self) -> Awaitable[None]: ...
-    def kill(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class Patience:
-    """Seconds: ``call_s`` for one judgement by one actor, ``start_s`` for a start, ``ping_s`` for the answer to a ping,
-    ``alone_s`` that calls wait while no actor runs. The pool looks after its actors every ``tick_s``."""
-
-    call_s: float
-    start_s: float
-    ping_s: float = 60.0
-    alone_s: float = 120.0
-    tick_s: float = 1.0
 
 
 def call_deadline_s(settings: EvaluatorSettings) -> float:
@@ -77,19 +51,6 @@ def call_deadline_s(settings: EvaluatorSettings) -> float:
 
 class NoEvaluator(Exception):
     """No actor of the pool runs, for too long."""
-
-
-@dataclass(eq=False)
-class _Member:
-    """``ready``: it has started. ``leaving``: it gets no further calls and is stopped after those it has."""
-
-    name: str
-    handle: Handle
-    busy: int = 0
-    ready: bool = False
-    leaving: bool = False
-    ping: asyncio.Future[None] | None = None
-    unanswered: int = 0
 
 
 class EvaluatorPool:
@@ -108,37 +69,28 @@ class EvaluatorPool:
         patience: Patience,
         put: Callable[[Problem], Any] = ray.put,
     ) -> None:
-        self._hire, self._sandboxes, self._cpus = hire, sandboxes, cpus
-        self._bounds, self._patience = bounds, patience
+        self._sandboxes, self._cpus, self._bounds, self._patience = sandboxes, cpus, bounds, patience
         self._problems = SharedProblems(put)
-        self._members: list[_Member] = []
-        self._numbers = itertools.count()
-        self._turns: deque[asyncio.Future[_Member]] = deque()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background(self._break)
+        self._crew = EvaluatorCrew(hire, sandboxes, patience, self._background, self._assign)
+        self._turns: deque[asyncio.Future[Member]] = deque()
         self._broken: BaseException | None = None
         self.activity = Activity()
         self._meter = LoadMeter(time.monotonic)
         self._repeated = RepeatedPrograms(self._meter.repeated)
         self._no_spare_at = time.monotonic()
         self._alone_ticks = 0
-        self._missing: set[str] = set()
 
     @property
     def actors(self) -> list[Any]:
         """Handles of all Ray actors there are, also of those that are starting or leaving."""
-        return [member.handle.actor for member in self._members]
+        return [member.handle.actor for member in self._crew.members]
 
     async def start(self, deadline_s: float) -> list[str]:
         """Warm a sandbox on each of the first actors; returns the names of the fences that one of their hosts lacks."""
-        members = [self._new_member() for _ in range(self._bounds.least)]
-        starts = {member.name: member.handle.start() for member in members}
-        for missing in await gather(starts, "starting the evaluators", deadline_s):
-            self._missing.update(missing)
-        for member in members:
-            member.ready = True
-        self._assign()
-        self._spawn(self._tend())
-        return sorted(self._missing)
+        missing = await self._crew.start(self._bounds.least, deadline_s)
+        self._background.spawn(self._tend())
+        return missing
 
     async def judge(self, problem: Problem, text: str) -> Judgement:
         """The verdict on the program in ``text``; ``sandbox_error`` when no actor lives to give one.
@@ -163,10 +115,11 @@ class EvaluatorPool:
                 except RayTaskError:  # raised by our own code over there: not for another actor to try
                     raise
                 except FAILED as error:
-                    failures.append(f"{member.name}: {_brief(error)}")
-                    self._lose(member, error)
+                    failures.append(f"{member.name}: {brief(error)}")
+                    self._crew.lose(member, error)
                 finally:
-                    self._release(member)
+                    self._crew.release(member)
+                    self._assign()
         self._meter.lost()
         log.warning("%s: not judged: %s", problem.question_id, "; ".join(failures))
         return _not_judged(problem, failures)
@@ -186,21 +139,15 @@ class EvaluatorPool:
 
     def listen(self, desk: Any) -> None:
         """Take the sizes that are asked for at ``desk`` (a ScalingDesk's actor handle), for as long as it lives."""
-        self._spawn(self._obey(desk))
+        self._background.spawn(self._obey(desk))
 
     async def stop(self) -> None:
         """Start no further actors, watch none and let nobody wait any more; the caller ends ``actors``."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=STOP_DEADLINE_S)
+        await self._background.stop()
+        self._crew.forget_pings()
         self._fail_turns(NoEvaluator("the evaluators were stopped"))
-        for member in self._members:
-            if member.ping is not None:
-                member.ping.cancel()
 
-    async def _call(self, member: _Member, problem: Problem, reference: Any, text: str) -> Judgement:
+    async def _call(self, member: Member, problem: Problem, reference: Any, text: str) -> Judgement:
         call = {problem.question_id: member.handle.judge(reference, text)}
         self.activity.begin(member.name)
         try:
@@ -209,11 +156,11 @@ class EvaluatorPool:
             self.activity.end(member.name)
         return judgement
 
-    async def _turn(self, again: bool) -> _Member:
+    async def _turn(self, again: bool) -> Member:
         """Wait for an actor with room; those that were with one before come first. Raises NoEvaluator."""
         if self._broken is not None:
             raise self._broken
-        turn: asyncio.Future[_Member] = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[Member] = asyncio.get_running_loop().create_future()
         if again:
             self._turns.appendleft(turn)
         else:
@@ -223,141 +170,53 @@ class EvaluatorPool:
             return await turn
         except asyncio.CancelledError:
             if not turn.cancelled() and turn.exception() is None:  # had its turn in the moment it was cancelled
-                self._release(turn.result())
+                self._crew.release(turn.result())
+                self._assign()
             raise
 
     def _assign(self) -> None:
         """Give the calls that wait to actors with room, then take note of the load."""
-        while self._turns and (member := self._least_busy()) is not None:
+        while self._turns and (member := self._crew.least_busy()) is not None:
             turn = self._turns.popleft()
             if not turn.done():
                 member.busy += 1
                 turn.set_result(member)
-        ready = [member for member in self._members if member.ready]
-        busy = sum(min(member.busy, self._sandboxes) for member in ready)
-        self._meter.now_is(len(self._turns), busy, self._sandboxes * len(ready), self._running)
+        crew = self._crew
+        self._meter.now_is(len(self._turns), crew.busy_sandboxes, crew.sandboxes, len(crew.running))
         if not has_spare(self._state(), self._sandboxes):
             self._no_spare_at = time.monotonic()
 
-    def _least_busy(self) -> _Member | None:
-        open_to_calls = [
-            member
-            for member in self._members
-            if member.ready and not member.leaving and member.busy < IN_HAND * self._sandboxes
-        ]
-        return min(open_to_calls, key=lambda member: member.busy, default=None)
-
-    def _release(self, member: _Member) -> None:
-        member.busy -= 1
-        if member.leaving and member.busy == 0 and member in self._members:
-            self._spawn(self._dismiss(member))
-        self._assign()
-
-    @property
-    def _running(self) -> int:
-        return sum(member.ready and not member.leaving for member in self._members)
-
-    @property
-    def _staff(self) -> list[_Member]:
-        return [member for member in self._members if not member.leaving]
-
     def _state(self) -> PoolState:
-        busy = sum(member.busy for member in self._members)
-        return PoolState(len(self._turns), busy, len(self._staff), time.monotonic() - self._no_spare_at)
+        idle_s = time.monotonic() - self._no_spare_at
+        return PoolState(len(self._turns), self._crew.busy, len(self._crew.staff), idle_s)
 
     async def _tend(self) -> None:
         """Every tick: replace the dead, hire or retire, and leave nobody waiting in vain."""
         while True:
             await asyncio.sleep(self._patience.tick_s)
-            for member in [member for member in self._members if member.ready]:
-                self._check(member)
+            self._crew.check()
             self._adjust()
-            # In ticks, not by the clock: none passes while something else blocks this process.
-            self._alone_ticks = 0 if self._running else self._alone_ticks + 1
+            self._alone_ticks = 0 if self._crew.running else self._alone_ticks + 1
             if self._alone_ticks * self._patience.tick_s >= self._patience.alone_s:
                 self._fail_turns(NoEvaluator(f"no evaluator runs, for {self._patience.alone_s:g} s"))
 
-    def _check(self, member: _Member) -> None:
-        """Send a ping, or see what became of the last one."""
-        if member.ping is None:
-            member.ping, member.unanswered = asyncio.ensure_future(member.handle.ping()), 0
-        elif not member.ping.done():
-            member.unanswered += 1
-            if member.unanswered * self._patience.tick_s >= self._patience.ping_s:
-                self._lose(member, DeadlineExceeded(f"no answer to a ping in {self._patience.ping_s:g} s"))
-        elif (error := member.ping.exception()) is not None:
-            self._lose(member, error)
-        else:
-            member.ping = None
-
     def _adjust(self) -> None:
         """Hire or retire until the pool has as many as it should."""
-        staff = self._staff
         wanted = wanted_actors(self._state(), self._bounds, self._sandboxes)
-        for _ in range(wanted - len(staff)):
-            self._spawn(self._enlist(self._new_member()))
-        superfluous = sorted(staff, key=lambda member: (member.ready, member.busy))[: max(0, len(staff) - wanted)]
-        for member in superfluous:
-            self._retire(member)
-        if wanted != len(staff):
+        if wanted != len(self._crew.staff):
+            self._crew.resize(wanted)
             self._no_spare_at = time.monotonic()
             self._assign()
-
-    def _new_member(self) -> _Member:
-        member = _Member(f"evaluator {next(self._numbers)}", self._hire())
-        self._members.append(member)
-        return member
-
-    async def _enlist(self, member: _Member) -> None:
-        try:
-            start = {member.name: member.handle.start()}
-            (missing,) = await gather(start, "starting an evaluator", self._patience.start_s)
-        except FAILED as error:
-            self._lose(member, error)
-            return
-        if not self._missing.issuperset(missing):
-            log.warning("%s: its host refuses %s", member.name, ", ".join(missing))
-            self._missing.update(missing)
-        member.ready = True
-        self._assign()
-
-    def _lose(self, member: _Member, error: BaseException) -> None:
-        """Part with an actor that failed, whatever it does; the next tick hires another where one is wanted."""
-        if member in self._members:  # else somebody else noticed before, or it was no longer wanted
-            log.warning("%s is lost: %s", member.name, _brief(error))
-            self._remove(member)
-
-    def _remove(self, member: _Member) -> None:
-        if member.ping is not None:
-            member.ping.cancel()
-        if member in self._members:
-            self._members.remove(member)
-            member.handle.kill()
-        self._assign()
-
-    def _retire(self, member: _Member) -> None:
-        member.leaving = True
-        if not member.ready:
-            self._remove(member)
-        elif member.busy == 0:
-            self._spawn(self._dismiss(member))
-
-    async def _dismiss(self, member: _Member) -> None:
-        try:
-            await gather({member.name: member.handle.stop()}, "stopping an evaluator", STOP_DEADLINE_S)
-        except FAILED as error:
-            log.warning("%s did not stop, and is killed: %s", member.name, _brief(error))
-        self._remove(member)
 
     async def _obey(self, desk: Any) -> None:
         while True:
             await asyncio.sleep(self._patience.tick_s)
-            report = PoolReport(self._running, self._bounds, self._cpus)
+            report = PoolReport(len(self._crew.running), self._bounds, self._cpus)
             try:
                 exchange = {"the desk": desk.exchange.remote(report)}
                 (wish,) = await gather(exchange, "asking for the size of the evaluator pool", self._patience.ping_s)
             except FAILED as error:
-                log.warning("launch.scale does not reach this run any more: %s", _brief(error))
+                log.warning("launch.scale does not reach this run any more: %s", brief(error))
                 return
             if wish is not None and self._bounds != Bounds(wish, wish):
                 self.resize(wish)
@@ -369,23 +228,10 @@ class EvaluatorPool:
         self._turns.clear()
         self._assign()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _break(self, error: BaseException) -> None:
         """A background task that fails is a fault of this file: nobody may go on waiting for it."""
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._broken = error
-            self._fail_turns(error)
-
-
-def _brief(error: BaseException) -> str:
-    """What and why, in a line: Ray's messages have pages between the two."""
-    lines = [line for line in str(error).splitlines() if line and not line[0].isspace()]
-    return f"{type(error).__name__}: {' '.join(dict.fromkeys([*lines[:1], *lines[-1:]]))[:400]}"
+        self._broken = error
+        self._fail_turns(error)
 
 
 def _not_judged(problem: Problem, failures: list[str]) -> Judgement:

@@ -127,12 +127,29 @@ def judge(worker: Worker, problem: Problem, code: str | None, limits: Limits, po
         compare = _Comparison(problem, policy, worker.checking, limits)
         run = _run_tests if problem.func_name is None else _call_tests
         with compare:
-            _with_one_retry(partial(run, sandbox, problem, code, limits, compare, tally), tally)
+            _with_one_retry(_within_budget(partial(run, sandbox, problem, code), limits, compare, tally), tally)
     except CompileError as error:
         return tally.without_tests(Status.COMPILE_ERROR, str(error), time.monotonic() - began)
     except SandboxError as error:
         tally.outcomes.append(Outcome(Status.SANDBOX_ERROR, detail=str(error)))
     return tally.verdict(time.monotonic() - began)
+
+
+def _within_budget(
+    run: Callable[[Limits, _Comparison, Tally], None], limits: Limits, compare: _Comparison, tally: Tally
+) -> Callable[[], None]:
+    """``run`` with what is left of the program's budget: one that leaves files is started again for each test."""
+    spent = 0.0
+
+    def run_rest() -> None:
+        nonlocal spent
+        if spent >= limits.budget_s:
+            raise BudgetSpent
+        began = time.monotonic()
+        run(replace(limits, budget_s=limits.budget_s - spent), compare, tally)
+        spent += time.monotonic() - began  # not where the sandbox failed: that is no time of the program's
+
+    return run_rest
 
 
 def _with_one_retry(run: Callable[[], None], tally: Tally) -> None:

@@ -19,8 +19,9 @@ from transformers import AutoConfig
 
 from actors.autoscaling import Bounds
 from actors.evaluator import EvaluatorSettings
+from actors.evaluator_crew import Patience
 from actors.evaluator_handle import RESOURCE, EvaluatorHandle
-from actors.evaluator_pool import EvaluatorPool, Patience, call_deadline_s
+from actors.evaluator_pool import EvaluatorPool, call_deadline_s
 from actors.generator import GeneratorSettings
 from actors.generator_pool import GeneratorPool
 from actors.learner_group import LearnerGroup

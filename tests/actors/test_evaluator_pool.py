@@ -10,7 +10,8 @@ from ray.exceptions import ActorDiedError, RayTaskError
 from actors import autoscaling
 from actors.autoscaling import IN_HAND, Bounds
 from actors.evaluator import EvaluatorSettings
-from actors.evaluator_pool import TRIES, EvaluatorPool, Patience, call_deadline_s
+from actors.evaluator_crew import Patience
+from actors.evaluator_pool import TRIES, EvaluatorPool, call_deadline_s
 from evaluator.sandbox import Limits
 from evaluator.verdict import Status
 from learner.rollout import Judgement, Rollout
@@ -345,7 +346,6 @@ def test_the_pool_shrinks_when_idle_and_an_actor_ends_its_work_first(monkeypatch
                 one.finish()
             await asyncio.sleep(0.01)
         await until(lambda: sum(one.stopped for one in office.hired) == 1, "the first to leave")
-        assert len([one for one in office.hired if not one.calls and not one.killed]) == 0 or len(pool.actors) == 2
         for one in office.hired:
             one.finish()
         await asyncio.gather(*tasks)

@@ -231,3 +231,14 @@ def test_real_programs_agree_with_their_labels():
         (row["verdict_on_these_tests"] == "ok", verdict.passed) for row, verdict in zip(rows, verdicts, strict=True)
     )
     assert pairs[True, False] + pairs[False, True] == 0, pairs
+
+
+def test_a_program_that_leaves_files_has_one_budget_like_any_other():
+    tests = [("1 2\n", "3\n")] * 12
+    leaving = "import time\nopen('left', 'w').close()\ntime.sleep(0.3)\n" + ADD
+    with Evaluator(Limits(wall_s=5, cpu_s=5, budget_s=1.5)) as evaluator:
+        verdict = evaluator.evaluate(stdin_problem(*tests), leaving)
+        assert verdict.status is Status.TIME_LIMIT
+        assert verdict.detail == "the budget of all tests together is spent"
+        assert 1 < verdict.tests_run < 8
+        assert evaluator.evaluate(stdin_problem(*tests[:2]), leaving).passed

@@ -84,7 +84,7 @@ class Setting:
 
 @pytest.fixture(scope="module")
 def learner(cluster: None, checkpoints: dict[str, Path]) -> Iterator[LearnerGroup]:
-    group = LearnerGroup(2, 0.5, 1, learner_settings(checkpoints["tied"]))
+    group = LearnerGroup(["DEFAULT"] * 2, 0.5, 1, learner_settings(checkpoints["tied"]))
     asyncio.run(group.start(120.0, None))
     yield group
     stop_all(group.actors)
