@@ -158,8 +158,11 @@ class ProblemOrder:
 
     def batch(self, step: int, size: int) -> list[int]:
         """Indices of the problems of ``step``; a batch may reach over the end of an epoch."""
-        positions = range(step * size, (step + 1) * size)
-        return [self._at(position) for position in positions]
+        found: list[int] = []
+        while len(found) < size:
+            epoch, place = divmod(step * size + len(found), self.problems)
+            found += self._epoch(epoch)[place : place + size - len(found)].tolist()
+        return found
 
     def further(self, step: int, sampling_round: int, size: int, used: Sequence[int]) -> list[int]:
         """Indices of up to ``size`` more problems for ``step``, in its ``sampling_round`` (from 1) of further sampling.
@@ -171,6 +174,5 @@ class ProblemOrder:
         taken = set(used)
         return sorted(shuffled, key=lambda index: index in taken)[:size]  # a stable sort: else in shuffled order
 
-    def _at(self, position: int) -> int:
-        epoch, place = divmod(position, self.problems)
-        return int(np.random.default_rng([self.seed, epoch]).permutation(self.problems)[place])
+    def _epoch(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng([self.seed, epoch]).permutation(self.problems)

@@ -133,10 +133,11 @@ class Rollouts:
             times += await self._judged(step)
         trained = self.buffer.of_step(step)
         slots = sorted([*trained, *equal], key=lambda slot: slot.claim.number)
+        numbers = {slot.claim.number for slot in trained}
         progress = self.progress.pop(step)
         return SampledStep(
             tuple(self.problems[slot.claim.problem].group(slot.judged) for slot in slots),
-            tuple(slot in trained for slot in slots),
+            tuple(slot.claim.number in numbers for slot in slots),
             rounds,
             progress.lost,
             times,

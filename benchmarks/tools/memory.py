@@ -22,8 +22,13 @@ def give_back() -> None:
 def reset_peak() -> int:
     """Let the peak start from here; returns what is resident without what the allocator keeps free."""
     give_back()
-    Path("/proc/self/clear_refs").write_text("5")
+    forget_peak()
     return resident_bytes()
+
+
+def forget_peak() -> None:
+    """Let the peak start from what is resident, with what the allocator keeps free."""
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_bytes() -> int:

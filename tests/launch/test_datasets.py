@@ -56,6 +56,11 @@ def test_a_batch_reaches_over_the_end_of_an_epoch():
     assert order.batch(1, 3) == [*first[3:], second[0]]
 
 
+def test_a_batch_may_be_longer_than_an_epoch():
+    order = ProblemOrder(5, 3)
+    assert order.batch(0, 12) == [index for step in range(12) for index in order.batch(step, 1)]
+
+
 def test_starter():
     loaded = load_dataset(dataset())
     training, held_out = ({one.question_id for one in problems} for problems in (loaded.training, loaded.held_out))

@@ -128,7 +128,7 @@ def test_an_interrupted_write_leaves_the_old_file(fresh, monkeypatch):
     path = fresh.path / "rollouts" / "step_000000.parquet"
     before = path.read_bytes()
 
-    def broken(table, where):
+    def broken(table, where, use_dictionary):
         where.write_bytes(b"half")
         raise OSError("disk full")
 

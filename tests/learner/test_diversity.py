@@ -61,3 +61,9 @@ def test_brute_force(responses, n):
             kept = kept[1:]
     expected = len(set(grams)) / len(grams) if grams else None
     assert distinct(*responses, ignore={EOS}, n=n) == expected
+
+
+def test_more_different_tokens_than_fit_an_id():
+    # 60,000 ** 4 is more than an int64 holds; the second response is all repeats, the third none.
+    ascending = list(range(1, 60_001))
+    assert distinct(ascending, ascending, ascending[::-1], ignore={EOS}) == 2 / 3

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluator.verdict import Status
-from learner.truncation_mask import MaskDraw, TruncationMask, mask_decision, repeats
+from learner.truncation_mask import MaskDraw, TruncationMask, mask_decision, repeats, repeats_any_period
 from tests.factories import rollout, truncated
 
 WINDOW = 4
@@ -142,3 +142,12 @@ def test_repeats_token_by_token(tokens, window):
     long_enough = len(tokens) >= 2 * window
     equal = long_enough and all(tokens[-1 - back] == tokens[-1 - back - window] for back in range(window))
     assert repeats(np.array(tokens), window) is equal
+
+
+@given(st.lists(st.integers(0, 2), max_size=20), st.lists(st.integers(0, 2), min_size=1, max_size=8), st.integers(1, 8))
+def test_repeats_any_period_brute_force(start, unit, window):
+    tokens = np.array(start + unit * (2 * window), dtype=np.int32)
+    for some in (tokens, tokens[: len(start)]):
+        tail = some[-2 * window :].tolist()
+        periods = [period for period in range(1, window + 1) if tail[period:] == tail[:-period]]
+        assert repeats_any_period(some, window) == (len(tail) == 2 * window and bool(periods))

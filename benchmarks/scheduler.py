@@ -1,0 +1,72 @@
+"""The driver alone, at a large cluster's size: the training loop on actors that are none.
+
+    python -m benchmarks.scheduler [--quick]
+
+Real are ``launch.train.train`` with its rollouts, work buffer, routing, crediting, train batches, metrics and rollout
+files, on an event loop of one process. Generators, evaluators, learner and weights are stand-ins on the same loop
+(``tools/actor_stand_ins.py``): 64 and 1,024 of them, 8,192 completions a step (1,024 groups of 8), response lengths
+log-normal. Ray is not in it; what a call to a Ray actor costs the driver is measured beside it.
+
+``completions_per_s`` is claims, routing, buffer and event loop, from claim to TRAINED, without crediting, train batch,
+metrics, diversity, rollout file (their cost is by tokens) and what the stand-ins do; ``..._all`` is the whole loop, by
+its own clock. Other processes disturb wall seconds, and CPU seconds much less: every figure is given by both.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from benchmarks.tools.processes import child
+from benchmarks.tools.scheduler_report import DriverRun, Result, RoundTrips, Setting, figures, print_report
+
+PYTHON = Path(sys.executable)
+GENERATORS, EVALUATORS = 64, 1024
+SIZES = (256, 512, 1024)  # groups a step
+STEPS, TIMED_STEPS = 5, 2
+CALLS, IN_FLIGHT = 6_000, 2_000
+
+progress = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def run(setting: Setting) -> Result:
+    """One run of the loop, in a process of its own."""
+    with child(PYTHON, "benchmarks.tools.run_scheduler", asdict(setting)) as loop:
+        done = DriverRun(**loop.work().result)
+    progress.print(f"  {setting}: {done.wall_s:.1f} s, {done.cpu_s:.1f} s CPU")
+    return setting, done
+
+
+def ray_calls(calls: int) -> list[RoundTrips]:
+    """What Ray costs the driver."""
+    with child(PYTHON, "benchmarks.tools.run_ray_calls", {"calls": calls, "in_flight": IN_FLIGHT}) as caller:
+        return [RoundTrips(**one) for one in caller.work().result]
+
+
+def settings(sizes: Sequence[int]) -> tuple[list[Setting], list[Setting]]:
+    """With actors that answer at once: the sizes, and the largest sampling ahead. With drawn times: the largest."""
+    large, actors = sizes[-1], (GENERATORS, EVALUATORS)
+    instant = [Setting(groups, STEPS, 0, False, *actors) for groups in sizes]
+    ahead = Setting(large, STEPS, 1, False, *actors)
+    return [*instant, ahead], [Setting(large, TIMED_STEPS, staleness, True, *actors) for staleness in (0, 1)]
+
+
+def main(
+    quick: Annotated[bool, typer.Option(help="a fourth of the size: no figures of a large cluster")] = False,
+) -> None:
+    """Measure the driver."""
+    instant, timed = settings([size // 4 for size in SIZES] if quick else SIZES)
+    at_once, drawn, trips = [run(one) for one in instant], [run(one) for one in timed], ray_calls(CALLS)
+    print_report(at_once, drawn, trips)
+    print(json.dumps(figures(at_once, drawn, trips)))
+
+
+if __name__ == "__main__":
+    typer.run(main)

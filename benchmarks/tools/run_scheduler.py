@@ -1,0 +1,175 @@
+"""The training loop on ``actor_stand_ins``; a child of ``benchmarks.scheduler``.
+
+The request is a ``Setting``'s fields, the result those of a ``DriverRun``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import io
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from rich.console import Console
+
+import launch.metrics
+import launch.temperature
+import launch.train
+from benchmarks.tools.actor_stand_ins import END, Drawn, Evaluators, Generators, Learner, Transfer
+from benchmarks.tools.memory import give_back
+from benchmarks.tools.processes import ROOT, serve
+from benchmarks.tools.scheduler_report import STAND_INS, DriverRun, Setting
+from conf.schema import Config, parse_config
+from evaluator.problem import Problem, ProblemTest
+from launch.display import Display
+from launch.run_directory import RunDirectory
+from launch.sampling import PromptedProblem
+from launch.timeline import Timeline
+from launch.train import Run
+
+PROBLEMS, PROMPT_TOKENS = 24_000, 400
+UPDATE_S = 2.0  # where times are drawn
+
+
+class Stopwatch:
+    """Wall and CPU seconds spent in functions, by part, without what is spent in other parts meanwhile."""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, list[float]] = {}
+        self.inner = [[0.0, 0.0]]
+
+    def watch(self, owner: Any, name: str, part: str) -> None:
+        """Count what ``owner.name``, a plain function, takes. Raises AttributeError where there is none."""
+        function = getattr(owner, name)
+
+        @functools.wraps(function)
+        def watched(*arguments: Any, **options: Any) -> Any:
+            self.inner.append([0.0, 0.0])
+            wall, cpu = time.perf_counter(), time.process_time()
+            try:
+                return function(*arguments, **options)
+            finally:
+                took = [time.perf_counter() - wall, time.process_time() - cpu]
+                within, spent, outer = self.inner.pop(), self.spent.setdefault(part, [0.0, 0.0]), self.inner[-1]
+                for place in (0, 1):
+                    spent[place] += took[place] - within[place]
+                    outer[place] += took[place]
+
+        setattr(owner, name, watched)
+
+
+def watch_driver() -> Stopwatch:
+    """A watch over what the loop does with the completions of a step, and over the stand-ins."""
+    stopwatch = Stopwatch()
+    for owner, name, part in (
+        (launch.train, "credit_step", "crediting"),
+        (launch.train, "train_batch", "train batch"),
+        (launch.train, "rollout_metrics", "metrics but diversity"),
+        (launch.metrics, "mean_distinct_ngrams", "diversity"),
+        (launch.temperature, "mean_distinct_ngrams", "diversity"),
+        (RunDirectory, "write_rollouts", "rollout file"),
+        (Drawn, "completion", STAND_INS),
+        (Drawn, "judgement", STAND_INS),
+    ):
+        stopwatch.watch(owner, name, part)
+    return stopwatch
+
+
+@contextmanager
+def session(request: dict[str, Any]) -> Iterator[Callable[[], dict[str, Any]]]:
+    """All that a run needs but the loop."""
+    setting = Setting(**request)
+    with tempfile.TemporaryDirectory(prefix="bench-run-") as root:
+        config = configuration(setting, root)
+        count = setting.groups * config.algorithm.group_size * setting.steps
+        drawn = Drawn.for_run(count, config.generator.max_response_tokens, seed=0)
+        generators = Generators(setting.generators, drawn, setting.timed)
+        evaluators = Evaluators(setting.evaluators, config.evaluator.workers, generators)
+        run = build_run(config, generators, evaluators, setting)
+        yield lambda: asdict(measure(run, setting))
+
+
+def configuration(setting: Setting, root: str) -> Config:
+    """The reference run's, at the size of ``setting``."""
+    overrides = [
+        "+experiment=lcb_v6",
+        f"run.root={root}",
+        "run.name=scheduler",
+        "run.checkpoint_every=1000000",
+        f"run.steps={setting.steps}",
+        "temperature.kind=fixed",
+        "evaluation.samples=0",
+        "evaluation.every=0",
+        "evaluator.workers=1",
+        f"algorithm.train_batch_size={setting.groups}",
+        f"algorithm.mini_batch_size={setting.groups}",
+        f"algorithm.max_staleness={setting.max_staleness}",
+    ]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return parse_config(OmegaConf.to_container(compose("config", overrides), resolve=True))
+
+
+def build_run(config: Config, generators: Any, evaluators: Any, setting: Setting) -> Run:
+    """A run of ``launch.train`` whose actors are stand-ins."""
+    directory = RunDirectory(config)
+    learner: Any = Learner(UPDATE_S if setting.timed else 0.0)
+    transfer: Any = Transfer(generators)
+    return Run(
+        config=config,
+        generators=generators,
+        evaluators=evaluators,
+        learner=learner,
+        transfer=transfer,
+        training=[prompted(index) for index in range(PROBLEMS)],
+        held_out=(),
+        directory=directory,
+        display=Display(Console(file=io.StringIO()), config.run.steps, 0),
+        tokenizer=SimpleNamespace(eos_token_id=END),
+        resumed=None,
+        timeline=Timeline(directory.path),
+        writer=None,
+    )
+
+
+def prompted(index: int) -> PromptedProblem:
+    """A problem of which the driver needs no more than its prompt."""
+    tests = (ProblemTest("1\n", "1\n"),)
+    problem = Problem(f"problem-{index}", "", "", "other", None, None, "", tests, ())
+    text = f"Question {index}: " + "what is asked for, " * 80
+    return PromptedProblem(problem, np.arange(PROMPT_TOKENS, dtype=np.int32), (("user", text),))
+
+
+def measure(run: Run, setting: Setting) -> DriverRun:
+    """The whole loop: from the first claim to the last step's metrics."""
+    transfer: Any = run.transfer
+    evaluators: Any = run.evaluators
+    stopwatch = watch_driver()
+    give_back()
+    wall, cpu = time.perf_counter(), time.process_time()
+    asyncio.run(launch.train.train(run))
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    rows = run.directory.metrics()
+    handovers = np.percentile(evaluators.handovers, [50, 99, 100]).tolist() if setting.timed else []
+    return DriverRun(
+        completions=round(sum(row["group/trained"] for row in rows)) * run.config.algorithm.group_size,
+        tokens=round(sum(row["perf/throughput"] * row["timing_s/step"] for row in rows)),
+        wall_s=wall,
+        cpu_s=cpu,
+        parts_wall={part: spent[0] for part, spent in stopwatch.spent.items()},
+        parts_cpu={part: spent[1] for part, spent in stopwatch.spent.items()},
+        peaks=transfer.peaks[1:],
+        handovers=handovers,
+    )
+
+
+if __name__ == "__main__":
+    serve(session)
