@@ -11,6 +11,7 @@ from ray.actor import ActorHandle
 
 from actors.learner import LearnerActor
 from actors.waiting import gather
+from learner.huge_pages import HUGE_PAGES
 from learner.learner import LearnerSettings, UpdateMetrics
 from learner.rollout import TrainBatch, TrainSequence
 
@@ -22,7 +23,12 @@ class LearnerGroup:
 
     def __init__(self, ranks: int, cpus: float, threads: int, settings: LearnerSettings) -> None:
         self.settings = settings
-        environment = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
+        environment = {
+            "OMP_NUM_THREADS": str(threads),
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "TOKENIZERS_PARALLELISM": "false",
+            **HUGE_PAGES,
+        }
         role: Any = ray.remote(LearnerActor).options(
             num_cpus=cpus,
             num_gpus=1 if settings.device == "cuda" else 0,
