@@ -19,7 +19,7 @@ ADVANTAGES = (1.0, -0.5, 0.0, 2.0) * 20  # some 700 tokens: enough that torch sh
 def updated(model):
     """Parameters, moments and metrics after a step of two updates, with two threads."""
     torch.set_num_threads(2)
-    learner = Learner(learner_settings(model, micro_batch_tokens=500, warmup_steps=2))
+    learner = Learner(learner_settings(model, micro_batch_tokens=10_000, warmup_steps=2))
     minis = tuple(tuple(sequences_of(ADVANTAGES, seed=seed)) for seed in range(2))
     metrics = dataclasses.asdict(learner.update(TrainBatch(minis)))
     moments = [state["exp_avg_sq"].full_tensor() for state in learner.optimizer.state.values()]
