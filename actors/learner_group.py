@@ -12,6 +12,7 @@ from ray.util.scheduling_strategies import SchedulingStrategyT
 
 from actors.learner import LearnerActor
 from actors.waiting import gather
+from learner.huge_pages import HUGE_PAGES
 from learner.learner import LearnerSettings, UpdateMetrics
 from learner.rollout import TrainBatch, TrainSequence
 
@@ -26,7 +27,12 @@ class LearnerGroup:
     ) -> None:
         """One rank for each of ``strategies``, which say where Ray puts it."""
         self.settings = settings
-        environment = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
+        environment = {
+            "OMP_NUM_THREADS": str(threads),
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "TOKENIZERS_PARALLELISM": "false",
+            **HUGE_PAGES,
+        }
         role: Any = ray.remote(LearnerActor)
         self.actors: list[Any] = [
             role.options(

@@ -17,7 +17,7 @@ def token_weights(counts: Sequence[int], aggregation: Aggregation, max_response_
 
     ``counts``: tokens of each sequence that count. A sequence without any has weight 0 and is not one of the n.
 
-    - ``token_mean`` (DAPO, arXiv 2503.14476 eq. 8; arXiv 2603.07777): 1 / sum_i count_i
+    - ``token_mean`` (DAPO, arXiv 2503.14476 eq. 12; arXiv 2603.07777): 1 / sum_i count_i
     - ``sequence_mean`` (GRPO, arXiv 2402.03300 eq. 3): 1 / (n * count_i), the mean of each sequence's token mean
     - ``constant`` (Dr. GRPO, arXiv 2503.20783): 1 / (n * L), L = ``max_response_tokens``
 
