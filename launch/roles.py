@@ -139,7 +139,8 @@ def join_cluster(address: str) -> None:
         raise PlacementError(
             f"cluster.address={address}: something answers there, but does not let this driver in ({reason}). Its "
             "token must be the cluster's: copy the head's ~/.ray/auth_token here, or set RAY_AUTH_TOKEN or "
-            "RAY_AUTH_TOKEN_PATH; for a cluster started with RAY_AUTH_MODE=disabled set the same here"
+            "RAY_AUTH_TOKEN_PATH, with RAY_AUTH_MODE=token, without which Ray sends it to no address that is given as "
+            "HOST:PORT"
         ) from None
 
 

@@ -11,9 +11,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import ray
+from ray._private.authentication.authentication_token_setup import enable_token_auth_by_default
+from ray.job_submission import JobSubmissionClient
+
+from launch.reservation import cluster_nodes
+from launch.roles import join_cluster
 
 DEADLINE_S = 90.0
 ROOT = Path(__file__).parent.parent.parent
@@ -29,8 +36,8 @@ class RayNodes:
 
 @contextlib.contextmanager
 def two_nodes() -> Iterator[RayNodes]:
-    """With the token that Ray keeps for this user, which it makes where there is none."""
-    ray("get-auth-token", "--generate")
+    """This process joins them. The token is the one that Ray keeps for this user; it makes one where there is none."""
+    ray_command("get-auth-token", "--generate")
     port, dashboard, client = (free_port() for _ in range(3))
     address, url = f"{socket.gethostbyname(socket.gethostname())}:{port}", f"http://127.0.0.1:{dashboard}"
     temporary = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # not pytest's: the paths of sockets must be short
@@ -38,15 +45,16 @@ def two_nodes() -> Iterator[RayNodes]:
     try:
         head = ("--head", f"--port={port}", f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}")
         started.append(start_node(temporary, *head, "--num-cpus=1", "--num-gpus=0"))
-        wait_until_nodes_are(1, address, url, started)
-        started.append(
-            start_node(
-                temporary, f"--address={address}", "--num-cpus=4", "--num-gpus=2", '--resources={"evaluator": 4}'
-            )
-        )
-        wait_until_nodes_are(2, address, url, started)
+        wait_until(lambda: listens(port), "the head's start")
+        worker = (f"--address={address}", "--num-cpus=4", "--num-gpus=2", '--resources={"evaluator": 4}')
+        started.append(start_node(temporary, *worker))
+        enable_token_auth_by_default()
+        join_cluster(address)
+        wait_until(lambda: len(cluster_nodes()) == 2, "the second node's start")
+        wait_until(lambda: JobSubmissionClient(url).list_jobs() is not None, "the dashboard's start")
         yield RayNodes(address, url)
     finally:
+        ray.shutdown()
         for node in reversed(started):  # each ends the processes it has started
             node.terminate()
         for node in started:
@@ -71,18 +79,24 @@ def start_node(temporary: str, *arguments: str) -> subprocess.Popen[bytes]:
     )
 
 
-def wait_until_nodes_are(count: int, address: str, url: str, started: list[subprocess.Popen[bytes]]) -> None:
-    ends = time.monotonic() + DEADLINE_S
+def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
+    """Raises TimeoutError when ``condition`` does not come true; a refused connection counts as not yet."""
+    ends = time.monotonic() + deadline_s
     while time.monotonic() < ends:
-        assert all(node.poll() is None for node in started), "a node has ended"
-        listed = ray("list", "nodes", "--address", url, "--format", "json", check=False)
-        if listed.returncode == 0 and listed.stdout.count('"ALIVE"') == count:
-            return
-        time.sleep(0.5)
-    raise TimeoutError(f"{count} nodes at {address} were not there within {DEADLINE_S:g} s: {listed.stderr}")
+        with contextlib.suppress(ConnectionError):
+            if condition():
+                return
+        time.sleep(0.25)
+    raise TimeoutError(f"{what} did not happen within {deadline_s:g} s")
 
 
-def ray(*arguments: str, check: bool = True, timeout: float = DEADLINE_S) -> subprocess.CompletedProcess[str]:
+def listens(port: int) -> bool:
+    """Does anything accept connections at ``port``?"""
+    with socket.create_connection((socket.gethostbyname(socket.gethostname()), port), 5):
+        return True
+
+
+def ray_command(*arguments: str, check: bool = True, timeout: float = DEADLINE_S) -> subprocess.CompletedProcess[str]:
     """Ray's command line, from the root of the repository."""
     return subprocess.run(
         [script("ray"), *arguments],
@@ -101,8 +115,9 @@ def script(name: str) -> str:
 
 
 def environment() -> dict[str, str]:
-    """With this environment's ``python`` first: a job's is that of the node it is on."""
-    return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    """With this environment's ``python`` first, which is what a job's command finds."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | {"PATH": path, "RAY_AUTH_MODE": "token"}  # of its commands, Ray reads the token for some only
 
 
 def free_port() -> int:

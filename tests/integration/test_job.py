@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-import ray as ray_module
+import ray
+from ray.job_submission import JobSubmissionClient
+from ray.util.state import list_actors
 
 from actors.generator import GeneratorSettings
 from actors.generator_pool import GeneratorPool
@@ -24,10 +25,11 @@ from launch.placement import PlacementError, plan
 from launch.reservation import cluster_nodes, reserve
 from launch.shared_files import refuse_what_nodes_do_not_see
 from tests.factories import config
-from tests.integration.ray_nodes import ROOT, RayNodes, environment, free_port, ray, two_nodes
+from tests.integration.ray_nodes import ROOT, RayNodes, environment, free_port, ray_command, two_nodes, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 DEADLINE_S = 240.0
+ROLES = {"GeneratorActor", "EvaluatorActor", "LearnerActor"}
 SMALL = (
     "run.steps=1",
     "algorithm.group_size=4",
@@ -42,14 +44,6 @@ SMALL = (
 def nodes() -> Iterator[RayNodes]:
     with two_nodes() as started:
         yield started
-
-
-@pytest.fixture
-def joined(nodes: RayNodes) -> Iterator[None]:
-    """This process as a driver on the cluster."""
-    ray_module.init(address=nodes.address, log_to_driver=False, logging_level=logging.ERROR)
-    yield
-    ray_module.shutdown()
 
 
 def driver(*overrides: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -102,7 +96,7 @@ def test_a_dry_run_shows_nodes_and_room(nodes: RayNodes) -> None:
     assert room.split()[1] == worker.split()[1], "the room is on the node with GPUs"
 
 
-def test_actors_land_in_their_room_and_leave_it(joined: None, checkpoints: dict[str, Path], tmp_path: Path) -> None:
+def test_actors_land_in_their_room_and_leave_it(nodes: RayNodes, checkpoints: dict[str, Path], tmp_path: Path) -> None:
     parts = plan(config("generator.cpus=2", "learner.cpus=2"), 2**20)
 
     async def land() -> None:
@@ -113,21 +107,21 @@ def test_actors_land_in_their_room_and_leave_it(joined: None, checkpoints: dict[
         assert len(str(told.value).splitlines()) == 1, "one node, one complaint"
         settings = GeneratorSettings("unused", "float32", "cpu", 1, 64, 4, 0.1, 0.5, 1, 0)
         pool = GeneratorPool(1, remote_generators(reservation.engines, 2, 4, settings))
-        (where,) = ray_module.get([actor.__ray_call__.remote(_node) for actor in pool.actors], timeout=60)
+        (where,) = ray.get([actor.__ray_call__.remote(_node) for actor in pool.actors], timeout=60)
         (worker,) = [node.id for node in cluster_nodes() if node.total["CPU"] == 4]
         assert where == reservation.nodes()["generator 0"] == reservation.nodes()["learner rank 0"] == worker
         reservation.release()
 
     asyncio.run(land())
     assert not list(tmp_path.iterdir())
-    wait_until(lambda: sum(node.free.get("CPU", 0) for node in cluster_nodes()) == 5, "the room to be free", 30.0)
+    wait_until(lambda: sum(node.free.get("CPU", 0) for node in cluster_nodes()) == 5, "the release of the room", 30.0)
 
 
 def _node(actor: object) -> str:
-    return str(ray_module.get_runtime_context().get_node_id())
+    return str(ray.get_runtime_context().get_node_id())
 
 
-def test_room_that_is_nowhere_is_named_by_the_deadline(joined: None) -> None:
+def test_room_that_is_nowhere_is_named_by_the_deadline(nodes: RayNodes) -> None:
     started = time.monotonic()
     with pytest.raises(PlacementError) as told:
         asyncio.run(reserve(plan(config("generator.cpus=4.25"), 2**20), 3.0))
@@ -141,27 +135,17 @@ def job(nodes: RayNodes, name: str, *overrides: str, wait: bool = True) -> subpr
     """``ray job submit`` as docs/cluster.md has it."""
     submit = ("--address", nodes.dashboard, "--submission-id", name, "--runtime-env", "launch/cluster/runtime_env.yaml")
     command = ("python", "-m", "launch.driver", "+experiment=quickstart", "cluster.address=auto", *SMALL, *overrides)
-    return ray(
-        "job", "submit", *submit, *(() if wait else ("--no-wait",)), "--", *command, check=False, timeout=DEADLINE_S
-    )
+    submit += () if wait else ("--no-wait",)
+    return ray_command("job", "submit", *submit, "--", *command, check=False, timeout=DEADLINE_S)
 
 
 def status(nodes: RayNodes, name: str) -> str:
-    return on_one_line(ray("job", "status", "--address", nodes.dashboard, name).stdout)
+    return JobSubmissionClient(nodes.dashboard).get_job_status(name).value
 
 
-def living_actors(nodes: RayNodes) -> list[str]:
-    """Classes of our actors that have not ended; a job's own is Ray's JobSupervisor."""
-    listed = ray("list", "actors", "--address", nodes.dashboard, "--format", "json", "--limit", "1000").stdout
-    rows = json.loads(listed[listed.index("[") :])
-    return [row["class_name"] for row in rows if row["state"] != "DEAD" and row["class_name"].endswith("Actor")]
-
-
-def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
-    ends = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < ends, f"waited {deadline_s:g} s for {what}"
-        time.sleep(0.5)
+def living_actors() -> set[str]:
+    """Classes of our actors that have not ended."""
+    return {one.class_name for one in list_actors(filters=[("state", "!=", "DEAD")], limit=1000)} & ROLES
 
 
 def folders_in_shared_memory() -> set[str]:
@@ -172,7 +156,7 @@ def test_a_job_needs_an_absolute_run_root(nodes: RayNodes) -> None:
     done = job(nodes, "relative", "run.root=runs")
     assert done.returncode == 1
     assert "run.root=runs is relative inside a Ray job" in on_one_line(done.stdout)
-    assert "FAILED" in status(nodes, "relative")
+    assert status(nodes, "relative") == "FAILED"
 
 
 @pytest.mark.engine
@@ -180,7 +164,7 @@ def test_a_job_trains_and_leaves_a_complete_run(nodes: RayNodes, model: Path, tm
     before = folders_in_shared_memory()
     done = job(nodes, "trains", f"model.path={model}", f"run.root={tmp_path}", "run.name=small")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "SUCCEEDED" in status(nodes, "trains")
+    assert status(nodes, "trains") == "SUCCEEDED"
     (row,) = (json.loads(line) for line in (tmp_path / "small" / "metrics.jsonl").read_text().splitlines())
     assert row["step"] == 0 and row["mismatch/ratio_max"] < 1.001
     for file in (
@@ -191,7 +175,7 @@ def test_a_job_trains_and_leaves_a_complete_run(nodes: RayNodes, model: Path, tm
     ):
         assert (tmp_path / "small" / file).is_file()
     assert not list((tmp_path / "small").glob(".seen-*"))
-    wait_until(lambda: not living_actors(nodes), "the job's actors to end", 60.0)
+    wait_until(lambda: not living_actors(), "the end of the job's actors", 60.0)
     assert folders_in_shared_memory() <= before
 
 
@@ -200,12 +184,12 @@ def test_a_stopped_job_leaves_nothing_behind(nodes: RayNodes, model: Path, tmp_p
     """Stopped while its engine starts."""
     before, processes = folders_in_shared_memory(), engines()
     job(nodes, "stopped", f"model.path={model}", f"run.root={tmp_path}", "run.name=small", wait=False)
-    wait_until(lambda: bool(engines() - processes), "an engine to start")
-    assert {"GeneratorActor", "EvaluatorActor", "LearnerActor"} <= set(living_actors(nodes))
-    ray("job", "stop", "--address", nodes.dashboard, "stopped", check=False)
-    wait_until(lambda: "STOPPED" in status(nodes, "stopped"), "the job to stop", 90.0)
-    wait_until(lambda: not living_actors(nodes), "its actors to end", 60.0)
-    wait_until(lambda: not engines() - processes, "its engine to end", 60.0)
+    wait_until(lambda: bool(engines() - processes), "the start of an engine", DEADLINE_S)
+    assert living_actors() == ROLES
+    ray_command("job", "stop", "--address", nodes.dashboard, "stopped", timeout=DEADLINE_S)
+    wait_until(lambda: status(nodes, "stopped") == "STOPPED", "the job's stop", 90.0)
+    wait_until(lambda: not living_actors(), "its actors' end", 60.0)
+    wait_until(lambda: not engines() - processes, "its engine's end", 60.0)
     assert folders_in_shared_memory() <= before
 
 
