@@ -30,8 +30,8 @@ from benchmarks.tools.scheduler_report import DriverRun, Result, RoundTrips, Set
 PYTHON = Path(sys.executable)
 GENERATORS, EVALUATORS = 64, 1024
 SIZES = (256, 512, 1024)  # groups a step
-STEPS, TIMED_STEPS = 5, 2
-CALLS, IN_FLIGHT = 6_000, 2_000
+STEPS, TIMED_STEPS = 6, 3
+CALLS, IN_FLIGHT = 10_000, 2_000
 
 progress = Console(stderr=True, highlight=False, soft_wrap=True)
 
