@@ -68,8 +68,7 @@ class Drawn:
             sampler_logprobs=self.logprobs[start : start + length].copy(),
             finish_reason="length" if length == self.longest else "stop",
             temperature=request.temperature,
-            policy_version_min=version,
-            policy_version_max=version,
+            policy_versions=np.full(length, version, dtype=np.int32),
             text=f"{number}\n{self.text[start : start + CHARACTERS * length]}",
             generation_seconds=length * TOKEN_S,
         )
@@ -167,4 +166,4 @@ class Transfer:
         self.generators.version = version
         self.peaks.append(peak_bytes())
         forget_peak()
-        return Publication(version, 0, 0.0, 0.0)
+        return Publication(version, 0, 0.0, 0.0, {})
