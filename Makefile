@@ -100,6 +100,7 @@ exam: venv ## score the evaluator on the graded cases beside this repository, wh
 
 peers_of_evaluator := .venv-peers/livecodebench/.installed
 peers_of_learner := .venv-peers/trl/.installed
+peers_of_pipeline := .venv-peers/trl/.installed
 
 bench: venv $(peers_of_$(NAME)) ## one benchmark: make bench NAME=evaluator|learner|weight_transfer|pipeline|scheduler
 	@[ -n "$(NAME)" ] && { [ -e "benchmarks/$(NAME).py" ] || [ -e "benchmarks/$(NAME)/__main__.py" ]; } || { \
