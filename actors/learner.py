@@ -38,7 +38,7 @@ class LearnerActor:
         """``host:port`` free on this node, for the ranks to meet at."""
         with socket.socket() as free:
             free.bind(("", 0))
-            return f"{socket.gethostbyname(socket.gethostname())}:{free.getsockname()[1]}"
+            return f"{ray.util.get_node_ip_address()}:{free.getsockname()[1]}"
 
     def start(self, settings: LearnerSettings, address: str, deadline_s: float, checkpoint: str | None) -> float:
         """Join the group, load the model, and go on from ``checkpoint`` if given; returns the seconds it took."""
