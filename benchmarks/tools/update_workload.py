@@ -26,7 +26,7 @@ class Shape:
     shortest: int
 
 
-SMOLLM2 = Shape("SmolLM2-135M", sequences=8, prompt=48, shortest=48)
+SMOLLM2 = Shape("SmolLM2-135M", sequences=8, prompt=64, shortest=48)
 STARTER = Shape("starter policy", sequences=32, prompt=96, shortest=32)
 
 

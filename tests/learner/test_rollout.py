@@ -16,7 +16,7 @@ def test_a_completion_without_tokens():
         completion(tokens=(), question_id="q7", sample_index=3)
 
 
-@pytest.mark.parametrize("logprobs", [1, 3])
+@pytest.mark.parametrize("logprobs", [0, 1, 3])
 def test_a_log_prob_for_each_token(logprobs):
     with pytest.raises(ValueError, match=rf"q#0: 2 tokens but {logprobs} sampler log-probs"):
         completion(tokens=(3, 2), sampler_logprobs=np.zeros(logprobs, dtype=np.float32))
