@@ -1,0 +1,27 @@
+"""What judging a run's programs takes when nothing else runs: what would follow generation if it were not streamed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+from benchmarks.tools.trainer_run import TrainerRun
+from evaluator import Evaluator, Limits, Problem
+
+
+def judged_afterwards(run: TrainerRun, problems: Mapping[str, Problem]) -> list[float]:
+    """Seconds for each step's programs but the first step's, with the run's own limits and number of workers.
+
+    The steps are judged in order by one evaluator, so that adaptive limits are known as they were in the run.
+    """
+    settings = run.config["evaluator"]
+    limits = Limits(**{key: settings[key] for key in ("wall_s", "cpu_s", "memory_mb", "budget_s")})
+    workers, adaptive = settings["actors"] * settings["workers"], settings["adaptive_timeout"]
+    seconds = []
+    with Evaluator(limits, workers, adaptive_timeout=adaptive) as evaluator:
+        for rows in run.rollouts:
+            began = time.monotonic()
+            asyncio.run(evaluator.evaluate_many([(problems[row["question_id"]], row["code"]) for row in rows]))
+            seconds.append(time.monotonic() - began)
+    return seconds[1:]
