@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -31,13 +31,15 @@ from benchmarks.tools.pipeline_report import (
     Pair,
     Streaming,
     figures,
+    median,
+    phase,
     print_report,
     seconds,
 )
 from benchmarks.tools.trainer_run import Step, TrainerRun, run_trainer
 from benchmarks.tools.trl_side import request_like, run_peer
 from benchmarks.tools.uneven_policy import MOST_TOKENS, uneven_policy
-from evaluator.problem import Problem
+from evaluator import Problem, Status
 from evaluator.starter import training_problems
 from launch.roles import build_starter
 
@@ -94,6 +96,7 @@ class Bench:
         ours: list[Step] = []
         theirs: list[Step] = []
         afterwards: list[float] = []
+        sampled: list[Mapping[str, Any]] = []
         for _ in range(rounds):
             run = self.ours(workload)
             ours += run.steps
@@ -101,7 +104,10 @@ class Bench:
             self.tell(f"{workload.name}, {PEER}", peer)
             theirs += peer
             afterwards += judged_afterwards(run, self.problems)
-        return Pair(workload.name, PEER, ours, theirs), Streaming(workload.name, ours, afterwards)
+            sampled += [row for rows in run.rollouts for row in rows]
+        lengths = [len(row["response_token_ids"]) for row in sampled]
+        timed_out = sum(row["status"] == Status.TIME_LIMIT for row in sampled) / len(sampled)
+        return Pair(workload.name, PEER, ours, theirs), Streaming(workload.name, ours, afterwards, lengths, timed_out)
 
     def overlap(self, workload: Workload, rounds: int) -> Overlap:
         """Runs in turn, with engines and learner on a core each."""
@@ -113,7 +119,11 @@ class Bench:
         return Overlap(on_policy, ahead)
 
     def tell(self, side: str, steps: Sequence[Step]) -> None:
-        progress.print(f"  {side}: {seconds(steps):.1f} s a step")
+        tokens = median(steps, lambda step: step.tokens)
+        progress.print(
+            f"  {side}: {seconds(steps):.1f} s a step of {tokens:.0f} tokens, generation {phase(steps, 'gen'):.1f} s, "
+            f"visible reward {phase(steps, 'reward'):.1f} s"
+        )
 
 
 def workloads() -> tuple[Workload, Workload]:

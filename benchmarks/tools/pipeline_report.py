@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -13,6 +14,7 @@ from benchmarks.tools.trainer_run import Step
 
 LONG_STEP_S = 30.0
 GOALS = {"ratio_e2e_vs_trl": 1.0, "ratio_e2e_vs_trl_uneven": 1.5, "overlap_hidden_fraction": 0.8}
+PERCENTILES = (5, 50, 95)  # of response lengths, in the last line
 SAME_WORK = 0.15  # relative difference of tokens a step that chance explains
 QUICKSTART, UNEVEN = "quickstart", "uneven"
 ON_POLICY, AHEAD = "max_staleness 0", "max_staleness 1"
@@ -30,11 +32,16 @@ class Pair:
 
 @dataclass(frozen=True)
 class Streaming:
-    """Our counted steps of a workload, and seconds that judging the same programs takes when nothing else runs."""
+    """Our counted steps of a workload, and seconds that judging the same programs takes when nothing else runs.
+
+    ``lengths``: tokens of every response that was sampled; ``timed_out``: share of them whose program met a time limit.
+    """
 
     workload: str
     steps: Sequence[Step]
     afterwards: Sequence[float]
+    lengths: Sequence[int]
+    timed_out: float
 
 
 @dataclass(frozen=True)
@@ -107,6 +114,9 @@ def figures(pairs: Sequence[Pair], streamings: Sequence[Streaming], overlap: Ove
         found[f"visible_reward_fraction{suffix}"] = visible_fraction(streaming.steps)
         found[f"visible_reward_s{suffix}"] = phase(streaming.steps, "reward")
         found[f"reward_after_generation_s{suffix}"] = statistics.median(streaming.afterwards)
+        found[f"time_limit_share{suffix}"] = streaming.timed_out
+        for percent in PERCENTILES:
+            found[f"response_tokens_p{percent}{suffix}"] = float(np.percentile(streaming.lengths, percent))
     return found
 
 
@@ -152,7 +162,10 @@ def steps_table(pairs: Sequence[Pair], overlap: Overlap) -> Table:
 
 def reward_table(streamings: Sequence[Streaming]) -> Table:
     """What judging while sampling hides."""
-    table = Table("workload", "visible reward s", "share of the step", "mean share", "judged after generation s")
+    table = Table(
+        *("workload", "visible reward s", "share of the step", "mean share", "judged after generation s"),
+        *("tokens p5/p50/p95", "over the time limit"),
+    )
     for one in streamings:
         mean = sum(step.phases["reward"] for step in one.steps) / sum(step.seconds for step in one.steps)
         table.add_row(
@@ -161,6 +174,8 @@ def reward_table(streamings: Sequence[Streaming]) -> Table:
             f"{visible_fraction(one.steps):.3f}",
             f"{mean:.3f}",
             f"{statistics.median(one.afterwards):.2f}",
+            "/".join(f"{np.percentile(one.lengths, percent):.0f}" for percent in PERCENTILES),
+            f"{one.timed_out:.1%}",
         )
     return table
 

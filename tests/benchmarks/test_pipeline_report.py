@@ -26,7 +26,8 @@ def pair(workload="quickstart", theirs=20.0):
 
 
 def streaming(workload="quickstart"):
-    return Streaming(workload, [step(reward=0.2), step(reward=0.4), step(reward=5.0)], [2.0, 3.0, 7.0])
+    steps = [step(reward=0.2), step(reward=0.4), step(reward=5.0)]
+    return Streaming(workload, steps, [2.0, 3.0, 7.0], range(101), 0.1)
 
 
 def overlap():
@@ -45,6 +46,8 @@ def test_figures_by_hand():
     assert found["visible_reward_fraction"] == pytest.approx(0.04)
     assert found["visible_reward_s"] == 0.4
     assert found["reward_after_generation_s"] == 3.0
+    assert (found["response_tokens_p5_uneven"], found["response_tokens_p95_uneven"]) == (5.0, 95.0)
+    assert found["time_limit_share"] == 0.1
     assert found["overlap_hidden_fraction"] == pytest.approx(0.75)
     assert found["seconds_per_step_pinned_on_policy"] == 10.0
     assert found["seconds_per_step_pinned_ahead"] == 7.0
@@ -70,7 +73,7 @@ def test_one_slow_verdict_does_not_move_the_median():
 
 
 def test_long_steps_have_a_harder_goal():
-    long = Streaming("uneven", [step(40.0, reward=1.2)], [3.0])
+    long = Streaming("uneven", [step(40.0, reward=1.2)], [3.0], [50], 0.1)
     table = goals_table(figures([pair(), pair("uneven")], [streaming(), long], overlap()), [streaming(), long])
     assert list(table.columns[-1].cells) == ["yes", "yes", "no", "yes", "no"]
 
