@@ -30,6 +30,7 @@ from benchmarks.tools.pipeline_report import (
     Overlap,
     Pair,
     Streaming,
+    check_same_work,
     figures,
     median,
     phase,
@@ -107,7 +108,9 @@ class Bench:
             sampled += [row for rows in run.rollouts for row in rows]
         lengths = [len(row["response_token_ids"]) for row in sampled]
         timed_out = sum(row["status"] == Status.TIME_LIMIT for row in sampled) / len(sampled)
-        return Pair(workload.name, PEER, ours, theirs), Streaming(workload.name, ours, afterwards, lengths, timed_out)
+        pair = Pair(workload.name, PEER, ours, theirs)
+        check_same_work(pair)
+        return pair, Streaming(workload.name, ours, afterwards, lengths, timed_out)
 
     def overlap(self, workload: Workload, rounds: int) -> Overlap:
         """Runs in turn, with engines and learner on a core each."""

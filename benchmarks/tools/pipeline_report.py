@@ -73,11 +73,15 @@ def phase(steps: Sequence[Step], name: str) -> float:
 
 
 def ratio(pair: Pair) -> float:
-    """Their seconds a step over ours. Raises ValueError where the two sides did not do the same work."""
-    ours, theirs = (median(steps, lambda step: step.tokens) for steps in (pair.ours, pair.theirs))
+    """Their seconds a step over ours."""
+    return seconds(pair.theirs) / seconds(pair.ours)
+
+
+def check_same_work(pair: Pair) -> None:
+    """Both sides' steps have about as many tokens. Raises ValueError where not."""
+    ours, theirs = (statistics.fmean(step.tokens for step in steps) for steps in (pair.ours, pair.theirs))
     if abs(ours - theirs) > SAME_WORK * ours:
         raise ValueError(f"{pair.workload}: {theirs:.0f} tokens a step on {pair.peer}'s side, {ours:.0f} on ours")
-    return seconds(pair.theirs) / seconds(pair.ours)
 
 
 def visible_fraction(steps: Sequence[Step]) -> float:
