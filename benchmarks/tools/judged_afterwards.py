@@ -15,11 +15,8 @@ def judged_afterwards(run: TrainerRun, problems: Mapping[str, Problem]) -> list[
 
     The steps are judged in order by one evaluator, so that adaptive limits are known as they were in the run.
     """
-    settings = run.config["evaluator"]
-    limits = Limits(**{key: settings[key] for key in ("wall_s", "cpu_s", "memory_mb", "budget_s")})
-    workers, adaptive = settings["actors"] * settings["workers"], settings["adaptive_timeout"]
-    seconds = []
-    with Evaluator(limits, workers, adaptive_timeout=adaptive) as evaluator:
+    seconds, adaptive = [], run.config["evaluator"]["adaptive_timeout"]
+    with Evaluator(Limits(**run.limits), run.workers, adaptive_timeout=adaptive) as evaluator:
         for rows in run.rollouts:
             began = time.monotonic()
             asyncio.run(evaluator.evaluate_many([(problems[row["question_id"]], row["code"]) for row in rows]))

@@ -56,6 +56,16 @@ class TrainerRun:
     config: Mapping[str, Any]
     rollouts: tuple[Sequence[Mapping[str, Any]], ...]
 
+    @property
+    def limits(self) -> dict[str, Any]:
+        """Of a program, by the names of ``evaluator.Limits``."""
+        return {key: self.config["evaluator"][key] for key in ("wall_s", "cpu_s", "memory_mb", "budget_s")}
+
+    @property
+    def workers(self) -> int:
+        """Programs judged at once."""
+        return int(self.config["evaluator"]["actors"] * self.config["evaluator"]["workers"])
+
 
 def run_trainer(folder: Path, overrides: Sequence[str], deadline_s: float, pinned: bool = False) -> TrainerRun:
     """``launch.driver`` with ``overrides``, in ``folder``. ``pinned``: see ``pin``. Raises TrainerFailed."""

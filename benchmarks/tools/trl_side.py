@@ -41,7 +41,7 @@ def request_like(run: TrainerRun, model: Path, problems: Mapping[str, Problem]) 
     """The questions of ``run``, step by step, under its settings. ``problems`` by question id."""
     config = run.config
     asked = [row["question_id"] for rows in run.rollouts for row in rows if row["sample_index"] == 0]
-    evaluator, algorithm, generator = config["evaluator"], config["algorithm"], config["generator"]
+    algorithm, generator = config["algorithm"], config["generator"]
     return PeerRequest(
         model=str(model.absolute()),
         prompts=[{"prompt": chat(problems[name]), "question_id": name} for name in asked],
@@ -55,9 +55,9 @@ def request_like(run: TrainerRun, model: Path, problems: Mapping[str, Problem]) 
         learning_rate=config["learner"]["learning_rate"],
         seed=config["run"]["seed"],
         threads=max(generator["threads"], config["learner"]["threads"]),
-        workers=evaluator["actors"] * evaluator["workers"],
-        limits={key: evaluator[key] for key in ("wall_s", "cpu_s", "memory_mb", "budget_s")},
-        adaptive_timeout=evaluator["adaptive_timeout"],
+        workers=run.workers,
+        limits=run.limits,
+        adaptive_timeout=config["evaluator"]["adaptive_timeout"],
     )
 
 
