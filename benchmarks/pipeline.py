@@ -142,13 +142,13 @@ def workloads() -> tuple[Workload, Workload]:
 
 def main(
     rounds: Annotated[int, typer.Option(min=1, help="runs of each side")] = 2,
-    steps: Annotated[int, typer.Option(min=1, help="counted steps of a run")] = 5,
-    quick: Annotated[bool, typer.Option(help="one run of each side, of three steps")] = False,
+    steps: Annotated[int, typer.Option(min=1, help="counted steps of a run")] = 4,
+    quick: Annotated[bool, typer.Option(help="one run of each side, of two counted steps")] = False,
 ) -> None:
     """Measure the loop against itself and against TRL's."""
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # for TRL's side as for ours: spinning threads take cores from sandboxes
     if quick:
-        rounds, steps = 1, 3
+        rounds, steps = 1, 2
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         bench, (quickstart, uneven) = Bench(Path(scratch), steps), workloads()
         found = [bench.against_trl(workload, rounds) for workload in (quickstart, uneven)]
