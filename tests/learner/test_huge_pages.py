@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from actors.learner_group import LearnerGroup
 from learner.huge_pages import HUGE_PAGES
+from tests.tiny_learner import learner_settings
 
 ENABLED = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 # torch's allocator is malloc: 64 MiB, written once.
@@ -43,3 +45,20 @@ def test_large_tensors_are_on_huge_pages_and_given_back():
     assert held >= 48 * 1024
     assert after <= 8 * 1024
     assert huge_kilobytes({})[0] == 0
+
+
+def test_learner_actors_start_with_it(monkeypatch, tmp_path):
+    """Ray starts a worker's process anew for this environment, before glibc reads it."""
+    asked = {}
+
+    class Role:
+        def options(self, **options):
+            asked.update(options)
+            return self
+
+        def remote(self, *_):
+            return self
+
+    monkeypatch.setattr("actors.learner_group.ray.remote", lambda _: Role())
+    LearnerGroup(1, 1.0, 1, learner_settings(tmp_path))
+    assert HUGE_PAGES.items() <= asked["runtime_env"]["env_vars"].items()
