@@ -3,12 +3,13 @@
 Its own training loop with its own generation (transformers' ``generate``) and its own update; the reward function is
 this project's evaluator, as many programs at a time and with the limits that our run has. The request is
 ``dataclasses.asdict`` of ``trl_side.PeerRequest``; the result holds one row a step: seconds from the end of the step
-before, tokens, seconds of generation and of the reward.
+before, CPU seconds, tokens, seconds of generation and of the reward.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from benchmarks.tools.processes import serve
+from benchmarks.tools.processes import serve, tree_cpu_seconds
 from evaluator import Evaluator, Limits, Status, extract_code, parse_problem
 
 
@@ -65,15 +66,16 @@ class StepClock(TrainerCallback):
         self.rows: list[dict[str, float]] = []
 
     def begin(self, trainer: TimedTrainer) -> None:
-        self.trainer, self.last = trainer, time.perf_counter()
+        self.trainer, self.last, self.last_cpu = trainer, time.perf_counter(), tree_cpu_seconds(os.getpid())
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step % self.updates:
             return
-        now = time.perf_counter()
+        now, cpu = time.perf_counter(), tree_cpu_seconds(os.getpid())
         phases = {"gen": self.trainer.generation_s, "reward": self.reward.seconds}
-        self.rows.append({"seconds": now - self.last, "tokens": self.trainer.tokens, **phases})
-        self.last = now
+        used = {"seconds": now - self.last, "cpu_s": cpu - self.last_cpu}
+        self.rows.append({**used, "tokens": self.trainer.tokens, **phases})
+        self.last, self.last_cpu = now, cpu
 
 
 @contextmanager

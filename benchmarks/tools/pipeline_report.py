@@ -77,6 +77,11 @@ def ratio(pair: Pair) -> float:
     return seconds(pair.theirs) / seconds(pair.ours)
 
 
+def cpu_ratio(pair: Pair) -> float:
+    """Their CPU seconds a step over ours: what a machine that others use, too, does not change."""
+    return median(pair.theirs, lambda step: step.cpu_s) / median(pair.ours, lambda step: step.cpu_s)
+
+
 def check_same_work(pair: Pair) -> None:
     """Both sides' steps have about as many tokens. Raises ValueError where not."""
     ours, theirs = (statistics.fmean(step.tokens for step in steps) for steps in (pair.ours, pair.theirs))
@@ -110,6 +115,7 @@ def figures(pairs: Sequence[Pair], streamings: Sequence[Streaming], overlap: Ove
     for pair in pairs:
         suffix = suffix_of(pair.workload)
         found[f"ratio_e2e_vs_trl{suffix}"] = ratio(pair)
+        found[f"ratio_e2e_vs_trl_cpu{suffix}"] = cpu_ratio(pair)
         for side, steps in (("ours", pair.ours), ("trl", pair.theirs)):
             found[f"seconds_per_step_{side}{suffix}"] = seconds(steps)
             found[f"tokens_per_s_{side}{suffix}"] = tokens_per_s(steps)
@@ -143,7 +149,7 @@ def print_report(pairs: Sequence[Pair], streamings: Sequence[Streaming], overlap
 
 def steps_table(pairs: Sequence[Pair], overlap: Overlap) -> Table:
     """A row a side: medians over steps, with the range of the steps' seconds."""
-    table = Table("workload, side", "steps", "s/step (range)", "generation", "reward", "learning", "tokens/s")
+    table = Table("workload, side", "steps", "s/step (range)", "generation", "reward", "learning", "CPU s", "tokens/s")
     rows = [(f"{pair.workload}, ours", pair.ours) for pair in pairs]
     rows += [(f"{pair.workload}, {pair.peer}", pair.theirs) for pair in pairs]
     rows += [
@@ -159,6 +165,7 @@ def steps_table(pairs: Sequence[Pair], overlap: Overlap) -> Table:
             f"{phase(steps, 'gen'):.2f}",
             f"{phase(steps, 'reward'):.2f}",
             f"{median(steps, lambda step: step.learning):.2f}",
+            f"{median(steps, lambda step: step.cpu_s):.2f}",
             f"{tokens_per_s(steps):,.0f}",
         )
     return table

@@ -16,13 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pyarrow.parquet as pq
 import yaml
 
-from benchmarks.tools.processes import ROOT
+from benchmarks.tools.processes import ROOT, tree_cpu_seconds
 from launch.timeline import FILE
 
+Usage = Sequence[tuple[float, float]]  # moments in time.time's seconds, CPU seconds up to each
 LAST_LAP = "bookkeeping"  # of a step, on the driver's track
 LOOK_S = 2.0  # between two looks at a run's processes
 END_S = 60.0  # for a run to end after it was asked to
@@ -36,9 +38,13 @@ class TrainerFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class Step:
-    """One step: wall seconds, real tokens (prompts and responses), seconds of its phases by ``timing_s``'s names."""
+    """One step: wall seconds, real tokens (prompts and responses), seconds of its phases by ``timing_s``'s names.
+
+    ``cpu_s``: CPU seconds of all processes of the side.
+    """
 
     seconds: float
+    cpu_s: float
     tokens: float
     phases: Mapping[str, float]
 
@@ -81,11 +87,12 @@ def run_trainer(folder: Path, overrides: Sequence[str], deadline_s: float, pinne
     log = folder.with_suffix(".log")
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=ROOT)
-    ends = time.monotonic() + deadline_s
+    ends, usage = time.monotonic() + deadline_s, [(time.time(), 0.0)]
     try:
         while process.poll() is None and time.monotonic() < ends:
             if pinned:
                 pin(process.pid)
+            usage.append((time.time(), tree_cpu_seconds(process.pid)))
             time.sleep(LOOK_S)
     finally:
         late = process.poll() is None
@@ -93,7 +100,7 @@ def run_trainer(folder: Path, overrides: Sequence[str], deadline_s: float, pinne
     if process.returncode != 0 or late:
         reason = f"not done after {deadline_s:.0f} s" if late else f"exit status {process.returncode}"
         raise TrainerFailed(f"{' '.join(command)}: {reason}: {log.read_text(errors='replace')[-LOG_TAIL:]}")
-    return read_run(folder)
+    return read_run(folder, usage)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -114,13 +121,14 @@ def end(process: subprocess.Popen[bytes]) -> None:
             continue
 
 
-def read_run(folder: Path) -> TrainerRun:
-    """What a finished run left in its directory."""
+def read_run(folder: Path, usage: Usage) -> TrainerRun:
+    """What a finished run left in its directory. ``usage``: CPU seconds of the run up to moments of its time."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     trained = [row for row in rows if "timing_s/step" in row]
     config = yaml.safe_load((folder / "config.yaml").read_text())
     rollouts = tuple(pq.read_table(path).to_pylist() for path in sorted((folder / "rollouts").glob("*.parquet")))
-    return TrainerRun(steps_of(trained, step_ends(json.loads((folder / FILE).read_text()))), config, rollouts)
+    ends = step_ends(json.loads((folder / FILE).read_text()))
+    return TrainerRun(steps_of(trained, ends, usage), config, rollouts)
 
 
 def step_ends(events: Iterable[Mapping[str, Any]]) -> list[float]:
@@ -128,13 +136,17 @@ def step_ends(events: Iterable[Mapping[str, Any]]) -> list[float]:
     return sorted((event["ts"] + event["dur"]) / 1e6 for event in events if event["name"] == LAST_LAP)
 
 
-def steps_of(rows: Sequence[Mapping[str, float]], ends: Sequence[float]) -> tuple[Step, ...]:
-    """The steps but the first. ``rows`` of the metrics, and when each of these steps ended."""
+def steps_of(rows: Sequence[Mapping[str, float]], ends: Sequence[float], usage: Usage) -> tuple[Step, ...]:
+    """The steps but the first. ``rows`` of the metrics, and when each of these steps ended.
+
+    CPU seconds are interpolated between the looks at the run.
+    """
     if len(rows) != len(ends):
         raise ValueError(f"{len(rows)} steps in metrics.jsonl, {len(ends)} in {FILE}: not of one run")
+    cpu_s = np.diff(np.interp(ends, *np.transpose(usage))).tolist()
     return tuple(
-        Step(ended - before, row["perf/throughput"] * row["timing_s/step"], phases_of(row))
-        for row, before, ended in zip(rows[1:], ends, ends[1:], strict=False)
+        Step(ended - before, used, row["perf/throughput"] * row["timing_s/step"], phases_of(row))
+        for row, before, ended, used in zip(rows[1:], ends, ends[1:], cpu_s, strict=False)
     )
 
 

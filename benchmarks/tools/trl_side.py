@@ -77,6 +77,7 @@ def peer_steps(rows: Sequence[Mapping[str, float]]) -> tuple[Step, ...]:
     return tuple(
         Step(
             row["seconds"],
+            row["cpu_s"],
             row["tokens"],
             {
                 "gen": row["gen"],

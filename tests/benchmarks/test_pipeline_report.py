@@ -18,7 +18,7 @@ from benchmarks.tools.trainer_run import Step
 
 def step(seconds=10.0, tokens=1000.0, reward=0.5, gen=4.0, update=4.0):
     phases = {"gen": gen, "span/gen": gen, "reward": reward, "old_log_prob": 1.0, "update_actor": update}
-    return Step(seconds, tokens, phases)
+    return Step(seconds, 1.5 * seconds, tokens, phases)
 
 
 def pair(workload="quickstart", theirs=20.0):
@@ -39,6 +39,7 @@ def test_figures_by_hand():
     found = figures([pair(), pair("uneven", 15.0)], [streaming(), streaming("uneven")], overlap())
     assert found["ratio_e2e_vs_trl"] == 2.0
     assert found["ratio_e2e_vs_trl_uneven"] == 1.5
+    assert found["ratio_e2e_vs_trl_cpu"] == 2.0
     assert found["seconds_per_step_ours"] == 10.0
     assert found["seconds_per_step_trl_uneven"] == 15.0
     assert found["tokens_per_s_ours"] == 100.0

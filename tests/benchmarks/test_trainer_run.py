@@ -24,15 +24,16 @@ def test_a_steps_seconds_reach_from_end_to_end(tmp_path):
         timeline.span("driver", "bookkeeping", started + 4.0, started + 5.0)
     timeline.flush()
     ends = step_ends(json.loads((tmp_path / "timeline.json").read_text()))
-    first, second = steps_of([row(0), row(1), row(2)], ends)
+    first, second = steps_of([row(0), row(1), row(2)], ends, [(ends[0] - 5.0, 0.0), (ends[2] + 5.0, 46.0)])
     assert (first.seconds, second.seconds) == pytest.approx((6.0, 7.0), abs=1e-5)
+    assert (first.cpu_s, second.cpu_s) == pytest.approx((12.0, 14.0), abs=1e-3)
     assert first.tokens == 1000.0
     assert first.phases == {"step": 5.0, "reward": 0.5}
 
 
 def test_a_timeline_of_another_run_is_refused():
     with pytest.raises(ValueError, match=r"2 steps in metrics.jsonl, 3 in timeline.json"):
-        steps_of([row(0), row(1)], [1.0, 2.0, 3.0])
+        steps_of([row(0), row(1)], [1.0, 2.0, 3.0], [(0.0, 0.0)])
 
 
 def test_phases_are_timings_only():

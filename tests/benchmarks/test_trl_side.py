@@ -58,7 +58,7 @@ def test_judging_afterwards_is_timed_for_all_steps_but_the_first(run):
 
 def test_what_is_neither_generation_nor_reward_is_the_update():
     (step,) = peer_steps(
-        [{"seconds": 99.0, "tokens": 1, "gen": 1.0, "reward": 1.0}] * 1
-        + [{"seconds": 10.0, "tokens": 500, "gen": 4.0, "reward": 1.0}]
+        [{"seconds": 99.0, "cpu_s": 99.0, "tokens": 1, "gen": 1.0, "reward": 1.0}] * 1
+        + [{"seconds": 10.0, "cpu_s": 15.0, "tokens": 500, "gen": 4.0, "reward": 1.0}]
     )
-    assert (step.seconds, step.tokens, step.learning) == (10.0, 500, 5.0)
+    assert (step.seconds, step.cpu_s, step.tokens, step.learning) == (10.0, 15.0, 500, 5.0)
