@@ -5,34 +5,20 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from ray.exceptions import RayError
 
-from actors.autoscaling import IN_HAND
 from actors.background import Background
+from actors.evaluator_roster import Handle, Member, Roster
 from actors.shutdown import STOP_DEADLINE_S
 from actors.waiting import DeadlineExceeded, gather
-from learner.rollout import Judgement
 
 log = logging.getLogger(__name__)
 
 FAILED = (RayError, DeadlineExceeded)
 """What an actor that died, hangs or cannot start makes of a call."""
-
-
-class Handle(Protocol):
-    """What is asked of an actor; see ``EvaluatorHandle``."""
-
-    @property
-    def actor(self) -> Any: ...
-    def start(self) -> Awaitable[tuple[str, ...]]: ...
-    def judge(self, problem: Any, text: str) -> Awaitable[Judgement]: ...
-    def ping(self) -> Awaitable[None]: ...
-    def stop(self) -> Awaitable[None]: ...
-    def kill(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -47,67 +33,22 @@ class Patience:
     tick_s: float = 1.0
 
 
-@dataclass(eq=False)
-class Member:
-    """``busy``: calls it has; ``ready``: it has started; ``leaving``: it gets no further calls and is stopped after
-    those it has; ``unanswered``: ticks since the ``ping``."""
-
-    name: str
-    handle: Handle
-    busy: int = 0
-    ready: bool = False
-    leaving: bool = False
-    ping: asyncio.Future[None] | None = None
-    unanswered: int = 0
-
-
 class EvaluatorCrew:
-    """Actors of ``sandboxes`` each, made by ``hire``. ``changed`` is called when one can take calls, or no longer can;
+    """The actors of ``roster``, made by ``hire``. ``changed`` is called when one can take calls, or no longer can;
     what has to be waited for is done in the ``background``."""
 
     def __init__(
         self,
         hire: Callable[[], Handle],
-        sandboxes: int,
+        roster: Roster,
         patience: Patience,
         background: Background,
         changed: Callable[[], None],
     ) -> None:
-        self._hire, self._sandboxes, self._patience = hire, sandboxes, patience
+        self._hire, self._roster, self._patience = hire, roster, patience
         self._background, self._changed = background, changed
         self._numbers = itertools.count()
         self._missing: set[str] = set()
-        self.members: list[Member] = []
-
-    @property
-    def staff(self) -> list[Member]:
-        """Those that run or are starting, and stay."""
-        return [member for member in self.members if not member.leaving]
-
-    @property
-    def running(self) -> list[Member]:
-        """Those that take calls."""
-        return [member for member in self.members if member.ready and not member.leaving]
-
-    @property
-    def busy(self) -> int:
-        """Calls with actors."""
-        return sum(member.busy for member in self.members)
-
-    @property
-    def sandboxes(self) -> int:
-        """Of all actors that have started."""
-        return self._sandboxes * sum(member.ready for member in self.members)
-
-    @property
-    def busy_sandboxes(self) -> int:
-        """Those with a program."""
-        return sum(min(member.busy, self._sandboxes) for member in self.members)
-
-    def least_busy(self) -> Member | None:
-        """Who gets the next call; None when all have their hands full."""
-        free = [member for member in self.running if member.busy < IN_HAND * self._sandboxes]
-        return min(free, key=lambda member: member.busy, default=None)
 
     async def start(self, count: int, deadline_s: float) -> list[str]:
         """Hire the first ``count``; returns the fences that one of their hosts lacks. Raises what a start raises."""
@@ -116,13 +57,13 @@ class EvaluatorCrew:
         for missing in await gather(starts, "starting the evaluators", deadline_s):
             self._missing.update(missing)
         for member in members:
-            member.ready = True
+            self._roster.start(member)
         self._changed()
         return sorted(self._missing)
 
     def resize(self, wanted: int) -> None:
         """Hire, or retire those that are starting first, then the least busy, until ``wanted`` stay."""
-        staff = self.staff
+        staff = [member for member in self._roster.members if not member.leaving]
         for _ in range(wanted - len(staff)):
             self._background.spawn(self._enlist(self._new_member()))
         superfluous = max(0, len(staff) - wanted)
@@ -131,7 +72,7 @@ class EvaluatorCrew:
 
     def check(self) -> None:
         """To be called every tick: give up who died, or has not answered a ping for too long."""
-        for member in [member for member in self.members if member.ready]:
+        for member in [member for member in self._roster.members if member.ready]:
             if member.ping is None:
                 member.ping, member.unanswered = asyncio.ensure_future(member.handle.ping()), 0
             elif not member.ping.done():
@@ -146,25 +87,25 @@ class EvaluatorCrew:
 
     def release(self, member: Member) -> None:
         """One call less with ``member``, which ends if it was to leave after its last."""
-        member.busy -= 1
-        if member.leaving and member.busy == 0 and member in self.members:
+        self._roster.release(member)
+        if member.leaving and member.busy == 0 and member in self._roster.members:
             self._background.spawn(self._dismiss(member))
 
     def lose(self, member: Member, error: BaseException) -> None:
         """Part with an actor that failed, whatever it does; the next ``resize`` hires another."""
-        if member in self.members:  # else somebody noticed before, or it was no longer wanted
+        if member in self._roster.members:  # else somebody noticed before, or it was no longer wanted
             log.warning("%s is lost: %s", member.name, brief(error))
             self._remove(member)
 
     def forget_pings(self) -> None:
         """Wait for no answers any more."""
-        for member in self.members:
+        for member in self._roster.members:
             if member.ping is not None:
                 member.ping.cancel()
 
     def _new_member(self) -> Member:
         member = Member(f"evaluator {next(self._numbers)}", self._hire())
-        self.members.append(member)
+        self._roster.add(member)
         return member
 
     async def _enlist(self, member: Member) -> None:
@@ -177,11 +118,11 @@ class EvaluatorCrew:
         if not self._missing.issuperset(missing):
             log.warning("%s: its host refuses %s", member.name, ", ".join(missing))
             self._missing.update(missing)
-        member.ready = True
+        self._roster.start(member)
         self._changed()
 
     def _retire(self, member: Member) -> None:
-        member.leaving = True
+        self._roster.leave(member)
         if not member.ready:
             self._remove(member)
         elif member.busy == 0:
@@ -197,8 +138,8 @@ class EvaluatorCrew:
     def _remove(self, member: Member) -> None:
         if member.ping is not None:
             member.ping.cancel()
-        if member in self.members:
-            self.members.remove(member)
+        if member in self._roster.members:
+            self._roster.remove(member)
             member.handle.kill()
         self._changed()
 

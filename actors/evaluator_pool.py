@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -25,11 +24,13 @@ from actors.activity import Activity
 from actors.autoscaling import IN_HAND, Bounds, PoolState, has_spare, wanted_actors
 from actors.background import Background
 from actors.evaluator import EvaluatorSettings
-from actors.evaluator_crew import FAILED, EvaluatorCrew, Handle, Member, Patience, brief
+from actors.evaluator_crew import FAILED, EvaluatorCrew, Patience, brief
 from actors.evaluator_load import EvaluatorLoad, LoadMeter
+from actors.evaluator_roster import Handle, Member, Roster
 from actors.repeated_programs import RepeatedPrograms
 from actors.scaling_desk import PoolReport
 from actors.shared_problems import SharedProblems
+from actors.turns import Turns
 from actors.waiting import gather
 from evaluator.problem import Problem
 from evaluator.sandbox import GRACE_S, START_S
@@ -72,8 +73,9 @@ class EvaluatorPool:
         self._sandboxes, self._cpus, self._bounds, self._patience = sandboxes, cpus, bounds, patience
         self._problems = SharedProblems(put)
         self._background = Background(self._break)
-        self._crew = EvaluatorCrew(hire, sandboxes, patience, self._background, self._assign)
-        self._turns: deque[asyncio.Future[Member]] = deque()
+        self._roster = Roster(sandboxes)
+        self._crew = EvaluatorCrew(hire, self._roster, patience, self._background, self._assign)
+        self._turns: Turns[Member] = Turns()
         self._broken: BaseException | None = None
         self.activity = Activity()
         self._meter = LoadMeter(time.monotonic)
@@ -84,7 +86,7 @@ class EvaluatorPool:
     @property
     def actors(self) -> list[Any]:
         """Handles of all Ray actors there are, also of those that are starting or leaving."""
-        return [member.handle.actor for member in self._crew.members]
+        return [member.handle.actor for member in self._roster.members]
 
     async def start(self, deadline_s: float) -> list[str]:
         """Warm a sandbox on each of the first actors; returns the names of the fences that one of their hosts lacks."""
@@ -160,11 +162,7 @@ class EvaluatorPool:
         """Wait for an actor with room; those that were with one before come first. Raises NoEvaluator."""
         if self._broken is not None:
             raise self._broken
-        turn: asyncio.Future[Member] = asyncio.get_running_loop().create_future()
-        if again:
-            self._turns.appendleft(turn)
-        else:
-            self._turns.append(turn)
+        turn = self._turns.ask(first=again)
         self._assign()
         try:
             return await turn
@@ -176,19 +174,15 @@ class EvaluatorPool:
 
     def _assign(self) -> None:
         """Give the calls that wait to actors with room, then take note of the load."""
-        while self._turns and (member := self._crew.least_busy()) is not None:
-            turn = self._turns.popleft()
-            if not turn.done():
-                member.busy += 1
-                turn.set_result(member)
-        crew = self._crew
-        self._meter.now_is(len(self._turns), crew.busy_sandboxes, crew.sandboxes, len(crew.running))
+        roster = self._roster
+        self._turns.serve(roster.take)
+        self._meter.now_is(len(self._turns), roster.busy_sandboxes, roster.sandboxes, roster.running)
         if not has_spare(self._state(), self._sandboxes):
             self._no_spare_at = time.monotonic()
 
     def _state(self) -> PoolState:
         idle_s = time.monotonic() - self._no_spare_at
-        return PoolState(len(self._turns), self._crew.busy, len(self._crew.staff), idle_s)
+        return PoolState(len(self._turns), self._roster.busy, self._roster.staff, idle_s)
 
     async def _tend(self) -> None:
         """Every tick: replace the dead, hire or retire, and leave nobody waiting in vain."""
@@ -196,14 +190,14 @@ class EvaluatorPool:
             await asyncio.sleep(self._patience.tick_s)
             self._crew.check()
             self._adjust()
-            self._alone_ticks = 0 if self._crew.running else self._alone_ticks + 1
+            self._alone_ticks = 0 if self._roster.running else self._alone_ticks + 1
             if self._alone_ticks * self._patience.tick_s >= self._patience.alone_s:
                 self._fail_turns(NoEvaluator(f"no evaluator runs, for {self._patience.alone_s:g} s"))
 
     def _adjust(self) -> None:
         """Hire or retire until the pool has as many as it should."""
         wanted = wanted_actors(self._state(), self._bounds, self._sandboxes)
-        if wanted != len(self._crew.staff):
+        if wanted != self._roster.staff:
             self._crew.resize(wanted)
             self._no_spare_at = time.monotonic()
             self._assign()
@@ -211,7 +205,7 @@ class EvaluatorPool:
     async def _obey(self, desk: Any) -> None:
         while True:
             await asyncio.sleep(self._patience.tick_s)
-            report = PoolReport(len(self._crew.running), self._bounds, self._cpus)
+            report = PoolReport(self._roster.running, self._bounds, self._cpus)
             try:
                 exchange = {"the desk": desk.exchange.remote(report)}
                 (wish,) = await gather(exchange, "asking for the size of the evaluator pool", self._patience.ping_s)
@@ -222,10 +216,7 @@ class EvaluatorPool:
                 self.resize(wish)
 
     def _fail_turns(self, error: BaseException) -> None:
-        for turn in self._turns:
-            if not turn.done():
-                turn.set_exception(error)
-        self._turns.clear()
+        self._turns.fail(error)
         self._assign()
 
     def _break(self, error: BaseException) -> None:

@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
-from ray.actor import ActorHandle
-
-T = TypeVar("T")
 M = TypeVar("M")
 
 
-class LeastBusy:
-    """Sends each call to the member with the least outstanding load."""
+class LoadBuckets(Generic[M]):
+    """Members by their load, 0 to ``most``: each call costs O(``most``), however many members there are.
 
-    def __init__(self, members: Sequence[ActorHandle]) -> None:
-        self.members = members
-        self.load = [0] * len(members)
+    Of equal loads, whoever has had its own for longest is first. Members are told apart as dictionary keys are.
+    """
 
-    async def call(self, weight: int, submit: Callable[[ActorHandle], Awaitable[T]]) -> T:
-        """Await ``submit(member)``; ``weight`` counts as the member's load meanwhile."""
-        chosen = self.load.index(min(self.load))
-        self.load[chosen] += weight
-        try:
-            return await submit(self.members[chosen])
-        finally:
-            self.load[chosen] -= weight
+    def __init__(self, most: int) -> None:
+        self.load: dict[M, int] = {}
+        self.buckets: list[dict[M, None]] = [{} for _ in range(most + 1)]
+
+    def __len__(self) -> int:
+        return len(self.load)
+
+    def put(self, member: M, load: int) -> None:
+        """A new member, or a member's new load."""
+        before = self.load.get(member)
+        if before is not None:
+            del self.buckets[before][member]
+        self.buckets[load][member] = None
+        self.load[member] = load
+
+    def drop(self, member: M) -> None:
+        """It is a member no longer. Raises KeyError when it was none."""
+        del self.buckets[self.load.pop(member)][member]
+
+    def least(self) -> M | None:
+        """The member with the least load; None when all have ``most``, or there is none."""
+        for bucket in self.buckets[:-1]:
+            if bucket:
+                return next(iter(bucket))
+        return None
 
 
 class StickyRoutes(Generic[M]):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.routing import StickyRoutes
+from actors.routing import LoadBuckets, StickyRoutes
 
 
 def test_the_least_loaded_member_is_chosen():
@@ -77,3 +77,31 @@ def test_calls_of_a_key_under_way_are_at_one_member(members, keys):
     with ExitStack() as stack:
         chosen = [(key, stack.enter_context(routes.route(range(members), str(key), 10))) for key in keys]
     assert len({key for key, _ in chosen}) == len(set(chosen))
+
+
+@given(
+    st.integers(1, 4),
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("put"), st.integers(0, 5), st.integers(0, 4)),
+            st.tuples(st.just("drop"), st.integers(0, 5), st.just(0)),
+        ),
+        max_size=60,
+    ),
+)
+def test_buckets_find_the_same_member_as_a_look_at_all(most, changes):
+    buckets, model = LoadBuckets(most), {}  # the model holds members in the order they got their loads
+    for what, member, load in changes:
+        if what == "put":
+            model.pop(member, None)
+            model[member] = min(load, most)
+            buckets.put(member, min(load, most))
+        elif member in model:
+            del model[member]
+            buckets.drop(member)
+        else:
+            with pytest.raises(KeyError):
+                buckets.drop(member)
+        open_members = [one for one in model if model[one] < most]
+        assert buckets.least() == min(open_members, key=model.get, default=None)
+        assert len(buckets) == len(model)
