@@ -126,3 +126,47 @@ def test_a_stopped_driver_leaves_nothing_behind(number: signal.Signals, model: P
         json.loads(line)
     for path in (tmp_path / "small" / "rollouts").glob("*.parquet"):
         assert pq.read_table(path).num_rows == 16
+
+
+def test_sampling_ahead_with_completions_that_go_on_under_new_weights(model: Path, tmp_path: Path) -> None:
+    """One version of staleness and no more; a track for every actor."""
+    ahead = ("algorithm.max_staleness=1", "generator.partial_rollouts=true", "run.steps=4")
+    done = run(command(model, tmp_path, *ahead))
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [json.loads(line) for line in (tmp_path / "small" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["staleness/max"] for row in rows] == [0, 1, 1, 1]
+    for row in rows:
+        assert (row["group/trained"], row["group/lost"]) == (4, 0)
+        assert abs(row["timing_s/unaccounted"]) < 0.02 * row["timing_s/step"]
+    events = json.loads((tmp_path / "small" / "timeline.json").read_text())
+    tracks = {event["args"]["name"] for event in events if event["name"] == "thread_name"}
+    assert {"driver", "learner rank 0", "generator 0", "evaluator 0"} <= tracks
+    assert {"generate", "evaluate", "update", "publish", "wait for rollouts"} <= {event["name"] for event in events}
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_an_engine_that_is_killed_is_replaced_and_the_run_goes_on(model: Path, tmp_path: Path) -> None:
+    """Its requests are asked again of its successor, which has taken the present weights first."""
+    driver = subprocess.Popen(
+        command(model, tmp_path, "run.steps=6"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        metrics = tmp_path / "small" / "metrics.jsonl"
+        wait_until(lambda: metrics.read_text().count("\n") >= 2, "the second step", driver)
+        (engine,) = (
+            process
+            for process in psutil.Process(driver.pid).children(recursive=True)
+            if "EngineCore" in " ".join(process.cmdline())
+        )
+        engine.kill()
+        printed, _ = driver.communicate(timeout=400)
+    finally:
+        if driver.poll() is None:
+            driver.kill()
+            driver.wait()
+    assert driver.returncode == 0, printed
+    assert "generator 0 was restarted and serves weights version" in printed
+    rows = [json.loads(line) for line in metrics.read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(6))
+    assert all(row["mismatch/ratio_max"] < 1.001 and row["staleness/max"] == 0 for row in rows)
