@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import statistics
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -50,6 +50,15 @@ async def gather(waits: Mapping[str, Awaitable[T]], what: str, deadline_s: float
     finally:
         for task in pending:
             task.cancel()
+
+
+async def in_thread(work: Callable[[], T], what: str, deadline_s: float) -> T:
+    """What ``work`` returns or raises; the loop goes on meanwhile. ``work`` may read only what nobody changes.
+
+    Raises DeadlineExceeded. Nothing can end a thread: ``work`` then, or when the caller is cancelled, goes on unheard.
+    """
+    (result,) = await gather({what: asyncio.to_thread(work)}, what, deadline_s)
+    return result
 
 
 @dataclass

@@ -125,7 +125,7 @@ def calibration_point(
         for group in groups
     )
     rollouts = [rollout for group in groups for rollout in group.rollouts]
-    diversity = mean_distinct_ngrams([group.responses for group in groups], ignore)
+    diversity = mean_distinct_ngrams(query.diversity for query in queries)
     rewards = [rollout.reward for rollout in rollouts if rollout.reward is not None]
     if diversity is None:
         raise CalibrationError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,6 @@ from evaluator.verdict import Status
 from launch.batch import CreditedGroup
 from launch.rollouts import SampledStep
 from launch.work_buffer import DropReason
-from learner.diversity import mean_distinct_ngrams
 from learner.learner import UpdateMetrics
 
 
@@ -33,8 +32,8 @@ class StepTimes:
     step: float
 
 
-def rollout_metrics(groups: Sequence[CreditedGroup], version: int, ignore: Collection[int]) -> dict[str, float]:
-    """What the sampled completions say; ``ignore`` are the end-of-sequence tokens diversity leaves out.
+def rollout_metrics(groups: Sequence[CreditedGroup], version: int, diversity: float | None) -> dict[str, float]:
+    """What the sampled completions say; ``diversity`` is D of ``groups`` (``mean_distinct_ngrams``).
 
     Of all that were sampled: groups that dynamic sampling left out are in here, for the others alone say nothing of
     the policy.
@@ -44,7 +43,6 @@ def rollout_metrics(groups: Sequence[CreditedGroup], version: int, ignore: Colle
     rewards = [item.rollout.reward for item in credited if item.rollout.reward is not None]
     shaped = [item.shaped_reward for item in credited if item.shaped_reward is not None]
     lengths = np.array([len(completion.response_token_ids) for completion in completions])
-    diversity = mean_distinct_ngrams([group.group.responses for group in groups], ignore)
     seconds = np.array([item.rollout.judgement.seconds for item in credited])
     staleness = np.array([version - completion.policy_version_min for completion in completions])
     statuses = Counter(item.rollout.judgement.verdict.status for item in credited)

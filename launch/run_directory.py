@@ -16,7 +16,9 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -143,7 +145,8 @@ class RunDirectory:
         path = self.path / "rollouts" / f"step_{step:06d}.parquet"
         rows = [_row(step, group, item) for group in groups for item in group.credited]
         unfinished = path.with_suffix(".unfinished")
-        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), unfinished, use_dictionary=list(REPEATED))
+        columns = [_column(field.type, [row[field.name] for row in rows]) for field in SCHEMA]
+        pq.write_table(pa.table(columns, schema=SCHEMA), unfinished, use_dictionary=list(REPEATED))
         os.replace(unfinished, path)
 
     def evaluation_path(self, step: int) -> Path:
@@ -219,6 +222,15 @@ def _commit() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None  # no git here: an installed package, not a checkout
     return found.stdout.strip() or None
+
+
+def _column(kind: pa.DataType, values: Sequence[Any]) -> pa.Array:
+    """``values`` of a list type are numpy arrays, copied as one: arrow looks at the numbers one by one otherwise."""
+    if not pa.types.is_list(kind):
+        return pa.array(values, kind)
+    numbers = np.concatenate([np.zeros(0, kind.value_type.to_pandas_dtype()), *values])
+    begins = np.cumsum([0, *map(len, values)])
+    return pa.ListArray.from_arrays(pa.array(begins, pa.int32()), pa.array(numbers, kind.value_type))
 
 
 def _row(step: int, group: CreditedGroup, item: Credited) -> dict[str, object]:

@@ -41,17 +41,17 @@ class Temperature:
             tell_decision(decision, self.directory, self.display)
         return self.state.value
 
-    def after_step(self, groups: Sequence[Group], ends: Collection[int]) -> dict[str, float]:
-        """Take in the diversity of all that was sampled, end-of-sequence tokens ``ends`` left out; the metrics.
+    def after_step(self, groups: Sequence[Group], diversity: Sequence[float | None]) -> dict[str, float]:
+        """Take in the ``diversity`` of all ``groups`` that were sampled (``distinct_ngrams`` of each); the metrics.
 
         Stale groups that an earlier stage sampled say nothing about this one.
         """
         present = [
-            group.responses
-            for group in groups
+            value
+            for group, value in zip(groups, diversity, strict=True)
             if all(rollout.completion.temperature == self.state.value for rollout in group.rollouts)
         ]
-        self.state = observed(self.state, mean_distinct_ngrams(present, ends))
+        self.state = observed(self.state, mean_distinct_ngrams(present))
         return temperature_metrics(self.state)
 
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from actors.waiting import in_thread
 from actors.weight_transfer import Publication
-from launch.batch import train_batch
+from launch.batch import CreditedGroup, train_batch
 from launch.driver_state import DriverState
 from launch.metrics import (
     StepTimes,
@@ -24,11 +25,13 @@ from launch.metrics import (
     update_metrics,
 )
 from launch.policy_evaluation import evaluate_policy, evaluation_due
-from launch.rollouts import Rollouts
+from launch.rollouts import Rollouts, SampledStep
 from launch.run import Run
 from launch.scores import Scores
 from launch.temperature import Temperature
 from launch.timeline import Laps
+from learner.diversity import distinct_ngrams, mean_distinct_ngrams
+from learner.rollout import TrainBatch
 
 
 async def train(run: Run) -> Scores | None:
@@ -70,17 +73,27 @@ class StepResult:
     publication: Publication
 
 
+@dataclass(frozen=True)
+class Credit:
+    """Of a step's groups, in their order: their rollouts' credit, their ``distinct_ngrams``, and the batch of them."""
+
+    groups: list[CreditedGroup]
+    diversity: list[float | None]
+    batch: TrainBatch
+
+
 async def train_step(run: Run, step: int, rollouts: Rollouts, version: int, temperature: Temperature) -> StepResult:
     """Take the step's judged groups, update the policy of ``version`` on them, give the new weights to the engines."""
     config, display, laps = run.config, run.display, Laps(run.timeline)
     sampled = await rollouts.step(step, version)
     laps.done("wait for rollouts")
-    of_temperature = temperature.after_step(sampled.groups, run.ends)
-    credited = run.credit(sampled, step)
-    batch = train_batch(credited, config.algorithm.mini_batch_size)
-    credit = laps.done("credit")
+    # What costs by the token is done in threads: the loop would not hand over the next steps' completions meanwhile.
+    deadline_s = config.learner.deadline_s
+    credit = await in_thread(lambda: credit_sampled(run, step, sampled), f"crediting step {step}", deadline_s)
+    of_temperature = temperature.after_step(sampled.groups, credit.diversity)
+    crediting = laps.done("credit")
     display.phase("update")
-    update = await run.weights.update(batch, config.learner.deadline_s)
+    update = await run.weights.update(credit.batch, deadline_s)
     of_update = laps.done("wait for the update")
     display.phase("weights")
     if not config.generator.partial_rollouts:
@@ -91,16 +104,29 @@ async def train_step(run: Run, step: int, rollouts: Rollouts, version: int, temp
     rollouts.served(step)
     if config.algorithm.max_staleness:  # the engines go on at once, also while a checkpoint is made
         rollouts.fill(step + 1, temperature.before_step)
-    run.directory.write_rollouts(step, credited)
-    metrics = rollout_metrics(credited, version, run.ends) | dynamic_sampling_metrics(sampled) | of_temperature
+    written = in_thread(lambda: write_rollouts(run, step, version, credit), f"the rollouts of step {step}", deadline_s)
+    metrics = await written | dynamic_sampling_metrics(sampled) | of_temperature
     metrics |= evaluator_metrics(run.evaluators.load())
     run.draw_actors(step, of_update, update, publish)
-    bookkeeping = credit.seconds + laps.done("bookkeeping").seconds
+    bookkeeping = crediting.seconds + laps.done("bookkeeping").seconds
     times = StepTimes(sampled, of_update.seconds, drain.seconds, published, bookkeeping, laps.total)
     timing = timing_metrics(
-        times, update, sum(item.rollout.completion.tokens for group in credited for item in group.credited)
+        times, update, sum(item.rollout.completion.tokens for group in credit.groups for item in group.credited)
     )
     return StepResult({"step": step, **metrics, **update_metrics(update), **timing}, published)
+
+
+def credit_sampled(run: Run, step: int, sampled: SampledStep) -> Credit:
+    """What the learner gets of a step. Raises EmptyBatch."""
+    groups = run.credit(sampled, step)
+    diversity = [distinct_ngrams(group.responses, run.ends) for group in sampled.groups]
+    return Credit(groups, diversity, train_batch(groups, run.config.algorithm.mini_batch_size))
+
+
+def write_rollouts(run: Run, step: int, version: int, credit: Credit) -> dict[str, float]:
+    """The file of a step's rollouts, and their metrics."""
+    run.directory.write_rollouts(step, credit.groups)
+    return rollout_metrics(credit.groups, version, mean_distinct_ngrams(credit.diversity))
 
 
 def checkpoint_due(run: Run, step: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -46,12 +46,10 @@ def _gram_ids(tokens: np.ndarray, n: int) -> np.ndarray:
     return ids
 
 
-def mean_distinct_ngrams(
-    groups: Sequence[Sequence[np.ndarray]], ignore: Collection[int] = (), n: int = 4
-) -> float | None:
-    """D of a step: the mean of ``distinct_ngrams`` over ``groups``, the responses [R_i] of one problem each.
+def mean_distinct_ngrams(values: Iterable[float | None]) -> float | None:
+    """D of a step: the mean of its groups' ``distinct_ngrams``.
 
     Groups without any n-gram do not count. None when no group has one.
     """
-    measured = [value for group in groups if (value := distinct_ngrams(group, ignore, n)) is not None]
+    measured = [value for value in values if value is not None]
     return float(np.mean(measured)) if measured else None

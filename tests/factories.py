@@ -21,6 +21,7 @@ from launch.batch import CreditedGroup, Crediting, assign_credit
 from launch.metrics import StepTimes, rollout_metrics, timing_metrics, update_metrics
 from launch.rollouts import SampledStep
 from launch.sampling import SamplingTimes
+from learner.diversity import distinct_ngrams, mean_distinct_ngrams
 from learner.learner import UpdateMetrics
 from learner.rollout import Completion, FinishReason, Group, Judgement, Rollout
 
@@ -125,12 +126,17 @@ def step_times() -> StepTimes:
     return StepTimes(sampled, 5.5, 0.25, Publication(1, 8_000_000, 0.5, 0.25, {}), 0.5, 20.0)
 
 
+def diversity(groups: Sequence[CreditedGroup]) -> float | None:
+    """D of ``groups`` whose answers end with token 2."""
+    return mean_distinct_ngrams(distinct_ngrams(group.group.responses, {2}) for group in groups)
+
+
 def metrics_row(step: int, groups: Sequence[CreditedGroup]) -> dict[str, float]:
     """A row of metrics.jsonl made of the functions that make the real one."""
     update = update_result()
     return {
         "step": step,
-        **rollout_metrics(groups, step, {2}),
+        **rollout_metrics(groups, step, diversity(groups)),
         **update_metrics(update),
         **timing_metrics(step_times(), update, tokens=1000),
     }

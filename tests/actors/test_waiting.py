@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
+import threading
 import time
 
 import pytest
 
 from actors import waiting
-from actors.waiting import DeadlineExceeded, Reminder, gather
+from actors.waiting import DeadlineExceeded, Reminder, gather, in_thread
 
 
 class Calls:
@@ -146,3 +147,33 @@ def test_late_is_logged_while_waiting(calls, monkeypatch, caplog):
     with caplog.at_level(logging.WARNING):
         calls.wait(slow=0.4, quick=0.0, other=0.01)
     assert [record.getMessage() for record in caplog.records] == ["still waiting for the work: slow"]
+
+
+def test_the_loop_goes_on_while_a_thread_works():
+    async def run():
+        go = threading.Event()
+        asyncio.get_running_loop().call_later(0.01, go.set)
+        return await in_thread(lambda: go.wait(10.0), "the work", 10.0)
+
+    assert asyncio.run(run()) is True
+
+
+def test_what_a_thread_raises_is_raised():
+    def work():
+        raise KeyError("lost")
+
+    with pytest.raises(KeyError, match="lost"):
+        asyncio.run(in_thread(work, "the work", 10.0))
+
+
+def test_a_thread_has_a_deadline():
+    go = threading.Event()
+
+    async def run():
+        try:
+            with pytest.raises(DeadlineExceeded, match="the work did not finish"):
+                await in_thread(lambda: go.wait(10.0), "the work", 0.05)
+        finally:
+            go.set()
+
+    asyncio.run(run())

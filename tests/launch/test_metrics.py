@@ -14,7 +14,16 @@ from launch.rollouts import SampledStep
 from launch.sampling import SamplingTimes
 from launch.work_buffer import DropReason
 from learner.rollout import Group
-from tests.factories import credited_group, crediting, group_of, rollout, step_times, truncated, update_result
+from tests.factories import (
+    credited_group,
+    crediting,
+    diversity,
+    group_of,
+    rollout,
+    step_times,
+    truncated,
+    update_result,
+)
 
 PASSED, WRONG, OURS = Status.PASSED, Status.WRONG_ANSWER, Status.SANDBOX_ERROR
 
@@ -22,12 +31,12 @@ PASSED, WRONG, OURS = Status.PASSED, Status.WRONG_ANSWER, Status.SANDBOX_ERROR
 def metrics(*groups, version=0, rho=1.0, **of_algorithm):
     settings = crediting(mask_probability=rho, repeat_window=2, **of_algorithm)
     credited = [assign_credit(Group("q", "", tuple(rollouts)), settings, 0) for rollouts in groups]
-    return rollout_metrics(credited, version, {2})
+    return rollout_metrics(credited, version, diversity(credited))
 
 
 def test_rewards():
     groups = [credited_group(PASSED, WRONG, WRONG, WRONG), credited_group(*[PASSED] * 4), credited_group(*[WRONG] * 4)]
-    found = rollout_metrics([*groups, groups[0]], 0, {2})
+    found = rollout_metrics([*groups, groups[0]], 0, diversity(groups))
     assert found["critic/rewards/mean"] == (1 + 4 + 0 + 1) / 16
     assert (found["group/all_solved"], found["group/none_solved"]) == (1 / 4, 1 / 4)
 

@@ -223,8 +223,8 @@ def test_stale_samples_of_an_earlier_stage_say_nothing_about_this_one(tmp_path):
     settings = config(f"run.root={tmp_path}", "temperature.value=1.2")
     controller = Temperature(settings, TemperatureState(1.2, stage=1), RunDirectory(settings), None)
     stale, present = group(1.0, (5, 6, 7, 8), (5, 6, 7, 8)), group(1.2, (5, 6, 7, 8), (6, 7, 8, 9))
-    assert controller.after_step([stale, present], {2})["temperature/ema"] == 1.0
-    assert controller.after_step([stale], {2})["temperature/ema"] == 1.0
+    assert controller.after_step([stale, present], [0.5, 1.0])["temperature/ema"] == 1.0
+    assert controller.after_step([stale], [0.5])["temperature/ema"] == 1.0
     assert controller.state.steps == 2
 
 

@@ -2,12 +2,18 @@
 
 import asyncio
 import json
+import time
 
 import pyarrow.parquet as pq
 import pytest
 
+from evaluator.verdict import Status
+from launch.batch import EmptyBatch
 from launch.driver_state import read_driver_state
+from launch.run_directory import RunDirectory
 from launch.timeline import FILE
+from learner.rollout import Judgement
+from tests.factories import verdict
 from tests.world import World, column, run
 
 
@@ -71,6 +77,31 @@ def test_a_checkpoint_has_the_groups_that_were_sampled_ahead(tmp_path):
     world = Slow(distinct)
     run(tmp_path, world, *arguments, "run.resume=true")
     assert len(world.temperatures) == 4 * 8 - 4 * len(state.buffer.ready)
+
+
+def test_completions_are_judged_while_a_step_is_written(tmp_path, monkeypatch):
+    """The step sampled ahead waits for nothing that the driver does with the last one."""
+    world, write, judged = Halves(distinct), RunDirectory.write_rollouts, []
+
+    def slow(directory, step, groups):
+        ahead, ends = 8 * min(step + 3, 4), time.monotonic() + 10
+        while world.judged < ahead and time.monotonic() < ends:
+            time.sleep(0.01)
+        judged.append(world.judged)
+        write(directory, step, groups)
+
+    monkeypatch.setattr(RunDirectory, "write_rollouts", slow)
+    run(tmp_path, world, "run.steps=4", "algorithm.max_staleness=1")
+    assert judged == [24, 32, 32, 32]
+
+
+def test_a_step_without_any_verdict_ends_the_run(tmp_path):
+    class Broken(World):
+        async def judge(self, problem, text):
+            return Judgement(verdict(Status.SANDBOX_ERROR), None, False, 0.0)
+
+    with pytest.raises(EmptyBatch, match="sandbox_error"):
+        run(tmp_path, Broken(distinct), "run.steps=1")
 
 
 def test_the_timeline_has_every_lap(tmp_path):
