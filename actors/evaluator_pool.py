@@ -14,7 +14,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import ray
@@ -125,10 +124,6 @@ class EvaluatorPool:
         self._meter.lost()
         log.warning("%s: not judged: %s", problem.question_id, "; ".join(failures))
         return _not_judged(problem, failures)
-
-    def hold(self, problem: Problem) -> AbstractContextManager[object]:
-        """Keep one copy of ``problem`` in the object store for all completions judged inside the ``with``."""
-        return self._problems.use(problem)
 
     def load(self) -> EvaluatorLoad:
         """What was done since the last call."""

@@ -446,18 +446,17 @@ def test_a_fault_of_the_pool_itself_is_raised_to_those_who_wait():
     run(scenario)
 
 
-def test_one_copy_of_a_problem_for_all_its_completions():
+def test_one_copy_of_a_problem_for_all_completions_that_are_judged():
     async def play():
         office, puts = Office(), []
         pool = EvaluatorPool(office.hire, 1, 0.5, Bounds(1, 1), QUICK, put=lambda one: puts.append(one) or one)
         await pool.start(10.0)
         one = problem()
-        with pool.hold(one):
-            for text in "ab":
-                task = asyncio.ensure_future(pool.judge(one, text))
-                await until(lambda text=text: text in office.hired[0].calls)
-                office.hired[0].finish()
-                await task
+        tasks = [asyncio.ensure_future(pool.judge(one, text)) for text in "abc"]
+        for task, text in zip(tasks, "abc", strict=True):
+            await until(lambda text=text: text in office.hired[0].calls)
+            office.hired[0].finish()
+            await task
         assert puts == [one]
         await pool.stop()
 
