@@ -455,7 +455,7 @@ def test_one_copy_of_a_problem_for_all_completions_that_are_judged():
         tasks = [asyncio.ensure_future(pool.judge(one, text)) for text in "abc"]
         for task, text in zip(tasks, "abc", strict=True):
             await until(lambda text=text: text in office.hired[0].calls)
-            office.hired[0].finish()
+            office.hired[0].finish(text)
             await task
         assert puts == [one]
         await pool.stop()

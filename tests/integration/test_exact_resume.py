@@ -26,7 +26,7 @@ pytestmark = [
 ]
 STEPS = 5
 PROBLEMS = 10  # 4 a step: the third step reaches over the end of an epoch, so does the fifth
-MEASURED = ("timing_s/", "perf/", "evaluator/seconds", "evaluator/queue", "evaluator/busy")
+MEASURED = ("timing_s/", "perf/", "evaluator/seconds", "evaluator/queue", "evaluator/busy", "evaluator/repeated")
 SECONDS = ("generation_seconds", "evaluation_seconds")
 
 
