@@ -52,7 +52,8 @@ async def evaluate_policy(run: Run, step: int) -> PolicyEvaluation:
     asked = _evaluation(run, step)
     log = AnswerLog(path.with_suffix(".jsonl"), {"step": step, **sampling_settings(config)})
     try:
-        await asked.run(log, lambda done, total: run.display.phase(f"evaluate {done}/{total}"))
+        with run.timeline.during("driver", "evaluation", step=step):
+            await asked.run(log, lambda done, total: run.display.phase(f"evaluate {done}/{total}"))
         log.write_parquet(path)
         problems = [prompted.problem for prompted in run.held_out]
         scores = score(problems, evaluation.samples, log.answers, log.judgements)
