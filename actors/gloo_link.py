@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.distributed import Work
 
 from actors.weight_buckets import HEADER_BYTES, Header
-from actors.weight_links import SLOTS, Endpoint, LinkError
+from actors.weight_links import LEAST_WAIT_S, SLOTS, Endpoint, LinkError
 
 Group: Any = dist.ProcessGroupGloo
 """Without types: the stub lacks send, recv and the options of its constructor."""
@@ -27,7 +27,7 @@ SENDER, RECEIVER = 0, 1
 
 
 def _left(ends: float) -> timedelta:
-    return timedelta(seconds=max(ends - time.monotonic(), 0.001))
+    return timedelta(seconds=max(ends - time.monotonic(), LEAST_WAIT_S))
 
 
 def _join(store: dist.Store, receiver: str, rank: int, host: str, ends: float) -> Any:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from actors.weight_buckets import HEADER_BYTES, Header
-from actors.weight_links import SLOTS, Endpoint, LinkError
+from actors.weight_links import LEAST_WAIT_S, SLOTS, Endpoint, LinkError
 
 NAME_BYTES = 256
 _SLOT = struct.Struct("<q")
@@ -34,7 +34,7 @@ def _map(descriptor: int, capacity: int) -> mmap.mmap:
 
 
 def _until(link: socket.socket, ends: float) -> None:
-    link.settimeout(max(ends - time.monotonic(), 0.001))
+    link.settimeout(max(ends - time.monotonic(), LEAST_WAIT_S))
 
 
 class SharedMemoryOutlet:

@@ -15,6 +15,9 @@ Backend = Literal["shared_memory", "gloo", "nccl"]
 SLOTS = 3
 """Buffers of one bucket each: one is filled, one is read, one may be kept until a layer is complete."""
 
+LEAST_WAIT_S = 1.0
+"""Whoever is asked after one that used up the time is still given so long."""
+
 
 class LinkError(RuntimeError):
     """The other end is gone, or did not take or give a bucket in time."""

@@ -107,10 +107,8 @@ class WeightReceiver:
                     if piece.start + piece.length < self.sizes[piece.tensor]:
                         continue
                     found, partial = partial, None
-                elif self.kept is None:
-                    kept = True
                 else:
-                    found = found.clone()
+                    found = found.clone()  # a tensor kept in its bucket can stop the ring of slots
                 item = self._tensor(piece.tensor, found)
                 del found
                 yield item

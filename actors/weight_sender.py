@@ -55,7 +55,7 @@ class WeightSender:
         for gone in self.links.keys() - {receiver for peer in connected for receiver in peer.receivers}:
             self.links.pop(gone).close()
         receivers = sorted(receiver for peer in to for receiver in peer.receivers)
-        publication = _Publication(self.outlet, self.links, receivers, started + self.settings.deadline_s)
+        publication = _Publication(self.outlet, self.links, receivers, self.settings.deadline_s)
         filling = _Filling(self.model, tensors)
         for index, bucket in enumerate(self.plan):
             slot = self.sent_buckets % SLOTS
@@ -76,8 +76,9 @@ class WeightSender:
 class _Publication:
     """The receivers of one publication; one that fails is left out of the rest of it, and its link closed."""
 
-    def __init__(self, outlet: Outlet, links: dict[str, SendingLink], receivers: list[str], ends: float) -> None:
-        self.outlet, self.links, self.receivers, self.ends = outlet, links, receivers, ends
+    def __init__(self, outlet: Outlet, links: dict[str, SendingLink], receivers: list[str], deadline_s: float) -> None:
+        self.outlet, self.links, self.receivers, self.deadline_s = outlet, links, receivers, deadline_s
+        self.ends = time.monotonic() + deadline_s
         self.failed: dict[str, str] = {}
 
     def reserve(self, slot: int) -> None:
@@ -98,7 +99,10 @@ class _Publication:
                 self.failed[receiver] = str(error)
                 if receiver in self.links:
                     self.links.pop(receiver).close()
-        self.receivers = [receiver for receiver in self.receivers if receiver not in self.failed]
+        left = [receiver for receiver in self.receivers if receiver not in self.failed]
+        if len(left) < len(self.receivers):  # who failed may have used up the time of the others
+            self.ends = time.monotonic() + self.deadline_s
+        self.receivers = left
 
 
 class _Filling:

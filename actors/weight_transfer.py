@@ -183,7 +183,7 @@ class WeightTransfer:
             for index, rank in enumerate(self.ranks)
         }
         # The sender itself gives up on receivers at the deadline; it is allowed the same time to gather the model.
-        return (await gather(sends, f"sending weights version {version}", 2 * self.settings.deadline_s))[0]
+        return (await gather(sends, f"sending weights version {version}", 2 * self.settings.deadline_s + MARGIN_S))[0]
 
     async def _compare(self, names: Sequence[str]) -> dict[str, str]:
         """Of ``names``, those that have received another tensor than the learner has, each with the first such."""
