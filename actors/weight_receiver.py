@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import time
-import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from actors.gloo_link import GlooReceiver
 from actors.shared_memory_link import SharedMemoryReceiver
 from actors.weight_buckets import Model, Piece, bucket_bytes, check_bucket, plan_buckets, tensor_digest
-from actors.weight_links import Endpoint, LinkError, ReceivingLink
+from actors.weight_links import Endpoint, ReceivingLink
 
 
 @dataclass(frozen=True)
@@ -61,14 +59,6 @@ def open_link(connection: Connection) -> ReceivingLink:
     return GlooReceiver(connection.endpoint, connection.receiver, connection.host, connection.capacity, ends)
 
 
-@dataclass
-class _Kept:
-    """A bucket over which the model's loader still has tensors."""
-
-    slot: int
-    array: weakref.ref[np.ndarray]
-
-
 class WeightReceiver:
     """Receives publications one after the other; after an error it is closed, and must be made anew."""
 
@@ -76,15 +66,13 @@ class WeightReceiver:
         self.connection, self.link = connection, link
         self.sizes = connection.model.sizes
         self.plan = plan_buckets(self.sizes, connection.capacity)
-        self.kept: _Kept | None = None
         self.digests: dict[str, str] = {}
 
     def tensors(self, version: int) -> Iterator[tuple[str, Tensor]]:
-        """Names and tensors of weights ``version`` as they come; a tensor may be used as long as it is referred to.
+        """Names and tensors of weights ``version`` as they come, each in memory of its own.
 
-        A tensor lies in its bucket's buffer where it can. vLLM keeps tensors until their layer is complete, so a bucket
-        goes back to the sender when the last tensor over it is gone; until then later ones are copied out of theirs,
-        so the sender never waits for a layer that waits for the sender.
+        Copied out of their buckets, which go back to the sender at once: vLLM keeps tensors until their layer is
+        complete, and a layer that waits for the sender must not make the sender wait.
 
         Raises LinkError when no bucket comes in time, CorruptWeights when it is not the one that was sent.
         """
@@ -96,36 +84,14 @@ class WeightReceiver:
             header, array, slot = self.link.receive(ends)
             payload = torch.from_numpy(array)
             check_bucket(header, payload, version, index)
-            watched = weakref.ref(array)
-            del array
-            self._give_back()
-            kept = False
+            complete = []
             for piece in bucket:
-                found = payload[piece.offset : piece.offset + piece.length]
-                if piece.length < self.sizes[piece.tensor]:
-                    partial = self._assemble(piece, found, partial)
-                    if piece.start + piece.length < self.sizes[piece.tensor]:
-                        continue
-                    found, partial = partial, None
-                else:
-                    found = found.clone()  # a tensor kept in its bucket can stop the ring of slots
-                item = self._tensor(piece.tensor, found)
-                del found
-                yield item
-                del item
-                self._give_back()
-            del payload
-            if kept:
-                self.kept = _Kept(slot, watched)
-                self._give_back()
-            else:
-                self.link.release(slot)
-
-    def finish(self) -> None:
-        """The loader is through with the last tensor. Raises LinkError when a tensor is still referred to."""
-        self._give_back()
-        if self.kept is not None:
-            raise LinkError("the model still refers to a bucket's buffer after loading")
+                partial = self._assemble(piece, payload[piece.offset : piece.offset + piece.length], partial)
+                if piece.start + piece.length == self.sizes[piece.tensor]:
+                    complete.append(self._tensor(piece.tensor, partial))
+                    partial = None
+            self.link.release(slot)
+            yield from complete
 
     def close(self) -> None:
         """Leave; the sender notices."""
@@ -142,8 +108,3 @@ class WeightReceiver:
         if self.connection.compare:
             self.digests[model.names[index]] = tensor_digest(tensor)
         return model.names[index], tensor
-
-    def _give_back(self) -> None:
-        if self.kept is not None and self.kept.array() is None:
-            self.link.release(self.kept.slot)
-            self.kept = None

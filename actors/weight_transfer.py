@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 from actors.shutdown import STOP_DEADLINE_S
 from actors.waiting import DeadlineExceeded, gather
@@ -60,9 +60,10 @@ class TransferSettings:
 
 @dataclass(frozen=True)
 class _Failure:
-    """Why a generator did not answer as it should."""
+    """Why a generator did not answer as it should; ``answered``: it says so itself."""
 
     reason: str
+    answered: bool = False
 
 
 def choose_backend(
@@ -130,6 +131,11 @@ class WeightTransfer:
                 for name in names
                 for receiver in self.peers[name].receivers
                 if receiver in sent.failed
+            }
+            # The sender saw only that they left; why, they say themselves, unless they hang.
+            told = await _outcomes({name: loads[name] for name in left_out}, "the reason", MARGIN_S)
+            left_out |= {
+                name: result.reason for name, result in told.items() if isinstance(result, _Failure) and result.answered
             }
             waits = {name: load for name, load in loads.items() if name not in left_out}
             outcomes = await _outcomes(waits, f"loading weights version {version}", self.settings.deadline_s)
@@ -233,7 +239,7 @@ async def _outcomes(waits: Mapping[str, Awaitable[T]], what: str, deadline_s: fl
         try:
             return (await gather({name: wait}, what, deadline_s))[0]
         except (RayError, DeadlineExceeded) as error:
-            return _Failure(_last_line(error))
+            return _Failure(_last_line(error), isinstance(error, RayTaskError))
 
     alone = {name: outcome(name, wait) for name, wait in waits.items()}
     return dict(zip(waits, await gather(alone, what, deadline_s + MARGIN_S), strict=True))

@@ -73,7 +73,6 @@ class WeightUpdateExtension:
             self.model_runner.reload_weights(weights_iterator=itertools.chain([first], tensors))
             del first
             retie(self.model_runner.get_model())
-            self.weight_receiver.finish()
         except Exception as error:  # noqa: BLE001 - whatever the loader raises, the caller must know what is left
             self.disconnect_weights()
             if not whole:

@@ -7,7 +7,7 @@ from typing import Any
 
 from actors.generator_pool import GeneratorPool
 from actors.learner_group import LearnerGroup
-from actors.weight_transfer import Publication, WeightTransfer
+from actors.weight_transfer import Publication, WeightTransfer, WeightTransferError
 from launch.display import Display
 from learner.learner import UpdateMetrics
 from learner.rollout import TrainBatch
@@ -34,9 +34,15 @@ class Weights:
         return metrics
 
     async def publish(self) -> Publication:
-        """Give the learner's version to all engines; those that do not take it in time are left out and restarted."""
+        """Give the learner's version to all engines; those that do not take it in time are left out and restarted.
+
+        Where none takes it, the first that is restarted will be given it before it serves.
+        """
         async with self.steady:
-            publication = await self.transfer.publish(self.version)
+            try:
+                publication = await self.transfer.publish(self.version)
+            except WeightTransferError as error:
+                publication = Publication(self.version, 0, 0.0, 0.0, dict.fromkeys(self.generators.live, str(error)))
         for name, reason in publication.left_out.items():
             self.display.say(f"{name} did not take weights version {self.version} and is restarted: {reason}")
             self.generators.leave_out(name, reason)

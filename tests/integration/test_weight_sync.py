@@ -261,7 +261,7 @@ def test_an_engine_that_got_half_the_weights_serves_nothing_until_it_has_all(
     connected.publish()
     asyncio.run(_done(connected.learner.actors[0].__ray_call__.remote(_change_a_byte_once)))
     connected.train_on(connected.sample(prompts))
-    with pytest.raises(WeightTransferError, match=r"generator 0: did not take a bucket|its bytes are not those"):
+    with pytest.raises(WeightTransferError, match="its bytes are not those that were sent"):
         connected.publish()
 
     async def connect_while_it_is_asked() -> Completion:
