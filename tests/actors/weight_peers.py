@@ -104,4 +104,3 @@ def _consume(receiver: WeightReceiver, version: int, keep: bool) -> Iterator[tup
         del tensor
     yield from [(name, tensor.clone()) for name, tensor in kept]
     kept.clear()
-    receiver.finish()
