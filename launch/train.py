@@ -16,6 +16,7 @@ from actors.waiting import in_thread
 from actors.weight_transfer import Publication
 from launch.batch import CreditedGroup, train_batch
 from launch.driver_state import DriverState
+from launch.garbage import only_the_new
 from launch.metrics import (
     StepTimes,
     dynamic_sampling_metrics,
@@ -45,21 +46,22 @@ async def train(run: Run) -> Scores | None:
     temperature = await run.temperature()
     rollouts = run.rollouts()
     try:
-        for step in range(directory.first_step, config.run.steps):
-            evaluation = await evaluate_policy(run, step)
-            rollouts.fill(step, temperature.before_step)
-            result = await train_step(run, step, rollouts, published.version, temperature)
-            published = result.publication
-            run.record(result.metrics | evaluation.metrics)
-            run.display.step(result.metrics)
-            if checkpoint_due(run, step + 1):
-                with run.timeline.during("driver", "checkpoint", step=step + 1):
-                    await save_checkpoint(run, step + 1, DriverState(temperature.state, rollouts.state()))
-        last = await evaluate_policy(run, config.run.steps)
-        if last.metrics:
-            run.record({"step": config.run.steps, **last.metrics})
-            directory.drop_old_checkpoints()
-        return last.scores
+        with only_the_new():
+            for step in range(directory.first_step, config.run.steps):
+                evaluation = await evaluate_policy(run, step)
+                rollouts.fill(step, temperature.before_step)
+                result = await train_step(run, step, rollouts, published.version, temperature)
+                published = result.publication
+                run.record(result.metrics | evaluation.metrics)
+                run.display.step(result.metrics)
+                if checkpoint_due(run, step + 1):
+                    with run.timeline.during("driver", "checkpoint", step=step + 1):
+                        await save_checkpoint(run, step + 1, DriverState(temperature.state, rollouts.state()))
+            last = await evaluate_policy(run, config.run.steps)
+            if last.metrics:
+                run.record({"step": config.run.steps, **last.metrics})
+                directory.drop_old_checkpoints()
+            return last.scores
     finally:
         await rollouts.close()
         run.timeline.flush()

@@ -1,4 +1,4 @@
-"""Actors that are none: they live on the driver's event loop, and answer at once or after drawn times.
+"""Actors that are none, in the real pools: they live on the driver's event loop, and answer at once or in drawn times.
 
 What they do costs the loop as little as it can: an answer is cut out of tokens and text that are there already. But it
 is a copy, as everything is that comes from another process, so that the driver holds as much as with real actors.
@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
+from actors.autoscaling import Bounds
+from actors.evaluator_crew import Patience
+from actors.evaluator_pool import EvaluatorPool
 from actors.generator import SampleRequest
-from actors.routing import LeastBusy
+from actors.generator_pool import GeneratorPool
 from actors.weight_transfer import Publication
 from benchmarks.tools.memory import forget_peak, peak_bytes
-from evaluator.problem import Problem
 from evaluator.verdict import Status, Verdict
 from learner.learner import UpdateMetrics
 from learner.rollout import Completion, Judgement, TrainBatch
@@ -29,6 +31,7 @@ MEDIAN_JUDGE_S, JUDGE_SIGMA = 0.1, 1.0
 TOKEN_S = 2e-3  # where times are drawn; on a GPU it is about ten times as long
 PASSING = 0.4
 CHARACTERS = 3  # of a token's text
+DEADLINE_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -83,72 +86,108 @@ class Drawn:
         return Judgement(verdict, text[: len(text) // 2], False, seconds)
 
 
-class Generators:
-    """Engines behind the real routing; an engine works on all its requests at once."""
+@dataclass
+class Play:
+    """What the stand-ins of a run share: the answers, how many were asked for, and the version of the weights.
 
-    def __init__(self, count: int, drawn: Drawn, timed: bool) -> None:
-        self.drawn, self.timed, self.asked, self.version = drawn, timed, 0, 0
-        self.due: dict[int, float] = {}
-        engines: list[Any] = [self] * count
-        self.routing = LeastBusy(engines)
+    With ``timed`` they take their drawn times. ``due``: when each answer was to be there (``time.monotonic``);
+    ``handovers``: seconds from then until an evaluator had it.
+    """
+
+    drawn: Drawn
+    timed: bool
+    asked: int = 0
+    version: int = 0
+    due: dict[int, float] = field(default_factory=dict)
+    handovers: list[float] = field(default_factory=list)
+
+
+class Generator:
+    """One engine, which works on all its requests at once."""
+
+    def __init__(self, name: str, play: Play) -> None:
+        self.name, self.actor, self.play = name, self, play
+
+    async def start(self) -> None:
+        """It is there."""
+
+    async def watch(self) -> None:
+        """It never dies."""
+        await asyncio.Event().wait()
+
+    def kill(self) -> None:
+        """It holds nothing."""
 
     async def generate(self, request: SampleRequest) -> Completion:
-        """An answer; with ``timed``, ``due`` says when it was to be there (``time.monotonic``)."""
-        return await self.routing.call(request.max_tokens, lambda engine: engine.answer(request))
-
-    async def answer(self, request: SampleRequest) -> Completion:
-        """What an engine does."""
-        number, self.asked, version = self.asked, self.asked + 1, self.version
-        if not self.timed:
+        """The next answer."""
+        play = self.play
+        number, play.asked, version = play.asked, play.asked + 1, play.version
+        if not play.timed:
             await asyncio.sleep(0)
-            return self.drawn.completion(number, request, version)
-        seconds = float(self.drawn.lengths[number]) * TOKEN_S
-        self.due[number] = time.monotonic() + seconds
+            return play.drawn.completion(number, request, version)
+        seconds = float(play.drawn.lengths[number]) * TOKEN_S
+        play.due[number] = time.monotonic() + seconds
         await asyncio.sleep(seconds)
-        return self.drawn.completion(number, request, version)
+        return play.drawn.completion(number, request, version)
 
 
-class Sandboxes:
-    """One evaluator: ``workers`` programs at once, further ones wait."""
+class Evaluator:
+    """One evaluator: ``sandboxes`` programs at once, further ones wait."""
 
-    def __init__(self, workers: int) -> None:
-        self.free = asyncio.Semaphore(workers)
+    def __init__(self, sandboxes: int, play: Play) -> None:
+        self.actor: Any = self
+        self.free, self.play = asyncio.Semaphore(sandboxes), play
 
-    async def judge(self, seconds: float) -> None:
-        """Takes ``seconds`` of a sandbox."""
-        async with self.free:
-            await asyncio.sleep(seconds)
+    async def start(self) -> tuple[str, ...]:
+        """It is there, and lacks no fence."""
+        return ()
 
-
-class Evaluators:
-    """Evaluators behind the real routing. ``handovers``: seconds from when an answer was due until it was here."""
-
-    def __init__(self, count: int, workers: int, generators: Generators) -> None:
-        self.drawn, self.timed, self.due = generators.drawn, generators.timed, generators.due
-        self.handovers: list[float] = []
-        evaluators: list[Any] = [Sandboxes(workers) for _ in range(count)]
-        self.routing = LeastBusy(evaluators)
-
-    async def judge(self, problem: Problem, text: str) -> Judgement:
+    async def judge(self, problem: Any, text: str) -> Judgement:
         """The drawn verdict."""
-        number = int(text[: text.index("\n")])
-        seconds = float(self.drawn.judge_seconds[number]) if self.timed else 0.0
-        if self.timed:
-            self.handovers.append(time.monotonic() - self.due.pop(number))
-        await self.routing.call(1, lambda evaluator: evaluator.judge(seconds))
-        return self.drawn.judgement(number, text)
+        play, number = self.play, int(text[: text.index("\n")])
+        if play.timed:
+            play.handovers.append(time.monotonic() - play.due.pop(number))
+        async with self.free:
+            await asyncio.sleep(float(play.drawn.judge_seconds[number]) if play.timed else 0.0)
+        return play.drawn.judgement(number, text)
+
+    async def ping(self) -> None:
+        """It lives."""
+
+    async def stop(self) -> None:
+        """It holds nothing."""
+
+    def kill(self) -> None:
+        """It holds nothing."""
+
+
+def generator_pool(count: int, play: Play) -> GeneratorPool:
+    """The real pool of ``count`` generators that are none."""
+
+    def create(name: str, index: int, restart: int) -> Any:
+        return Generator(name, play)
+
+    return GeneratorPool(count, create)
+
+
+def evaluator_pool(count: int, sandboxes: int, play: Play) -> EvaluatorPool:
+    """The real pool of ``count`` evaluators that are none; a problem is its own reference."""
+    patience = Patience(call_s=DEADLINE_S, start_s=DEADLINE_S)
+    return EvaluatorPool(
+        lambda: Evaluator(sandboxes, play), sandboxes, 1.0, Bounds(count, count), patience, put=lambda problem: problem
+    )
 
 
 class Learner:
     """Takes a batch and keeps nothing of it; an update takes ``seconds``."""
 
     def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+        self.names, self.seconds = ["learner rank 0"], seconds
 
     async def update(self, batch: TrainBatch, deadline_s: float) -> UpdateMetrics:
         """Figures that mean nothing."""
         await asyncio.sleep(self.seconds)
-        nothing: dict[str, Any] = {field.name: 0 for field in fields(UpdateMetrics)}
+        nothing: dict[str, Any] = {one.name: 0 for one in fields(UpdateMetrics)}
         return UpdateMetrics(**nothing | {"update_seconds": self.seconds})
 
     async def save(self, path: str, driver_files: object, deadline_s: float) -> None:
@@ -158,12 +197,12 @@ class Learner:
 class Transfer:
     """Gives engines the version at once; ``peaks``: the most resident bytes between one publication and the next."""
 
-    def __init__(self, generators: Generators) -> None:
-        self.generators, self.peaks = generators, list[int]()
+    def __init__(self, play: Play) -> None:
+        self.play, self.peaks = play, list[int]()
 
     async def publish(self, version: int) -> Publication:
         """Requests from here on are answered with ``version``."""
-        self.generators.version = version
+        self.play.version = version
         self.peaks.append(peak_bytes())
         forget_peak()
         return Publication(version, 0, 0.0, 0.0, {})

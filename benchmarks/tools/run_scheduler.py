@@ -9,6 +9,7 @@ import asyncio
 import functools
 import io
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,45 +22,58 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from rich.console import Console
 
-import launch.metrics
-import launch.temperature
+import launch.run
 import launch.train
-from benchmarks.tools.actor_stand_ins import END, Drawn, Evaluators, Generators, Learner, Transfer
+from benchmarks.tools.actor_stand_ins import (
+    DEADLINE_S,
+    END,
+    Drawn,
+    Learner,
+    Play,
+    Transfer,
+    evaluator_pool,
+    generator_pool,
+)
 from benchmarks.tools.memory import give_back
 from benchmarks.tools.processes import ROOT, serve
 from benchmarks.tools.scheduler_report import STAND_INS, DriverRun, Setting
 from conf.schema import Config, parse_config
 from evaluator.problem import Problem, ProblemTest
 from launch.display import Display
+from launch.run import Run
 from launch.run_directory import RunDirectory
 from launch.sampling import PromptedProblem
 from launch.timeline import Timeline
-from launch.train import Run
+from launch.weights import Weights
 
 PROBLEMS, PROMPT_TOKENS = 24_000, 400
 UPDATE_S = 2.0  # where times are drawn
 
 
 class Stopwatch:
-    """Wall and CPU seconds spent in functions, by part, without what is spent in other parts meanwhile."""
+    """Wall seconds, and CPU seconds of their thread, spent in functions, by part, without those of parts inside."""
 
     def __init__(self) -> None:
         self.spent: dict[str, list[float]] = {}
-        self.inner = [[0.0, 0.0]]
+        self.local = threading.local()
 
     def watch(self, owner: Any, name: str, part: str) -> None:
-        """Count what ``owner.name``, a plain function, takes. Raises AttributeError where there is none."""
-        function = getattr(owner, name)
+        """Count what ``owner.name``, a plain function, takes. Raises AttributeError where there is none.
+
+        The functions of a part must all run in one thread at a time.
+        """
+        function, spent = getattr(owner, name), self.spent.setdefault(part, [0.0, 0.0])
 
         @functools.wraps(function)
         def watched(*arguments: Any, **options: Any) -> Any:
-            self.inner.append([0.0, 0.0])
-            wall, cpu = time.perf_counter(), time.process_time()
+            inner: list[list[float]] = self.local.__dict__.setdefault("inner", [[0.0, 0.0]])
+            inner.append([0.0, 0.0])
+            wall, cpu = time.perf_counter(), time.thread_time()
             try:
                 return function(*arguments, **options)
             finally:
-                took = [time.perf_counter() - wall, time.process_time() - cpu]
-                within, spent, outer = self.inner.pop(), self.spent.setdefault(part, [0.0, 0.0]), self.inner[-1]
+                took = [time.perf_counter() - wall, time.thread_time() - cpu]
+                within, outer = inner.pop(), inner[-1]
                 for place in (0, 1):
                     spent[place] += took[place] - within[place]
                     outer[place] += took[place]
@@ -71,11 +85,10 @@ def watch_driver() -> Stopwatch:
     """A watch over what the loop does with the completions of a step, and over the stand-ins."""
     stopwatch = Stopwatch()
     for owner, name, part in (
-        (launch.train, "credit_step", "crediting"),
+        (launch.run, "credit_step", "crediting"),
         (launch.train, "train_batch", "train batch"),
-        (launch.train, "rollout_metrics", "metrics but diversity"),
-        (launch.metrics, "mean_distinct_ngrams", "diversity"),
-        (launch.temperature, "mean_distinct_ngrams", "diversity"),
+        (launch.train, "rollout_metrics", "metrics"),
+        (launch.train, "distinct_ngrams", "diversity"),
         (RunDirectory, "write_rollouts", "rollout file"),
         (Drawn, "completion", STAND_INS),
         (Drawn, "judgement", STAND_INS),
@@ -91,11 +104,10 @@ def session(request: dict[str, Any]) -> Iterator[Callable[[], dict[str, Any]]]:
     with tempfile.TemporaryDirectory(prefix="bench-run-") as root:
         config = configuration(setting, root)
         count = setting.groups * config.algorithm.group_size * setting.steps
-        drawn = Drawn.for_run(count, config.generator.max_response_tokens, seed=0)
-        generators = Generators(setting.generators, drawn, setting.timed)
-        evaluators = Evaluators(setting.evaluators, config.evaluator.workers, generators)
-        run = build_run(config, generators, evaluators, setting)
-        yield lambda: asdict(measure(run, setting))
+        play = Play(Drawn.for_run(count, config.generator.max_response_tokens, seed=0), setting.timed)
+        transfer = Transfer(play)
+        run = build_run(config, setting, play, transfer)
+        yield lambda: asdict(asyncio.run(measure(run, play, transfer)))
 
 
 def configuration(setting: Setting, root: str) -> Config:
@@ -118,21 +130,22 @@ def configuration(setting: Setting, root: str) -> Config:
         return parse_config(OmegaConf.to_container(compose("config", overrides), resolve=True))
 
 
-def build_run(config: Config, generators: Any, evaluators: Any, setting: Setting) -> Run:
-    """A run of ``launch.train`` whose actors are stand-ins."""
+def build_run(config: Config, setting: Setting, play: Play, transfer: Any) -> Run:
+    """A run of ``launch.train`` whose actors are stand-ins, in the real pools."""
     directory = RunDirectory(config)
+    display = Display(Console(file=io.StringIO()), config.run.steps, 0)
     learner: Any = Learner(UPDATE_S if setting.timed else 0.0)
-    transfer: Any = Transfer(generators)
+    generators = generator_pool(setting.generators, play)
     return Run(
         config=config,
         generators=generators,
-        evaluators=evaluators,
+        evaluators=evaluator_pool(setting.evaluators, config.evaluator.workers, play),
         learner=learner,
-        transfer=transfer,
+        weights=Weights(learner, transfer, generators, display, 0),
         training=[prompted(index) for index in range(PROBLEMS)],
         held_out=(),
         directory=directory,
-        display=Display(Console(file=io.StringIO()), config.run.steps, 0),
+        display=display,
         tokenizer=SimpleNamespace(eos_token_id=END),
         resumed=None,
         timeline=Timeline(directory.path),
@@ -148,17 +161,18 @@ def prompted(index: int) -> PromptedProblem:
     return PromptedProblem(problem, np.arange(PROMPT_TOKENS, dtype=np.int32), (("user", text),))
 
 
-def measure(run: Run, setting: Setting) -> DriverRun:
-    """The whole loop: from the first claim to the last step's metrics."""
-    transfer: Any = run.transfer
-    evaluators: Any = run.evaluators
+async def measure(run: Run, play: Play, transfer: Transfer) -> DriverRun:
+    """The whole loop: from the first claim to the last step's metrics. The pools start before, and stop after."""
+    await run.generators.start(DEADLINE_S)
+    await run.evaluators.start(DEADLINE_S)
     stopwatch = watch_driver()
     give_back()
     wall, cpu = time.perf_counter(), time.process_time()
-    asyncio.run(launch.train.train(run))
+    await launch.train.train(run)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    run.generators.close()
+    await run.evaluators.stop()
     rows = run.directory.metrics()
-    handovers = np.percentile(evaluators.handovers, [50, 99, 100]).tolist() if setting.timed else []
     return DriverRun(
         completions=round(sum(row["group/trained"] for row in rows)) * run.config.algorithm.group_size,
         tokens=round(sum(row["perf/throughput"] * row["timing_s/step"] for row in rows)),
@@ -167,7 +181,7 @@ def measure(run: Run, setting: Setting) -> DriverRun:
         parts_wall={part: spent[0] for part, spent in stopwatch.spent.items()},
         parts_cpu={part: spent[1] for part, spent in stopwatch.spent.items()},
         peaks=transfer.peaks[1:],
-        handovers=handovers,
+        handovers=np.percentile(play.handovers, [50, 99, 100]).tolist() if play.timed else [],
     )
 
 

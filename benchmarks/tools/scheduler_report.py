@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 STAND_INS = "actor stand-ins"
-PARTS = ("crediting", "train batch", "metrics but diversity", "diversity", "rollout file", STAND_INS)
+PARTS = ("crediting", "train batch", "metrics", "diversity", "rollout file", STAND_INS)
 SCHEDULING = "claims, routing, buffer, event loop"
 
 
