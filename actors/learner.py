@@ -57,6 +57,10 @@ class LearnerActor:
             load_checkpoint(self.learner, Path(checkpoint))
         return time.monotonic() - started
 
+    def prepare(self, sequences: Sequence[TrainSequence]) -> float:
+        """Old log-probs of a step's completions, for its update; the seconds they took."""
+        return self.learner.prepare(sequences)
+
     def update(self, batch: TrainBatch) -> UpdateMetrics:
         """One training step."""
         self.updated = True

@@ -55,6 +55,11 @@ class LearnerGroup:
             lambda rank: rank.start.remote(self.settings, address, deadline_s, checkpoint),
         )
 
+    async def prepare(self, sequences: Sequence[TrainSequence], deadline_s: float) -> float:
+        """Old log-probs of a step's completions, for its update; the seconds they took on the first rank."""
+        shared = ray.put(sequences)
+        return (await self._on_all("old log-probs", deadline_s, lambda rank: rank.prepare.remote(shared)))[0]
+
     async def update(self, batch: TrainBatch, deadline_s: float) -> UpdateMetrics:
         """One training step on all ranks; the metrics are the same on each, so the first's are returned."""
         shared = ray.put(batch)

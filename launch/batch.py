@@ -11,7 +11,7 @@ import numpy as np
 from conf.schema import AlgorithmConfig
 from learner.advantage import group_advantages
 from learner.overlong_penalty import overlong_penalty
-from learner.rollout import Group, Rollout, TrainBatch, TrainSequence
+from learner.rollout import Completion, Group, Rollout, TrainBatch, TrainSequence
 from learner.truncation_mask import MaskDecision, MaskDraw, TruncationMask, mask_decision
 
 
@@ -96,23 +96,38 @@ def _shaped_reward(rollout: Rollout, crediting: Crediting) -> float | None:
     return rollout.reward + weight * overlong_penalty(length, crediting.max_response_tokens, crediting.overlong_cache)
 
 
-def train_batch(groups: Sequence[CreditedGroup], mini_batch_size: int) -> TrainBatch:
+def unjudged_sequences(completions: Sequence[Completion]) -> list[TrainSequence]:
+    """What ``Learner.prepare`` wants of completions whose credit is not known yet."""
+    return [_sequence(completion, 0.0, place) for place, completion in enumerate(completions)]
+
+
+def train_batch(
+    groups: Sequence[CreditedGroup], mini_batch_size: int, prepared: Sequence[Completion] = ()
+) -> TrainBatch:
     """Mini-batches of ``mini_batch_size`` trained groups each; excluded completions are left out.
+
+    ``prepared``: the completions of ``unjudged_sequences``, in its order.
 
     When dynamic sampling left out every group, the batch is empty: the step makes no update. Raises EmptyBatch when
     every completion is excluded.
     """
+    places = {id(completion): place for place, completion in enumerate(prepared)}
     minis, trained = [], [group for group in groups if group.trained]
     for start in range(0, len(trained), mini_batch_size):
         credited = [item for group in trained[start : start + mini_batch_size] for item in group.credited]
-        minis.append(tuple(_sequence(item, item.advantage) for item in credited if item.advantage is not None))
+        minis.append(
+            tuple(
+                _sequence(item.rollout.completion, item.advantage, places.get(id(item.rollout.completion)))
+                for item in credited
+                if item.advantage is not None
+            )
+        )
     if all(item.advantage is None for group in groups for item in group.credited):
         raise EmptyBatch("the evaluator failed on every completion of the step (sandbox_error): look at its log")
     return TrainBatch(tuple(mini for mini in minis if mini))
 
 
-def _sequence(item: Credited, advantage: float) -> TrainSequence:
-    completion = item.rollout.completion
+def _sequence(completion: Completion, advantage: float, place: int | None) -> TrainSequence:
     return TrainSequence(
         token_ids=np.concatenate([completion.prompt_token_ids, completion.response_token_ids]).astype(np.int64),
         prompt_length=len(completion.prompt_token_ids),
@@ -120,4 +135,5 @@ def _sequence(item: Credited, advantage: float) -> TrainSequence:
         temperature=completion.temperature,
         advantage=advantage,
         name=completion.name,
+        place=place,
     )

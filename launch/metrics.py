@@ -21,11 +21,16 @@ from learner.learner import UpdateMetrics
 class StepTimes:
     """Wall seconds of one step's parts; what no part accounts for is reported as such.
 
-    ``drain``: waited for completions of later steps before the weights changed.
+    ``generation`` and ``reward``: waited for completions, and for verdicts that came after the old log-probs; ``span``:
+    from the first request to the last completion, waited for or not. ``learner``: waited for it, ``old_logprobs`` of
+    them. ``drain``: waited for completions of later steps before the weights changed.
     """
 
-    sampled: SampledStep
-    update: float
+    generation: float
+    reward: float
+    span: float
+    learner: float
+    old_logprobs: float
     drain: float
     publication: Publication
     bookkeeping: float
@@ -123,12 +128,12 @@ def timing_metrics(times: StepTimes, update: UpdateMetrics, tokens: int) -> dict
     """Seconds per phase, and tokens per second: ``tokens`` are all the step's prompt and response tokens."""
     publication = times.publication
     named = {
-        "timing_s/gen": times.sampled.times.generation,
-        "timing_s/reward": times.sampled.times.reward,
-        "timing_s/old_log_prob": update.old_logprob_seconds,
+        "timing_s/gen": times.generation,
+        "timing_s/reward": times.reward,
+        "timing_s/old_log_prob": times.old_logprobs,
         "timing_s/update_actor": update.update_seconds,
         "timing_s/wait/drain": times.drain,
-        "timing_s/wait/learner": times.update - update.old_logprob_seconds - update.update_seconds,
+        "timing_s/wait/learner": times.learner - times.old_logprobs - update.update_seconds,
         "timing_s/update_weights": publication.write_seconds + publication.load_seconds,
         "timing_s/bookkeeping": times.bookkeeping,
     }
@@ -136,7 +141,7 @@ def timing_metrics(times: StepTimes, update: UpdateMetrics, tokens: int) -> dict
         **named,
         "timing_s/unaccounted": times.step - sum(named.values()),
         "timing_s/step": times.step,
-        "timing_s/span/gen": times.sampled.span,
+        "timing_s/span/gen": times.span,
         "perf/throughput": tokens / times.step,
         "perf/weights_mb": publication.bytes / 1e6,
     }

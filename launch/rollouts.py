@@ -9,6 +9,7 @@ took whichever were ready first would prefer short answers.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -78,6 +79,10 @@ class StepProgress:
     last_completion: float
     claimed: int = 0
     judged: int = 0
+    sampled: list[tuple[int, Completion]] = field(default_factory=list)
+    """Claim and completion, as they came."""
+    to_come: int = 0
+    all_came: asyncio.Event = field(default_factory=asyncio.Event)
     lost: Counter[DropReason] = field(default_factory=Counter)
 
 
@@ -111,6 +116,20 @@ class Rollouts:
             self._begin(step, temperature_of(step))
             self._claim(step, self.order.batch(step, self.plan.batch_size), version, 0)
             self.next_step += 1
+
+    async def completions(self, step: int) -> list[Completion]:
+        """Those of ``step``, in the order of claims, as soon as all are there: before their verdicts.
+
+        Without those that do not come before the step's deadline, of which ``step`` tells.
+        """
+        progress = self.progress[step]
+        self.awaited_step, left = step, progress.asked + self.sampler.deadline_s - time.monotonic()
+        if progress.to_come:
+            came = {f"{progress.to_come} completions": progress.all_came.wait()}
+            with contextlib.suppress(DeadlineExceeded):
+                await gather(came, f"the completions of step {step}", max(0.0, left))
+        sampled = sorted(progress.sampled, key=lambda one: (one[0], one[1].sample_index))
+        return [completion for _, completion in sampled]
 
     async def step(self, step: int, version: int) -> SampledStep:
         """The groups of ``step``; waits until all are judged, and samples further ones if the plan says so.
@@ -176,6 +195,8 @@ class Rollouts:
             self.buffer.take_up(claim, state.ready.get(claim.number, ()))
             if claim.step not in self.progress:
                 self._begin(claim.step, claim.temperature)
+            ready = state.ready.get(claim.number, ())
+            self.progress[claim.step].sampled += [(claim.number, rollout.completion) for rollout in ready]
         for step in sorted({claim.step for claim in state.claims}):
             self._start([claim for claim in state.claims if claim.step == step and claim.number not in state.ready], 0)
 
@@ -215,7 +236,9 @@ class Rollouts:
         """Ask for all completions of ``claims``, which are of one step and one temperature."""
         if not claims:
             return
-        self.progress[claims[0].step].claimed += len(claims) * self.plan.group_size
+        progress = self.progress[claims[0].step]
+        progress.claimed += len(claims) * self.plan.group_size
+        progress.to_come += len(claims) * self.plan.group_size
         prompted = [self.problems[claim.problem] for claim in claims]
         draw = (claims[0].step, sampling_round)
         asked = self.sampler.ask(prompted, self.plan.group_size, claims[0].temperature, draw)
@@ -246,8 +269,11 @@ class Rollouts:
         """None, and its group is left out, where engines died over it."""
         self.generating += 1
         self.idle.clear()
+        progress = self.progress[claim.step]
         try:
-            return await wait
+            completion = await wait
+            progress.sampled.append((claim.number, completion))
+            return completion
         except GenerationFailed as error:
             slot = self.buffer.slots.get(claim.number)
             if slot is not None:
@@ -255,8 +281,10 @@ class Rollouts:
                 self._lose(slot, DropReason.FAILED)
             return None
         finally:
-            if claim.step in self.progress:
-                self.progress[claim.step].last_completion = time.monotonic()
+            progress.last_completion = time.monotonic()
+            progress.to_come -= 1
+            if not progress.to_come:
+                progress.all_came.set()
             self.generating -= 1
             if not self.generating:
                 self.idle.set()

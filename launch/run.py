@@ -94,12 +94,17 @@ class Run:
         crediting = Crediting(config.algorithm, config.generator.max_response_tokens, config.run.seed)
         return credit_step(sampled.groups, sampled.trained, crediting, step)
 
-    def draw_actors(self, step: int, of_update: Lap, update: UpdateMetrics, publish: Lap) -> None:
-        """The tracks of the actors in the timeline: the driver's are drawn by ``Laps``."""
-        timeline, begun = self.timeline, of_update.ended - update.update_seconds
+    def draw_actors(
+        self, step: int, prepared: tuple[Lap, float], updated: tuple[Lap, UpdateMetrics], publish: Lap
+    ) -> None:
+        """The tracks of the actors in the timeline: the driver's are drawn by ``Laps``.
+
+        ``prepared``, ``updated``: the driver's laps, and what the learner says of its own time in them.
+        """
+        timeline, (preparing, seconds), (updating, update) = self.timeline, prepared, updated
         for rank in self.learner.names:
-            timeline.span(rank, "old log-probs", begun - update.old_logprob_seconds, begun, step=step)
-            timeline.span(rank, "update", begun, of_update.ended, step=step)
+            timeline.span(rank, "old log-probs", preparing.ended - seconds, preparing.ended, step=step)
+            timeline.span(rank, "update", updating.ended - update.update_seconds, updating.ended, step=step)
             timeline.span(rank, "publish", publish.started, publish.ended, step=step)
         for generator in self.generators.live:
             timeline.span(f"{generator} weights", "load", publish.started, publish.ended, step=step)

@@ -10,11 +10,13 @@ published, so version = step; with s > 0 the groups of the next s steps are samp
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from actors.waiting import in_thread
 from actors.weight_transfer import Publication
-from launch.batch import CreditedGroup, train_batch
+from launch.batch import CreditedGroup, train_batch, unjudged_sequences
 from launch.driver_state import DriverState
 from launch.garbage import only_the_new
 from launch.metrics import (
@@ -32,7 +34,7 @@ from launch.scores import Scores
 from launch.temperature import Temperature
 from launch.timeline import Laps
 from learner.diversity import distinct_ngrams, mean_distinct_ngrams
-from learner.rollout import TrainBatch
+from learner.rollout import Completion, TrainBatch
 
 
 async def train(run: Run) -> Scores | None:
@@ -87,11 +89,17 @@ class Credit:
 async def train_step(run: Run, step: int, rollouts: Rollouts, version: int, temperature: Temperature) -> StepResult:
     """Take the step's judged groups, update the policy of ``version`` on them, give the new weights to the engines."""
     config, display, laps = run.config, run.display, Laps(run.timeline)
-    sampled = await rollouts.step(step, version)
-    laps.done("wait for rollouts")
-    # What costs by the token is done in threads: the loop would not hand over the next steps' completions meanwhile.
     deadline_s = config.learner.deadline_s
-    credit = await in_thread(lambda: credit_sampled(run, step, sampled), f"crediting step {step}", deadline_s)
+    completions = await rollouts.completions(step)
+    generation = laps.done("wait for completions")
+    # Old log-probs need no verdict: they are computed while the last ones come.
+    prepared = await run.weights.prepare(unjudged_sequences(completions), deadline_s)
+    preparing = laps.done("wait for old log-probs")
+    sampled = await rollouts.step(step, version)
+    laps.done("wait for verdicts")
+    # What costs by the token is done in threads: the loop would not hand over the next steps' completions meanwhile.
+    work = functools.partial(credit_sampled, run, step, sampled, completions)
+    credit = await in_thread(work, f"crediting step {step}", deadline_s)
     of_temperature = temperature.after_step(sampled.groups, credit.diversity)
     crediting = laps.done("credit")
     display.phase("update")
@@ -109,20 +117,30 @@ async def train_step(run: Run, step: int, rollouts: Rollouts, version: int, temp
     written = in_thread(lambda: write_rollouts(run, step, version, credit), f"the rollouts of step {step}", deadline_s)
     metrics = await written | dynamic_sampling_metrics(sampled) | of_temperature
     metrics |= evaluator_metrics(run.evaluators.load())
-    run.draw_actors(step, of_update, update, publish)
+    run.draw_actors(step, (preparing, prepared), (of_update, update), publish)
     bookkeeping = crediting.seconds + laps.done("bookkeeping").seconds
-    times = StepTimes(sampled, of_update.seconds, drain.seconds, published, bookkeeping, laps.total)
+    times = StepTimes(
+        generation.seconds + sampled.times.generation,
+        sampled.times.reward,
+        sampled.span,
+        preparing.seconds + of_update.seconds,
+        prepared + update.old_logprob_seconds,
+        drain.seconds,
+        published,
+        bookkeeping,
+        laps.total,
+    )
     timing = timing_metrics(
         times, update, sum(item.rollout.completion.tokens for group in credit.groups for item in group.credited)
     )
     return StepResult({"step": step, **metrics, **update_metrics(update), **timing}, published)
 
 
-def credit_sampled(run: Run, step: int, sampled: SampledStep) -> Credit:
-    """What the learner gets of a step. Raises EmptyBatch."""
+def credit_sampled(run: Run, step: int, sampled: SampledStep, prepared: Sequence[Completion]) -> Credit:
+    """What the learner gets of a step; ``prepared``: what it knows already. Raises EmptyBatch."""
     groups = run.credit(sampled, step)
     diversity = [distinct_ngrams(group.responses, run.ends) for group in sampled.groups]
-    return Credit(groups, diversity, train_batch(groups, run.config.algorithm.mini_batch_size))
+    return Credit(groups, diversity, train_batch(groups, run.config.algorithm.mini_batch_size, prepared))
 
 
 def write_rollouts(run: Run, step: int, version: int, credit: Credit) -> dict[str, float]:

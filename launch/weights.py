@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from actors.generator_pool import GeneratorPool
@@ -10,7 +11,7 @@ from actors.learner_group import LearnerGroup
 from actors.weight_transfer import Publication, WeightTransfer, WeightTransferError
 from launch.display import Display
 from learner.learner import UpdateMetrics
-from learner.rollout import TrainBatch
+from learner.rollout import TrainBatch, TrainSequence
 
 
 class Weights:
@@ -25,6 +26,11 @@ class Weights:
         self.learner, self.transfer, self.generators = learner, transfer, generators
         self.display, self.version = display, version
         self.steady = asyncio.Lock()
+
+    async def prepare(self, sequences: Sequence[TrainSequence], deadline_s: float) -> float:
+        """Old log-probs of a step's completions, while their verdicts come; the learner's seconds."""
+        async with self.steady:
+            return await self.learner.prepare(sequences, deadline_s)
 
     async def update(self, batch: TrainBatch, deadline_s: float) -> UpdateMetrics:
         """One training step; the learner then has the next version."""

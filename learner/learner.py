@@ -101,6 +101,7 @@ class Learner:
             parameter_groups(self.policy, settings.weight_decay), lr=settings.learning_rate, betas=settings.betas
         )
         self.guarded = GuardedOptimizer(self.optimizer, settings.grad_clip, self._learning_rate)
+        self.prepared: dict[int, SequencePolicy] = {}
 
     def _learning_rate(self, update: int) -> float:
         settings = self.settings
@@ -114,15 +115,37 @@ class Learner:
         shard_policy(reference, mesh, DTYPES[self.settings.compute_dtype])
         return reference
 
+    def prepare(self, sequences: Sequence[TrainSequence]) -> float:
+        """The old policy's log-probs of a step's completions, whose credit is not known yet; returns the seconds.
+
+        The next ``update`` finds them by ``place``. Advantages are not looked at. Raises BadBatch on every rank.
+        """
+        started = time.monotonic()
+        refuse_foreign_tokens(sequences, self.policy.model.get_input_embeddings().num_embeddings)
+        self.prepared = dict(enumerate(self.logprobs(sequences).of_sequences))
+        return time.monotonic() - started
+
+    def _old_policy(self, sequences: Sequence[TrainSequence]) -> OldPolicy:
+        """What ``prepare`` has of ``sequences``; the rest is computed now. It is of use once: the policy changes."""
+        prepared, self.prepared = self.prepared, {}
+        missing = [sequence for sequence in sequences if sequence.place not in prepared]
+        computed = iter(self.logprobs(missing).of_sequences)
+        return OldPolicy(
+            [
+                next(computed) if sequence.place is None or sequence.place not in prepared else prepared[sequence.place]
+                for sequence in sequences
+            ]
+        )
+
     def update(self, batch: TrainBatch) -> UpdateMetrics:
-        """One training step: old log-probs of the whole batch, then one optimizer update per mini-batch.
+        """One training step: old log-probs where they are not prepared, then one optimizer update per mini-batch.
 
         Raises BadBatch, on every rank and before any update, for what cannot be trained on.
         """
         started = time.monotonic()
         sequences = [sequence for mini in batch.mini_batches for sequence in mini]
         refuse_foreign_tokens(sequences, self.policy.model.get_input_embeddings().num_embeddings)
-        old = self.logprobs(sequences)
+        old = self._old_policy(sequences)
         refuse_broken_policy(sequences, old.logprobs, "learner's policy")
         reference = self._reference_logprobs(sequences)
         mismatch = mismatch_statistics(
@@ -146,7 +169,7 @@ class Learner:
             clipfrac_lower=low / tokens,
             clipfrac_dual=dual / tokens,
             ppo_kl=ppo_kl / tokens,
-            entropy=float(old.entropies.mean()) if len(old.entropies) else 0.0,
+            entropy=old.entropy,
             grad_norm=mean_norm(norms),
             learning_rate=learning_rate,
             mismatch_kl=mismatch.kl,
@@ -173,7 +196,7 @@ class Learner:
         ranks into one flat tensor.
         """
         if not sequences:
-            return OldPolicy([], torch.empty(0))
+            return OldPolicy([])
         chosen_policy = self.policy if policy is None else policy
         counts = [sequence.response_length for sequence in sequences]
         starts = torch.tensor([0, *counts]).cumsum(0).tolist()
@@ -188,7 +211,7 @@ class Learner:
                 for index, piece in zip(indices, pieces, strict=True):
                     flat[:, starts[index] : starts[index + 1]] = piece
         flat = self._sum_over_ranks(flat)
-        return OldPolicy(list(flat[0].split(counts)), flat[1])
+        return OldPolicy([SequencePolicy(*one) for one in flat.split(counts, dim=1)])
 
     def _plan(self, sequences: Sequence[TrainSequence]) -> list[list[int]]:
         lengths = [len(sequence.token_ids) for sequence in sequences]
@@ -265,8 +288,27 @@ def mean_norm(norms: Sequence[float]) -> float:
 
 
 @dataclass(frozen=True)
-class OldPolicy:
-    """The policy at the start of a step: log-probs per sequence [R_i], entropies of all tokens [sum R_i]."""
+class SequencePolicy:
+    """A policy's log-probs and entropies [R] float32 at a sequence's response tokens."""
 
-    logprobs: list[Tensor]
+    logprobs: Tensor
     entropies: Tensor
+
+
+@dataclass(frozen=True)
+class OldPolicy:
+    """The policy at the start of a step, by sequence."""
+
+    of_sequences: list[SequencePolicy]
+
+    @property
+    def logprobs(self) -> list[Tensor]:
+        """[R_i] of each sequence."""
+        return [one.logprobs for one in self.of_sequences]
+
+    @property
+    def entropy(self) -> float:
+        """Mean over all tokens; 0 without any."""
+        if not self.of_sequences:
+            return 0.0
+        return float(torch.cat([one.entropies for one in self.of_sequences]).mean())

@@ -120,7 +120,8 @@ class TrainSequence:
     """One completion as the learner sees it.
 
     ``token_ids`` [P + R] int64, the prompt then the response; ``sampler_logprobs`` [R] float32; ``name`` is for
-    messages. Raises ValueError naming the completion when lengths disagree or a number is none.
+    messages; ``place``: where it was among the sequences of ``Learner.prepare``, if it was. Raises ValueError naming
+    the completion when lengths disagree or a number is none.
     """
 
     token_ids: np.ndarray
@@ -129,6 +130,7 @@ class TrainSequence:
     temperature: float
     advantage: float
     name: str = "without a name"
+    place: int | None = None
 
     def __post_init__(self) -> None:
         if self.prompt_length < 1 or self.response_length < 1:

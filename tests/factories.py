@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +18,6 @@ from evaluator.problem import Problem, ProblemTest
 from evaluator.verdict import Status, Verdict
 from launch.batch import CreditedGroup, Crediting, assign_credit
 from launch.metrics import StepTimes, rollout_metrics, timing_metrics, update_metrics
-from launch.rollouts import SampledStep
-from launch.sampling import SamplingTimes
 from learner.diversity import distinct_ngrams, mean_distinct_ngrams
 from learner.learner import UpdateMetrics
 from learner.rollout import Completion, FinishReason, Group, Judgement, Rollout
@@ -122,8 +119,7 @@ def credited_group(*statuses: Status, question_id: str = "q", step: int = 0, rho
 
 def step_times() -> StepTimes:
     """20 s: 10 + 1 of sampling, 5.5 of update, 0.25 of draining, 0.75 of publication, 0.5 of bookkeeping, 2 unnamed."""
-    sampled = SampledStep((), (), 0, Counter(), SamplingTimes(10.0, 1.0), 12.0)
-    return StepTimes(sampled, 5.5, 0.25, Publication(1, 8_000_000, 0.5, 0.25, {}), 0.5, 20.0)
+    return StepTimes(10.0, 1.0, 12.0, 5.5, 2.0, 0.25, Publication(1, 8_000_000, 0.5, 0.25, {}), 0.5, 20.0)
 
 
 def diversity(groups: Sequence[CreditedGroup]) -> float | None:

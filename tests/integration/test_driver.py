@@ -141,7 +141,7 @@ def test_sampling_ahead_with_completions_that_go_on_under_new_weights(model: Pat
     events = json.loads((tmp_path / "small" / "timeline.json").read_text())
     tracks = {event["args"]["name"] for event in events if event["name"] == "thread_name"}
     assert {"driver", "learner rank 0", "generator 0", "evaluator 0"} <= tracks
-    assert {"generate", "evaluate", "update", "publish", "wait for rollouts"} <= {event["name"] for event in events}
+    assert {"generate", "evaluate", "update", "publish", "wait for completions"} <= {event["name"] for event in events}
 
 
 @pytest.mark.slow

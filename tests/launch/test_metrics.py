@@ -157,7 +157,7 @@ def test_what_the_learner_reports():
 
 
 def test_timings_by_hand():
-    found = timing_metrics(step_times(), update_result(old_logprob_seconds=2.0, update_seconds=3.0), tokens=1000)
+    found = timing_metrics(step_times(), update_result(update_seconds=3.0), tokens=1000)
     assert found == {
         "timing_s/gen": 10.0,
         "timing_s/reward": 1.0,
@@ -176,7 +176,7 @@ def test_timings_by_hand():
 
 
 def test_timings_add_up():
-    found = timing_metrics(step_times(), update_result(old_logprob_seconds=1.3, update_seconds=2.9), tokens=1)
+    found = timing_metrics(step_times(), update_result(update_seconds=2.9), tokens=1)
     whole, span = found.pop("timing_s/step"), found.pop("timing_s/span/gen")
     assert span > 0  # overlaps other parts
     assert sum(value for name, value in found.items() if name.startswith("timing_s/")) == pytest.approx(whole)

@@ -287,6 +287,51 @@ def test_draining_is_bounded():
     assert engines.under_way == 0
 
 
+def test_completions_come_in_order_before_their_verdicts():
+    class Silent(Judges):
+        """Gives no verdict before it is told to."""
+
+        def __init__(self):
+            super().__init__()
+            self.told = asyncio.Event()
+
+        async def judge(self, problem, text):
+            await self.told.wait()
+            return await super().judge(problem, text)
+
+    judges = Silent()
+    rollouts = rollouts_of(Engines(), judges)
+
+    async def run():
+        rollouts.fill(0, lambda _: 1.0)
+        completions = await rollouts.completions(0)
+        assert not judges.judged
+        judges.told.set()
+        sampled = await rollouts.step(0, 0)
+        await rollouts.close()
+        return completions, sampled
+
+    completions, sampled = asyncio.run(run())
+    assert completions == [one.completion for group in sampled.groups for one in group.rollouts]
+    assert sampled.times.generation == 0
+
+
+def test_late_completions_are_told_of_with_the_verdicts():
+    late = ProblemOrder(PROBLEMS, 0).batch(0, 8)[2]
+    rollouts = rollouts_of(Engines(hanging=[late]), Judges(), deadline_s=0.2)
+
+    async def run():
+        rollouts.fill(0, lambda _: 1.0)
+        completions = await rollouts.completions(0)
+        sampled = await rollouts.step(0, 0)
+        await rollouts.close()
+        return completions, sampled
+
+    completions, sampled = asyncio.run(run())
+    assert len(completions) == 7 * SIZE
+    assert (len(sampled.groups), sampled.lost) == (7, {DropReason.DEADLINE: 1})
+
+
 def test_a_checkpoint_keeps_what_is_ready_and_samples_the_rest_again():
     first, second = (ProblemOrder(PROBLEMS, 0).batch(step, 4) for step in (1, 2))
     engines, judges = Engines(hanging=first[1:2]), Judges()
@@ -312,6 +357,8 @@ def test_a_checkpoint_keeps_what_is_ready_and_samples_the_rest_again():
         resumed.fill(1, lambda _: 1.0)
         found = []
         for step in (1, 2, 3):
+            completions = await resumed.completions(step)
+            assert len(completions) == 4 * SIZE
             found.append(await resumed.step(step, step))
             resumed.served(step)
         await resumed.close()

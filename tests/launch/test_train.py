@@ -108,9 +108,48 @@ def test_the_timeline_has_every_lap(tmp_path):
     directory, _ = run(tmp_path, Halves(distinct), "run.steps=3", "run.checkpoint_every=2")
     every = json.loads((directory.path / FILE).read_text())
     events = [event for event in every if event["ph"] == "X"]
-    laps = ["wait for rollouts", "credit", "wait for the update", "drain", "publish", "bookkeeping"]
+    laps = [
+        "wait for completions",
+        "wait for old log-probs",
+        "wait for verdicts",
+        "credit",
+        "wait for the update",
+        "drain",
+        "publish",
+        "bookkeeping",
+    ]
     tracks = {event["tid"]: event["args"]["name"] for event in every if event["name"] == "thread_name"}
     of_driver = [event["name"] for event in events if tracks[event["tid"]] == "driver"]
     assert of_driver == [*laps, *laps, "checkpoint", *laps, "checkpoint"]
     of_learner = [event["name"] for event in events if tracks[event["tid"]] == "learner rank 0"]
     assert of_learner == ["old log-probs", "update", "publish"] * 3
+
+
+def test_old_log_probs_are_asked_for_before_the_verdicts_and_found_by_the_update(tmp_path):
+    class Watched(Halves):
+        def __init__(self, *settings):
+            super().__init__(*settings)
+            self.is_asked = asyncio.Event()
+
+        async def prepare(self, sequences, deadline_s):
+            self.asked = (sequences, self.judged)
+            self.is_asked.set()
+            return 0.0
+
+        async def judge(self, problem, text):
+            await self.is_asked.wait()  # no verdict comes before
+            return await super().judge(problem, text)
+
+        async def update(self, batch, deadline_s):
+            self.batches = batch
+            return await super().update(batch, deadline_s)
+
+    world = Watched(distinct)
+    run(tmp_path, world, "run.steps=1")
+    sequences, judged = world.asked
+    assert (len(sequences), judged) == (2 * 4, 0)
+    trained = [sequence for mini in world.batches.mini_batches for sequence in mini]
+    assert [sequence.place for sequence in trained] == list(range(8))
+    for sequence in trained:
+        assert sequence.name == sequences[sequence.place].name
+        assert (sequence.token_ids == sequences[sequence.place].token_ids).all()

@@ -141,7 +141,7 @@ def test_gradients_of_the_kl_penalty(checkpoint):
 def test_the_reference_is_the_initial_policy_and_stays_it(tied, tmp_path):
     learner = penalised(tied)
     initial = dict(AutoModelForCausalLM.from_pretrained(tied, dtype=torch.float32).named_parameters())
-    save_checkpoint(learner, tmp_path / "step_000001", "{}")
+    save_checkpoint(learner, tmp_path / "step_000001", {})
     resumed = Learner(learner.settings)
     load_checkpoint(resumed, tmp_path / "step_000001")
     for one in (learner, resumed):
@@ -279,6 +279,29 @@ def test_metrics_by_hand(tied):
     assert metrics.mismatch_ratio_max == pytest.approx(float(torch.cat(difference).max().exp()), rel=1e-4)
 
 
+@pytest.mark.parametrize("known", [[0, 1, 2, 3], [2, 0], []])
+def test_an_update_finds_what_was_prepared_and_computes_the_rest(tied, known):
+    """Whatever the order, and only once: the policy has changed by the next update."""
+    given = batch(3)
+    places = {number: place for place, number in enumerate(known)}
+    numbered = [sequence for mini in given.mini_batches for sequence in mini]
+    placed = [dataclasses.replace(sequence, place=places.get(number)) for number, sequence in enumerate(numbered)]
+    size = len(given.mini_batches[0])
+    again = TrainBatch((tuple(placed[:size]), tuple(placed[size:])))
+    plain, prepared = (Learner(learner_settings(tied)) for _ in range(2))
+    expected = plain.update(given)
+    prepared.prepare([dataclasses.replace(numbered[number], advantage=0.0) for number in known])
+    computed, logprobs = [], prepared.logprobs
+    prepared.logprobs = lambda sequences, policy=None: computed.append(len(sequences)) or logprobs(sequences, policy)
+    found = prepared.update(again)
+    assert computed == [len(numbered) - len(known)]
+    assert values_of(found) == pytest.approx(values_of(expected), rel=1e-4, abs=1e-6)
+    for name, value in full_parameters(plain.policy).items():
+        torch.testing.assert_close(full_parameters(prepared.policy)[name], value, rtol=1e-4, atol=1e-6)
+    prepared.update(again)
+    assert computed[1:] == [len(numbered)]
+
+
 def test_gradients_are_clipped_and_the_learning_rate_warms_up(tied):
     learner = Learner(learner_settings(tied, warmup_steps=4, grad_clip=1e-3, learning_rate=1e-2))
     rates = []
@@ -309,7 +332,8 @@ def test_logprobs_equal_transformers(checkpoint):
     model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
     for item, logprobs in zip(sequences, found.logprobs, strict=True):
         torch.testing.assert_close(logprobs, plain_logprobs(model, item).detach(), rtol=0, atol=1e-5)
-    assert len(found.entropies) == sum(item.response_length for item in sequences)
+    lengths = [len(one.entropies) for one in found.of_sequences]
+    assert lengths == [item.response_length for item in sequences]
 
 
 def test_log_probs_are_taken_at_the_temperature_of_each_sequence(tied):
@@ -336,7 +360,7 @@ def test_a_checkpoint_continues_bit_for_bit(checkpoint, tmp_path):
     expected = whole.update(batch(1))
     first = Learner(constants)
     first.update(batch(0))
-    save_checkpoint(first, tmp_path / "step_000001", "{}")
+    save_checkpoint(first, tmp_path / "step_000001", {})
     torch.manual_seed(123)
     second = Learner(dataclasses.replace(constants, seed=9))
     load_checkpoint(second, tmp_path / "step_000001")
@@ -348,7 +372,7 @@ def test_a_checkpoint_continues_bit_for_bit(checkpoint, tmp_path):
 def test_a_checkpoint_restores_the_random_state(tied, tmp_path):
     learner = Learner(learner_settings(tied))
     torch.manual_seed(7)
-    save_checkpoint(learner, tmp_path / "step_000001", "{}")
+    save_checkpoint(learner, tmp_path / "step_000001", {})
     expected = torch.rand(3)
     load_checkpoint(learner, tmp_path / "step_000001")
     assert torch.equal(torch.rand(3), expected)
@@ -358,7 +382,7 @@ def test_a_checkpoint_is_one_of_hugging_face(checkpoint, tmp_path):
     learner = Learner(learner_settings(checkpoint))
     learner.update(batch(0))
     path = tmp_path / "step_000001"
-    save_checkpoint(learner, path, "{}")
+    save_checkpoint(learner, path, {})
     read = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
     ours = full_parameters(learner.policy)
     theirs = dict(read.named_parameters())
@@ -370,17 +394,18 @@ def test_a_checkpoint_is_one_of_hugging_face(checkpoint, tmp_path):
 def test_saving_again_replaces(tied, tmp_path):
     learner = Learner(learner_settings(tied))
     path = tmp_path / "step_000001"
-    save_checkpoint(learner, path, "{}")
+    save_checkpoint(learner, path, {})
     learner.update(batch(0))
-    save_checkpoint(learner, path, "{}")
+    save_checkpoint(learner, path, {})
     (name, value), *_ = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).named_parameters()
     assert torch.equal(full_parameters(learner.policy)[name], value)
 
 
-def test_a_checkpoint_holds_the_drivers_state(tied, tmp_path):
+def test_a_checkpoint_holds_the_drivers_files(tied, tmp_path):
     learner, path = Learner(learner_settings(tied)), tmp_path / "step_000001"
-    save_checkpoint(learner, path, '{"temperature": 1.2}')
-    assert (path / "trainer" / "driver.json").read_text() == '{"temperature": 1.2}'
+    save_checkpoint(learner, path, {"driver.json": b'{"temperature": 1.2}', "other": b"\0"})
+    assert (path / "trainer" / "driver.json").read_bytes() == b'{"temperature": 1.2}'
+    assert (path / "trainer" / "other").read_bytes() == b"\0"
     load_checkpoint(learner, path)
 
 
@@ -389,7 +414,7 @@ def test_a_checkpoint_holds_the_drivers_state(tied, tmp_path):
     [
         "os.rename",
         "torch.save",
-        "pathlib.Path.write_text",
+        "pathlib.Path.write_bytes",
         "torch.distributed.checkpoint.FileSystemWriter.write_data",
     ],
 )
@@ -402,9 +427,9 @@ def test_an_interrupted_save_leaves_no_checkpoint(tied, tmp_path, monkeypatch, w
     with monkeypatch.context() as patch:
         patch.setattr(what, refuse)
         with pytest.raises(CheckpointError, match=r"step_000001: cannot be written: .*OSError: disk full$"):
-            save_checkpoint(learner, tmp_path / "step_000001", "{}")
+            save_checkpoint(learner, tmp_path / "step_000001", {"driver.json": b"{}"})
     assert complete_checkpoints(tmp_path) == []
-    save_checkpoint(learner, tmp_path / "step_000001", "{}")
+    save_checkpoint(learner, tmp_path / "step_000001", {})
     assert complete_checkpoints(tmp_path) == [tmp_path / "step_000001"]
     assert os.listdir(tmp_path) == ["step_000001"]
 
@@ -418,7 +443,7 @@ def test_complete_checkpoints_come_oldest_first(tmp_path):
 
 @pytest.mark.parametrize("other", [{"layers": 1}, {"layers": 3}, {"tied": False}])
 def test_a_checkpoint_of_another_model_is_refused(tied, tmp_path, other):
-    save_checkpoint(Learner(learner_settings(tied)), tmp_path / "step_000001", "{}")
+    save_checkpoint(Learner(learner_settings(tied)), tmp_path / "step_000001", {})
     learner = Learner(learner_settings(tiny_model(tmp_path / "other", **other)))
     with pytest.raises(CheckpointError, match=r"step_000001: not a checkpoint of .*other"):
         load_checkpoint(learner, tmp_path / "step_000001")
@@ -428,7 +453,7 @@ def test_a_checkpoint_of_another_model_is_refused(tied, tmp_path, other):
 @pytest.mark.parametrize("size", [None, 0, 1000])
 def test_a_damaged_checkpoint_is_refused(tied, tmp_path, name, size):
     learner, path = Learner(learner_settings(tied)), tmp_path / "step_000001"
-    save_checkpoint(learner, path, "{}")
+    save_checkpoint(learner, path, {})
     (file,) = (path / "trainer").glob(name)
     if size is None:
         file.unlink()
