@@ -11,7 +11,7 @@ from rich.table import Table
 
 STAND_INS = "actor stand-ins"
 PARTS = ("crediting", "train batch", "metrics", "diversity", "rollout file", STAND_INS)
-SCHEDULING = "claims, routing, buffer, event loop"
+SCHEDULING = "claims, pools, buffer, event loop"
 
 
 @dataclass(frozen=True)
