@@ -104,9 +104,7 @@ async def measure(rounds: int) -> dict[str, dict[str, list[float]]]:
 
 def main(rounds: Annotated[int, typer.Option(help="rounds of each part")] = 5) -> None:
     """Print the table, then the figures as JSON."""
-    ray.init(
-        num_cpus=2, resources={RESOURCE: 1}, object_store_memory=2**29, include_dashboard=False, log_to_driver=False
-    )
+    ray.init(address="local", num_cpus=2, resources={RESOURCE: 1}, object_store_memory=2**29, log_to_driver=False)
     logging.basicConfig(level=logging.WARNING)
     try:
         found = asyncio.run(measure(rounds))

@@ -251,7 +251,9 @@ def main(
     }
     if engines:
         os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
-        ray.init(num_cpus=2, object_store_memory=2**27, include_dashboard=False, logging_level=logging.ERROR)
+        ray.init(
+            address="local", num_cpus=2, object_store_memory=2**27, include_dashboard=False, logging_level=logging.ERROR
+        )
         with tempfile.TemporaryDirectory() as folder:
             path = save_model(SMOLLM2, Path(folder, "model")).path
             publications = asyncio.run(time_publications(path, bucket_mb, rounds, threads))

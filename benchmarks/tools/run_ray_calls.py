@@ -44,7 +44,7 @@ class Answering:
 @contextmanager
 def session(request: dict[str, Any]) -> Iterator[Callable[[], list[dict[str, Any]]]]:
     """An actor that has answered once."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
         role: Any = ray.remote(Answering).options(max_concurrency=request["in_flight"])
         actor = role.remote()

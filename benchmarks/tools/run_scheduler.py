@@ -48,6 +48,7 @@ from launch.weights import Weights
 
 PROBLEMS, PROMPT_TOKENS = 24_000, 400
 UPDATE_S = 2.0  # where times are drawn
+NAP_S = 0.01
 
 
 class Stopwatch:
@@ -167,9 +168,12 @@ async def measure(run: Run, play: Play, transfer: Transfer) -> DriverRun:
     await run.evaluators.start(DEADLINE_S)
     stopwatch = watch_driver()
     give_back()
+    lateness: list[float] = []
+    napping = asyncio.create_task(nap(lateness))
     wall, cpu = time.perf_counter(), time.process_time()
     await launch.train.train(run)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    napping.cancel()
     run.generators.close()
     await run.evaluators.stop()
     rows = run.directory.metrics()
@@ -182,7 +186,16 @@ async def measure(run: Run, play: Play, transfer: Transfer) -> DriverRun:
         parts_cpu={part: spent[1] for part, spent in stopwatch.spent.items()},
         peaks=transfer.peaks[1:],
         handovers=np.percentile(play.handovers, [50, 99, 100]).tolist() if play.timed else [],
+        lateness=np.percentile(lateness, [50, 99, 100]).tolist(),
     )
+
+
+async def nap(lateness: list[float]) -> None:
+    """By how many seconds the loop is late for whoever has something to do."""
+    while True:
+        began = time.monotonic()
+        await asyncio.sleep(NAP_S)
+        lateness.append(time.monotonic() - began - NAP_S)
 
 
 if __name__ == "__main__":

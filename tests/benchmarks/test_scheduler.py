@@ -19,7 +19,9 @@ def result(groups, cpu_s, *, staleness=0, timed=False, steps=2):
     peaks = [100 * MEGABYTE, 200 * MEGABYTE, 210 * MEGABYTE]
     handovers = [0.001, 0.002, 0.1] if timed else []
     setting = Setting(groups, steps, staleness, timed, 2, 3)
-    return setting, DriverRun(8 * groups * steps, 1000, 2 * cpu_s, cpu_s, half, half, peaks, handovers)
+    return setting, DriverRun(
+        8 * groups * steps, 1000, 2 * cpu_s, cpu_s, half, half, peaks, handovers, [0.0, 0.003, 0.01]
+    )
 
 
 def test_figures_by_hand():
@@ -33,6 +35,7 @@ def test_figures_by_hand():
     assert found["cpu_exponent"] == pytest.approx(1.0)
     assert list(found["sizes"]) == ["16", "32", "64"]
     assert (found["handover_p50_ms"], found["handover_p99_ms"]) == (1.0, 2.0)
+    assert (found["loop_late_p99_ms"], found["loop_late_max_ms"]) == (3.0, 10.0)
     assert found["ray_cpu_us_per_call"] == {"empty": 10_000}
 
 
@@ -58,9 +61,10 @@ def test_the_loop_trains_on_every_completion(staleness):
     assert done.completions == 3 * 8 * setting.steps
     assert done.tokens > 400 * done.completions
     assert set(done.parts_cpu) == set(PARTS)
-    assert 0 < done.scheduling_wall_s < done.wall_s
+    assert 0 < done.scheduling_cpu_s < done.cpu_s
     assert len(done.peaks) == setting.steps
     assert len(done.handovers) == (3 if timed else 0)
+    assert len(done.lateness) == 3
 
 
 @pytest.mark.integration

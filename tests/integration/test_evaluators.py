@@ -48,6 +48,7 @@ def answer(sleep_s: float = 0.0, program: str = ADDITION) -> str:
 def evaluators_here() -> Iterator[None]:
     """A local cluster with room for three evaluators."""
     ray.init(
+        address="local",
         num_cpus=3,
         resources={RESOURCE: 3},
         object_store_memory=2**28,
