@@ -41,6 +41,7 @@ ADDITION = "print(sum(map(int, input().split())))"
 
 
 def answer(sleep_s: float = 0.0, program: str = ADDITION) -> str:
+    """Those that are to be judged each by itself must differ."""
     return f"```python\nimport time\ntime.sleep({sleep_s})\n{program}\n```"
 
 
@@ -127,7 +128,7 @@ def test_an_actor_killed_in_mid_test_loses_no_completion(evaluators_here: None) 
     async def scenario(pool: EvaluatorPool) -> None:
         processes = [await process_of(actor) for actor in pool.actors]
         one = problem()
-        answers = [asyncio.ensure_future(pool.judge(one, answer(2.0))) for _ in processes]
+        answers = [asyncio.ensure_future(pool.judge(one, answer(2.0 + n))) for n in range(len(processes))]
         family = await in_sandboxes(processes[0])
         os.kill(processes[0].pid, signal.SIGKILL)
         judgements = await asyncio.gather(*answers)
@@ -190,7 +191,7 @@ def test_the_pool_grows_with_its_queue_and_shrinks_again(
 
     async def scenario(pool: EvaluatorPool) -> None:
         one = replace(problem(), public_tests=tuple(ProblemTest(f"1 {'0 ' * 50_000}{n}", f"{n + 1}") for n in range(3)))
-        answers = [asyncio.ensure_future(pool.judge(one, answer(0.4))) for _ in range(16)]
+        answers = [asyncio.ensure_future(pool.judge(one, answer(0.4 + n / 1000))) for n in range(16)]
         await until(lambda: pool.load().actors == 3)
         assert {judgement.verdict.status for judgement in await asyncio.gather(*answers)} == {Status.PASSED}
         load = pool.load()
@@ -246,13 +247,13 @@ def test_evaluators_live_on_the_nodes_that_declare_them_and_nodes_may_go() -> No
             places = {await actor.__ray_call__.remote(node_of) for actor in pool.actors}
             assert places == {node.node_id for node in nodes}
             one = problem()
-            answers = [asyncio.ensure_future(pool.judge(one, answer(4.0))) for _ in nodes]
+            answers = [asyncio.ensure_future(pool.judge(one, answer(4.0 + n))) for n in range(len(nodes))]
             await in_sandboxes(*[await process_of(actor) for actor in pool.actors])
             cluster.remove_node(nodes[0], allow_graceful=False)
             judgements = await asyncio.gather(*answers)
             assert [judgement.verdict.status for judgement in judgements] == [Status.PASSED] * 2
             assert pool.load().retried == 1
-            last = [asyncio.ensure_future(pool.judge(one, answer(4.0))) for _ in range(4)]
+            last = [asyncio.ensure_future(pool.judge(one, answer(4.1 + n / 1000))) for n in range(4)]
             await asyncio.sleep(1.0)
             began = time.monotonic()
             cluster.remove_node(nodes[1], allow_graceful=False)
