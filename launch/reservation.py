@@ -7,6 +7,7 @@ its links, and engines beside them get weights from its memory. Evaluators take 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import ray
@@ -83,13 +84,13 @@ async def reserve(parts: Sequence[Part], deadline_s: float) -> Reservation:
     """
     wanted = bundles(parts)
     group = placement_group([dict(bundle.takes) for bundle in wanted], strategy="PACK")
-    try:
-        await gather({"engines and learner ranks": group.ready()}, "reserving room on the cluster", deadline_s)
-    except BaseException as error:
-        remove_placement_group(group)
-        if isinstance(error, DeadlineExceeded):
+    with ExitStack() as undo:
+        undo.callback(remove_placement_group, group)
+        try:
+            await gather({"engines and learner ranks": group.ready()}, "reserving room on the cluster", deadline_s)
+        except DeadlineExceeded:
             raise PlacementError(shortage(wanted, cluster_nodes(), deadline_s)) from None
-        raise
+        undo.pop_all()
     return Reservation(group, wanted)
 
 
