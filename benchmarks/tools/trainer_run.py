@@ -70,7 +70,7 @@ class TrainerRun:
     @property
     def workers(self) -> int:
         """Programs judged at once."""
-        return int(self.config["evaluator"]["actors"] * self.config["evaluator"]["workers"])
+        return int(self.config["evaluator"]["max_actors"] * self.config["evaluator"]["workers"])
 
 
 def run_trainer(folder: Path, overrides: Sequence[str], deadline_s: float, pinned: bool = False) -> TrainerRun:

@@ -17,7 +17,7 @@ CONFIG = {
     "temperature": {"value": 1.0},
     "learner": {"learning_rate": 1e-6, "threads": 1},
     "evaluator": {
-        "actors": 1,
+        "max_actors": 1,
         "workers": 2,
         "adaptive_timeout": True,
         "wall_s": 1.5,
