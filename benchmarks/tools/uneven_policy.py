@@ -1,8 +1,9 @@
 """A policy whose responses have lengths log-uniform over about 1:8, a tenth of them with an endless loop.
 
 The starter policy, trained further on the same problems with other answers: the program stands below a countdown of
-comment lines (``# 17``, ``# 16``, ..., ``# 1``) whose first number decides the length, and in a tenth of the answers
-below a ``while True: pass``. What it then samples at temperature 1 has these lengths and loops, from whatever engine.
+comment lines (``# 17``, ``# 16``, ..., ``# 1``) whose first number decides the length. A tenth of the answers are a
+``while True: pass`` above such a countdown and nothing else, so that a slip of the policy does not make a loop a syntax
+error. What it then samples at temperature 1 has these lengths and loops, from whatever engine.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ Pair = tuple[Problem, str]
 SHORTEST, LONGEST = 40, 320  # tokens of a response
 MOST_TOKENS = 352  # where generation stops
 LOOPING = 0.1
-LOOP = "while True:\n    pass\n"
+LOOP = "while True: pass\n"
 RECIPE = Path(__file__).parents[2] / "conf" / "warm_start.yaml"
-CHANGES = {"pairs": 3000, "mistakes": 0.0, "steps": 200, "decay_steps": 220, "short_steps": 0, "learning_rate": 1e-3}
+CHANGES = {"pairs": 3000, "mistakes": 0.0, "steps": 440, "decay_steps": 480, "short_steps": 0, "learning_rate": 2e-3}
 
 
 def uneven_policy(starter: Path, report: Callable[[str], None]) -> Path:
@@ -62,10 +63,9 @@ def lengthened(pairs: Sequence[Pair], count_tokens: Callable[[str], int], seed: 
     found = []
     for problem, program in pairs:
         wanted = math.exp(generator.uniform(math.log(SHORTEST), math.log(LONGEST)))
-        body = (LOOP if generator.random() < LOOPING else "") + program
-        line = count_tokens("# 17\n")
-        lines = round((wanted - count_tokens(answer(body))) / line)
-        found.append((problem, countdown(lines) + body))
+        loops = generator.random() < LOOPING
+        lines = round((wanted - count_tokens(answer(LOOP if loops else program))) / count_tokens("# 17\n"))
+        found.append((problem, LOOP + countdown(lines) if loops else countdown(lines) + program))
     return found
 
 

@@ -33,7 +33,7 @@ def test_a_tenth_loops(pairs):
 def test_the_program_stays_whole_below_the_rest(pairs):
     for (problem, program), (same, longer) in zip(*pairs, strict=True):
         assert same is problem
-        assert longer.endswith(program)
+        assert longer.endswith(program) or longer.startswith(LOOP)
 
 
 def test_countdown():
