@@ -109,6 +109,8 @@ class GeneratorPool:
             self.shares.add(task)
             task.add_done_callback(self.shares.discard)
             task.add_done_callback(partial(_pass_on_error, share))
+            for _, completion in share:
+                completion.add_done_callback(partial(_end_if_unwanted, share, task))
         return completions
 
     async def _sample_share(self, index: int, share: Share, seed: int) -> None:
@@ -134,6 +136,12 @@ class GeneratorPool:
                 self.activity.end(member.name)
         missing = ", ".join(request.name for request, future in share if not future.done())
         raise GenerationFailed(f"completions {missing} lost their generator {len(reasons)} times: {reasons}")
+
+
+def _end_if_unwanted(share: Share, task: asyncio.Task[None], completion: asyncio.Future[Completion]) -> None:
+    """The engine stops when the last completion that somebody waited for is cancelled."""
+    if completion.cancelled() and all(one.done() for _, one in share):
+        task.cancel()
 
 
 def _pass_on_error(share: Share, task: asyncio.Future[None]) -> None:

@@ -43,6 +43,7 @@ def arguments(model: Path, root: Path, *overrides: str) -> list[str]:
         "evaluator.adaptive_timeout=false",
         f"dataset.path={training}",
         f"dataset.held_out_path={held_out}",
+        "dataset.allow_overlap=true",  # else some of the few are left out for their likeness
         f"run.steps={STEPS}",
         "run.checkpoint_every=2",
         "generator.max_sequences=12",  # fewer than a step asks for: some wait in the engine's queue

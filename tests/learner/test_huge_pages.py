@@ -60,5 +60,5 @@ def test_learner_actors_start_with_it(monkeypatch, tmp_path):
             return self
 
     monkeypatch.setattr("actors.learner_group.ray.remote", lambda _: Role())
-    LearnerGroup(1, 1.0, 1, learner_settings(tmp_path))
+    LearnerGroup(["DEFAULT"], 1.0, 1, learner_settings(tmp_path))
     assert HUGE_PAGES.items() <= asked["runtime_env"]["env_vars"].items()
