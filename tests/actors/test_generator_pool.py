@@ -308,12 +308,12 @@ async def test_an_ordered_batch_ends_when_nobody_waits_for_it_any_more():
     made = await started(1)
     completions = made.pool.sample_in_order([request("q0"), request("q1"), request("q2")], 1)
     await settle()
-    made.at(0).answer("q1#0")
-    await completions[1]
+    made.at(0).answer("q2#0")
+    await completions[2]
     completions[0].cancel()
     await settle()
     assert made.pool.shares
-    completions[2].cancel()
+    completions[1].cancel()
     await settle()
     assert not made.pool.shares
     assert not made.at(0).waiting
