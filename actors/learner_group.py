@@ -12,7 +12,6 @@ from ray.util.scheduling_strategies import SchedulingStrategyT
 
 from actors.learner import LearnerActor
 from actors.waiting import gather
-from learner.huge_pages import HUGE_PAGES
 from learner.learner import LearnerSettings, UpdateMetrics
 from learner.rollout import TrainBatch, TrainSequence
 
@@ -23,15 +22,20 @@ class LearnerGroup:
     """FSDP2 ranks; every call goes to all of them."""
 
     def __init__(
-        self, strategies: Sequence[SchedulingStrategyT], cpus: float, threads: int, settings: LearnerSettings
+        self,
+        strategies: Sequence[SchedulingStrategyT],
+        cpus: float,
+        threads: int,
+        settings: LearnerSettings,
+        allocator: Mapping[str, str] | None = None,
     ) -> None:
-        """One rank for each of ``strategies``, which say where Ray puts it."""
+        """One rank for each of ``strategies``, which say where Ray puts it; ``allocator``: ``learner.huge_pages``."""
         self.settings = settings
         environment = {
             "OMP_NUM_THREADS": str(threads),
             "OMP_WAIT_POLICY": "PASSIVE",
             "TOKENIZERS_PARALLELISM": "false",
-            **HUGE_PAGES,
+            **(allocator or {}),
         }
         role: Any = ray.remote(LearnerActor)
         self.actors: list[Any] = [

@@ -24,7 +24,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,7 +52,7 @@ from benchmarks.tools.update_workload import (
     make_batch,
     save_model,
 )
-from learner.huge_pages import HUGE_PAGES
+from learner.huge_pages import allocator_environment
 
 PEER_PYTHON = ROOT / ".venv-peers/trl/bin/python"
 WHOLE = 10**9  # tokens of a micro-batch that holds any batch
@@ -63,18 +63,22 @@ progress = Console(stderr=True, highlight=False, soft_wrap=True)
 
 @dataclass(frozen=True)
 class Side:
-    """Who makes the update, with which interpreter, and what its environment has besides."""
+    """Who makes the update, with which interpreter; ``tuned``: with the allocator setting that learners start with."""
 
     name: str
     python: Path
     module: str
-    environment: Mapping[str, str] = field(default_factory=dict)
+    tuned: bool
+
+    def environment(self, parameters: int) -> Mapping[str, str]:
+        """For a model of so many parameters."""
+        return allocator_environment(parameters) if self.tuned else {}
 
 
 SIDES = (
-    Side(OURS, Path(sys.executable), "benchmarks.tools.run_learner", HUGE_PAGES),
-    Side(PADDED, Path(sys.executable), "benchmarks.tools.run_learner", HUGE_PAGES),
-    Side(PEER, PEER_PYTHON, "benchmarks.peers.run_trl"),
+    Side(OURS, Path(sys.executable), "benchmarks.tools.run_learner", True),
+    Side(PADDED, Path(sys.executable), "benchmarks.tools.run_learner", True),
+    Side(PEER, PEER_PYTHON, "benchmarks.peers.run_trl", False),
 )
 
 
@@ -102,7 +106,12 @@ def compare(
     with ExitStack() as stack:
         children = {
             side.name: stack.enter_context(
-                child(side.python, side.module, {**request, "padded": side.name == PADDED}, side.environment)
+                child(
+                    side.python,
+                    side.module,
+                    {**request, "padded": side.name == PADDED},
+                    side.environment(model.parameters),
+                )
             )
             for side in sides
         }
@@ -128,7 +137,7 @@ def grow(shape: Shape, model: SavedModel, threads: int, rounds: int) -> list[Gro
                 child(
                     *(SIDES[0].python, SIDES[0].module),
                     {**request_of(model, batch, threads), "micro_batch_tokens": budget},
-                    SIDES[0].environment,
+                    SIDES[0].environment(model.parameters),
                 )
             )
             for batch in batches
@@ -147,7 +156,7 @@ def main(
 ) -> None:
     """Measure the update against TRL's."""
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # for the children: spinning threads would count as work
-    peer = replace(SIDES[-1], environment=HUGE_PAGES if peer_huge_pages else {})
+    peer = replace(SIDES[-1], tuned=peer_huge_pages)
     sides = (*SIDES[:-1], peer)
     with tempfile.TemporaryDirectory() as folder:
         starter = save_model(STARTER, Path(folder, "starter"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from actors.learner_group import LearnerGroup
-from learner.huge_pages import HUGE_PAGES
+from learner.huge_pages import HUGE_PAGES, LEAST_PARAMETERS, allocator_environment
 from tests.tiny_learner import learner_settings
 
 ENABLED = Path("/sys/kernel/mm/transparent_hugepage/enabled")
@@ -60,5 +60,9 @@ def test_learner_actors_start_with_it(monkeypatch, tmp_path):
             return self
 
     monkeypatch.setattr("actors.learner_group.ray.remote", lambda _: Role())
-    LearnerGroup(["DEFAULT"], 1.0, 1, learner_settings(tmp_path))
+    LearnerGroup(["DEFAULT"], 1.0, 1, learner_settings(tmp_path), allocator_environment(LEAST_PARAMETERS))
     assert HUGE_PAGES.items() <= asked["runtime_env"]["env_vars"].items()
+
+
+def test_a_small_model_has_the_pages_it_has():
+    assert allocator_environment(LEAST_PARAMETERS - 1) == {}
