@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import socket
 import time
 import uuid
@@ -23,6 +24,7 @@ from typing import Any
 import hydra
 import ray
 from omegaconf import DictConfig, OmegaConf
+from ray._raylet import Config  # type: ignore[attr-defined] # nothing public makes Ray read its environment again
 from rich.console import Console
 
 from actors.evaluator_handle import RESOURCE
@@ -35,17 +37,22 @@ from launch.placement import PlacementError
 from launch.run_directory import RunDirectoryError, write_text
 
 CLUSTER = "cluster.json"
+AUTH_MODE = "RAY_AUTH_MODE"
 ANSWER_S = 20.0
 POLL_S = 0.5
 
 
 @dataclass(frozen=True)
 class DeskAddress:
-    """Where a live run's desk is: Ray's ``address`` (host:port), and the actor's ``namespace`` and ``name``."""
+    """Where a live run's desk is: Ray's ``address`` (host:port), and the actor's ``namespace`` and ``name``.
+
+    ``auth_mode``: how the driver proves itself to the cluster (``RAY_AUTH_MODE``).
+    """
 
     address: str
     namespace: str
     name: str
+    auth_mode: str
 
 
 @contextlib.contextmanager
@@ -53,7 +60,7 @@ def open_to_scaling(directory: Path, evaluators: EvaluatorPool) -> Iterator[None
     """For the driver: inside the ``with``, ``launch.scale`` finds this run and changes its pool, which has started."""
     context = ray.get_runtime_context()
     # Two drivers may have runs of one name, and one that was killed may still be there when its successor starts.
-    where = DeskAddress(context.gcs_address, directory.name, f"scaling-{uuid.uuid4().hex[:12]}")
+    where = DeskAddress(context.gcs_address, directory.name, f"scaling-{uuid.uuid4().hex[:12]}", _auth_mode())
     role: Any = ray.remote(ScalingDesk).options(name=where.name, namespace=where.namespace, num_cpus=0)
     desk = role.remote()
     path = directory / CLUSTER
@@ -101,6 +108,10 @@ def scale(settings: ScaleConfig) -> int:
         ray.shutdown()
 
 
+def _auth_mode() -> str:
+    return os.environ.get(AUTH_MODE, "disabled")
+
+
 def find_run(run: str) -> Path:
     """The directory of the run that ``run`` names. Raises RunDirectoryError."""
     for path in (Path(run), Path("runs") / run):
@@ -122,6 +133,9 @@ def find_desk(path: Path, where: DeskAddress) -> Any:
     host, _, port = where.address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), ANSWER_S).close()  # Ray tries for minutes
+        if where.auth_mode != _auth_mode():  # Ray sends its token to no address by itself, and reads the mode at import
+            os.environ[AUTH_MODE] = where.auth_mode
+            Config.initialize("")
         ray.init(address=where.address, log_to_driver=False, logging_level=logging.ERROR)
         return ray.get_actor(where.name, where.namespace)
     except (OSError, ValueError) as error:

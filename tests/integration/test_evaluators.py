@@ -205,7 +205,9 @@ def test_the_pool_grows_with_its_queue_and_shrinks_again(
 
 def command(path: Path, evaluators: object) -> subprocess.CompletedProcess[str]:
     arguments = [sys.executable, "-m", "launch.scale", f"run={path}", f"evaluators={evaluators}", "deadline_s=40"]
-    return subprocess.run(arguments, capture_output=True, text=True, timeout=100, check=False)
+    # As in another shell: what Ray has put into this process's environment is not there.
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_MODE"}
+    return subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=100, check=False)
 
 
 def test_another_process_scales_a_live_pool(evaluators_here: None, tmp_path: Path) -> None:
@@ -215,7 +217,7 @@ def test_another_process_scales_a_live_pool(evaluators_here: None, tmp_path: Pat
 
     async def scenario(pool: EvaluatorPool) -> None:
         with open_to_scaling(path, pool):
-            assert set(json.loads((path / "cluster.json").read_text())) == {"address", "namespace", "name"}
+            assert set(json.loads((path / "cluster.json").read_text())) == {"address", "namespace", "name", "auth_mode"}
             done = await asyncio.to_thread(command, path, 2)
             assert (done.returncode, done.stdout.strip()) == (0, f"run {path}: evaluators 1 -> 2"), done.stderr
             assert pool.load().actors == 2

@@ -37,9 +37,11 @@ def test_a_run_that_has_ended(tmp_path):
 def test_a_run_whose_driver_was_killed(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-    (tmp_path / CLUSTER).write_text(json.dumps({"address": address, "namespace": "r", "name": "scaling-1"}))
+    (tmp_path / CLUSTER).write_text(
+        json.dumps({"address": address, "namespace": "r", "name": "scaling-1", "auth_mode": "disabled"})
+    )
     where = read_address(tmp_path)
-    assert where == DeskAddress(address, "r", "scaling-1")
+    assert where == DeskAddress(address, "r", "scaling-1", "disabled")
     with pytest.raises(RunDirectoryError, match=rf"it has ended, or its Ray cluster at {address} is not to be reached"):
         find_desk(tmp_path, where)
 
