@@ -36,7 +36,6 @@ REFUSALS = (
     RunDirectoryError,
     CheckpointError,
     AnswerLogError,
-    CheckpointError,
     EndpointError,
 )
 # What actors raise with a message for a person; of everything else the traceback is shown.

@@ -21,7 +21,8 @@ from launch.buffer_state import BufferState
 from launch.datasets import ProblemOrder
 from launch.display import Display
 from launch.sampling import PromptedProblem, Sampler, SamplingTimes
-from launch.work_buffer import BufferError, Claim, DropReason, GroupState, Slot, WorkBuffer
+from launch.work_buffer import Claim, DropReason, GroupState, Slot, WorkBuffer
+from learner.checkpoint import CheckpointError
 from learner.rollout import Completion, Group, Rollout
 
 
@@ -188,7 +189,7 @@ class Rollouts:
         return BufferState(self.next_step, self.buffer.claimed, tuple(slot.claim for slot in slots), ready)
 
     def restore(self, state: BufferState) -> None:
-        """Go on from a checkpoint. Raises BufferError where its groups are not those of this configuration."""
+        """Go on from a checkpoint. Raises CheckpointError where its groups are not those of this configuration."""
         self._refuse_foreign(state)
         self.next_step, self.buffer.claimed = state.next_step, state.claimed
         for claim in state.claims:
@@ -218,7 +219,7 @@ class Rollouts:
             for claim in state.claims
         ]
         if not all(known) or any(len(rollouts) != size for rollouts in state.ready.values()):
-            raise BufferError(
+            raise CheckpointError(
                 "the checkpoint holds sampled groups of other problems, or of another size: resume with the dataset "
                 "and the algorithm.group_size that it was made with"
             )

@@ -51,7 +51,7 @@ FOLLOWS = {
 }
 
 
-class BufferError(RuntimeError):
+class WorkBufferError(RuntimeError):
     """The buffer was used against its rules: a fault of the caller."""
 
 
@@ -102,13 +102,13 @@ class WorkBuffer:
         return self.capacity - len(self.slots)
 
     def claim(self, step: int, problem: int, temperature: float, version: int) -> Claim:
-        """A slot for a new group. Raises BufferError when none is free."""
+        """A slot for a new group. Raises WorkBufferError when none is free."""
         return self.take_up(Claim(self.claimed, step, problem, temperature, version))
 
     def take_up(self, claim: Claim, rollouts: Sequence[Rollout] = ()) -> Claim:
         """A slot for a group that a checkpoint holds, READY where it has its ``rollouts``."""
         if not self.free:
-            raise BufferError(
+            raise WorkBufferError(
                 f"all {self.capacity} slots are taken: step {claim.step} cannot claim problem {claim.problem}"
             )
         slot = Slot(claim, list(rollouts) or [None] * self.group_size)
@@ -139,7 +139,7 @@ class WorkBuffer:
         """One of its completions has its verdict."""
         slot, place = self._slot(number), rollout.completion.sample_index
         if slot.rollouts[place] is not None:
-            raise BufferError(f"claim {number}: completion {rollout.completion.name} is judged twice")
+            raise WorkBufferError(f"claim {number}: completion {rollout.completion.name} is judged twice")
         slot.rollouts[place] = rollout
         if None not in slot.rollouts:
             self._move(number, GroupState.READY)
@@ -158,11 +158,11 @@ class WorkBuffer:
 
     def _slot(self, number: int) -> Slot:
         if number not in self.slots:
-            raise BufferError(f"claim {number} has no slot: it has ended, or never was")
+            raise WorkBufferError(f"claim {number} has no slot: it has ended, or never was")
         return self.slots[number]
 
     def _move(self, number: int, state: GroupState) -> None:
         slot = self._slot(number)
         if state not in FOLLOWS[slot.state]:
-            raise BufferError(f"claim {number}: {state.value} cannot follow {slot.state.value}")
+            raise WorkBufferError(f"claim {number}: {state.value} cannot follow {slot.state.value}")
         slot.state = state

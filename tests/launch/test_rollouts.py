@@ -17,7 +17,8 @@ from launch.datasets import ProblemOrder
 from launch.display import Display
 from launch.rollouts import RolloutPlan, Rollouts, has_both_rewards
 from launch.sampling import PromptedProblem, Sampler
-from launch.work_buffer import BufferError, DropReason, GroupState
+from launch.work_buffer import DropReason, GroupState
+from learner.checkpoint import CheckpointError
 from learner.rollout import Group, Judgement
 from tests.factories import completion, group_of, problem, rollout, verdict
 
@@ -385,5 +386,5 @@ def test_groups_of_another_dataset_or_size_are_refused():
     state = asyncio.run(sampled_ahead())
     other = rollouts_of(Engines(), Judges(), batch=4, staleness=1, first_step=1)
     other.problems = other.problems[::-1]
-    with pytest.raises(BufferError, match=r"resume with the dataset and the algorithm\.group_size"):
+    with pytest.raises(CheckpointError, match=r"resume with the dataset and the algorithm\.group_size"):
         other.restore(state)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from launch.work_buffer import BufferError, DropReason, GroupState, WorkBuffer
+from launch.work_buffer import DropReason, GroupState, WorkBuffer, WorkBufferError
 from tests.factories import rollout
 
 CAPACITY, SIZE = 4, 3
@@ -37,7 +37,7 @@ class BufferMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.buffer.free)
     @rule()
     def claim_too_many(self):
-        with pytest.raises(BufferError, match="all 4 slots are taken"):
+        with pytest.raises(WorkBufferError, match="all 4 slots are taken"):
             self.buffer.claim(self.steps, 0, 1.0, 0)
 
     @rule(data=st.data())
@@ -82,14 +82,14 @@ class BufferMachine(RuleBasedStateMachine):
     def train_too_early(self, data):
         number = self.choose(data, GroupState.WAITING, GroupState.GENERATING, GroupState.EVALUATING)
         if number is not None:
-            with pytest.raises(BufferError, match="trained cannot follow"):
+            with pytest.raises(WorkBufferError, match="trained cannot follow"):
                 self.buffer.finish(number)
 
     @precondition(lambda self: self.ended)
     @rule(data=st.data())
     def touch_what_has_ended(self, data):
         number = data.draw(st.sampled_from(sorted(self.ended)))
-        with pytest.raises(BufferError, match="has no slot"):
+        with pytest.raises(WorkBufferError, match="has no slot"):
             data.draw(st.sampled_from([self.buffer.generating, self.buffer.completed, self.buffer.finish]))(number)
 
     @rule()
@@ -143,7 +143,7 @@ def test_a_completion_is_judged_once():
     buffer.generating(number)
     buffer.completed(number)
     buffer.judged(number, rollout())
-    with pytest.raises(BufferError, match="claim 0: completion q#0 is judged twice"):
+    with pytest.raises(WorkBufferError, match="claim 0: completion q#0 is judged twice"):
         buffer.judged(number, rollout())
 
 
