@@ -13,7 +13,7 @@ from actors.weight_buckets import Header, Model
 
 Backend = Literal["shared_memory", "gloo", "nccl"]
 SLOTS = 3
-"""Buffers of one bucket each: one is filled, one is read, one may be kept until a layer is complete."""
+"""Buffers of one bucket each: one is filled, one is on its way, one is read."""
 
 LEAST_WAIT_S = 1.0
 """Whoever is asked after one that used up the time is still given so long."""
