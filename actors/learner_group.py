@@ -27,15 +27,13 @@ class LearnerGroup:
         cpus: float,
         threads: int,
         settings: LearnerSettings,
-        allocator: Mapping[str, str] | None = None,
     ) -> None:
-        """One rank for each of ``strategies``, which say where Ray puts it; ``allocator``: ``learner.huge_pages``."""
+        """One rank for each of ``strategies``, which say where Ray puts it."""
         self.settings = settings
         environment = {
             "OMP_NUM_THREADS": str(threads),
             "OMP_WAIT_POLICY": "PASSIVE",
             "TOKENIZERS_PARALLELISM": "false",
-            **(allocator or {}),
         }
         role: Any = ray.remote(LearnerActor)
         self.actors: list[Any] = [

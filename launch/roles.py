@@ -43,7 +43,6 @@ from launch.placement import (
 from launch.reservation import Reservation
 from launch.warm_start import starter_policy
 from learner.clipped_surrogate import Clip
-from learner.huge_pages import allocator_environment
 from learner.learner import LearnerSettings
 from learner.objective import Objective
 
@@ -239,5 +238,4 @@ def learner_group(config: Config, model: Path, reservation: Reservation) -> Lear
         ),
         seed=config.run.seed,
     )
-    allocator = allocator_environment(parameters_of(config, model))
-    return LearnerGroup(reservation.ranks, learner.cpus, learner.threads, settings, allocator)
+    return LearnerGroup(reservation.ranks, learner.cpus, learner.threads, settings)

@@ -16,11 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
@@ -77,12 +76,10 @@ class Child:
 
 
 @contextmanager
-def child(
-    python: Path, module: str, request: Any, environment: Mapping[str, str] = MappingProxyType({})
-) -> Iterator[Child]:
+def child(python: Path, module: str, request: Any) -> Iterator[Child]:
     """``python -m module``, a module of this repository that calls ``serve``; ended when the block is left.
 
-    ``environment``: what it has besides this process's. Raises ChildError.
+    Raises ChildError.
     """
     ours, theirs = socket.socketpair()
     with ours, tempfile.TemporaryDirectory(prefix="bench-") as scratch:
@@ -96,7 +93,7 @@ def child(
                 stderr=output,
                 pass_fds=[theirs.fileno()],
                 cwd=scratch,  # a program that writes files writes them here
-                env={**os.environ, **environment, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
             )
         try:
             yield Child(process, ours, log)
