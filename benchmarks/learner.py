@@ -3,7 +3,7 @@
     python -m benchmarks.learner [--rounds N] [--threads N] [--quick]
 
 One piece of work is one optimizer update with the old log-probs given: forward, loss, backward, clipping, AdamW, all in
-float32. The batch's responses have lengths log-uniform over 1:8; only real tokens count. All its sequences are one
+float32; on every side the second of two in a row. The batch's responses have lengths log-uniform over 1:8; only real tokens count. All its sequences are one
 micro-batch, on all sides. TRL runs its own training step (``peers/run_trl.py``); "ours, padded" is ours with every
 sequence lengthened to the longest. The sides must agree on loss and gradient norm, or there is no result.
 
