@@ -9,6 +9,7 @@ So nothing is left on the system whoever is killed, and a dead peer is seen at o
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import secrets
@@ -160,4 +161,6 @@ class SharedMemoryReceiver:
             raise LinkError(f"the sender left: {error}") from error
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):  # not connected any more
+            self.socket.shutdown(socket.SHUT_RDWR)  # wakes a thread that waits for a bucket
         self.socket.close()

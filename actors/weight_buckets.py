@@ -56,28 +56,26 @@ Bucket = tuple[Piece, ...]
 def plan_buckets(sizes: Sequence[int], capacity: int) -> tuple[Bucket, ...]:
     """Tensors of ``sizes`` bytes, in order, in buckets of at most ``capacity`` bytes.
 
-    Only a tensor that is larger than a bucket is cut. Raises ValueError for an empty tensor.
+    A tensor that is larger than a bucket is cut, into buckets that hold nothing else. Raises ValueError for an empty
+    tensor.
     """
-    buckets: list[Bucket] = []
-    filling: list[Piece] = []
-    used = 0
+    buckets: list[list[Piece]] = [[]]
     for tensor, size in enumerate(sizes):
         if size < 1:
             raise ValueError(f"tensor {tensor} has {size} bytes: an empty tensor has no place in a bucket")
-        start = 0
-        while start < size:
-            if used and size - start > capacity - used:
-                buckets.append(tuple(filling))
-                filling, used = [], 0
+        for start in range(0, size, capacity):
+            if size > capacity - bucket_bytes(buckets[-1]):
+                buckets.append([])
             length = min(size - start, capacity)
-            filling.append(Piece(tensor, start, used, length))
-            start, used = start + length, used + length
-    return (*buckets, tuple(filling)) if filling else tuple(buckets)
+            buckets[-1].append(Piece(tensor, start, bucket_bytes(buckets[-1]), length))
+        if size > capacity:
+            buckets.append([])
+    return tuple(tuple(bucket) for bucket in buckets if bucket)
 
 
-def bucket_bytes(bucket: Bucket) -> int:
+def bucket_bytes(bucket: Sequence[Piece]) -> int:
     """How much of the buffer is filled."""
-    return bucket[-1].offset + bucket[-1].length
+    return bucket[-1].offset + bucket[-1].length if bucket else 0
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,8 @@ class WeightLoading:
         it goes on with the old weights; where some layers had been, requests stay frozen, for their answers would
         be of no version.
         """
-        await self.engine.pause_generation(mode="keep", clear_cache=True)
+        # Not pause_generation, which sleeps 20 ms after this so that callers get their outputs in an intuitive order.
+        await self.engine.engine_core.pause_scheduler_async(mode="keep", clear_cache=True)
         if self.nccl is not None:
             await self.nccl.load(version)
         else:

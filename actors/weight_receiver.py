@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+import weakref
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from actors.gloo_link import GlooReceiver
+from actors.read_ahead import read_ahead
 from actors.shared_memory_link import SharedMemoryReceiver
-from actors.weight_buckets import Model, Piece, bucket_bytes, check_bucket, plan_buckets, tensor_digest
+from actors.weight_buckets import Model, bucket_bytes, check_bucket, plan_buckets, tensor_digest
 from actors.weight_links import Endpoint, ReceivingLink
 
 
@@ -59,6 +64,24 @@ def open_link(connection: Connection) -> ReceivingLink:
     return GlooReceiver(connection.endpoint, connection.receiver, connection.host, connection.capacity, ends)
 
 
+class Memory:
+    """Bytes for tensors; those that nobody holds any more are given out again to who asks for as many.
+
+    Fresh memory costs more to touch than to fill.
+    """
+
+    def __init__(self) -> None:
+        self.free: defaultdict[int, list[np.ndarray]] = defaultdict(list)
+
+    def take(self, size: int) -> Tensor:
+        """[size] uint8, of any content; free again when no tensor over it is left."""
+        free = self.free[size]
+        whole = free.pop() if free else np.empty(size, np.uint8)
+        lent = whole[:]  # a view, which lives exactly as long as a tensor over it
+        weakref.finalize(lent, free.append, whole).atexit = False
+        return torch.from_numpy(lent)
+
+
 class WeightReceiver:
     """Receives publications one after the other; after an error it is closed, and must be made anew."""
 
@@ -66,41 +89,48 @@ class WeightReceiver:
         self.connection, self.link = connection, link
         self.sizes = connection.model.sizes
         self.plan = plan_buckets(self.sizes, connection.capacity)
+        self.memory = Memory()
         self.digests: dict[str, str] = {}
 
     def tensors(self, version: int) -> Iterator[tuple[str, Tensor]]:
-        """Names and tensors of weights ``version`` as they come, each in memory of its own.
+        """Names and tensors of weights ``version`` as they come.
 
-        Copied out of their buckets, which go back to the sender at once: vLLM keeps tensors until their layer is
-        complete, and a layer that waits for the sender must not make the sender wait.
+        The next bucket is received and checked while the tensors of the present one are loaded. They are copied out of
+        their buckets, which go back to the sender at once: vLLM keeps tensors until their layer is complete, and a
+        layer that waits for the sender must not make the sender wait.
 
         Raises LinkError when no bucket comes in time, CorruptWeights when it is not the one that was sent.
         """
+        return itertools.chain.from_iterable(read_ahead(self._buckets(version), "receive weights"))
+
+    def _buckets(self, version: int) -> Iterator[list[tuple[str, Tensor]]]:
+        """The tensors that a bucket completes, of those that complete any."""
         ends = time.monotonic() + 2 * self.connection.deadline_s
         self.digests.clear()
         self.link.begin([bucket_bytes(bucket) for bucket in self.plan])
-        partial: Tensor | None = None
+        whole: Tensor | None = None
         for index, bucket in enumerate(self.plan):
             header, array, slot = self.link.receive(ends)
             payload = torch.from_numpy(array)
             check_bucket(header, payload, version, index)
-            complete = []
-            for piece in bucket:
-                partial = self._assemble(piece, payload[piece.offset : piece.offset + piece.length], partial)
-                if piece.start + piece.length == self.sizes[piece.tensor]:
-                    complete.append(self._tensor(piece.tensor, partial))
-                    partial = None
+            first, size = bucket[0], self.sizes[bucket[0].tensor]
+            if size == first.length:  # whole tensors
+                copy = self.memory.take(self.connection.capacity)[: len(payload)].copy_(payload)
+                complete = [(piece.tensor, copy[piece.offset : piece.offset + piece.length]) for piece in bucket]
+                del copy
+            else:  # a piece of a tensor that is larger than a bucket
+                whole = self.memory.take(size) if whole is None else whole
+                whole[first.start : first.start + first.length] = payload
+                complete = [(first.tensor, whole)] if first.start + first.length == size else []
+                whole = None if complete else whole
             self.link.release(slot)
-            yield from complete
+            if complete:
+                yield [self._tensor(tensor, data) for tensor, data in complete]
+            del complete  # not held while the next bucket is waited for
 
     def close(self) -> None:
         """Leave; the sender notices."""
         self.link.close()
-
-    def _assemble(self, piece: Piece, found: Tensor, partial: Tensor | None) -> Tensor:
-        whole = torch.empty(self.sizes[piece.tensor], dtype=torch.uint8) if partial is None else partial
-        whole[piece.start : piece.start + piece.length] = found
-        return whole
 
     def _tensor(self, index: int, data: Tensor) -> tuple[str, Tensor]:
         model = self.connection.model

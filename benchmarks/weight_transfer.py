@@ -9,9 +9,10 @@ Transport: sender and receivers are processes of one thread each, without learne
 sender's tensors into memory of the receiver; the copy it is compared with goes from the same tensors into memory of the
 same process. All memory is in place before. With two receivers, both must have everything.
 
-Publication: a learner rank and vLLM engines in Ray actors. From the call of ``publish`` to the last engine's
-acknowledgement: generation pauses, weights travel checked and are loaded as they come, the prefix cache is dropped,
-generation goes on. It is compared with vLLM's reload of the same tensors from the engine's own memory.
+Publication: a learner rank and vLLM engines in Ray actors, of one thread each unless told otherwise. From the call of
+``publish`` to the last engine's acknowledgement: generation pauses, weights travel checked and are loaded as they come,
+the prefix cache is dropped, generation goes on. It is compared with vLLM's reload of the same tensors from the engine's
+own memory.
 """
 
 from __future__ import annotations
@@ -233,7 +234,7 @@ def ratio(found: Seconds, name: str, base: str) -> float:
 
 def main(
     rounds: Annotated[int, typer.Option(min=1, help="of everything, after one that does not count")] = 7,
-    threads: Annotated[int, typer.Option(min=1, help="threads of the learner and of an engine")] = os.cpu_count() or 1,
+    threads: Annotated[int, typer.Option(min=1, help="threads of the learner and of an engine")] = 1,
     bucket_mb: Annotated[int, typer.Option(min=1, help="MiB of a bucket")] = 32,
     engines: Annotated[bool, typer.Option(help="also publish to engines")] = True,
 ) -> None:

@@ -40,10 +40,11 @@ def test_pieces_lie_side_by_side_within_the_bucket(sizes, capacity):
 
 
 @given(SIZES, st.integers(1, 100))
-def test_only_tensors_larger_than_a_bucket_are_cut(sizes, capacity):
+def test_only_tensors_larger_than_a_bucket_are_cut_into_buckets_of_their_own(sizes, capacity):
     for bucket in plan_buckets(sizes, capacity):
         for piece in bucket:
             assert (piece.length == sizes[piece.tensor]) == (sizes[piece.tensor] <= capacity)
+            assert piece.length == sizes[piece.tensor] or bucket == (piece,)
 
 
 def test_an_empty_tensor_is_refused():
