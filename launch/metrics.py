@@ -93,6 +93,14 @@ def dynamic_sampling_metrics(sampled: SampledStep) -> dict[str, float]:
     }
 
 
+def generator_metrics(live: int, restarts: int, retried: int) -> dict[str, float]:
+    """Engines that serve, engines started in place of another, and requests asked again because their engine died.
+
+    The last two are counted since the driver started.
+    """
+    return {"generator/actors": live, "generator/restarts": restarts, "generator/retries": retried}
+
+
 def evaluator_metrics(load: EvaluatorLoad) -> dict[str, float]:
     """The evaluator pool's load over the step."""
     return {

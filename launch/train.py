@@ -23,6 +23,7 @@ from launch.metrics import (
     StepTimes,
     dynamic_sampling_metrics,
     evaluator_metrics,
+    generator_metrics,
     rollout_metrics,
     timing_metrics,
     update_metrics,
@@ -116,6 +117,8 @@ async def train_step(run: Run, step: int, rollouts: Rollouts, version: int, temp
         rollouts.fill(step + 1, temperature.before_step)
     written = in_thread(lambda: write_rollouts(run, step, version, credit), f"the rollouts of step {step}", deadline_s)
     metrics = await written | dynamic_sampling_metrics(sampled) | of_temperature
+    engines = run.generators
+    metrics |= generator_metrics(len(engines.live), engines.restarts, engines.retried)
     metrics |= evaluator_metrics(run.evaluators.load())
     run.draw_actors(step, (preparing, prepared), (of_update, update), publish)
     bookkeeping = crediting.seconds + laps.done("bookkeeping").seconds

@@ -51,6 +51,7 @@ class World:
         self.distinct, self.kill_at = distinct, kill_at
         self.version, self.temperatures = 0, []
         self.names, self.live, self.activity = ["learner rank 0"], {"generator 0": self}, Activity()
+        self.restarts = self.retried = 0
 
     async def publish(self, version):
         self.version = version

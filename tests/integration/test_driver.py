@@ -170,3 +170,4 @@ def test_an_engine_that_is_killed_is_replaced_and_the_run_goes_on(model: Path, t
     rows = [json.loads(line) for line in metrics.read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(6))
     assert all(row["mismatch/ratio_max"] < 1.001 and row["staleness/max"] == 0 for row in rows)
+    assert (rows[-1]["generator/actors"], rows[-1]["generator/restarts"]) == (1, 1)

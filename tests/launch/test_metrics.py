@@ -9,7 +9,14 @@ import pytest
 from actors.evaluator_load import EvaluatorLoad
 from evaluator.verdict import Status
 from launch.batch import assign_credit
-from launch.metrics import dynamic_sampling_metrics, evaluator_metrics, rollout_metrics, timing_metrics, update_metrics
+from launch.metrics import (
+    dynamic_sampling_metrics,
+    evaluator_metrics,
+    generator_metrics,
+    rollout_metrics,
+    timing_metrics,
+    update_metrics,
+)
 from launch.rollouts import SampledStep
 from launch.sampling import SamplingTimes
 from launch.work_buffer import DropReason
@@ -131,6 +138,10 @@ def test_evaluator():
     assert (found["evaluator/status/passed"], found["evaluator/status/time_limit"]) == (3 / 4, 1 / 4)
     assert sum(value for name, value in found.items() if name.startswith("evaluator/status/")) == 1.0
     assert {f"evaluator/status/{status.value}" for status in Status} <= found.keys()
+
+
+def test_what_became_of_engines():
+    assert generator_metrics(3, 2, 17) == {"generator/actors": 3, "generator/restarts": 2, "generator/retries": 17}
 
 
 def test_the_pools_load():
