@@ -3,9 +3,10 @@
     python -m benchmarks.learner [--rounds N] [--threads N] [--quick]
 
 One piece of work is one optimizer update with the old log-probs given: forward, loss, backward, clipping, AdamW, all in
-float32; on every side the second of two in a row. The batch's responses have lengths log-uniform over 1:8; only real tokens count. All its sequences are one
-micro-batch, on all sides. TRL runs its own training step (``peers/run_trl.py``); "ours, padded" is ours with every
-sequence lengthened to the longest. The sides must agree on loss and gradient norm, or there is no result.
+float32; on every side the second of two in a row. The batch's responses have lengths log-uniform over 1:8; only real
+tokens count. All its sequences are one micro-batch, on all sides. TRL runs its own training step
+(``peers/run_trl.py``); "ours, padded" is ours with every sequence lengthened to the longest. The sides must agree on
+loss and gradient norm, or there is no result.
 
 Memory is the peak of resident memory during the update, above what was resident before it (libraries, weights,
 optimizer) and the gradients' bytes. MFU is 6 x parameters x real tokens a second over the rate of a large float32
