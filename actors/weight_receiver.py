@@ -76,7 +76,7 @@ class Memory:
     def take(self, size: int) -> Tensor:
         """[size] uint8, of any content; free again when no tensor over it is left."""
         free = self.free[size]
-        whole = free.pop() if free else np.empty(size, np.uint8)
+        whole = free.pop() if free else torch.empty(size, dtype=torch.uint8).numpy()  # aligned to cache lines
         lent = whole[:]  # a view, which lives exactly as long as a tensor over it
         weakref.finalize(lent, free.append, whole).atexit = False
         return torch.from_numpy(lent)
