@@ -1,22 +1,19 @@
 """Two ranks compute what one rank computes: gradients and metrics do not depend on the world size."""
 
 import dataclasses
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from learner.checkpoint import load_checkpoint, save_checkpoint
 from learner.clipped_surrogate import Clip
 from learner.learner import Learner
 from learner.rollout import TrainBatch
 from tests.tiny_learner import gradients, learner_settings, objective, sequences_of, tiny_model
+from tests.two_ranks import on_two_ranks
 
 pytestmark = pytest.mark.timeout(120)
-DEADLINE = timedelta(seconds=60)
 # The second mini-batch has one sequence with an advantage: one of two ranks gets only a stand-in.
 MINI_BATCHES = ((1.0, -0.5, 0.0, 2.0, -1.5, 0.25, 0.0), (0.0, -2.0, 0.0), (0.0, 0.0))
 # The second objective needs a reference model, and its first updates move the policy away from it.
@@ -47,9 +44,6 @@ def compute(learner):
 
 
 def run_rank(rank, models, folder):
-    torch.set_num_threads(1)
-    store = dist.FileStore(f"{folder}/store", 2)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=2, timeout=DEADLINE)
     for name in models:
         late = learner_of(models, name, sync_every_micro_batch=False)
         torch.save(compute(late), f"{folder}/{name}_{rank}_late.pt")
@@ -57,7 +51,6 @@ def run_rank(rank, models, folder):
         torch.save(compute(learner), f"{folder}/{name}_{rank}_first.pt")
         save_checkpoint(learner, Path(folder) / name, {})
         torch.save(compute(learner), f"{folder}/{name}_{rank}_second.pt")
-    dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +62,7 @@ def models(tmp_path_factory):
 def of_two(models, tmp_path_factory):
     """Folder of what two ranks, each a process of its own, computed and saved."""
     folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(run_rank, (models, str(folder)), nprocs=2)
+    on_two_ranks(run_rank, tmp_path_factory.mktemp("results"), models, str(folder))
     return folder
 
 
