@@ -21,7 +21,7 @@ from actors.weight_links import Offer, Peer, Sent
 from actors.weight_sender import SenderSettings, WeightSender, open_outlet
 from learner.checkpoint import load_checkpoint, save_checkpoint
 from learner.learner import DTYPES, Learner, LearnerSettings, UpdateMetrics
-from learner.policy import iterate_parameters
+from learner.policy import iterate_parameters, publication_order
 from learner.rollout import TrainBatch, TrainSequence
 
 
@@ -77,7 +77,7 @@ class LearnerActor:
     def offer_weights(self, settings: SenderSettings) -> Offer:
         """On rank 0: what will be sent, and where receivers arrive; the sender is made at the first call."""
         if self.sender is None:
-            parameters = list(self.learner.policy.model.named_parameters())
+            parameters = publication_order(self.learner.policy)
             model = Model(
                 tuple(name for name, _ in parameters),
                 tuple(tuple(parameter.shape) for _, parameter in parameters),

@@ -108,16 +108,15 @@ class WeightUpdateExtension:
 def retie(model: Any) -> None:
     """Make a tied output embedding follow the input embedding again, on CPU.
 
-    vLLM's CPU linear layers compute with a packed copy of their weight. Reloading repacks the layers it loads, but a
-    tied lm_head is not loaded: it would silently keep serving the old weights.
+    vLLM's CPU layers compute with a packed copy of their weight. Reloading packs the layers it loads anew, but a tied
+    lm_head is not loaded: it would silently keep serving the old weights. The embedding's copy is the one it needs.
     """
-    from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
     from vllm.platforms import current_platform
 
     if not current_platform.is_cpu() or not model.config.tie_word_embeddings:
         return
     model.lm_head.weight = model.model.embed_tokens.weight
-    dispatch_cpu_unquantized_gemm(model.lm_head, remove_weight=False)
+    model.lm_head.cpu_linear = model.model.embed_tokens.cpu_linear
 
 
 def _exit_with(parent: int) -> None:

@@ -103,12 +103,21 @@ def sync_gradients(policy: Policy, now: bool) -> None:
     policy.set_is_last_backward(now)
 
 
+def publication_order(policy: Policy) -> list[tuple[str, nn.Parameter]]:
+    """Parameters under their checkpoint names, a tied output embedding once, as they go to generators.
+
+    The input embedding comes last: it is the largest, and an engine loads layers while it travels.
+    """
+    embedding = policy.model.get_input_embeddings().weight
+    return sorted(policy.model.named_parameters(), key=lambda named: named[1] is embedding)
+
+
 def iterate_parameters(policy: Policy) -> Iterator[tuple[str, Tensor]]:
-    """Whole parameters under their checkpoint names, gathered one at a time; a tied output embedding comes once.
+    """Whole parameters in ``publication_order``, gathered one at a time.
 
     Each may be the parameter itself: do not change it. Collective: every rank must go through all of it.
     """
-    for name, parameter in policy.model.named_parameters():
+    for name, parameter in publication_order(policy):
         data = parameter.detach()
         if isinstance(data, DTensor):
             # The one shard of one rank is the parameter: nothing to gather, nothing to copy.
