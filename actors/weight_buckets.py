@@ -56,17 +56,19 @@ Bucket = tuple[Piece, ...]
 def plan_buckets(sizes: Sequence[int], capacity: int) -> tuple[Bucket, ...]:
     """Tensors of ``sizes`` bytes, in order, in buckets of at most ``capacity`` bytes.
 
-    A tensor that is larger than a bucket is cut, into buckets that hold nothing else. Raises ValueError for an empty
-    tensor.
+    The first buckets are smaller, because nobody can load anything before the first has come: ``capacity`` / 16, or one
+    tensor, then twice as much each time. A tensor that is larger than ``capacity`` is cut, into buckets that hold
+    nothing else. Raises ValueError for an empty tensor.
     """
     buckets: list[list[Piece]] = [[]]
     for tensor, size in enumerate(sizes):
         if size < 1:
             raise ValueError(f"tensor {tensor} has {size} bytes: an empty tensor has no place in a bucket")
         for start in range(0, size, capacity):
-            if size > capacity - bucket_bytes(buckets[-1]):
-                buckets.append([])
             length = min(size - start, capacity)
+            filled = bucket_bytes(buckets[-1])
+            if filled and (size > capacity or filled + length > capacity >> max(0, 5 - len(buckets))):
+                buckets.append([])
             buckets[-1].append(Piece(tensor, start, bucket_bytes(buckets[-1]), length))
         if size > capacity:
             buckets.append([])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -45,6 +46,16 @@ def test_only_tensors_larger_than_a_bucket_are_cut_into_buckets_of_their_own(siz
         for piece in bucket:
             assert (piece.length == sizes[piece.tensor]) == (sizes[piece.tensor] <= capacity)
             assert piece.length == sizes[piece.tensor] or bucket == (piece,)
+
+
+@given(SIZES, st.integers(1, 100))
+def test_the_first_buckets_are_small_and_no_bucket_ends_without_need(sizes, capacity):
+    buckets = plan_buckets(sizes, capacity)
+    for number, (bucket, following) in enumerate(itertools.pairwise(buckets)):
+        limit = capacity * min(2**number, 16) // 16
+        assert bucket_bytes(bucket) <= limit or len(bucket) == 1
+        cut = max(sizes[bucket[0].tensor], sizes[following[0].tensor]) > capacity
+        assert cut or bucket_bytes(bucket) + following[0].length > limit
 
 
 def test_an_empty_tensor_is_refused():
