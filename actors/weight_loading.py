@@ -40,14 +40,13 @@ class WeightLoading:
         it goes on with the old weights; where some layers had been, requests stay frozen, for their answers would
         be of no version.
         """
+        # Drops the cache: a prefix computed with the old weights must not be served under the new ones.
         # Not pause_generation, which sleeps 20 ms after this so that callers get their outputs in an intuitive order.
         await self.engine.engine_core.pause_scheduler_async(mode="keep", clear_cache=True)
         if self.nccl is not None:
             await self.nccl.load(version)
         else:
             await self._load_buckets(version)
-        # A prefix computed with the old weights must not be served under the new ones.
-        await self.engine.reset_prefix_cache()
         self.version = version
         await self.engine.resume_generation()
         return int(await self.engine.get_weight_version())
