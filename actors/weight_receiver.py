@@ -20,6 +20,9 @@ from actors.shared_memory_link import SharedMemoryReceiver
 from actors.weight_buckets import Model, bucket_bytes, check_bucket, plan_buckets, tensor_digest
 from actors.weight_links import Endpoint, ReceivingLink
 
+AHEAD = 2
+"""Buckets received ahead of the one whose tensors are loaded: the time until a sleeping sender runs is hidden."""
+
 
 @dataclass(frozen=True)
 class Connection:
@@ -95,13 +98,13 @@ class WeightReceiver:
     def tensors(self, version: int) -> Iterator[tuple[str, Tensor]]:
         """Names and tensors of weights ``version`` as they come.
 
-        The next bucket is received and checked while the tensors of the present one are loaded. They are copied out of
-        their buckets, which go back to the sender at once: vLLM keeps tensors until their layer is complete, and a
+        The next buckets are received and checked while the tensors of the present one are loaded. They are copied out
+        of their buckets, which go back to the sender at once: vLLM keeps tensors until their layer is complete, and a
         layer that waits for the sender must not make the sender wait.
 
         Raises LinkError when no bucket comes in time, CorruptWeights when it is not the one that was sent.
         """
-        return itertools.chain.from_iterable(read_ahead(self._buckets(version), "receive weights"))
+        return itertools.chain.from_iterable(read_ahead(self._buckets(version), AHEAD, "receive weights"))
 
     def _buckets(self, version: int) -> Iterator[list[tuple[str, Tensor]]]:
         """The tensors that a bucket completes, of those that complete any."""

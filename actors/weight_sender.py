@@ -10,6 +10,7 @@ from torch import Tensor
 
 from actors.gloo_link import GlooOutlet
 from actors.shared_memory_link import SharedMemoryOutlet
+from actors.spare_thread import spare_thread
 from actors.weight_buckets import Bucket, Header, Model, bucket_bytes, make_header, plan_buckets
 from actors.weight_links import SLOTS, Backend, LinkError, Outlet, Peer, SendingLink, Sent
 
@@ -49,8 +50,14 @@ class WeightSender:
 
         Who takes nothing until the deadline is given up; ``tensors`` is used up in any case, for other ranks take part
         in it. Links to receivers that are no longer ``connected`` are closed. Raises ValueError when ``tensors`` are
-        not the model's.
+        not the model's. All of it happens in a spare thread: the engine that loads is waited for, on the same cores.
         """
+        with spare_thread("send weights") as thread:
+            return thread.submit(self._send, tensors, version, to, connected).result()
+
+    def _send(
+        self, tensors: Iterator[tuple[str, Tensor]], version: int, to: Collection[Peer], connected: Collection[Peer]
+    ) -> Sent:
         started = time.monotonic()
         for gone in self.links.keys() - {receiver for peer in connected for receiver in peer.receivers}:
             self.links.pop(gone).close()
