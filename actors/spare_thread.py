@@ -11,7 +11,8 @@ def spare_thread(name: str) -> ThreadPoolExecutor:
     """One thread of Linux's policy for background work: a thread of another policy that wakes takes its core at once.
 
     Niceness would not do: Ray's workers have 15, engines 19, and there is nothing above. The hazard is a machine whose
-    cores are all busy with something else: such a thread then gets a twelfth of what a Ray worker gets.
+    cores are all busy with something else: such a thread then gets a twelfth of what a Ray worker gets, a fifth of what
+    an engine gets. So use it for work that is small beside the work that is waited for.
     """
     return ThreadPoolExecutor(1, name, _give_way)
 

@@ -7,7 +7,8 @@ medians are given.
 
 Transport: sender and receivers are processes of one thread each, without learner or engine. All bytes go from the
 sender's tensors into memory of the receiver; the copy it is compared with goes from the same tensors into memory of the
-same process. All memory is in place before. With two receivers, both must have everything.
+same process. All memory is in place before. With two receivers, both must have everything; the sender's CPU seconds say
+what a second one costs it, whatever cores the receivers have.
 
 Publication: a learner rank and vLLM engines in Ray actors, of one thread each unless told otherwise. From the call of
 ``publish`` to the last engine's acknowledgement: generation pauses, weights travel checked and are loaded as they come,
@@ -112,8 +113,8 @@ def timed(work: Callable[[], None]) -> float:
     return time.perf_counter() - started
 
 
-def time_transports(bucket_mb: int, rounds: int) -> Seconds:
-    """Seconds to move the model, by transport; the first round of each is not counted."""
+def time_transports(bucket_mb: int, rounds: int) -> tuple[Seconds, Seconds]:
+    """Wall seconds to move the model, by transport, and CPU seconds of the sender; the first round does not count."""
     torch.set_num_threads(1)
     tensors = [(name, parameter.detach()) for name, parameter in untrained_smollm2().named_parameters()]
     model = Model(
@@ -130,12 +131,15 @@ def time_transports(bucket_mb: int, rounds: int) -> Seconds:
         for name, (backend, checksum, count) in TRANSPORTS.items():
             works[name] = partial(stack.enter_context(wire(model, backend, bucket_mb, checksum, count)).move, tensors)
         found: Seconds = {name: [] for name in works}
+        spent: Seconds = {name: [] for name in works}
         for version in range(rounds + 1):
             for name, work in works.items():
+                used = time.process_time()
                 seconds = timed(partial(work, version))
                 if version:
                     found[name].append(seconds)
-    return found
+                    spent[name].append(time.process_time() - used)
+    return found, spent
 
 
 def generator_settings(path: Path, threads: int) -> GeneratorSettings:
@@ -210,10 +214,10 @@ async def time_publications(path: Path, bucket_mb: int, rounds: int, threads: in
         stop_all([*engines.values(), *learner.actors])
 
 
-def print_table(title: str, found: Seconds, gigabytes: float, base: str) -> None:
-    """Medians, their range, and the ratio to ``base``."""
+def print_table(title: str, found: Seconds, gigabytes: float, base: str, spent: Seconds | None = None) -> None:
+    """Medians, their range, the ratio to ``base``, and what the sender has ``spent``."""
     table = Table(title=title, title_justify="left")
-    for column in ("", "seconds", "range", "GB/s", f"over {base}"):
+    for column in ("", "seconds", "range", "GB/s", f"over {base}", *(["sender's CPU s"] if spent else [])):
         table.add_column(column, justify="left" if not column else "right")
     for name, seconds in found.items():
         middle = statistics.median(seconds)
@@ -223,6 +227,7 @@ def print_table(title: str, found: Seconds, gigabytes: float, base: str) -> None
             f"{min(seconds):.3f} to {max(seconds):.3f}",
             f"{gigabytes / middle:.2f}",
             f"{middle / statistics.median(found[base]):.2f}",
+            *([f"{statistics.median(spent[name]):.3f}"] if spent else []),
         )
     Console(width=120).print(table)
 
@@ -241,12 +246,13 @@ def main(
     """Measure the transfer of weights at the 135M shape."""
     gigabytes = sum(4 * parameter.numel() for parameter in untrained_smollm2().parameters()) / 1e9
     progress.print(f"{gigabytes:.2f} GB of weights, buckets of {bucket_mb} MiB")
-    transports = time_transports(bucket_mb, rounds)
-    print_table("Transport", transports, gigabytes, COPY)
+    transports, spent = time_transports(bucket_mb, rounds)
+    print_table("Transport", transports, gigabytes, COPY, spent)
     figures = {
         "transport_ratio_vs_memcpy": ratio(transports, PLAIN, COPY),
         "checked_ratio_vs_memcpy": ratio(transports, CHECKED, COPY),
         "second_receiver_ratio": ratio(transports, TWO, CHECKED),
+        "second_receiver_sender_cpu_ratio": ratio(spent, TWO, CHECKED),
         "gloo_ratio_vs_memcpy": ratio(transports, GLOO, COPY),
         "gb_per_s": round(gigabytes / statistics.median(transports[CHECKED]), 3),
     }
