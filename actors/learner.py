@@ -15,10 +15,10 @@ import ray
 import torch
 import torch.distributed as dist
 
-from actors.nccl_transfer import NcclSender
-from actors.weight_buckets import Model, tensor_digest
-from actors.weight_links import Offer, Peer, Sent
-from actors.weight_sender import SenderSettings, WeightSender, open_outlet
+from actors.weights.layout import Model, tensor_digest
+from actors.weights.links import Offer, Peer, Sent
+from actors.weights.nccl import NcclSender
+from actors.weights.sender import SenderSettings, WeightSender, open_outlet
 from learner.checkpoint import load_checkpoint, save_checkpoint
 from learner.learner import DTYPES, Learner, LearnerSettings, UpdateMetrics
 from learner.policy import iterate_parameters, publication_order

@@ -34,8 +34,8 @@ from rich.console import Console
 from rich.table import Table
 from transformers import AutoTokenizer
 
-from actors.evaluator_pool import EvaluatorPool
-from actors.generator_pool import GeneratorPool
+from actors.evaluators.pool import EvaluatorPool
+from actors.generators.pool import GeneratorPool
 from actors.shutdown import stop_all
 from benchmarks.tools.labelled_programs import (
     DATA,
@@ -47,15 +47,15 @@ from benchmarks.tools.labelled_programs import (
 )
 from conf.schema import Config, parse_config
 from evaluator import load_problems
-from evaluator.starter import held_out_problems
-from launch.answers import Answer, AnswerLog
+from launch.cluster.placement import decide_devices
+from launch.cluster.pools import evaluator_pool, find_resources, generator_pool, local_model, parameters_of, start_ray
+from launch.cluster.reservation import reserve
 from launch.evaluate import roles
-from launch.evaluation import AnswerSource, EngineSource, Evaluation, in_flight
-from launch.placement import decide_devices
-from launch.prompts import answer, prompted
-from launch.reservation import reserve
-from launch.roles import evaluator_pool, find_resources, generator_pool, local_model, parameters_of, start_ray
-from launch.sampling import PromptedProblem
+from launch.evaluation.answers import Answer, AnswerLog
+from launch.evaluation.evaluation import AnswerSource, EngineSource, Evaluation, in_flight
+from launch.problems.prompts import answer, prompted
+from launch.problems.starter import held_out_problems
+from launch.training.sampling import PromptedProblem
 
 TOKENS_PER_S = 40.0  # of one answer: what a served 4B model gives when it decodes many at once
 AT_ONCE = 64  # answers

@@ -25,11 +25,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from actors.autoscaling import Bounds
-from actors.evaluator import EvaluatorActor, EvaluatorSettings
-from actors.evaluator_crew import Patience
-from actors.evaluator_handle import RESOURCE, EvaluatorHandle
-from actors.evaluator_pool import EvaluatorPool, call_deadline_s
+from actors.evaluators.actor import EvaluatorActor, EvaluatorSettings
+from actors.evaluators.autoscaling import Bounds
+from actors.evaluators.crew import Patience
+from actors.evaluators.handle import RESOURCE, EvaluatorHandle
+from actors.evaluators.pool import EvaluatorPool, call_deadline_s
 from actors.shutdown import stop_all
 from actors.waiting import gather
 from evaluator.problem import Problem, ProblemTest

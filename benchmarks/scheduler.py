@@ -2,9 +2,9 @@
 
     python -m benchmarks.scheduler [--quick]
 
-Real are ``launch.train.train`` with its rollouts, work buffer, crediting, train batches, metrics and rollout files, and
-the pools of generators and evaluators with routing, queue, retries, repeated programs and activity, on an event loop of
-one process. Generators, evaluators, learner and weight transfer are stand-ins on the same loop
+Real are ``launch.training.train.train`` with its rollouts, work buffer, crediting, train batches, metrics and rollout
+files, and the pools of generators and evaluators with routing, queue, retries, repeated programs and activity, on an
+event loop of one process. Generators, evaluators, learner and weight transfer are stand-ins on the same loop
 (``tools/actor_stand_ins.py``): 64 and 1,024 of them, 8,192 completions a step (1,024 groups of 8), response lengths
 log-normal. Ray is not in it; what a call to a Ray actor costs the driver is measured beside it.
 

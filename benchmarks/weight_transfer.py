@@ -39,14 +39,14 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from actors.generator import GeneratorSettings, engine_environment
+from actors.generators.actor import GeneratorSettings, engine_environment
 from actors.learner_group import LearnerGroup
 from actors.shutdown import stop_all
-from actors.weight_buckets import Model
-from actors.weight_links import Backend, Peer
-from actors.weight_receiver import Connection
-from actors.weight_sender import SenderSettings, WeightSender, open_outlet
-from actors.weight_transfer import TransferSettings, open_transfer
+from actors.weights.layout import Model
+from actors.weights.links import Backend, Peer
+from actors.weights.receiver import Connection
+from actors.weights.sender import SenderSettings, WeightSender, open_outlet
+from actors.weights.transfer import TransferSettings, open_transfer
 from benchmarks.tools.reloading_engine import ReloadingGenerator
 from benchmarks.tools.update_workload import SMOLLM2, save_model, untrained_smollm2
 from benchmarks.tools.weight_receivers import Receiver, receiver

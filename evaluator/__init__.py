@@ -3,7 +3,7 @@
 Standard library only at import; numpy and pyarrow are imported by the functions that need them.
 """
 
-from evaluator.evaluate import Evaluator
+from evaluator.evaluator import Evaluator
 from evaluator.extraction import Extraction, extract_code
 from evaluator.problem import LoadedProblems, Problem, ProblemError, ProblemTest, load_problems, parse_problem, to_row
 from evaluator.sandbox import CompileError, Limits, Sandbox, SandboxError

@@ -27,7 +27,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Literal, NoReturn
 
-from evaluator.evaluate import Evaluator
+from evaluator.evaluator import Evaluator
 from evaluator.pass_at_k import Attempts, pass_at_k
 from evaluator.problem import Problem, RejectedRow, load_problems
 from evaluator.sandbox import Limits, SandboxError

@@ -10,21 +10,21 @@ from collections.abc import Iterator
 from ray.exceptions import RayError, RayTaskError
 from rich.console import Console
 
-from actors.generator_pool import GenerationFailed
-from actors.members import NoMemberLeft
+from actors.generators.members import NoMemberLeft
+from actors.generators.pool import GenerationFailed
 from actors.waiting import DeadlineExceeded
-from actors.weight_transfer import WeightTransferError
+from actors.weights.transfer import WeightTransferError
 from conf.schema import ConfigError
 from evaluator.problem import ProblemError
-from launch.answers import AnswerLogError
-from launch.batch import EmptyBatch
-from launch.calibration import CalibrationError
-from launch.datasets import DatasetError
-from launch.endpoint import EndpointError
-from launch.models import ModelError
-from launch.placement import PlacementError
-from launch.run_directory import RunDirectoryError
+from launch.cluster.placement import PlacementError
+from launch.evaluation.answers import AnswerLogError
+from launch.evaluation.endpoint import EndpointError
+from launch.models.resolve import ModelError
+from launch.problems.datasets import DatasetError
+from launch.records.run_directory import RunDirectoryError
+from launch.training.calibration import CalibrationError
 from learner.checkpoint import CheckpointError
+from learner.credit import EmptyBatch
 from learner.optimizer import NonFiniteGradient
 
 REFUSALS = (

@@ -21,13 +21,8 @@ from transformers import AutoTokenizer
 
 from conf.schema import Config, parse_config
 from evaluator.problem import Problem
-from launch.command import failures_told, tell
-from launch.datasets import Dataset, DatasetError, load_dataset
-from launch.display import Display, nodes_table, placement_table, reservation_table
-from launch.placement import Part, decide_devices, lacking, plan
-from launch.prompts import prompt_style, prompted
-from launch.reservation import bundles, cluster_nodes, reserve
-from launch.roles import (
+from launch.cluster.placement import Part, decide_devices, lacking, plan
+from launch.cluster.pools import (
     find_resources,
     local_model,
     parameters_of,
@@ -35,16 +30,21 @@ from launch.roles import (
     refuse_what_no_context_holds,
     start_ray,
 )
-from launch.run import Run
-from launch.run_directory import RunDirectory
-from launch.sampling import PromptedProblem
+from launch.cluster.reservation import bundles, cluster_nodes, reserve
+from launch.cluster.shared_files import refuse_what_nodes_do_not_see
+from launch.command import failures_told, tell
+from launch.evaluation.scores import Scores, table
+from launch.problems.datasets import Dataset, DatasetError, load_dataset
+from launch.problems.prompts import prompt_style, prompted
+from launch.records.display import Display, nodes_table, placement_table, reservation_table
+from launch.records.run_directory import RunDirectory
+from launch.records.summary import summary
+from launch.records.timeline import Timeline
 from launch.scale import open_to_scaling
-from launch.scores import Scores, table
-from launch.shared_files import refuse_what_nodes_do_not_see
-from launch.summary import summary
-from launch.team import make_team
-from launch.timeline import Timeline
-from launch.train import train
+from launch.training.run import Run
+from launch.training.sampling import PromptedProblem
+from launch.training.team import make_team
+from launch.training.train import train
 
 
 @hydra.main(config_path="../conf", config_name="config", version_base="1.3")

@@ -29,31 +29,12 @@ from rich.console import Console
 from rich.table import Table
 from transformers import AutoTokenizer
 
-from actors.generator_pool import GeneratorPool
+from actors.generators.pool import GeneratorPool
 from actors.shutdown import stop_all
 from conf.schema import Config, ConfigError, parse_config
 from evaluator.problem import to_row
-from launch.answers import AnswerLog
-from launch.command import failures_told, tell
-from launch.datasets import DatasetError, load_evaluation_set
-from launch.display import answers_display
-from launch.driver import show_plan
-from launch.endpoint import EndpointError, EndpointSettings, EndpointSource
-from launch.evaluation import (
-    AnswerSource,
-    EngineSource,
-    Evaluation,
-    answer_tokens,
-    in_flight,
-    in_judgement,
-    sampling_settings,
-)
-from launch.livecodebench import EvaluationSet
-from launch.livecodebench_output import write_livecodebench_files
-from launch.placement import Part, decide_devices, plan
-from launch.prompts import messages, prompt_style, prompted
-from launch.reservation import reserve
-from launch.roles import (
+from launch.cluster.placement import Part, decide_devices, plan
+from launch.cluster.pools import (
     context_tokens,
     evaluator_pool,
     find_resources,
@@ -63,10 +44,29 @@ from launch.roles import (
     refuse_what_is_lacking,
     start_ray,
 )
-from launch.run_directory import open_directory, write_text
-from launch.sampling import PromptedProblem
-from launch.scores import Scores, pass_at_k_table, score, table, to_json
-from launch.shared_files import refuse_what_nodes_do_not_see
+from launch.cluster.reservation import reserve
+from launch.cluster.shared_files import refuse_what_nodes_do_not_see
+from launch.command import failures_told, tell
+from launch.driver import show_plan
+from launch.evaluation.answers import AnswerLog
+from launch.evaluation.endpoint import EndpointError, EndpointSettings, EndpointSource
+from launch.evaluation.evaluation import (
+    AnswerSource,
+    EngineSource,
+    Evaluation,
+    answer_tokens,
+    in_flight,
+    in_judgement,
+    sampling_settings,
+)
+from launch.evaluation.livecodebench_files import write_livecodebench_files
+from launch.evaluation.scores import Scores, pass_at_k_table, score, table, to_json
+from launch.problems.datasets import DatasetError, load_evaluation_set
+from launch.problems.livecodebench import EvaluationSet
+from launch.problems.prompts import messages, prompt_style, prompted
+from launch.records.display import answers_display
+from launch.records.run_directory import open_directory, write_text
+from launch.training.sampling import PromptedProblem
 
 INCOMPLETE = 3  # exit status: done, but some answers are lacking
 NO_TOKENS = np.zeros(0, dtype=np.int32)  # of a prompt that the server makes into tokens

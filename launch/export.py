@@ -21,10 +21,10 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from conf.schema import Config, ConfigError, ExportConfig, parse_config, parse_export
-from launch.best_checkpoint import read_best
 from launch.command import failures_told, tell
-from launch.model_card import model_card
-from launch.run_directory import RunDirectoryError
+from launch.models.model_card import model_card
+from launch.records.best_checkpoint import read_best
+from launch.records.run_directory import RunDirectoryError
 from learner.checkpoint import CheckpointError, complete_checkpoints, remove_checkpoint
 from learner.compatibility import tokens_beyond
 from learner.learner import DTYPES

@@ -27,14 +27,14 @@ from omegaconf import DictConfig, OmegaConf
 from ray._raylet import Config  # type: ignore[attr-defined] # nothing public makes Ray read its environment again
 from rich.console import Console
 
-from actors.evaluator_handle import RESOURCE
-from actors.evaluator_pool import EvaluatorPool
-from actors.scaling_desk import PoolReport, ScalingDesk
+from actors.evaluators.handle import RESOURCE
+from actors.evaluators.pool import EvaluatorPool
+from actors.evaluators.scaling_mailbox import PoolReport, ScalingDesk
 from actors.waiting import DeadlineExceeded
 from conf.schema import ScaleConfig, parse_scale
+from launch.cluster.placement import PlacementError
 from launch.command import failures_told, tell
-from launch.placement import PlacementError
-from launch.run_directory import RunDirectoryError, write_text
+from launch.records.run_directory import RunDirectoryError, write_text
 
 CLUSTER = "cluster.json"
 AUTH_MODE = "RAY_AUTH_MODE"

@@ -30,10 +30,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from conf.schema import ConfigError, WarmStartConfig, parse_warm_start
 from evaluator.problem import Problem, load_problems
-from evaluator.starter import warm_start_pairs
-from launch.models import CACHE
-from launch.prompts import answer, instruction, prompt_token_ids
-from launch.starter_model import train_tokenizer, untrained_model
+from launch.models.resolve import CACHE
+from launch.models.starter_model import train_tokenizer, untrained_model
+from launch.problems.prompts import answer, instruction, prompt_token_ids
+from launch.problems.starter import warm_start_pairs
 from learner.packing import pack
 from learner.policy import Policy, choose_attention
 from learner.rollout import TrainSequence
@@ -173,7 +173,7 @@ def _fingerprint(config: WarmStartConfig, pairs: Sequence[Pair]) -> str:
     recipe.update(repr(sorted(asdict(config).items())).encode())
     for problem, program in pairs:
         recipe.update(f"{instruction(problem)}\0{answer(program)}\0".encode())
-    for source in ("warm_start.py", "starter_model.py", "prompts.py"):
+    for source in ("warm_start.py", "models/starter_model.py", "problems/prompts.py"):
         recipe.update((Path(__file__).parent / source).read_bytes())
     return recipe.hexdigest()
 

@@ -2,7 +2,7 @@
 
     step_000010/            config.json, model.safetensors, tokenizer files: from_pretrained reads it
     step_000010/trainer/    parameters, optimizer and counters as a torch distributed checkpoint, RNG state per rank,
-                            the driver's files (``launch.driver_state``)
+                            the driver's files (``launch.training.driver_state``)
 
 A checkpoint is written into a hidden folder beside its place and renamed when everything is on disk; to be removed, it
 is renamed first. When one rank cannot write or read its part, all ranks fail at once, with its reason.

@@ -53,7 +53,7 @@ class LearnerSettings:
 
 @dataclass(frozen=True)
 class UpdateMetrics:
-    """Means over one training step; the field names are spelt out as metric keys by ``launch.metrics``.
+    """Means over one training step; the field names are spelt out as metric keys by ``launch.training.metrics``.
 
     ``pg_loss`` and ``kl_loss`` (without its weight) are means over mini-batches of the loss as it is aggregated, clip
     fractions and ``ppo_kl`` means over the tokens with an advantage; ``learning_rate`` is that of the step's first

@@ -12,12 +12,12 @@ import numpy as np
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from actors.weight_transfer import Publication
+from actors.weights.transfer import Publication
 from conf.schema import Config, parse_config
 from evaluator.problem import Problem, ProblemTest
 from evaluator.verdict import Status, Verdict
-from launch.batch import CreditedGroup, Crediting, assign_credit
-from launch.metrics import StepTimes, rollout_metrics, timing_metrics, update_metrics
+from launch.training.metrics import StepTimes, rollout_metrics, timing_metrics, update_metrics
+from learner.credit import CreditedGroup, Crediting, assign_credit
 from learner.diversity import distinct_ngrams, mean_distinct_ngrams
 from learner.learner import UpdateMetrics
 from learner.rollout import Completion, FinishReason, Group, Judgement, Rollout

@@ -11,16 +11,16 @@ import numpy as np
 from rich.console import Console
 
 from actors.activity import Activity
-from actors.evaluator_load import EvaluatorLoad
-from actors.weight_transfer import Publication
+from actors.evaluators.load import EvaluatorLoad
+from actors.weights.transfer import Publication
 from evaluator.verdict import Status
-from launch.display import Display
-from launch.run import Run
-from launch.run_directory import RunDirectory
-from launch.sampling import PromptedProblem
-from launch.timeline import Timeline
-from launch.train import train
-from launch.weights import Weights
+from launch.records.display import Display
+from launch.records.run_directory import RunDirectory
+from launch.records.timeline import Timeline
+from launch.training.policy import Weights
+from launch.training.run import Run
+from launch.training.sampling import PromptedProblem
+from launch.training.train import train
 from learner.checkpoint import TRAINER
 from learner.rollout import Judgement
 from tests.factories import completion, config, problem, update_result, verdict

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from actors.autoscaling import Bounds
-from actors.evaluator_crew import Patience
-from actors.evaluator_pool import EvaluatorPool
-from actors.generator import SampleRequest
-from actors.generator_pool import GeneratorPool
-from actors.weight_transfer import Publication
+from actors.evaluators.autoscaling import Bounds
+from actors.evaluators.crew import Patience
+from actors.evaluators.pool import EvaluatorPool
+from actors.generators.actor import SampleRequest
+from actors.generators.pool import GeneratorPool
+from actors.weights.transfer import Publication
 from benchmarks.tools.memory import forget_peak, peak_bytes
 from evaluator.verdict import Status, Verdict
 from learner.learner import UpdateMetrics

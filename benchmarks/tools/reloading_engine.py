@@ -7,9 +7,9 @@ import time
 import torch
 from safetensors.torch import load_file
 
-from actors import generator
-from actors.generator import GeneratorActor
-from actors.weight_update import WeightUpdateExtension, retie
+from actors.generators import actor
+from actors.generators.actor import GeneratorActor
+from actors.weights.vllm_worker import WeightUpdateExtension, retie
 
 
 class ReloadExtension(WeightUpdateExtension):
@@ -34,7 +34,7 @@ class ReloadingGenerator(GeneratorActor):
     """The generator actor with ``ReloadExtension`` in its workers."""
 
     def __init__(self) -> None:
-        generator.EXTENSION = f"{ReloadExtension.__module__}.{ReloadExtension.__qualname__}"
+        actor.EXTENSION = f"{ReloadExtension.__module__}.{ReloadExtension.__qualname__}"
 
     async def hold_weights(self, path: str) -> list[int]:
         """See ``ReloadExtension``."""

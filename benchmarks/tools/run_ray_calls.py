@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import ray
 
-from actors.generator import SampleRequest
+from actors.generators.actor import SampleRequest
 from benchmarks.tools.actor_stand_ins import Drawn
 from benchmarks.tools.processes import serve
 from benchmarks.tools.scheduler_report import RoundTrips

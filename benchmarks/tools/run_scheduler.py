@@ -22,8 +22,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from rich.console import Console
 
-import launch.run
-import launch.train
+import launch.training.run
+import launch.training.train
 from benchmarks.tools.actor_stand_ins import (
     DEADLINE_S,
     END,
@@ -39,12 +39,12 @@ from benchmarks.tools.processes import ROOT, serve
 from benchmarks.tools.scheduler_report import STAND_INS, DriverRun, Setting
 from conf.schema import Config, parse_config
 from evaluator.problem import Problem, ProblemTest
-from launch.display import Display
-from launch.run import Run
-from launch.run_directory import RunDirectory
-from launch.sampling import PromptedProblem
-from launch.timeline import Timeline
-from launch.weights import Weights
+from launch.records.display import Display
+from launch.records.run_directory import RunDirectory
+from launch.records.timeline import Timeline
+from launch.training.policy import Weights
+from launch.training.run import Run
+from launch.training.sampling import PromptedProblem
 
 PROBLEMS, PROMPT_TOKENS = 24_000, 400
 UPDATE_S = 2.0  # where times are drawn
@@ -86,10 +86,10 @@ def watch_driver() -> Stopwatch:
     """A watch over what the loop does with the completions of a step, and over the stand-ins."""
     stopwatch = Stopwatch()
     for owner, name, part in (
-        (launch.run, "credit_step", "crediting"),
-        (launch.train, "train_batch", "train batch"),
-        (launch.train, "rollout_metrics", "metrics"),
-        (launch.train, "distinct_ngrams", "diversity"),
+        (launch.training.run, "credit_step", "crediting"),
+        (launch.training.train, "train_batch", "train batch"),
+        (launch.training.train, "rollout_metrics", "metrics"),
+        (launch.training.train, "distinct_ngrams", "diversity"),
         (RunDirectory, "write_rollouts", "rollout file"),
         (Drawn, "completion", STAND_INS),
         (Drawn, "judgement", STAND_INS),
@@ -132,7 +132,7 @@ def configuration(setting: Setting, root: str) -> Config:
 
 
 def build_run(config: Config, setting: Setting, play: Play, transfer: Any) -> Run:
-    """A run of ``launch.train`` whose actors are stand-ins, in the real pools."""
+    """A run of ``launch.training.train`` whose actors are stand-ins, in the real pools."""
     directory = RunDirectory(config)
     display = Display(Console(file=io.StringIO()), config.run.steps, 0)
     learner: Any = Learner(UPDATE_S if setting.timed else 0.0)
@@ -171,7 +171,7 @@ async def measure(run: Run, play: Play, transfer: Transfer) -> DriverRun:
     lateness: list[float] = []
     napping = asyncio.create_task(nap(lateness))
     wall, cpu = time.perf_counter(), time.process_time()
-    await launch.train.train(run)
+    await launch.training.train.train(run)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     napping.cancel()
     run.generators.close()

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from benchmarks.tools.processes import ROOT, tree_cpu_seconds
-from launch.timeline import FILE
+from launch.records.timeline import FILE
 
 Usage = Sequence[tuple[float, float]]  # moments in time.time's seconds, CPU seconds up to each
 LAST_LAP = "bookkeeping"  # of a step, on the driver's track

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.tools.processes import ROOT, child
 from benchmarks.tools.trainer_run import Step, TrainerRun
 from evaluator import Problem, to_row
-from launch.prompts import messages
+from launch.problems.prompts import messages
 
 PYTHON = ROOT / ".venv-peers/trl/bin/python"
 MODULE = "benchmarks.peers.run_trl_grpo"

@@ -20,9 +20,9 @@ from transformers import AutoTokenizer
 
 from conf.schema import WarmStartConfig, parse_warm_start
 from evaluator.problem import Problem
-from evaluator.starter import warm_start_pairs
-from launch.models import CACHE
-from launch.prompts import answer
+from launch.models.resolve import CACHE
+from launch.problems.prompts import answer
+from launch.problems.starter import warm_start_pairs
 from launch.warm_start import train
 
 Pair = tuple[Problem, str]

@@ -10,7 +10,7 @@ import numpy as np
 from tokenizers import Tokenizer, models
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from launch.starter_model import untrained_model
+from launch.models.starter_model import untrained_model
 
 STARTER_VOCABULARY = 2048
 

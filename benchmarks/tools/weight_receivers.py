@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection as Pipe
 
 import torch
 
-from actors.weight_receiver import Connection, WeightReceiver, open_link
+from actors.weights.receiver import Connection, WeightReceiver, open_link
 
 ANSWER_S = 120.0
 

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.tools import trainer_run
 from benchmarks.tools.trainer_run import TrainerFailed, end, phases_of, pin, run_trainer, step_ends, steps_of
-from launch.timeline import Timeline
+from launch.records.timeline import Timeline
 
 
 def row(step, seconds=5.0):

@@ -6,7 +6,7 @@ from benchmarks.tools.judged_afterwards import judged_afterwards
 from benchmarks.tools.trainer_run import TrainerRun
 from benchmarks.tools.trl_side import peer_steps, request_like
 from evaluator import parse_problem
-from evaluator.starter import training_problems
+from launch.problems.starter import training_problems
 
 STARTERS = training_problems()[:4]
 PROBLEMS = {starter.problem.question_id: starter.problem for starter in STARTERS}

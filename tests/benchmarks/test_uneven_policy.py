@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks.tools.uneven_policy import LONGEST, LOOP, SHORTEST, countdown, lengthened
-from evaluator.starter import warm_start_pairs
-from launch.prompts import answer
+from launch.problems.prompts import answer
+from launch.problems.starter import warm_start_pairs
 
 
 def count(text):

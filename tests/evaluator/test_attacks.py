@@ -126,7 +126,7 @@ SEARCHES = {
     "this package": """
         import sys
         sys.path.append(SOURCE)
-        try: from evaluator import starter
+        try: from launch.problems import starter
         except ImportError: pass
         else: print('found')
         """,

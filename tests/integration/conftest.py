@@ -10,9 +10,9 @@ import pytest
 import ray
 
 from conf.schema import parse_warm_start
-from evaluator.starter import warm_start_pairs
-from launch.prompts import answer, instruction
-from launch.starter_model import train_tokenizer, untrained_model
+from launch.models.starter_model import train_tokenizer, untrained_model
+from launch.problems.prompts import answer, instruction
+from launch.problems.starter import warm_start_pairs
 from launch.warm_start import train
 from tests.factories import warm_start_values
 

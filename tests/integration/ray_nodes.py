@@ -19,8 +19,8 @@ import ray
 from ray._private.authentication.authentication_token_setup import enable_token_auth_by_default
 from ray.job_submission import JobSubmissionClient
 
-from launch.reservation import cluster_nodes
-from launch.roles import join_cluster
+from launch.cluster.pools import join_cluster
+from launch.cluster.reservation import cluster_nodes
 
 DEADLINE_S = 90.0
 ROOT = Path(__file__).parent.parent.parent

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from launch.run_directory import SCHEMA
+from launch.records.run_directory import SCHEMA
 from tests.integration.driver_process import STEPS, command, run, wait_until
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration, pytest.mark.timeout(900)]

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from evaluator.problem import to_row
-from evaluator.starter import held_out_problems
-from launch.answers import SCHEMA
+from launch.evaluation.answers import SCHEMA
+from launch.problems.starter import held_out_problems
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration, pytest.mark.timeout(900)]
 DEADLINE_S = 300.0

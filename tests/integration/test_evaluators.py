@@ -21,12 +21,12 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from actors import autoscaling
-from actors.autoscaling import Bounds
-from actors.evaluator import EvaluatorActor, EvaluatorSettings
-from actors.evaluator_crew import Patience
-from actors.evaluator_handle import RESOURCE, EvaluatorHandle
-from actors.evaluator_pool import TRIES, EvaluatorPool
+from actors.evaluators import autoscaling
+from actors.evaluators.actor import EvaluatorActor, EvaluatorSettings
+from actors.evaluators.autoscaling import Bounds
+from actors.evaluators.crew import Patience
+from actors.evaluators.handle import RESOURCE, EvaluatorHandle
+from actors.evaluators.pool import TRIES, EvaluatorPool
 from actors.shutdown import stop_all
 from evaluator.problem import ProblemTest
 from evaluator.sandbox import Limits

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from evaluator.problem import to_row
-from evaluator.starter import held_out_problems, training_problems
+from launch.problems.starter import held_out_problems, training_problems
 from tests.integration.driver_process import command, run, wait_until
 
 pytestmark = [

@@ -14,9 +14,9 @@ import numpy as np
 import psutil
 import pytest
 
-from actors.generator import GeneratorSettings, SampleRequest
-from actors.generator_pool import GeneratorPool
-from actors.remote_generator import remote_generators
+from actors.generators.actor import GeneratorSettings, SampleRequest
+from actors.generators.handle import remote_generators
+from actors.generators.pool import GeneratorPool
 from actors.shutdown import stop_all
 from learner.rollout import Completion
 

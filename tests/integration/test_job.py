@@ -17,12 +17,12 @@ import ray
 from ray.job_submission import JobSubmissionClient
 from ray.util.state import list_actors
 
-from actors.generator import GeneratorSettings
-from actors.generator_pool import GeneratorPool
-from actors.remote_generator import remote_generators
-from launch.placement import PlacementError, plan
-from launch.reservation import cluster_nodes, reserve
-from launch.shared_files import refuse_what_nodes_do_not_see
+from actors.generators.actor import GeneratorSettings
+from actors.generators.handle import remote_generators
+from actors.generators.pool import GeneratorPool
+from launch.cluster.placement import PlacementError, plan
+from launch.cluster.reservation import cluster_nodes, reserve
+from launch.cluster.shared_files import refuse_what_nodes_do_not_see
 from tests.factories import config
 from tests.integration.ray_nodes import ROOT, RayNodes, environment, free_port, ray_command, two_nodes, wait_until
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import ray
 
-from actors.generator import EngineLost, GeneratorSettings, SampleRequest
-from actors.members import MemberLost
-from actors.remote_generator import RemoteGenerator
+from actors.generators.actor import EngineLost, GeneratorSettings, SampleRequest
+from actors.generators.handle import RemoteGenerator
+from actors.generators.members import MemberLost
 from learner.rollout import Completion
 from tests.factories import completion
 

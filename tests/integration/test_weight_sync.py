@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 import torch
 
-from actors.generator import GeneratorSettings, SampleRequest
-from actors.generator_pool import GeneratorPool
+from actors.generators.actor import GeneratorSettings, SampleRequest
+from actors.generators.handle import remote_generators
+from actors.generators.pool import GeneratorPool
 from actors.learner_group import LearnerGroup
-from actors.remote_generator import remote_generators
 from actors.shutdown import stop_all
-from actors.weight_buckets import Header
-from actors.weight_transfer import (
+from actors.weights.layout import Header
+from actors.weights.transfer import (
     Publication,
     TransferSettings,
     WeightTransfer,
@@ -281,7 +281,7 @@ def test_an_engine_that_got_half_the_weights_serves_nothing_until_it_has_all(
 
 def _change_a_byte_once(actor: Any) -> None:
     """In the learner: of the sixth bucket of the next publication, after its checksum was taken."""
-    from actors import weight_sender
+    from actors.weights import sender as weight_sender
 
     whole = weight_sender.make_header
 

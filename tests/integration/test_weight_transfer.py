@@ -16,8 +16,8 @@ import ray
 
 from actors.learner_group import LearnerGroup
 from actors.shutdown import stop_all
-from actors.weight_receiver import Connection, WeightReceiver, open_link
-from actors.weight_transfer import TransferSettings, WeightTransfer, WeightTransferError, open_transfer
+from actors.weights.receiver import Connection, WeightReceiver, open_link
+from actors.weights.transfer import TransferSettings, WeightTransfer, WeightTransferError, open_transfer
 from learner.rollout import TrainBatch, TrainSequence
 from tests.tiny_learner import learner_settings
 

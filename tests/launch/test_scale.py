@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from conf.schema import ConfigError, ScaleConfig, parse_scale
-from launch.run_directory import RunDirectoryError
+from launch.records.run_directory import RunDirectoryError
 from launch.scale import CLUSTER, DeskAddress, find_desk, find_run, read_address, room
 
 

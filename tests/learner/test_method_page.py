@@ -39,8 +39,8 @@ def test_formulas_have_their_lines():
     """No file of the code is named without a line, but those of tests; the objective's parts are all there."""
     assert len(REFERENCES) >= 20
     named = {path for path, _, _ in REFERENCES}
-    assert set(re.findall(r"`((?:learner|launch)/\w+\.py)", PAGE)) == named
-    assert not re.findall(r"`(?:learner|launch)/\w+\.py(?!:\d+: )", PAGE)
+    assert set(re.findall(r"`((?:learner|launch)/[\w/]+\.py)", PAGE)) == named
+    assert not re.findall(r"`(?:learner|launch)/[\w/]+\.py(?!:\d+: )", PAGE)
 
 
 @pytest.mark.parametrize(("path", "line", "name"), REFERENCES)

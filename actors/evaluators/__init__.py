@@ -1,0 +1,1 @@
+"""The evaluator role: sandboxes in Ray actors, and the pool that routes, scales and replaces them."""

@@ -1,0 +1,1 @@
+"""The transfer of weights from the learner to every engine."""

@@ -1,0 +1,100 @@
+"""What the transports have in common: how a link is addressed, and what each of its two ends can do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from actors.weights.layout import Header, Model
+
+Backend = Literal["shared_memory", "gloo", "nccl"]
+SLOTS = 3
+"""Buffers of one bucket each: one is filled, one is on its way, one is read."""
+
+LEAST_WAIT_S = 1.0
+"""Whoever is asked after one that used up the time is still given so long."""
+
+
+class LinkError(RuntimeError):
+    """The other end is gone, or did not take or give a bucket in time."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where receivers find the sender: an abstract Unix socket, or host and port."""
+
+    backend: Backend
+    address: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Offer:
+    """The sender's answer to who wants weights: what will come, and from where."""
+
+    model: Model
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A generator that has connected: where it meets the sender, and the names of its workers there."""
+
+    endpoint: Endpoint
+    receivers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Bytes of the model, seconds until the last bucket was on its way, and the receivers that did not take theirs."""
+
+    bytes: int
+    seconds: float
+    failed: Mapping[str, str]
+
+
+class SendingLink(Protocol):
+    """The sender's end of the link to one receiver. All methods but ``close`` raise LinkError."""
+
+    def reserve(self, slot: int, ends: float) -> None:
+        """Return when the receiver no longer needs the slot's buffer; ``ends`` is a ``time.monotonic``."""
+
+    def send(self, header: Header, slot: int, ends: float) -> None:
+        """Begin to give the bucket in the slot's buffer."""
+
+    def close(self) -> None:
+        """Leave; the receiver notices."""
+
+
+class ReceivingLink(Protocol):
+    """The receiver's end. ``begin``, ``receive`` and ``release`` raise LinkError."""
+
+    def begin(self, lengths: Sequence[int]) -> None:
+        """Buckets of these bytes come next."""
+
+    def receive(self, ends: float) -> tuple[Header, np.ndarray, int]:
+        """The next bucket: its header, its bytes [length] uint8 as an array of its own, and its slot."""
+
+    def release(self, slot: int) -> None:
+        """The slot may be filled again."""
+
+    def close(self) -> None:
+        """Leave; the sender notices."""
+
+
+class Outlet(Protocol):
+    """The sender's buffers, and where receivers arrive."""
+
+    buffers: tuple[Tensor, ...]
+    """Of one bucket each, [capacity] uint8, written to once so that no page is missing."""
+    endpoint: Endpoint
+
+    def link(self, receiver: str, ends: float) -> SendingLink:
+        """The link to ``receiver``, which has connected or is about to. Raises LinkError."""
+
+    def close(self) -> None:
+        """Free the buffers and let nobody in."""

@@ -1,0 +1,109 @@
+"""Weights between GPUs: vLLM's own weight-transfer API on the engine's side, its packed broadcast on the learner's.
+
+Each engine has a NCCL group of its own with the learner's first rank, so one can be restarted without the others. NCCL
+checks what it carries; the version goes with the call. Not run so far: there was no GPU (docs/gpu.md).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from actors.weights.layout import Model
+from actors.weights.links import Endpoint, Peer, Sent
+from actors.weights.receiver import Connection
+from actors.weights.sender import SenderSettings
+
+if TYPE_CHECKING:
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+
+class NcclSender:
+    """The sender in the learner's first rank, on its GPU."""
+
+    def __init__(self, model: Model, settings: SenderSettings, host: str) -> None:
+        self.model, self.settings = model, settings
+        self.endpoint = Endpoint("nccl", host, 0)  # each generator is given a port of its own
+        self.groups: dict[Peer, Any] = {}
+
+    def send(
+        self, tensors: Iterator[tuple[str, Tensor]], version: int, to: Collection[Peer], connected: Collection[Peer]
+    ) -> Sent:
+        """Broadcast the model's whole ``tensors``, which are on this GPU, to every group of ``to``.
+
+        A group begins when it is first used, and ends when its peer is no longer ``connected``.
+        """
+        from vllm.distributed.weight_transfer.packed_tensor import packed_nccl_broadcast_producer
+
+        started = time.monotonic()
+        for gone in self.groups.keys() - set(connected):
+            self.groups.pop(gone).destroy()
+        packed_nccl_broadcast_producer(
+            iterator=iter(tensors),
+            group=_Together([self._group(peer) for peer in to]),
+            src=0,
+            post_iter_func=lambda item: item[1].to(self.model.dtype),
+            buffer_size_bytes=self.settings.bucket_bytes,
+        )
+        return Sent(sum(self.model.sizes), time.monotonic() - started, {})
+
+    def close(self) -> None:
+        """End all groups."""
+        for group in self.groups.values():
+            group.destroy()
+
+    def _group(self, peer: Peer) -> Any:
+        from vllm.distributed.weight_transfer.nccl_common import trainer_init
+
+        if peer not in self.groups:
+            address, size = peer.endpoint, 1 + len(peer.receivers)
+            meeting = {"master_address": address.address, "master_port": address.port, "world_size": size}
+            self.groups[peer] = trainer_init(meeting)
+        return self.groups[peer]
+
+
+class _Together:
+    """Several groups that get the same broadcasts."""
+
+    def __init__(self, groups: list[Any]) -> None:
+        self.groups = groups
+
+    def broadcast(self, tensor: Tensor, src: int) -> None:
+        for group in self.groups:
+            group.broadcast(tensor, src=src)
+
+
+class NcclReceiver:
+    """The engine's side, in the generator actor; ``workers``: of the engine."""
+
+    def __init__(self, engine: AsyncLLM, connection: Connection, workers: int) -> None:
+        self.engine, self.connection, self.workers = engine, connection, workers
+        self.joined = False
+
+    async def load(self, version: int) -> None:
+        """Receive and load one publication, and set the engine's version. Raises what vLLM raises."""
+        from vllm.distributed.weight_transfer.base import WeightTransferInitRequest, WeightTransferUpdateRequest
+
+        endpoint, model = self.connection.endpoint, self.connection.model
+        if not self.joined:
+            join = {
+                "master_address": endpoint.address,
+                "master_port": endpoint.port,
+                "rank_offset": 1,
+                "world_size": 1 + self.workers,
+                "packed": True,
+                "packed_buffer_size_bytes": self.connection.capacity,
+            }
+            await self.engine.init_weight_transfer_engine(WeightTransferInitRequest(init_info=join))
+            self.joined = True
+        update = {
+            "names": list(model.names),
+            "dtype_names": [str(model.dtype).removeprefix("torch.")] * len(model.names),
+            "shapes": [list(shape) for shape in model.shapes],
+        }
+        await self.engine.start_weight_update()
+        await self.engine.update_weights(WeightTransferUpdateRequest(update_info=update))
+        await self.engine.finish_weight_update(weight_version=str(version))

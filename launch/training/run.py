@@ -1,0 +1,112 @@
+"""A run that has started: its actors, its data, its directory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch.utils.tensorboard import SummaryWriter
+
+from actors.evaluators.pool import EvaluatorPool
+from actors.generators.pool import GeneratorPool
+from actors.learner_group import LearnerGroup
+from conf.schema import Config
+from launch.problems.datasets import ProblemOrder
+from launch.records.display import Display
+from launch.records.run_directory import RunDirectory
+from launch.records.timeline import Lap, Timeline
+from launch.training.driver_state import DriverState
+from launch.training.policy import Weights
+from launch.training.rollouts import RolloutPlan, Rollouts, SampledStep
+from launch.training.sampling import PromptedProblem, Sampler
+from launch.training.temperature_stages import Temperature, first_temperature
+from learner.credit import CreditedGroup, Crediting, credit_step
+from learner.learner import UpdateMetrics
+
+
+@dataclass(frozen=True)
+class Run:
+    """The parts of a run that has started: its actors, its data, its directory."""
+
+    config: Config
+    generators: GeneratorPool
+    evaluators: EvaluatorPool
+    learner: LearnerGroup
+    weights: Weights
+    training: Sequence[PromptedProblem]
+    held_out: Sequence[PromptedProblem]
+    directory: RunDirectory
+    display: Display
+    tokenizer: Any
+    resumed: DriverState | None
+    """Of the checkpoint that the run goes on from."""
+    timeline: Timeline
+    writer: SummaryWriter | None
+    """TensorBoard's, where it is wanted."""
+
+    @property
+    def sampler(self) -> Sampler:
+        generator = self.config.generator
+        seed = self.config.run.seed if self.config.run.deterministic else None
+        return Sampler(self.generators, self.evaluators, generator.max_response_tokens, generator.deadline_s, seed)
+
+    @property
+    def ends(self) -> set[int]:
+        """The end-of-sequence tokens, which diversity leaves out."""
+        return {self.tokenizer.eos_token_id}
+
+    async def temperature(self) -> Temperature:
+        """As the checkpoint says, else as configured or calibrated."""
+        config, directory, display = self.config, self.directory, self.display
+        if self.resumed is not None:
+            state = self.resumed.temperature
+        else:
+            state = await first_temperature(config, self.training, self.sampler, self.ends, directory, display)
+        return Temperature(config, state, directory, display)
+
+    def rollouts(self) -> Rollouts:
+        """Begun, or as the checkpoint says."""
+        config, algorithm, first = self.config, self.config.algorithm, self.directory.first_step
+        plan = RolloutPlan(
+            config.run.steps,
+            algorithm.train_batch_size,
+            algorithm.group_size,
+            algorithm.max_staleness,
+            algorithm.dynamic_sampling_rounds,
+        )
+        order = ProblemOrder(len(self.training), config.run.seed)
+        rollouts = Rollouts(plan, self.training, order, self.sampler, self.display, first)
+        if self.resumed is not None:
+            rollouts.restore(self.resumed.buffer)
+        return rollouts
+
+    def record(self, row: Mapping[str, float]) -> None:
+        """A row of the metrics, and the timeline so far."""
+        self.directory.append_metrics(row)
+        if self.writer is not None:
+            for name, value in row.items():
+                self.writer.add_scalar(name, value, int(row["step"]))
+        self.timeline.flush()
+
+    def credit(self, sampled: SampledStep, step: int) -> list[CreditedGroup]:
+        config = self.config
+        crediting = Crediting(config.algorithm, config.generator.max_response_tokens, config.run.seed)
+        return credit_step(sampled.groups, sampled.trained, crediting, step)
+
+    def draw_actors(
+        self, step: int, prepared: tuple[Lap, float], updated: tuple[Lap, UpdateMetrics], publish: Lap
+    ) -> None:
+        """The tracks of the actors in the timeline: the driver's are drawn by ``Laps``.
+
+        ``prepared``, ``updated``: the driver's laps, and what the learner says of its own time in them.
+        """
+        timeline, (preparing, seconds), (updating, update) = self.timeline, prepared, updated
+        for rank in self.learner.names:
+            timeline.span(rank, "old log-probs", preparing.ended - seconds, preparing.ended, step=step)
+            timeline.span(rank, "update", updating.ended - update.update_seconds, updating.ended, step=step)
+            timeline.span(rank, "publish", publish.started, publish.ended, step=step)
+        for generator in self.generators.live:
+            timeline.span(f"{generator} weights", "load", publish.started, publish.ended, step=step)
+        timeline.members(self.generators.activity.take(), "generate", step)
+        timeline.members(self.evaluators.activity.take(), "evaluate", step)

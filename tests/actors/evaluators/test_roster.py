@@ -1,0 +1,75 @@
+"""The counts of a roster, against looking at every member."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.evaluators.autoscaling import IN_HAND
+from actors.evaluators.roster import Member, Roster
+
+ACTIONS = st.sampled_from(["add", "start", "leave", "remove", "take", "take", "take", "release", "release"])
+
+
+def counts(roster):
+    return roster.staff, roster.running, roster.busy, roster.busy_sandboxes, roster.sandboxes
+
+
+def counted(members, sandboxes):
+    running = [member for member in members if member.ready and not member.leaving]
+    return (
+        sum(not member.leaving for member in members),
+        len(running),
+        sum(member.busy for member in members),
+        sum(min(member.busy, sandboxes) for member in members),
+        sandboxes * sum(member.ready for member in members),
+    )
+
+
+def act(roster, sandboxes, what, number, present, calls):
+    """One change, of a member that it can befall; ``present`` and ``calls`` say who is there and who has a call."""
+    if what == "add":
+        present.append(Member(f"evaluator {number}", None))
+        roster.add(present[-1])
+    elif what == "take":
+        least = min(
+            (m.busy for m in present if m.ready and not m.leaving and m.busy < IN_HAND * sandboxes),
+            default=None,
+        )
+        before = {member: member.busy for member in present}
+        member = roster.take()
+        assert (None if member is None else before[member]) == least
+        calls.extend([] if member is None else [member])
+    elif what == "release" and calls:
+        roster.release(calls.pop(number % len(calls)))
+    else:
+        can = {
+            "start": [m for m in present if not m.ready and not m.leaving],
+            "leave": [m for m in present if not m.leaving],
+            "remove": present,
+        }.get(what, [])
+        if can:
+            member = can[number % len(can)]
+            getattr(roster, what)(member)
+            if what == "remove":
+                present.remove(member)
+
+
+@given(st.integers(1, 3), st.lists(st.tuples(ACTIONS, st.integers(0, 50)), max_size=80))
+def test_counts_are_those_of_a_look_at_all(sandboxes, actions):
+    roster, present, calls = Roster(sandboxes), [], []
+    for what, number in actions:
+        act(roster, sandboxes, what, number, present, calls)
+        assert list(roster.members) == present
+        assert counts(roster) == counted(present, sandboxes)
+    for member in calls:
+        roster.release(member)
+    assert (roster.busy, roster.busy_sandboxes) == (0, 0)
+    assert all(member.busy == 0 for member in present)
+
+
+def test_who_is_removed_while_it_starts_does_not_come_back():
+    roster, member = Roster(1), Member("evaluator 0", None)
+    roster.add(member)
+    roster.remove(member)
+    roster.start(member)
+    assert roster.take() is None
+    assert counts(roster) == (0, 0, 0, 0, 0)

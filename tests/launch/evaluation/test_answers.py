@@ -1,0 +1,90 @@
+"""The log of an evaluation: what a kill leaves of it, and whose answers it takes."""
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evaluator.verdict import Status, Verdict
+from launch.evaluation.answers import SCHEMA, Answer, AnswerLog, AnswerLogError
+from learner.rollout import Judgement
+
+SETTINGS = {"model": "m", "temperature": 0.6}
+
+
+def answer(question_id="q", index=0, text="```python\nprint(1)\n```"):
+    return Answer(question_id, index, text, 7, False, 0.5)
+
+
+def judgement(status=Status.PASSED, detail=""):
+    verdict = Verdict(status, 1, 1, 1, None, "exact" if status is Status.PASSED else None, 0.1, detail)
+    return Judgement(verdict, "print(1)", False, 0.2)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "evaluation" / "answers.jsonl"
+
+
+def filled(path, count=3):
+    log = AnswerLog(path, SETTINGS)
+    for index in range(count):
+        log.add_answer(answer(index=index))
+        log.add_judgement(("q", index), judgement())
+    log.close()
+    return log
+
+
+def test_it_comes_back_as_it_was(path):
+    before = filled(path)
+    after = AnswerLog(path, SETTINGS)
+    assert (after.answers, after.judgements) == (before.answers, before.judgements)
+    assert len(after.answers) == 3
+
+
+@given(st.integers(1, 10_000))
+def test_a_kill_at_any_byte_loses_one_line_at_most(tmp_path_factory, cut):
+    path = tmp_path_factory.mktemp("log") / "answers.jsonl"
+    filled(path)
+    whole = path.read_bytes()
+    cut = cut % len(whole)
+    path.write_bytes(whole[:cut])
+    log = AnswerLog(path, SETTINGS)
+    lines = whole[:cut].count(b"\n")
+    assert len(log.answers) + len(log.judgements) == max(0, lines - 1)
+    log.add_answer(answer("another"))
+    log.close()
+    assert ("another", 0) in AnswerLog(path, SETTINGS).answers
+
+
+def test_answers_of_another_model_are_not_mixed_in(path):
+    filled(path)
+    with pytest.raises(AnswerLogError, match=r"temperature was 0\.6, now 1\.0"):
+        AnswerLog(path, {**SETTINGS, "temperature": 1.0})
+
+
+def test_a_damaged_line_is_named(path):
+    filled(path)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], "rubbish", *lines[1:]]) + "\n")
+    with pytest.raises(AnswerLogError, match=r"answers\.jsonl, line 2"):
+        AnswerLog(path, SETTINGS)
+
+
+def test_parquet_has_a_row_for_each_judged_answer(path, tmp_path):
+    log = AnswerLog(path, SETTINGS)
+    log.add_answer(answer("b"))
+    log.add_answer(answer("a", 1))
+    log.add_answer(answer("a", 0, text="lone \ud800 surrogate"))
+    log.add_judgement(("b", 0), judgement(Status.WRONG_ANSWER, "answered '\udc80'"))
+    log.add_judgement(("a", 0), judgement())
+    log.write_parquet(tmp_path / "answers.parquet")
+    table = pq.read_table(tmp_path / "answers.parquet")
+    assert table.schema.equals(SCHEMA)
+    rows = table.to_pylist()
+    assert [(row["question_id"], row["sample_index"], row["passed"]) for row in rows] == [
+        ("a", 0, True),
+        ("b", 0, False),
+    ]
+    assert rows[0]["text"] == "lone \\ud800 surrogate"
+    assert not list(tmp_path.glob("*.unfinished"))
