@@ -48,14 +48,16 @@ from benchmarks.tools.labelled_programs import (
 from conf.schema import Config, parse_config
 from evaluator import load_problems
 from launch.cluster.placement import decide_devices
-from launch.cluster.pools import evaluator_pool, find_resources, generator_pool, local_model, parameters_of, start_ray
+from launch.cluster.pools import evaluator_pool, generator_pool
+from launch.cluster.ray_cluster import find_resources, start_ray
 from launch.cluster.reservation import reserve
-from launch.evaluate import roles
 from launch.evaluation.answers import Answer, AnswerLog
 from launch.evaluation.evaluation import AnswerSource, EngineSource, Evaluation, in_flight
-from launch.problems.prompts import answer, prompted
+from launch.evaluation.model_evaluation import roles
+from launch.preflight import model_parameters
+from launch.problems.prompts import PromptedProblem, answer, prompted
 from launch.problems.starter import held_out_problems
-from launch.training.sampling import PromptedProblem
+from launch.session import local_model
 
 TOKENS_PER_S = 40.0  # of one answer: what a served 4B model gives when it decodes many at once
 AT_ONCE = 64  # answers
@@ -236,7 +238,7 @@ def print_report(compared: Sequence[Compared]) -> None:
 
 async def measure(config: Config, model: Path, data: Path, size: int, pairs: int) -> list[Compared]:
     """Both parts, on actors that are started once."""
-    parts = roles(config, parameters_of(config, model))
+    parts = roles(config, model_parameters(config, model))
     reservation = await reserve(parts, config.cluster.placement_deadline_s)
     evaluators = evaluator_pool(config)
     longest = config.generator.max_prompt_tokens + config.generator.max_response_tokens

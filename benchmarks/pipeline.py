@@ -41,7 +41,7 @@ from benchmarks.tools.trainer_run import Step, TrainerRun, run_trainer
 from benchmarks.tools.trl_side import request_like, run_peer
 from benchmarks.tools.uneven_policy import MOST_TOKENS, uneven_policy
 from evaluator import Problem, Status
-from launch.cluster.pools import build_starter
+from launch.models.starter_policy import build_starter
 from launch.problems.starter import training_problems
 
 RUN_S = 900.0  # for one training run

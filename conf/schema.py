@@ -343,6 +343,11 @@ class Config:
     """Print the resolved configuration and the placement plan, start nothing."""
 
     @property
+    def answer_tokens(self) -> int:
+        """Longest answer of an evaluation."""
+        return self.evaluation.max_response_tokens or self.generator.max_response_tokens
+
+    @property
     def total_updates(self) -> int:
         """Optimizer updates of the whole run."""
         return self.run.steps * (self.algorithm.train_batch_size // self.algorithm.mini_batch_size)

@@ -2,74 +2,47 @@
 
     python -m launch.evaluate model.path=PATH|HUB_ID dataset.name=lcb_v6 [key=value ...]
 
-``runs/evaluations/<name>/`` holds ``answers.jsonl`` (every answer and judgement as it came: what ``run.resume=true``
-goes on from), ``answers.parquet``, ``scores.json``, ``table.txt`` and ``livecodebench/``, the same in LiveCodeBench's
-own files.
+``launch.evaluation.model_evaluation`` says which files it writes.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import hashlib
-import io
-import json
 import logging
-import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
 import hydra
-import numpy as np
-import ray
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
-from rich.table import Table
-from transformers import AutoTokenizer
 
-from actors.generators.pool import GeneratorPool
-from actors.shutdown import stop_all
 from conf.schema import Config, ConfigError, parse_config
-from evaluator.problem import to_row
-from launch.cluster.placement import Part, decide_devices, plan
-from launch.cluster.pools import (
-    context_tokens,
-    evaluator_pool,
-    find_resources,
-    generator_pool,
-    local_model,
-    parameters_of,
-    refuse_what_is_lacking,
-    start_ray,
-)
-from launch.cluster.reservation import reserve
-from launch.cluster.shared_files import refuse_what_nodes_do_not_see
-from launch.command import failures_told, tell
-from launch.driver import show_plan
-from launch.evaluation.answers import AnswerLog
-from launch.evaluation.endpoint import EndpointError, EndpointSettings, EndpointSource
-from launch.evaluation.evaluation import (
-    AnswerSource,
-    EngineSource,
-    Evaluation,
-    answer_tokens,
-    in_flight,
-    in_judgement,
-    sampling_settings,
-)
-from launch.evaluation.livecodebench_files import write_livecodebench_files
-from launch.evaluation.scores import Scores, pass_at_k_table, score, table, to_json
+from launch.command import Help, failures_reported, run_command
+from launch.models.model_path import check_model_path
 from launch.problems.datasets import DatasetError, load_evaluation_set
-from launch.problems.livecodebench import EvaluationSet
-from launch.problems.prompts import messages, prompt_style, prompted
-from launch.records.display import answers_display
-from launch.records.run_directory import open_directory, write_text
-from launch.training.sampling import PromptedProblem
 
-INCOMPLETE = 3  # exit status: done, but some answers are lacking
-NO_TOKENS = np.zeros(0, dtype=np.int32)  # of a prompt that the server makes into tokens
+HELP = Help(
+    command="launch.evaluate",
+    purpose="sample answers to the problems of a benchmark, judge them, print and save the table of pass@k.",
+    usage=(
+        "python -m launch.evaluate model.path=PATH|HUB_ID dataset.name=lcb_v6",
+        "python -m launch.evaluate model.path=NAME generator.endpoint=http://HOST:8000/v1 dataset.name=humaneval",
+    ),
+    settings=Config,
+    under=("config",),
+    config="evaluate",
+    keys=(
+        "model.path",
+        "dataset.name",
+        "dataset.held_out_path",
+        "run.name",
+        "run.resume",
+        "evaluation.samples",
+        "evaluation.temperature",
+        "evaluation.max_response_tokens",
+        "generator.endpoint",
+        "dry_run",
+    ),
+    experiments=True,
+)
 
 
 @hydra.main(config_path="../conf", config_name="evaluate", version_base="1.3")
@@ -77,220 +50,28 @@ def main(values: DictConfig) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.ERROR)
     console = Console(soft_wrap=True)
-    with failures_told(console):
+    with failures_reported(console):
         config = parse_config(OmegaConf.to_container(values, resolve=True), training=False)
         if config.evaluation.samples == 0:
             raise ConfigError("evaluation.samples=0: nothing to sample")
         if config.dry_run:
+            from launch.evaluation.model_evaluation import roles
+            from launch.session import show_plan
+
             show_plan(config, roles, console)
-        else:
-            sys.exit(launch(config, console))
-
-
-def roles(config: Config, parameters: int) -> list[Part]:
-    """The actors of an evaluation: no learner, and no engines where a server is asked."""
-    wanted = ("evaluator",) if config.generator.endpoint is not None else ("generator", "evaluator")
-    return [part for part in plan(config, parameters) if part.role in wanted]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The problems that will be asked, the model (a directory, or None for a server's), what a reader should know."""
-
-    problems: list[PromptedProblem]
-    model: Path | None
-    remarks: tuple[str, ...]
-
-    @property
-    def longest_prompt(self) -> int:
-        return max(len(one.token_ids) for one in self.problems)
-
-
-def launch(config: Config, console: Console) -> int:
-    """Check everything that can be checked, start the cluster and the actors, evaluate; returns the exit status."""
-    with contextlib.ExitStack() as at_the_end:
-        at_the_end.callback(ray.shutdown)
-        resources = find_resources(config)
-        config = decide_devices(config, resources)
-        found = load_evaluation_set(config.dataset)
-        if found is None:
+            return
+        if config.generator.endpoint is None:
+            check_model_path(config.model.path)
+        problems = load_evaluation_set(config.dataset)
+        if problems is None:
             raise DatasetError(
                 "nothing to evaluate on: set dataset.name=lcb_v6, humaneval, ... or dataset.held_out_path"
             )
-        model = None if config.generator.endpoint is not None else local_model(config, console)
-        parts = roles(config, parameters_of(config, model or Path(config.model.path)))
-        refuse_what_is_lacking(parts, config, resources)
-        asked = ask(config, found, model)
-        for remark in asked.remarks:
-            tell(console, remark, "yellow")
-        directory = open_directory(config, ())
-        log = AnswerLog(directory / "answers.jsonl", settings(config, asked))
-        at_the_end.callback(log.close)
-        start_ray(config)
-        failures = asyncio.run(run_actors(config, parts, asked, log, console))
-        return report(config, asked, log, failures, directory, console)
+        # Imported here: Ray, vLLM and transformers take many seconds, in which a wrong path is not reported.
+        from launch.evaluation.model_evaluation import evaluate_model
 
-
-def ask(config: Config, found: EvaluationSet, model: Path | None) -> Asked:
-    """Problems with their prompts, less those that do not fit the model's context with a whole answer.
-
-    Raises DatasetError when none fits, or one does not with ``dataset.strict``.
-    """
-    style, problems = prompt_style(config.dataset), found.problems
-    remarks = [f"{title(config)}: {found.summary}", *(f"skipped: {row}" for row in found.summary.rejected)]
-    remarks += found.remarks
-    if model is None:
-        asked = [PromptedProblem(one, NO_TOKENS, messages(one, style)) for one in problems]
-        return Asked(asked, None, tuple(remarks))
-    context, answer = context_tokens(model), answer_tokens(config)
-    kept = prompted(problems, AutoTokenizer.from_pretrained(model), style, context - answer)
-    if len(kept) < len(problems):
-        told = (
-            f"{len(problems) - len(kept)} of {len(problems)} problems do not fit the model's context of {context} "
-            f"tokens with an answer of {answer} (evaluation.max_response_tokens)"
-        )
-        if not kept or config.dataset.strict:
-            raise DatasetError(told)
-        remarks.append(f"left out: {told}")
-    return Asked(kept, model, tuple(remarks))
-
-
-def title(config: Config) -> str:
-    """What the problems are called."""
-    return config.dataset.name or Path(str(config.dataset.held_out_path)).name
-
-
-def settings(config: Config, asked: Asked) -> dict[str, object]:
-    """What makes two evaluations the same: answers of another model, or to other questions, are never mixed in."""
-    questions = hashlib.sha256()
-    for one in asked.problems:
-        questions.update(json.dumps([one.messages, to_row(one.problem)], default=str).encode())
-    files = sorted(asked.model.iterdir()) if asked.model is not None else []
-    weights = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.is_file()]
-    return {
-        "model.path": config.model.path,
-        "generator.endpoint": config.generator.endpoint,
-        "model's files": hashlib.sha256(repr(weights).encode()).hexdigest()[:16],
-        "problems": questions.hexdigest()[:16],
-        **sampling_settings(config),
-    }
-
-
-async def run_actors(
-    config: Config, parts: list[Part], asked: Asked, log: AnswerLog, console: Console
-) -> dict[str, str]:
-    """Start the roles, evaluate, and stop them, whatever happens. Returns why answers are lacking, by their names."""
-    this = asyncio.current_task()
-    assert this is not None  # a coroutine that runs has a task
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
-    total = len(asked.problems) * config.evaluation.samples
-    generators: GeneratorPool | None = None
-    if asked.model is not None:
-        # Before the evaluators, which take what is left. The driver's end, which is near when this ends, releases it.
-        reservation = await reserve(parts, config.cluster.placement_deadline_s)
-        if config.cluster.address is not None:
-            await refuse_what_nodes_do_not_see(reservation, asked.model, None)
-        longest, drawn = asked.longest_prompt + answer_tokens(config), len(log.answers)
-        generators = generator_pool(config, asked.model, in_flight(config) + 8, longest, reservation, drawn)
-    evaluators = evaluator_pool(config)
-    try:
-        with answers_display(console, total) as finished:
-            engines = generators.start(config.generator.start_deadline_s) if generators else asyncio.sleep(0)
-            missing, _ = await asyncio.gather(evaluators.start(config.generator.start_deadline_s), engines)
-            if missing:
-                tell(console, f"programs are fenced less than they could be: their host refuses {', '.join(missing)}")
-            return await Evaluation(
-                asked.problems,
-                config.evaluation.samples,
-                source(config, generators),
-                evaluators,
-                in_flight(config),
-                in_judgement(config),
-                config.evaluation.deadline_s,
-                strict=config.dataset.strict,
-            ).run(log, finished)
-    finally:
-        await evaluators.stop()
-        if generators is not None:
-            generators.close()
-        stop_all([*(generators.actors if generators else ()), *evaluators.actors])
-
-
-def source(config: Config, generators: GeneratorPool | None) -> AnswerSource:
-    """Where answers come from: our engines, or the server at ``generator.endpoint``. Raises EndpointError."""
-    generator, evaluation = config.generator, config.evaluation
-    if generators is not None:
-        return EngineSource(generators, answer_tokens(config), evaluation.temperature, evaluation.top_p)
-    assert generator.endpoint is not None  # or there were engines
-    return EndpointSource(
-        EndpointSettings(
-            generator.endpoint,
-            config.model.path,
-            generator.api_key_env,
-            answer_tokens(config),
-            evaluation.temperature,
-            evaluation.top_p,
-            generator.request_timeout_s,
-            generator.retries,
-            generator.requests_per_minute,
-        )
-    )
-
-
-def report(
-    config: Config,
-    asked: Asked,
-    log: AnswerLog,
-    failures: Mapping[str, str],
-    directory: Path,
-    console: Console,
-) -> int:
-    """Write and print what came out; returns the exit status. Raises EndpointError when there is no answer at all."""
-    for name, reason in list(failures.items())[:10]:
-        tell(console, f"no answer: {name}: {reason}", "yellow")
-    if not log.judgements:
-        raise EndpointError(f"no answer at all; the first: {next(iter(failures.values()))}")
-    problems = [one.problem for one in asked.problems]
-    samples, temperature = config.evaluation.samples, config.evaluation.temperature
-    scores = score(problems, samples, log.answers, log.judgements)
-    tables = (table(scores, f"{title(config)}: pass@1, %"), pass_at_k_table(scores, f"{title(config)}: pass@k, %"))
-    doubtful = list(doubts(config, scores))
-    remarks = [*asked.remarks, *doubtful]
-    log.write_parquet(directory / "answers.parquet")
-    write_text(directory / "scores.json", json.dumps({**to_json(scores), "remarks": remarks}, indent=1))
-    write_text(directory / "table.txt", "\n".join([as_text(tables), *remarks, ""]))
-    if scores.cells:
-        write_livecodebench_files(
-            directory / "livecodebench", problems, samples, temperature, log.answers, log.judgements
-        )
-    for one in tables:
-        console.print(one)
-        console.print()
-    for remark in doubtful:
-        tell(console, remark, "yellow")
-    tell(console, f"answers, scores and LiveCodeBench's files: {directory}")
-    return INCOMPLETE if scores.lacking or scores.sandbox_errors else 0
-
-
-def doubts(config: Config, scores: Scores) -> Iterator[str]:
-    """What to do about what the tables are not made of."""
-    if scores.lacking or scores.sandbox_errors:
-        yield f"run.name={config.run.name} run.resume=true tries again for what is lacking or could not be judged"
-    if scores.truncated is not None and scores.truncated > 0.05:
-        yield (
-            f"{scores.truncated:.0%} of the answers were cut off at {answer_tokens(config)} tokens: "
-            "raise evaluation.max_response_tokens"
-        )
-
-
-def as_text(tables: Iterable[Table]) -> str:
-    """Tables as plain text."""
-    console = Console(file=io.StringIO(), width=120)
-    for one in tables:
-        console.print(one)
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
+        sys.exit(evaluate_model(config, problems, console))
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main, HELP)

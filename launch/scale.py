@@ -9,169 +9,39 @@ Start it on a node of the run's Ray cluster. The driver wrote the cluster's addr
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
-import os
-import socket
-import time
-import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import hydra
-import ray
 from omegaconf import DictConfig, OmegaConf
-from ray._raylet import Config  # type: ignore[attr-defined] # nothing public makes Ray read its environment again
 from rich.console import Console
 
-from actors.evaluators.handle import RESOURCE
-from actors.evaluators.pool import EvaluatorPool
-from actors.evaluators.scaling_mailbox import PoolReport, ScalingDesk
-from actors.waiting import DeadlineExceeded
 from conf.schema import ScaleConfig, parse_scale
-from launch.cluster.placement import PlacementError
-from launch.command import failures_told, tell
-from launch.records.run_directory import RunDirectoryError, write_text
+from launch.command import Help, failures_reported, run_command, tell
+from launch.records.run_path import find_run
 
-CLUSTER = "cluster.json"
-AUTH_MODE = "RAY_AUTH_MODE"
-ANSWER_S = 20.0
-POLL_S = 0.5
-
-
-@dataclass(frozen=True)
-class DeskAddress:
-    """Where a live run's desk is: Ray's ``address`` (host:port), and the actor's ``namespace`` and ``name``.
-
-    ``auth_mode``: how the driver proves itself to the cluster (``RAY_AUTH_MODE``).
-    """
-
-    address: str
-    namespace: str
-    name: str
-    auth_mode: str
-
-
-@contextlib.contextmanager
-def open_to_scaling(directory: Path, evaluators: EvaluatorPool) -> Iterator[None]:
-    """For the driver: inside the ``with``, ``launch.scale`` finds this run and changes its pool, which has started."""
-    context = ray.get_runtime_context()
-    # Two drivers may have runs of one name, and one that was killed may still be there when its successor starts.
-    where = DeskAddress(context.gcs_address, directory.name, f"scaling-{uuid.uuid4().hex[:12]}", _auth_mode())
-    role: Any = ray.remote(ScalingDesk).options(name=where.name, namespace=where.namespace, num_cpus=0)
-    desk = role.remote()
-    path = directory / CLUSTER
-    write_text(path, json.dumps(vars(where), indent=2))
-    evaluators.listen(desk)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        ray.kill(desk)
+HELP = Help(
+    command="launch.scale",
+    purpose="give a live run another number of evaluators.",
+    usage=("python -m launch.scale run=NAME evaluators=N",),
+    settings=ScaleConfig,
+    config="scale",
+    keys=("run", "evaluators", "deadline_s"),
+)
 
 
 @hydra.main(config_path="../conf", config_name="scale", version_base="1.3")
 def main(values: DictConfig) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     console = Console(soft_wrap=True)
-    with failures_told(console):
+    with failures_reported(console):
         settings = parse_scale(OmegaConf.to_container(values, resolve=True))
-        before = scale(settings)
+        path = find_run(settings.run)
+        # Imported here: Ray takes seconds, in which a wrong name is not reported.
+        from launch.cluster.scaling import scale
+
+        before = scale(path, settings)
         tell(console, f"run {settings.run}: evaluators {before} -> {settings.evaluators}")
 
 
-def scale(settings: ScaleConfig) -> int:
-    """Ask for the new size and wait until the run has it; returns the size before.
-
-    Raises RunDirectoryError when there is no such run or it has ended, PlacementError when the cluster has no room for
-    so many, DeadlineExceeded when they do not run in time.
-    """
-    path = find_run(settings.run)
-    where = read_address(path)
-    try:
-        desk = find_desk(path, where)
-        before = first_report(desk)
-        most = before.actors + room(ray.available_resources(), before.cpus)
-        if settings.evaluators > max(most, before.actors):
-            raise PlacementError(
-                f"evaluators={settings.evaluators}: {before.actors} run, and the cluster has room for {most} in all: "
-                f"each takes {before.cpus:g} CPUs and 1 of the resource `{RESOURCE}`. Start nodes by  ray start "
-                f"--address={where.address} --resources='{{\"{RESOURCE}\": N}}'"
-            )
-        ray.get(desk.ask.remote(settings.evaluators), timeout=ANSWER_S)
-        wait_for(desk, settings)
-        return before.actors
-    finally:
-        ray.shutdown()
-
-
-def _auth_mode() -> str:
-    return os.environ.get(AUTH_MODE, "disabled")
-
-
-def find_run(run: str) -> Path:
-    """The directory of the run that ``run`` names. Raises RunDirectoryError."""
-    for path in (Path(run), Path("runs") / run):
-        if (path / "config.yaml").is_file():
-            return path
-    raise RunDirectoryError(f"run={run}: no such run: neither {run} nor runs/{run} has a config.yaml in it")
-
-
-def read_address(path: Path) -> DeskAddress:
-    """What the run's driver wrote. Raises RunDirectoryError when it is not there (any more)."""
-    try:
-        return DeskAddress(**json.loads((path / CLUSTER).read_text()))
-    except FileNotFoundError:
-        raise RunDirectoryError(f"run={path}: it has ended, or its evaluators have not started yet") from None
-
-
-def find_desk(path: Path, where: DeskAddress) -> Any:
-    """Connect to the run's cluster, and find its desk there. Raises RunDirectoryError."""
-    host, _, port = where.address.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), ANSWER_S).close()  # Ray tries for minutes
-        if where.auth_mode != _auth_mode():  # Ray sends its token to no address by itself, and reads the mode at import
-            os.environ[AUTH_MODE] = where.auth_mode
-            Config.initialize("")
-        ray.init(address=where.address, log_to_driver=False, logging_level=logging.ERROR)
-        return ray.get_actor(where.name, where.namespace)
-    except (OSError, ValueError) as error:
-        raise RunDirectoryError(
-            f"run={path}: it has ended, or its Ray cluster at {where.address} is not to be reached from here: {error}"
-        ) from error
-
-
-def first_report(desk: Any) -> PoolReport:
-    """What the pool says. Raises DeadlineExceeded."""
-    ends = time.monotonic() + ANSWER_S
-    while time.monotonic() < ends:
-        report: PoolReport | None = ray.get(desk.report.remote(), timeout=ANSWER_S)
-        if report is not None:
-            return report
-        time.sleep(POLL_S)
-    raise DeadlineExceeded(f"the run's evaluator pool has not reported within {ANSWER_S:g} s")
-
-
-def room(free: Mapping[str, float], cpus: float) -> int:
-    """How many more evaluators of ``cpus`` CPUs each the free resources hold, wherever in the cluster they are."""
-    by_cpus = free.get("CPU", 0.0) / cpus if cpus else float("inf")
-    return int(min(free.get(RESOURCE, 0.0), by_cpus) + 1e-6)  # Ray counts in ten-thousandths
-
-
-def wait_for(desk: Any, settings: ScaleConfig) -> None:
-    """Until so many run. Raises DeadlineExceeded."""
-    ends = time.monotonic() + settings.deadline_s
-    while (report := first_report(desk)).actors != settings.evaluators:
-        if time.monotonic() >= ends:
-            raise DeadlineExceeded(
-                f"evaluators={settings.evaluators} did not all run within {settings.deadline_s:g} s: "
-                f"{report.actors} do; the run goes on trying"
-            )
-        time.sleep(POLL_S)
-
-
 if __name__ == "__main__":
-    main()
+    run_command(main, HELP)

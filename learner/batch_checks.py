@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from evaluator.errors import RunFailed
 from learner.rollout import TrainSequence
 
 
-class BadBatch(ValueError):
+class BadBatch(RunFailed, ValueError):
     """A batch cannot be trained on; the message names the completion and says why."""
 
 

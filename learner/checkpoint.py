@@ -23,13 +23,14 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 from transformers import AutoConfig, AutoTokenizer
 
+from evaluator.errors import UserError
 from learner.agreement import failing_together
 from learner.compatibility import Layout, config_differences, parameter_differences, token_differences
 from learner.learner import Learner
 from learner.policy import full_parameters
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(UserError, RuntimeError):
     """A checkpoint cannot be written or used; the message says which and why."""
 
 

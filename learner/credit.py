@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from conf.schema import AlgorithmConfig
-from learner.advantage import group_advantages
+from evaluator.errors import RunFailed
+from learner.advantage import AdvantageKind, group_advantages
 from learner.overlong_penalty import overlong_penalty
 from learner.rollout import Completion, Group, Rollout, TrainBatch, TrainSequence
 from learner.truncation_mask import MaskDecision, MaskDraw, TruncationMask, mask_decision
@@ -37,63 +37,61 @@ class CreditedGroup:
     trained: bool = True
 
 
-class EmptyBatch(RuntimeError):
+class EmptyBatch(RunFailed, RuntimeError):
     """No completion of a step can be trained on."""
 
 
-@dataclass(frozen=True)
-class Crediting:
-    """What credit depends on besides the rollouts. ``overlong_cache``: L_cache in tokens."""
+@dataclass(frozen=True, kw_only=True)
+class CreditSettings:
+    """How rewards become advantages.
 
-    algorithm: AlgorithmConfig
+    ``overlong_penalty``: most that a reward falls by as a response nears ``max_response_tokens`` (0: no penalty), over
+    the last ``overlong_cache`` tokens (L_cache). ``seed``: of the truncation mask's draws.
+    """
+
+    advantage: AdvantageKind
+    overlong_penalty: float
+    overlong_cache: int
     max_response_tokens: int
+    mask: TruncationMask
     seed: int
-
-    @property
-    def overlong_cache(self) -> int:
-        return round(self.algorithm.overlong_cache * self.max_response_tokens)
-
-    @property
-    def mask(self) -> TruncationMask:
-        algorithm = self.algorithm
-        return TruncationMask(algorithm.truncation_mask, algorithm.repeat_window, algorithm.mask_probability)
 
 
 def credit_step(
-    groups: Sequence[Group], trained: Sequence[bool], crediting: Crediting, step: int
+    groups: Sequence[Group], trained: Sequence[bool], settings: CreditSettings, step: int
 ) -> list[CreditedGroup]:
     """Credit for all groups of a step; a question that comes again draws its masks anew."""
     seen: Counter[str] = Counter()
     credited = []
     for group, kept in zip(groups, trained, strict=True):
-        one = assign_credit(group, crediting, step, seen[group.question_id])
+        one = assign_credit(group, settings, step, seen[group.question_id])
         credited.append(replace(one, trained=kept))
         seen[group.question_id] += 1
     return credited
 
 
-def assign_credit(group: Group, crediting: Crediting, step: int, occurrence: int = 0) -> CreditedGroup:
+def assign_credit(group: Group, settings: CreditSettings, step: int, occurrence: int = 0) -> CreditedGroup:
     """Advantages over the whole group, masked outputs included in its mean and std; masked ones then get 0.
 
     ``occurrence``: how many groups of the same question came before this one in the step.
     """
-    shaped = [_shaped_reward(rollout, crediting) for rollout in group.rollouts]
-    advantages = group_advantages(shaped, crediting.algorithm.advantage)
-    draw = MaskDraw(crediting.seed, step, occurrence)
+    shaped = [_shaped_reward(rollout, settings) for rollout in group.rollouts]
+    advantages = group_advantages(shaped, settings.advantage)
+    draw = MaskDraw(settings.seed, step, occurrence)
     credited = []
     for rollout, reward, advantage in zip(group.rollouts, shaped, advantages, strict=True):
-        mask = mask_decision(rollout, crediting.mask, draw)
+        mask = mask_decision(rollout, settings.mask, draw)
         credited.append(Credited(rollout, reward, 0.0 if mask.masked and advantage is not None else advantage, mask))
     return CreditedGroup(group, tuple(credited))
 
 
-def _shaped_reward(rollout: Rollout, crediting: Crediting) -> float | None:
+def _shaped_reward(rollout: Rollout, settings: CreditSettings) -> float | None:
     if rollout.reward is None:
         return None
-    weight, length = crediting.algorithm.overlong_penalty, len(rollout.completion.response_token_ids)
+    weight, length = settings.overlong_penalty, len(rollout.completion.response_token_ids)
     if weight == 0:
         return rollout.reward
-    return rollout.reward + weight * overlong_penalty(length, crediting.max_response_tokens, crediting.overlong_cache)
+    return rollout.reward + weight * overlong_penalty(length, settings.max_response_tokens, settings.overlong_cache)
 
 
 def unjudged_sequences(completions: Sequence[Completion]) -> list[TrainSequence]:

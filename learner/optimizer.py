@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grad_norm_
 
+from evaluator.errors import RunFailed
+
 Decay = Literal["constant", "cosine", "linear"]
 
 
-class NonFiniteGradient(RuntimeError):
+class NonFiniteGradient(RunFailed, RuntimeError):
     """Too many gradients in a row were not finite; the message says of which completions, and where they are saved."""
 
 

@@ -17,7 +17,8 @@ from conf.schema import Config, parse_config
 from evaluator.problem import Problem, ProblemTest
 from evaluator.verdict import Status, Verdict
 from launch.training.metrics import StepTimes, rollout_metrics, timing_metrics, update_metrics
-from learner.credit import CreditedGroup, Crediting, assign_credit
+from launch.training.run import credit_settings
+from learner.credit import CreditedGroup, CreditSettings, assign_credit
 from learner.diversity import distinct_ngrams, mean_distinct_ngrams
 from learner.learner import UpdateMetrics
 from learner.rollout import Completion, FinishReason, Group, Judgement, Rollout
@@ -106,10 +107,10 @@ def update_result(**changes: Any) -> UpdateMetrics:
     return UpdateMetrics(**(values | changes))
 
 
-def crediting(seed: int = 0, max_response_tokens: int = 20, **of_algorithm: Any) -> Crediting:
+def crediting(seed: int = 0, max_response_tokens: int = 20, **of_algorithm: Any) -> CreditSettings:
     """How credit is given: the quickstart's algorithm, with m = 4 and changes."""
     algorithm = replace(config().algorithm, **({"repeat_window": 4} | of_algorithm))
-    return Crediting(algorithm, max_response_tokens, seed)
+    return credit_settings(algorithm, max_response_tokens, seed)
 
 
 def credited_group(*statuses: Status, question_id: str = "q", step: int = 0, rho: float = 0.2) -> CreditedGroup:

@@ -14,12 +14,13 @@ from actors.activity import Activity
 from actors.evaluators.load import EvaluatorLoad
 from actors.weights.transfer import Publication
 from evaluator.verdict import Status
+from launch.problems.prompts import PromptedProblem
 from launch.records.display import Display
 from launch.records.run_directory import RunDirectory
 from launch.records.timeline import Timeline
+from launch.training.driver_state import resumed_state
 from launch.training.policy import Weights
 from launch.training.run import Run
-from launch.training.sampling import PromptedProblem
 from launch.training.train import train
 from learner.checkpoint import TRAINER
 from learner.rollout import Judgement
@@ -109,7 +110,7 @@ def run(root, world, *overrides):
         directory=directory,
         display=display,
         tokenizer=SimpleNamespace(eos_token_id=2),
-        resumed=directory.driver_state(),
+        resumed=resumed_state(directory.checkpoint),
         timeline=Timeline(directory.path),
         writer=None,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -161,3 +161,13 @@ def places_by_question(requests: Sequence[SampleRequest], count: int) -> list[li
     for place, request in enumerate(requests):
         places[dealt.setdefault(request.question_id, len(dealt)) % count].append(place)
     return places
+
+
+def in_order(
+    generators: GeneratorPool, requests: Sequence[SampleRequest], seed: int | None, draw: Sequence[int]
+) -> list[Awaitable[Completion]]:
+    """Each request's completion; with a ``seed`` as deterministic mode asks, numbers drawn as (seed, draw) say."""
+    if seed is None:
+        return [generators.generate(request) for request in requests]
+    of_call = int(np.random.SeedSequence([seed, *draw]).generate_state(1)[0])
+    return [*generators.sample_in_order(requests, of_call)]

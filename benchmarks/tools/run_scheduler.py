@@ -39,12 +39,12 @@ from benchmarks.tools.processes import ROOT, serve
 from benchmarks.tools.scheduler_report import STAND_INS, DriverRun, Setting
 from conf.schema import Config, parse_config
 from evaluator.problem import Problem, ProblemTest
+from launch.problems.prompts import PromptedProblem
 from launch.records.display import Display
 from launch.records.run_directory import RunDirectory
 from launch.records.timeline import Timeline
 from launch.training.policy import Weights
 from launch.training.run import Run
-from launch.training.sampling import PromptedProblem
 
 PROBLEMS, PROMPT_TOKENS = 24_000, 400
 UPDATE_S = 2.0  # where times are drawn

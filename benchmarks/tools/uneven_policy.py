@@ -21,9 +21,9 @@ from transformers import AutoTokenizer
 from conf.schema import WarmStartConfig, parse_warm_start
 from evaluator.problem import Problem
 from launch.models.resolve import CACHE
+from launch.models.supervised_training import train
 from launch.problems.prompts import answer
 from launch.problems.starter import warm_start_pairs
-from launch.warm_start import train
 
 Pair = tuple[Problem, str]
 SHORTEST, LONGEST = 40, 320  # tokens of a response

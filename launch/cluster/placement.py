@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from actors.evaluators.handle import RESOURCE
 from conf.schema import Config
+from evaluator.errors import UserError
 
 GIB = 2**30
 ENGINE_GIB = 1.6
@@ -26,8 +27,14 @@ GENERATOR = "generator"
 LEARNER_RANK = "learner rank"
 
 
-class PlacementError(RuntimeError):
+class PlacementError(UserError, RuntimeError):
     """The machine or cluster lacks something; the message has one line per thing."""
+
+
+def raise_if_any(problems: Sequence[str]) -> None:
+    """Raise PlacementError with one line per problem, if there are problems."""
+    if problems:
+        raise PlacementError("\n".join(problems))
 
 
 @dataclass(frozen=True)
@@ -133,7 +140,7 @@ def plan(config: Config, parameters: int) -> list[Part]:
     ]
 
 
-def lacking(parts: list[Part], config: Config, resources: Resources) -> list[str]:
+def missing_resources(parts: list[Part], config: Config, resources: Resources) -> list[str]:
     """What the plan asks for and ``resources`` do not have, one sentence each, with the key to change."""
     found = []
     local = config.cluster.address is None
@@ -175,7 +182,7 @@ def local_evaluators(config: Config) -> int:
     return max(evaluator.max_actors, by_cpus)
 
 
-def lacking_evaluators(config: Config, total: Mapping[str, float], address: str) -> list[str]:
+def missing_evaluator_resources(config: Config, total: Mapping[str, float], address: str) -> list[str]:
     """Whether the running cluster's nodes, whose resources sum up to ``total``, declare places for evaluators."""
     there, least = total.get(RESOURCE, 0.0), config.evaluator.min_actors
     if there >= least:

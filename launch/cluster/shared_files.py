@@ -24,7 +24,7 @@ DEADLINE_S = 120.0
 """For a worker process to start on every node."""
 
 
-async def refuse_what_nodes_do_not_see(reservation: Reservation, model: Path, run_directory: Path | None) -> None:
+async def check_shared_paths(reservation: Reservation, model: Path, run_directory: Path | None) -> None:
     """Every reserved node must see ``model`` (an absolute path), and ranks' nodes must write ``run_directory``.
 
     Raises PlacementError that names each node and what it does not see.

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from evaluator.errors import UserError
 from evaluator.verdict import Status, Verdict
 from learner.rollout import Judgement
 
@@ -38,7 +39,7 @@ SCHEMA = pa.schema(
 Key = tuple[str, int]  # question_id, sample_index
 
 
-class AnswerLogError(RuntimeError):
+class AnswerLogError(UserError, RuntimeError):
     """The log is of another evaluation, or cannot be read."""
 
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from openai import AsyncOpenAI, OpenAIError
 from openai.types.chat import ChatCompletion, ChatCompletionMessage
 
+from evaluator.errors import UserError
 from launch.evaluation.answers import Answer
-from launch.training.sampling import PromptedProblem
+from launch.problems.prompts import PromptedProblem
 
 
-class EndpointError(RuntimeError):
+class EndpointError(UserError, RuntimeError):
     """The server gives no usable answer; the message says which server and why."""
 
 

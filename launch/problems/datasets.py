@@ -1,31 +1,21 @@
-"""The problems of a run: what to train on, what to hold out, and in which order they come."""
+"""The problems of a run: those to train on and those held out."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from conf.schema import DatasetConfig
+from evaluator.errors import UserError
 from evaluator.problem import Problem, ProblemError, load_problems
 from launch.problems.contamination import OverlapReport, find_overlaps
 from launch.problems.contest_dates import DateWindow
+from launch.problems.evaluation_set import BadRow, BenchmarkError, EvaluationSet, Summary
 from launch.problems.humaneval import load_humaneval
-from launch.problems.livecodebench import (
-    CACHE,
-    UNREADABLE,
-    BadRow,
-    BenchmarkError,
-    EvaluationSet,
-    Part,
-    Selection,
-    Summary,
-    load_benchmark,
-)
+from launch.problems.livecodebench import CACHE, Part, Selection, load_benchmark
 from launch.problems.mbpp import load_mbpp
+from launch.problems.rows import UNREADABLE
 from launch.problems.starter import held_out_problems, training_problems
 
 LIVECODEBENCH = ("lcb_v6", "livecodebench")
@@ -47,7 +37,7 @@ class Dataset:
     overlap: OverlapReport | None
 
 
-class DatasetError(ValueError):
+class DatasetError(UserError, ValueError):
     """There is nothing to train on, or a file cannot be read."""
 
 
@@ -147,32 +137,3 @@ def _read(path: str, key: str, strict: bool) -> tuple[list[Problem], list[BadRow
     except UNREADABLE as error:
         raise DatasetError(f"{key}={path}: cannot be read: {error}") from error
     return list(loaded.problems), [BadRow(path, row.line, row.reason) for row in loaded.rejected]
-
-
-@dataclass(frozen=True)
-class ProblemOrder:
-    """The endless order in which problems come: a new permutation every epoch, a function of the seed alone."""
-
-    problems: int
-    seed: int
-
-    def batch(self, step: int, size: int) -> list[int]:
-        """Indices of the problems of ``step``; a batch may reach over the end of an epoch."""
-        found: list[int] = []
-        while len(found) < size:
-            epoch, place = divmod(step * size + len(found), self.problems)
-            found += self._epoch(epoch)[place : place + size - len(found)].tolist()
-        return found
-
-    def further(self, step: int, sampling_round: int, size: int, used: Sequence[int]) -> list[int]:
-        """Indices of up to ``size`` more problems for ``step``, in its ``sampling_round`` (from 1) of further sampling.
-
-        From a second stream, a function of (seed, step, round): the first stream's position stays a function of the
-        step alone, so a checkpoint need not hold either. Problems in ``used`` come only when all others are.
-        """
-        shuffled = np.random.default_rng([self.seed, step, sampling_round]).permutation(self.problems).tolist()
-        taken = set(used)
-        return sorted(shuffled, key=lambda index: index in taken)[:size]  # a stable sort: else in shuffled order
-
-    def _epoch(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng([self.seed, epoch]).permutation(self.problems)

@@ -8,7 +8,7 @@ from typing import Any
 
 from evaluator.inside.published import Published
 from evaluator.problem import ProblemError
-from launch.problems.livecodebench import EvaluationSet
+from launch.problems.evaluation_set import EvaluationSet
 from launch.problems.published_tasks import Benchmark, Task, load_tasks
 from launch.problems.recorded_calls import parsed
 from launch.problems.rows import required

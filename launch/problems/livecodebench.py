@@ -16,8 +16,7 @@ import hashlib
 import json
 import logging
 import os
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +28,8 @@ from huggingface_hub.errors import HTTPError, XetDownloadError
 
 from evaluator.problem import Problem, ProblemError, parse_problem, to_row
 from launch.problems.contest_dates import DateWindow, contest_day
+from launch.problems.evaluation_set import BadRow, BenchmarkError, EvaluationSet, Summary
+from launch.problems.rows import UNREADABLE, json_object
 
 REPOSITORY = "livecodebench/code_generation_lite"
 SHARDS = ("test", "test2", "test3", "test4", "test5", "test6")  # .jsonl
@@ -78,14 +79,7 @@ _COLUMNS = (
 _REQUIRED = ("question_id", "question_content", "public_test_cases")
 _SCHEMA = pa.schema([(name, pa.large_string()) for name in _COLUMNS])
 _ROW_GROUP = 16
-# What reading another format, a damaged or a half-written file raises.
-UNREADABLE = (OSError, EOFError, ValueError, zlib.error, pa.ArrowException)
-
 log = logging.getLogger(__name__)
-
-
-class BenchmarkError(ValueError):
-    """The benchmark cannot be had, or nothing in it can be used; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -94,58 +88,6 @@ class Selection:
 
     part: Part
     window: DateWindow
-
-
-@dataclass(frozen=True)
-class BadRow:
-    """What was skipped: a file, its 1-based line (JSONL) or row (Parquet), and why. Without a line, the file's rest."""
-
-    file: str
-    line: int | None
-    reason: str
-
-    def __str__(self) -> str:
-        where = self.file if self.line is None else f"{self.file}, line {self.line}"
-        return f"{where}: {self.reason}"
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What became of the rows. ``published``: how many problems the selection has in the published files, if known.
-
-    ``undated`` counts problems that a window of days left out because they have no ISO date.
-    """
-
-    selected: int
-    outside_window: int
-    undated: int
-    rejected: tuple[BadRow, ...]
-    published: int | None = None
-
-    def __str__(self) -> str:
-        text = f"{self.selected} problems"
-        if self.published is not None and self.published != self.selected:
-            text += f" (published: {self.published})"
-        left_out = {
-            "outside the window": self.outside_window,
-            "without a date": self.undated,
-            "bad rows": len(self.rejected),
-        }
-        counts = ", ".join(f"{count} {what}" for what, count in left_out.items() if count)
-        return f"{text}; left out: {counts}" if counts else text
-
-
-@dataclass(frozen=True)
-class EvaluationSet:
-    """Problems to evaluate on, and the window of days that a training set has to keep out (None: none is known).
-
-    ``remarks`` tell of problems that were taken in, but not with all their tests.
-    """
-
-    problems: tuple[Problem, ...]
-    summary: Summary
-    window: DateWindow | None
-    remarks: tuple[str, ...] = ()
 
 
 def load_benchmark(selection: Selection, local: str | None, cache: Path, strict: bool) -> EvaluationSet:
@@ -316,19 +258,6 @@ def _decoded(row: bytes | pa.RecordBatch) -> Mapping[str, Any]:
     value = json_object(lambda: json.loads(row) if isinstance(row, bytes) else row.to_pylist()[0])
     if missing := [name for name in _REQUIRED if name not in value]:
         raise ProblemError(f"another schema: no column {', '.join(missing)}, but {', '.join(value)}"[:300])
-    return value
-
-
-def json_object(read: Callable[[], Any]) -> Mapping[str, Any]:
-    """What ``read`` decodes of a row, which must be an object. Raises ProblemError when it is none."""
-    try:
-        value = read()
-    except UnicodeDecodeError as error:
-        raise ProblemError(f"not UTF-8: {error}") from error
-    except (ValueError, RecursionError) as error:
-        raise ProblemError(f"not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ProblemError(f"expected an object, got {type(value).__name__}")
     return value
 
 

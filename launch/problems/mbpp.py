@@ -17,7 +17,7 @@ from typing import Any
 from evaluator.inside.published import Published
 from evaluator.inside.values import from_tagged_text, tagged_text
 from evaluator.problem import ProblemError, ProblemTest
-from launch.problems.livecodebench import EvaluationSet
+from launch.problems.evaluation_set import EvaluationSet
 from launch.problems.published_tasks import Benchmark, Inputs, Task, load_tasks
 from launch.problems.recorded_calls import parsed
 from launch.problems.rows import required

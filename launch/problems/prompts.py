@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from conf.schema import DatasetConfig
 from evaluator.problem import Problem
 from launch.problems.datasets import LIVECODEBENCH
-from launch.training.sampling import PromptedProblem
+from learner.rollout import Group, Rollout
 
 PromptStyle = Literal["training", "livecodebench"]
 
@@ -29,6 +30,24 @@ LIVECODEBENCH_WITHOUT_STARTER = (
     "inputs). Enclose your code within delimiters as follows. Ensure that when the python program runs, it reads the "
     "inputs, runs the algorithm and writes output to STDOUT."
 )
+
+
+@dataclass(frozen=True)
+class PromptedProblem:
+    """A problem with its prompt: token ids [P] int32, and the messages (role, content) they were made of."""
+
+    problem: Problem
+    token_ids: np.ndarray
+    messages: tuple[tuple[str, str], ...]
+
+    @property
+    def text(self) -> str:
+        """What the user says."""
+        return self.messages[-1][1]
+
+    def group(self, rollouts: Sequence[Rollout]) -> Group:
+        """Its completions, judged, in sample order."""
+        return Group(self.problem.question_id, self.text, tuple(rollouts))
 
 
 def prompt_style(dataset: DatasetConfig) -> PromptStyle:

@@ -18,7 +18,7 @@ from huggingface_hub.errors import HTTPError, XetDownloadError
 from evaluator.inside.published import Published
 from evaluator.problem import Problem, ProblemError, ProblemTest, parse_problem, to_row
 from evaluator.sandbox import SandboxError
-from launch.problems.livecodebench import BadRow, BenchmarkError, EvaluationSet, Summary
+from launch.problems.evaluation_set import BadRow, BenchmarkError, EvaluationSet, Summary
 from launch.problems.recorded_calls import Recorded, Recorder, checker
 from launch.problems.rows import ENDINGS, read_rows
 

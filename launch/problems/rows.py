@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evaluator.problem import ProblemError
-from launch.problems.livecodebench import UNREADABLE, BadRow, json_object
+from launch.problems.evaluation_set import BadRow
 
 ENDINGS = (".jsonl", ".jsonl.gz", ".json", ".parquet")
+# What reading another format, a damaged or a half-written file raises.
+UNREADABLE = (OSError, EOFError, ValueError, zlib.error, pa.ArrowException)
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]] | BadRow]:
@@ -34,6 +38,19 @@ def read_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]] | BadRow]:
                     yield BadRow(path.name, number, str(error))
     except UNREADABLE as error:
         yield BadRow(path.name, None, f"cannot be read beyond row {number}: {error}")
+
+
+def json_object(read: Callable[[], Any]) -> Mapping[str, Any]:
+    """What ``read`` decodes of a row, which must be an object. Raises ProblemError when it is none."""
+    try:
+        value = read()
+    except UnicodeDecodeError as error:
+        raise ProblemError(f"not UTF-8: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ProblemError(f"not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ProblemError(f"expected an object, got {type(value).__name__}")
+    return value
 
 
 def required(row: Mapping[str, Any], names: Sequence[str]) -> list[str]:

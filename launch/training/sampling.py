@@ -5,34 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from actors.evaluators.pool import EvaluatorPool
 from actors.generators.actor import SampleRequest
-from actors.generators.pool import GeneratorPool
+from actors.generators.pool import GeneratorPool, in_order
 from actors.waiting import gather
-from evaluator.problem import Problem
+from launch.problems.prompts import PromptedProblem
 from learner.rollout import Completion, Group, Rollout
 
 TOP_P = 1.0  # of training: the importance ratio needs the whole distribution
-
-
-@dataclass(frozen=True)
-class PromptedProblem:
-    """A problem with its prompt: token ids [P] int32, and the messages (role, content) they were made of."""
-
-    problem: Problem
-    token_ids: np.ndarray
-    messages: tuple[tuple[str, str], ...]
-
-    @property
-    def text(self) -> str:
-        """What the user says."""
-        return self.messages[-1][1]
-
-    def group(self, rollouts: Sequence[Rollout]) -> Group:
-        """Its completions, judged, in sample order."""
-        return Group(self.problem.question_id, self.text, tuple(rollouts))
 
 
 @dataclass(frozen=True)
@@ -105,13 +85,3 @@ class Sampler:
         return [
             prompted.group(rollouts[place * samples : (place + 1) * samples]) for place, prompted in enumerate(problems)
         ]
-
-
-def in_order(
-    generators: GeneratorPool, requests: Sequence[SampleRequest], seed: int | None, draw: Sequence[int]
-) -> list[Awaitable[Completion]]:
-    """Each request's completion; with a ``seed`` as deterministic mode asks, numbers drawn as (seed, draw) say."""
-    if seed is None:
-        return [generators.generate(request) for request in requests]
-    of_call = int(np.random.SeedSequence([seed, *draw]).generate_state(1)[0])
-    return [*generators.sample_in_order(requests, of_call)]

@@ -15,7 +15,7 @@ from actors.weights.transfer import TransferSettings, open_transfer
 from conf.schema import Config
 from launch.cluster.pools import evaluator_pool, generator_pool, learner_group
 from launch.cluster.reservation import Reservation
-from launch.evaluation.evaluation import answer_tokens, in_flight, in_judgement
+from launch.evaluation.evaluation import in_flight, in_judgement
 from launch.records.display import Display
 from launch.records.run_directory import RunDirectory
 from launch.training.policy import Weights
@@ -67,7 +67,7 @@ class Team:
 
 def make_team(config: Config, model: Path, reservation: Reservation) -> Team:
     """Actors that are not started yet."""
-    longest = max(config.generator.max_response_tokens, answer_tokens(config))
+    longest = max(config.generator.max_response_tokens, config.answer_tokens)
     tokens = config.generator.max_prompt_tokens + longest
     return Team(
         generator_pool(config, model, concurrency(config), tokens, reservation),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from conf.schema import Config, TemperatureConfig
-from launch.problems.datasets import ProblemOrder
+from launch.problems.prompts import PromptedProblem
 from launch.records.display import Display
 from launch.records.run_directory import RunDirectory
 from launch.training.calibration import (
@@ -18,7 +18,8 @@ from launch.training.calibration import (
     read_calibration,
     write_calibration,
 )
-from launch.training.sampling import PromptedProblem, Sampler
+from launch.training.problem_order import ProblemOrder
+from launch.training.sampling import Sampler
 from learner.diversity import mean_distinct_ngrams
 from learner.rollout import Group
 from learner.temperature import (

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from benchmarks.evaluate import CHARACTERS_PER_TOKEN, TOKENS_PER_S, Compared, Part, Recorded, Timed
-from launch.training.sampling import PromptedProblem
+from launch.problems.prompts import PromptedProblem
 from tests.factories import problem
 
 PASSED = frozenset({("a", 0)})

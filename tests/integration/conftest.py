@@ -11,9 +11,9 @@ import ray
 
 from conf.schema import parse_warm_start
 from launch.models.starter_model import train_tokenizer, untrained_model
+from launch.models.supervised_training import train
 from launch.problems.prompts import answer, instruction
 from launch.problems.starter import warm_start_pairs
-from launch.warm_start import train
 from tests.factories import warm_start_values
 
 

@@ -19,7 +19,7 @@ import ray
 from ray._private.authentication.authentication_token_setup import enable_token_auth_by_default
 from ray.job_submission import JobSubmissionClient
 
-from launch.cluster.pools import join_cluster
+from launch.cluster.ray_cluster import join_cluster
 from launch.cluster.reservation import cluster_nodes
 
 DEADLINE_S = 90.0

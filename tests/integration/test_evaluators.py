@@ -31,7 +31,7 @@ from actors.shutdown import stop_all
 from evaluator.problem import ProblemTest
 from evaluator.sandbox import Limits
 from evaluator.verdict import Status
-from launch.scale import open_to_scaling
+from launch.cluster.scaling import open_to_scaling
 from tests.factories import problem
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]

@@ -22,7 +22,7 @@ from actors.generators.handle import remote_generators
 from actors.generators.pool import GeneratorPool
 from launch.cluster.placement import PlacementError, plan
 from launch.cluster.reservation import cluster_nodes, reserve
-from launch.cluster.shared_files import refuse_what_nodes_do_not_see
+from launch.cluster.shared_files import check_shared_paths
 from tests.factories import config
 from tests.integration.ray_nodes import ROOT, RayNodes, environment, free_port, ray_command, two_nodes, wait_until
 
@@ -100,9 +100,9 @@ def test_actors_land_in_their_room_and_leave_it(nodes: RayNodes, checkpoints: di
 
     async def land() -> None:
         reservation = await reserve(parts, 30.0)
-        await refuse_what_nodes_do_not_see(reservation, checkpoints["tied"], tmp_path)
+        await check_shared_paths(reservation, checkpoints["tied"], tmp_path)
         with pytest.raises(PlacementError, match=r"node \S+ does not see the model at /nowhere: ") as told:
-            await refuse_what_nodes_do_not_see(reservation, Path("/nowhere"), tmp_path)
+            await check_shared_paths(reservation, Path("/nowhere"), tmp_path)
         assert len(str(told.value).splitlines()) == 1, "one node, one complaint"
         settings = GeneratorSettings("unused", "float32", "cpu", 1, 64, 4, 0.1, 0.5, 1, 0)
         pool = GeneratorPool(1, remote_generators(reservation.engines, 2, 4, settings))

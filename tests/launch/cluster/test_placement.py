@@ -9,10 +9,10 @@ from launch.cluster.placement import (
     Resources,
     count_parameters,
     decide_devices,
-    lacking,
-    lacking_evaluators,
     local_evaluators,
     local_resources,
+    missing_evaluator_resources,
+    missing_resources,
     plan,
 )
 from tests.factories import config
@@ -27,7 +27,7 @@ def by_role(*overrides, parameters=2**28, **experiment):
 
 def sentences(resources, *overrides, parameters=2**28, **experiment):
     settings = config(*overrides, **experiment)
-    return lacking(plan(settings, parameters), settings, resources)
+    return missing_resources(plan(settings, parameters), settings, resources)
 
 
 def test_the_plan_of_a_laptop():
@@ -53,24 +53,24 @@ def test_the_plan_of_gpus():
     assert [part.device for part in parts.values()] == ["cuda", "cpu", "cuda"]
 
 
-def test_nothing_is_lacking():
+def test_nothing_is_missing_resources():
     assert sentences(PLENTY) == []
     assert sentences(PLENTY, experiment="lcb_v6") == []
 
 
-def test_gpus_are_lacking():
+def test_gpus_are_missing_resources():
     (sentence,) = sentences(Resources(64, 2, 512.0), experiment="lcb_v6")
     assert sentence.startswith("8 GPUs are asked for, 2 are here: set generator.device=cpu learner.device=cpu")
 
 
-def test_cpus_are_lacking():
+def test_cpus_are_missing_resources():
     overrides = ("generator.cpus=1", "evaluator.max_actors=2", "evaluator.cpus=1.5", "learner.cpus=0.5")
     (sentence,) = sentences(Resources(4, 0, 512.0), *overrides)
     assert sentence.startswith("4.5 CPUs are asked for, 4 are here: lower generator.cpus")
     assert sentences(Resources(4.5, 0, 512.0), *overrides) == []
 
 
-def test_memory_is_lacking():
+def test_memory_is_missing_resources():
     (sentence,) = sentences(Resources(64, 0, 3.0), parameters=2**30)
     settings = config()
     parts = plan(settings, 2**30)
@@ -140,10 +140,10 @@ def test_a_local_cluster_declares_places_for_evaluators_itself():
 
 def test_a_running_cluster_must_have_places_for_evaluators():
     settings = config("evaluator.min_actors=2", "evaluator.max_actors=4")
-    assert lacking_evaluators(settings, {"CPU": 64.0, "evaluator": 2.0}, "10.0.0.1:6379") == []
-    (sentence,) = lacking_evaluators(settings, {"CPU": 64.0}, "10.0.0.1:6379")
+    assert missing_evaluator_resources(settings, {"CPU": 64.0, "evaluator": 2.0}, "10.0.0.1:6379") == []
+    (sentence,) = missing_evaluator_resources(settings, {"CPU": 64.0}, "10.0.0.1:6379")
     assert sentence == (
         "the nodes of the cluster declare 0 of the resource `evaluator`, evaluator.min_actors=2 are asked for: start "
         "CPU nodes with room for N of them by  ray start --address=10.0.0.1:6379 --resources='{\"evaluator\": N}'"
     )
-    assert lacking_evaluators(settings, {"evaluator": 1.0}, "10.0.0.1:6379")
+    assert missing_evaluator_resources(settings, {"evaluator": 1.0}, "10.0.0.1:6379")

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from evaluator.problem import Problem, ProblemTest
 from launch.evaluation.endpoint import EndpointError, EndpointSettings, EndpointSource
-from launch.training.sampling import PromptedProblem
+from launch.problems.prompts import PromptedProblem
 
 PROBLEM = Problem("q", "", "", "other", None, None, "", (ProblemTest("", "1\n"),), ())
 PROMPT = PromptedProblem(PROBLEM, np.zeros(1, np.int32), (("system", "be brief"), ("user", "print 1")))

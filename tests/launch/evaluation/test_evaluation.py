@@ -11,7 +11,7 @@ from evaluator.verdict import Status, Verdict
 from launch.evaluation.answers import Answer, AnswerLog
 from launch.evaluation.endpoint import EndpointError
 from launch.evaluation.evaluation import Evaluation
-from launch.training.sampling import PromptedProblem
+from launch.problems.prompts import PromptedProblem
 from learner.rollout import Judgement
 
 

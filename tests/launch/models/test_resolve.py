@@ -3,7 +3,8 @@
 import pytest
 from transformers import AutoTokenizer
 
-from launch.models.resolve import ModelError, resolve_model
+from launch.models.model_path import ModelError
+from launch.models.resolve import resolve_model
 from tests.tiny_learner import tiny_model
 
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluator.problem import ProblemError, to_row
-from launch.problems.datasets import DatasetError, ProblemOrder, load_dataset, load_evaluation_set
+from launch.problems.datasets import DatasetError, load_dataset, load_evaluation_set
+from launch.training.problem_order import ProblemOrder
 from tests.factories import config, problem
 
 

@@ -14,8 +14,8 @@ from evaluator.extraction import extract_code
 from evaluator.problem import ProblemError
 from evaluator.verdict import Status
 from launch.problems import published_tasks
+from launch.problems.evaluation_set import BadRow, BenchmarkError
 from launch.problems.humaneval import load_humaneval
-from launch.problems.livecodebench import BadRow, BenchmarkError
 from launch.problems.prompts import messages
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "raw" / "HumanEval.jsonl.gz"

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from evaluator.problem import ProblemError, load_problems
 from launch.problems import livecodebench
 from launch.problems.contest_dates import DateWindow, contest_day
-from launch.problems.livecodebench import BadRow, BenchmarkError, Selection, load_benchmark
+from launch.problems.evaluation_set import BadRow, BenchmarkError
+from launch.problems.livecodebench import Selection, load_benchmark
 from tests.factories import problem
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "lcb_problems.jsonl.gz"

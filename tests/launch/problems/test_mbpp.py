@@ -9,7 +9,7 @@ import pytest
 from evaluator import Evaluator, Limits
 from evaluator.verdict import Status
 from launch.problems import published_tasks, recorded_calls
-from launch.problems.livecodebench import BenchmarkError
+from launch.problems.evaluation_set import BenchmarkError
 from launch.problems.mbpp import load_mbpp
 from launch.problems.prompts import messages
 

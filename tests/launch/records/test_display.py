@@ -7,7 +7,8 @@ from rich.console import Console
 
 from evaluator.verdict import Status
 from launch.cluster.placement import plan
-from launch.records.display import Display, placement_table, step_line
+from launch.cluster.tables import placement_table
+from launch.records.display import Display, step_line
 from tests.factories import config, credited_group, metrics_row
 
 ROW = metrics_row(7, [credited_group(*[Status.PASSED] * 3, *[Status.WRONG_ANSWER] * 5)])

@@ -11,7 +11,8 @@ import yaml
 
 from conf.schema import parse_config
 from evaluator.verdict import Status
-from launch.records.run_directory import SCHEMA, RunDirectory, RunDirectoryError
+from launch.records.run_directory import SCHEMA, RunDirectory
+from launch.records.run_path import RunDirectoryError
 from learner.credit import assign_credit
 from learner.rollout import Group
 from tests.factories import config, credited_group, crediting, rollout

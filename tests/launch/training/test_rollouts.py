@@ -12,11 +12,12 @@ from rich.console import Console
 
 from actors.generators.pool import GenerationFailed
 from evaluator.verdict import Status
-from launch.problems.datasets import ProblemOrder
+from launch.problems.prompts import PromptedProblem
 from launch.records.display import Display
-from launch.training.buffer_state import read_ready, ready_parquet
+from launch.training.driver_state import read_ready, ready_parquet
+from launch.training.problem_order import ProblemOrder
 from launch.training.rollouts import RolloutPlan, Rollouts, has_both_rewards
-from launch.training.sampling import PromptedProblem, Sampler
+from launch.training.sampling import Sampler
 from launch.training.work_buffer import DropReason, GroupState
 from learner.checkpoint import CheckpointError
 from learner.rollout import Group, Judgement

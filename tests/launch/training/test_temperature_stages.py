@@ -7,9 +7,8 @@ import pytest
 
 from evaluator.verdict import Status
 from launch.records.run_directory import RunDirectory
-from launch.training.buffer_state import BufferState
 from launch.training.calibration import CalibrationError
-from launch.training.driver_state import STATE, DriverState, read_driver_state
+from launch.training.driver_state import STATE, BufferState, DriverState, read_driver_state
 from launch.training.temperature_stages import Temperature
 from learner.checkpoint import TRAINER, CheckpointError
 from learner.credit import assign_credit, train_batch

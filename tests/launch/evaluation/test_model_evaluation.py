@@ -10,14 +10,14 @@ from rich.console import Console
 
 from evaluator.problem import ProblemTest
 from evaluator.verdict import Status
-from launch.evaluate import INCOMPLETE, Asked, ask, report, roles, settings, source
 from launch.evaluation.answers import Answer, AnswerLog
 from launch.evaluation.endpoint import EndpointError
 from launch.evaluation.evaluation import EngineSource
+from launch.evaluation.model_evaluation import INCOMPLETE, Asked, ask, report, roles, settings, source
 from launch.models.starter_model import train_tokenizer, untrained_model
 from launch.problems.datasets import DatasetError
-from launch.problems.livecodebench import BadRow, EvaluationSet, Summary
-from launch.training.sampling import PromptedProblem
+from launch.problems.evaluation_set import BadRow, EvaluationSet, Summary
+from launch.problems.prompts import PromptedProblem
 from tests.factories import evaluation_config, problem, rollout
 
 PASSED, WRONG, OURS = Status.PASSED, Status.WRONG_ANSWER, Status.SANDBOX_ERROR

@@ -11,11 +11,12 @@ import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from conf.schema import ConfigError, parse_export
-from launch.export import chosen_checkpoint, export
+from launch.models.export import chosen_checkpoint, export
 from launch.models.model_card import model_card
 from launch.models.starter_model import CHAT_TEMPLATE
 from launch.records.best_checkpoint import Best, best_text
-from launch.records.run_directory import RunDirectory, RunDirectoryError
+from launch.records.run_directory import RunDirectory
+from launch.records.run_path import RunDirectoryError
 from learner.checkpoint import CheckpointError, save_checkpoint
 from learner.learner import Learner
 from learner.policy import full_parameters

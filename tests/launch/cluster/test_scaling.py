@@ -6,8 +6,8 @@ import socket
 import pytest
 
 from conf.schema import ConfigError, ScaleConfig, parse_scale
-from launch.records.run_directory import RunDirectoryError
-from launch.scale import CLUSTER, DeskAddress, find_desk, find_run, read_address, room
+from launch.cluster.scaling import CLUSTER, DeskAddress, find_desk, read_address, room
+from launch.records.run_path import RunDirectoryError, find_run
 
 
 def test_the_settings():
