@@ -19,7 +19,8 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from transformers import AutoTokenizer
 
-from conf.schema import Config, parse_config
+from conf.schema import Config
+from conf.validation import parse_config
 from evaluator.problem import Problem
 from launch.cluster.placement import Part, decide_devices, lacking, plan
 from launch.cluster.pools import (

@@ -31,7 +31,8 @@ from transformers import AutoTokenizer
 
 from actors.generators.pool import GeneratorPool
 from actors.shutdown import stop_all
-from conf.schema import Config, ConfigError, parse_config
+from conf.schema import Config, ConfigError
+from conf.validation import parse_config
 from evaluator.problem import to_row
 from launch.cluster.placement import Part, decide_devices, plan
 from launch.cluster.pools import (

@@ -20,7 +20,8 @@ from rich.console import Console
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from conf.schema import Config, ConfigError, ExportConfig, parse_config, parse_export
+from conf.schema import Config, ConfigError, ExportConfig
+from conf.validation import parse_config, parse_export
 from launch.command import failures_told, tell
 from launch.models.model_card import model_card
 from launch.records.best_checkpoint import read_best

@@ -31,7 +31,8 @@ from actors.evaluators.handle import RESOURCE
 from actors.evaluators.pool import EvaluatorPool
 from actors.evaluators.scaling_mailbox import PoolReport, ScalingDesk
 from actors.waiting import DeadlineExceeded
-from conf.schema import ScaleConfig, parse_scale
+from conf.schema import ScaleConfig
+from conf.validation import parse_scale
 from launch.cluster.placement import PlacementError
 from launch.command import failures_told, tell
 from launch.records.run_directory import RunDirectoryError, write_text

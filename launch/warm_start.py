@@ -28,7 +28,8 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from conf.schema import ConfigError, WarmStartConfig, parse_warm_start
+from conf.schema import ConfigError, WarmStartConfig
+from conf.validation import parse_warm_start
 from evaluator.problem import Problem, load_problems
 from launch.models.resolve import CACHE
 from launch.models.starter_model import train_tokenizer, untrained_model
@@ -40,6 +41,14 @@ from learner.rollout import TrainSequence
 
 Pair = tuple[Problem, str]
 Report = Callable[[int, int, float, float], None]
+DEFAULTS = Path(__file__).parents[1] / "conf" / "warm_start.yaml"
+
+
+def default_warm_start(**changes: Any) -> WarmStartConfig:
+    """The defaults of this command (``conf/warm_start.yaml``) with ``changes``; without Hydra, inside any command."""
+    values: Any = OmegaConf.to_container(OmegaConf.load(DEFAULTS))
+    hydra_keys = ("defaults", "hydra")
+    return parse_warm_start({key: value for key, value in values.items() if key not in hydra_keys} | changes)
 
 
 def starter_policy(config: WarmStartConfig, console: Console) -> Path:

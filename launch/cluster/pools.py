@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import ray
-import yaml
 from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR as JOB  # set for a job's driver only
 from ray._private.services import canonicalize_bootstrap_address  # what ``auto`` stands for
 from ray.exceptions import AuthenticationError
@@ -26,7 +25,7 @@ from actors.generators.actor import GeneratorSettings
 from actors.generators.handle import remote_generators
 from actors.generators.pool import GeneratorPool
 from actors.learner_group import LearnerGroup
-from conf.schema import Config, parse_warm_start
+from conf.schema import Config
 from evaluator.sandbox import Limits
 from launch.cluster.placement import (
     Part,
@@ -41,7 +40,7 @@ from launch.cluster.placement import (
 from launch.cluster.reservation import Reservation
 from launch.evaluation.evaluation import answer_tokens
 from launch.models.resolve import resolve_model
-from launch.warm_start import starter_policy
+from launch.warm_start import default_warm_start, starter_policy
 from learner.clipped_surrogate import Clip
 from learner.learner import LearnerSettings
 from learner.objective import Objective
@@ -56,11 +55,8 @@ def local_model(config: Config, console: Console) -> Path:
 
 
 def build_starter(console: Console) -> Path:
-    """The starter policy with its default recipe (``conf/warm_start.yaml``)."""
-    recipe = yaml.safe_load((Path(__file__).parents[2] / "conf" / "warm_start.yaml").read_text())
-    del recipe["defaults"], recipe["hydra"]
-    recipe["learning_rate"] = float(recipe["learning_rate"])
-    return starter_policy(parse_warm_start(recipe), console)
+    """Build the starter policy with the default recipe (``conf/warm_start.yaml``), unless it is in the cache."""
+    return starter_policy(default_warm_start(), console)
 
 
 def parameters_of(config: Config, model: Path) -> int:

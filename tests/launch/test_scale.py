@@ -5,7 +5,8 @@ import socket
 
 import pytest
 
-from conf.schema import ConfigError, ScaleConfig, parse_scale
+from conf.schema import ConfigError, ScaleConfig
+from conf.validation import parse_scale
 from launch.records.run_directory import RunDirectoryError
 from launch.scale import CLUSTER, DeskAddress, find_desk, find_run, read_address, room
 
