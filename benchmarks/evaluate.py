@@ -28,8 +28,6 @@ from typing import Annotated, Any
 import numpy as np
 import ray
 import typer
-from hydra import compose, initialize_config_module
-from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 from transformers import AutoTokenizer
@@ -45,12 +43,13 @@ from benchmarks.tools.labelled_programs import (
     load_programs,
     mixture,
 )
-from conf.schema import Config, parse_config
+from conf.schema import Config
 from evaluator import load_problems
 from launch.cluster.placement import decide_devices
 from launch.cluster.pools import evaluator_pool, generator_pool
 from launch.cluster.ray_cluster import find_resources, start_ray
 from launch.cluster.reservation import reserve
+from launch.composition import compose_config
 from launch.evaluation.answers import Answer, AnswerLog
 from launch.evaluation.evaluation import AnswerSource, EngineSource, Evaluation, in_flight
 from launch.evaluation.model_evaluation import roles
@@ -262,9 +261,7 @@ def main(
     if not (data / PROGRAMS).exists():
         progress.print(f"no {PROGRAMS} in {data}: name its directory with --data")
         raise typer.Exit(2)
-    with initialize_config_module("conf", version_base="1.3"):
-        values = OmegaConf.to_container(compose("evaluate"), resolve=True)
-    config = parse_config(values, training=False)
+    config = compose_config(command="evaluate", training=False)
     model = local_model(config, progress)
     config = decide_devices(config, find_resources(config))
     start_ray(config)

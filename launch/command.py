@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,7 @@ class Help:
         lines = [f"python -m {self.command}: {self.purpose}", "", "usage:", *(f"  {line}" for line in self.usage), ""]
         lines.append("keys that people change (KEY=VALUE), with their defaults:")
         for key in self.keys:
-            lines += [f"  {key}={_as_typed(_value(values, key))}", f"      {_description(self.settings, key)}"]
+            lines += [f"  {key}={_as_typed(_value(values, key))}", _description(self.settings, key)]
         if self.experiments:
             lines += ["", "experiments (+experiment=NAME):", *experiment_lines()]
         lines += ["", "--cfg job prints every key with its value; conf/schema.py says what each one means;"]
@@ -141,11 +142,12 @@ def _value(values: Any, key: str) -> Any:
 
 
 def _description(settings: Any, key: str) -> str:
-    """Docstring of a key of the dataclass ``settings``, on one line."""
+    """Docstring of a key of the dataclass ``settings``, indented."""
     *groups, name = key.split(".")
     for group in groups:
         settings = settings.__pydantic_fields__[group].annotation
-    return " ".join(settings.__pydantic_fields__[name].description.split())
+    text = " ".join(settings.__pydantic_fields__[name].description.replace("``", "`").split())
+    return textwrap.fill(text, 110, initial_indent=" " * 6, subsequent_indent=" " * 6)
 
 
 def _as_typed(value: Any) -> str:

@@ -12,7 +12,8 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from conf.schema import Config, parse_config
+from conf.schema import Config
+from conf.validation import parse_config
 from launch.command import Help, failures_reported, run_command
 from launch.models.model_path import check_model_path
 from launch.problems.datasets import load_dataset

@@ -14,7 +14,8 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from conf.schema import Config, ConfigError, parse_config
+from conf.schema import Config, ConfigError
+from conf.validation import parse_config
 from launch.command import Help, failures_reported, run_command
 from launch.models.model_path import check_model_path
 from launch.problems.datasets import DatasetError, load_evaluation_set

@@ -11,7 +11,8 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from conf.schema import ExportConfig, parse_export
+from conf.schema import ExportConfig
+from conf.validation import parse_export
 from launch.command import Help, failures_reported, run_command, tell
 from launch.models.export_path import check_output
 from launch.records.run_path import check_training_run
@@ -21,12 +22,12 @@ HELP = Help(
     purpose="write a checkpoint of a run as a model directory that transformers and vLLM load.",
     usage=("python -m launch.export run=runs/NAME step=best output=DIR",),
     settings=ExportConfig,
-    config="export",
+    config="command/export",
     keys=("run", "step", "output", "dtype", "overwrite"),
 )
 
 
-@hydra.main(config_path="../conf", config_name="export", version_base="1.3")
+@hydra.main(config_path="../conf/command", config_name="export", version_base="1.3")
 def main(values: DictConfig) -> None:
     console = Console(soft_wrap=True)
     with failures_reported(console):

@@ -15,7 +15,8 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from conf.schema import ScaleConfig, parse_scale
+from conf.schema import ScaleConfig
+from conf.validation import parse_scale
 from launch.command import Help, failures_reported, run_command, tell
 from launch.records.run_path import find_run
 
@@ -24,12 +25,12 @@ HELP = Help(
     purpose="give a live run another number of evaluators.",
     usage=("python -m launch.scale run=NAME evaluators=N",),
     settings=ScaleConfig,
-    config="scale",
+    config="command/scale",
     keys=("run", "evaluators", "deadline_s"),
 )
 
 
-@hydra.main(config_path="../conf", config_name="scale", version_base="1.3")
+@hydra.main(config_path="../conf/command", config_name="scale", version_base="1.3")
 def main(values: DictConfig) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     console = Console(soft_wrap=True)

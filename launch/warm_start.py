@@ -15,7 +15,8 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from conf.schema import ConfigError, WarmStartConfig, parse_warm_start
+from conf.schema import ConfigError, WarmStartConfig
+from conf.validation import parse_warm_start
 from evaluator.problem import Problem, load_problems
 from launch.command import Help, failures_reported, run_command
 from launch.models.model_path import check_model_path
@@ -28,7 +29,7 @@ HELP = Help(
         "python -m launch.warm_start model=DIR problems=P.jsonl solutions=S.jsonl output=DIR",
     ),
     settings=WarmStartConfig,
-    config="warm_start",
+    config="command/warm_start",
     keys=("model", "problems", "solutions", "output", "steps", "batch_size", "learning_rate", "threads", "seed"),
 )
 
@@ -54,7 +55,7 @@ def read_pairs(config: WarmStartConfig) -> list[tuple[Problem, str]]:
     return pairs
 
 
-@hydra.main(config_path="../conf", config_name="warm_start", version_base="1.3")
+@hydra.main(config_path="../conf/command", config_name="warm_start", version_base="1.3")
 def main(values: DictConfig) -> None:
     console = Console()
     with failures_reported(console):

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 from actors.weights.transfer import Publication
-from conf.schema import Config, parse_config
+from conf.schema import Config
+from conf.validation import parse_config
 from evaluator.problem import Problem, ProblemTest
 from evaluator.verdict import Status, Verdict
+from launch.composition import compose_config, compose_values
 from launch.training.metrics import StepTimes, rollout_metrics, timing_metrics, update_metrics
 from launch.training.run import credit_settings
 from learner.credit import CreditedGroup, CreditSettings, assign_credit
@@ -24,13 +24,6 @@ from learner.learner import UpdateMetrics
 from learner.rollout import Completion, FinishReason, Group, Judgement, Rollout
 
 CONF = Path(__file__).parent.parent / "conf"
-
-
-def warm_start_values(**changes: Any) -> dict[str, Any]:
-    """The values of ``conf/warm_start.yaml``, as composed, with ``changes``."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        values: Any = OmegaConf.to_container(compose("warm_start"), resolve=True)
-    return values | changes
 
 
 def verdict(status: Status = Status.PASSED, tests: int = 3) -> Verdict:
@@ -157,9 +150,8 @@ def problem(question_id: str = "q", **changes: Any) -> Problem:
 
 @functools.cache
 def composed(*overrides: str) -> Any:
-    """What Hydra composes from ``conf/`` with ``overrides``, resolved to plain values. Shared: do not change it."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
+    """The values that ``launch.driver`` composes with ``overrides``. Shared: do not change them."""
+    return compose_values("config", *overrides)
 
 
 def config(*overrides: str, experiment: str = "quickstart") -> Config:
@@ -168,7 +160,5 @@ def config(*overrides: str, experiment: str = "quickstart") -> Config:
 
 
 def evaluation_config(*overrides: str) -> Config:
-    """What ``launch.evaluate`` makes of ``overrides``."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        values = OmegaConf.to_container(compose("evaluate", list(overrides)), resolve=True)
-    return parse_config(values, training=False)
+    """The configuration of ``launch.evaluate`` with ``overrides``."""
+    return compose_config(*overrides, command="evaluate", training=False)

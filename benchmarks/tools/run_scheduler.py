@@ -18,8 +18,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from rich.console import Console
 
 import launch.training.run
@@ -35,10 +33,11 @@ from benchmarks.tools.actor_stand_ins import (
     generator_pool,
 )
 from benchmarks.tools.memory import give_back
-from benchmarks.tools.processes import ROOT, serve
+from benchmarks.tools.processes import serve
 from benchmarks.tools.scheduler_report import STAND_INS, DriverRun, Setting
-from conf.schema import Config, parse_config
+from conf.schema import Config
 from evaluator.problem import Problem, ProblemTest
+from launch.composition import compose_config
 from launch.problems.prompts import PromptedProblem
 from launch.records.display import Display
 from launch.records.run_directory import RunDirectory
@@ -127,8 +126,7 @@ def configuration(setting: Setting, root: str) -> Config:
         f"algorithm.mini_batch_size={setting.groups}",
         f"algorithm.max_staleness={setting.max_staleness}",
     ]
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return parse_config(OmegaConf.to_container(compose("config", overrides), resolve=True))
+    return compose_config(*overrides)
 
 
 def build_run(config: Config, setting: Setting, play: Play, transfer: Any) -> Run:

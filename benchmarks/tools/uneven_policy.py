@@ -15,12 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import yaml
 from transformers import AutoTokenizer
 
-from conf.schema import WarmStartConfig, parse_warm_start
+from conf.schema import WarmStartConfig
 from evaluator.problem import Problem
 from launch.models.resolve import CACHE
+from launch.models.starter_policy import default_warm_start
 from launch.models.supervised_training import train
 from launch.problems.prompts import answer
 from launch.problems.starter import warm_start_pairs
@@ -30,15 +30,12 @@ SHORTEST, LONGEST = 40, 320  # tokens of a response
 MOST_TOKENS = 352  # where generation stops
 LOOPING = 0.1
 LOOP = "while True: pass\n"
-RECIPE = Path(__file__).parents[2] / "conf" / "warm_start.yaml"
 CHANGES = {"pairs": 3000, "mistakes": 0.0, "steps": 440, "decay_steps": 480, "short_steps": 0, "learning_rate": 2e-3}
 
 
 def uneven_policy(starter: Path, report: Callable[[str], None]) -> Path:
     """Its directory; trains it first if this recipe has not been trained here before."""
-    recipe = yaml.safe_load(RECIPE.read_text())
-    del recipe["defaults"], recipe["hydra"]
-    config = parse_warm_start({**recipe, **CHANGES, "model": str(starter)})
+    config = default_warm_start(**CHANGES, model=str(starter))
     target = CACHE / f"uneven-{fingerprint(config)}"
     if not (target / "config.json").is_file():
         report(f"preparing the policy of uneven lengths in {target} ({config.steps} steps, once)")

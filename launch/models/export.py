@@ -15,7 +15,8 @@ import yaml
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from conf.schema import Config, ExportConfig, parse_config
+from conf.schema import Config, ExportConfig
+from conf.validation import parse_config
 from launch.models.export_path import check_output
 from launch.models.model_card import model_card
 from launch.records.best_checkpoint import read_best

@@ -7,26 +7,32 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import yaml
+from omegaconf import OmegaConf
 from rich.console import Console
 
-from conf.schema import WarmStartConfig, parse_warm_start
+from conf.schema import WarmStartConfig
+from conf.validation import parse_warm_start
 from launch.models.resolve import CACHE
 from launch.models.supervised_training import Pair, progress_printer, train
 from launch.problems.prompts import answer, instruction
 from launch.problems.starter import warm_start_pairs
 
-RECIPE = Path(__file__).parents[2] / "conf" / "warm_start.yaml"
+DEFAULTS = Path(__file__).parents[2] / "conf" / "command" / "warm_start.yaml"
 
 
 def build_starter(console: Console) -> Path:
-    """The starter policy of the default recipe (``conf/warm_start.yaml``); see ``starter_policy``."""
-    recipe = yaml.safe_load(RECIPE.read_text())
-    del recipe["defaults"], recipe["hydra"]
-    recipe["learning_rate"] = float(recipe["learning_rate"])
-    return starter_policy(parse_warm_start(recipe), console)
+    """Build the starter policy of ``conf/command/warm_start.yaml``, unless it is in the cache."""
+    return starter_policy(default_warm_start(), console)
+
+
+def default_warm_start(**changes: Any) -> WarmStartConfig:
+    """Defaults of ``launch.warm_start`` with ``changes``, read without Hydra: usable inside any command."""
+    values: Any = OmegaConf.to_container(OmegaConf.load(DEFAULTS))
+    hydra_keys = ("defaults", "hydra")
+    return parse_warm_start({key: value for key, value in values.items() if key not in hydra_keys} | changes)
 
 
 def starter_policy(config: WarmStartConfig, console: Console) -> Path:

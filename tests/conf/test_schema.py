@@ -2,16 +2,22 @@
 
 import copy
 import dataclasses
+import shutil
 import typing
+from pathlib import Path
 
 import pytest
 import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from conf import schema
-from conf.schema import Config, ConfigError, WarmStartConfig, known_keys, parse_config, parse_warm_start
+from conf.schema import Config, ConfigError, ExportConfig, ScaleConfig, WarmStartConfig
+from conf.validation import known_keys, parse_config, parse_warm_start
+from launch.composition import compose_values
 from tests.factories import CONF, composed, config
 
-WARM_START = yaml.safe_load((CONF / "warm_start.yaml").read_text()) | {"learning_rate": 3e-3}
+COMMANDS = {"warm_start": WarmStartConfig, "export": ExportConfig, "scale": ScaleConfig}
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 
@@ -329,6 +335,54 @@ def test_known_keys_are_those_of_the_yaml():
     assert sorted(leaves(composed())) == sorted(known_keys())
 
 
+def own_values(path):
+    """The configuration's values in a YAML file: without Hydra's own keys."""
+    values = yaml.safe_load(path.read_text()) or {}
+    return {key: value for key, value in values.items() if key not in ("defaults", "hydra")}
+
+
+def test_config_yaml_holds_every_key():
+    assert sorted(leaves(own_values(CONF / "config.yaml"))) == sorted(known_keys())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_yaml_of_a_command_holds_every_key(command):
+    assert sorted(own_values(CONF / f"{command}.yaml")) == sorted(known_keys(COMMANDS[command]))
+
+
+def lookup(values, key):
+    for name in key.split("."):
+        values = values[name]
+    return values
+
+
+DIFFERENCES = [*sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml")), Path("evaluate.yaml")]
+
+
+@pytest.mark.parametrize("path", DIFFERENCES, ids=str)
+def test_a_group_an_experiment_and_a_command_hold_only_what_differs(path, tmp_path):
+    """No key of the file has the value that composes without the file's own keys."""
+    copy_of_conf, group = tmp_path / "conf", path.parent.name
+    shutil.copytree(CONF, copy_of_conf, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    defaults = [*(yaml.safe_load((CONF / path).read_text()) or {}).get("defaults", [])]
+    if "_self_" not in defaults:
+        defaults.append("_self_")
+    (copy_of_conf / path).write_text(f"# @package _global_\n{yaml.safe_dump({'defaults': defaults})}")
+    command, choice = (path.stem, []) if not group else ("config", [f"{group}={path.stem}"])
+    with initialize_config_dir(str(copy_of_conf), version_base="1.3"):
+        without = OmegaConf.to_container(compose(command, [f"+{choice[0]}"] if group == "experiment" else choice))
+    own = own_values(CONF / path)
+    assert [key for key in leaves(own) if lookup(own, key) == lookup(without, key)] == []
+
+
+def test_an_experiment_begins_with_a_line_that_describes_it():
+    """``launch.driver --help`` lists them."""
+    for path in (CONF / "experiment").glob("*.yaml"):
+        package, description = path.read_text().splitlines()[:2]
+        assert package == "# @package _global_"
+        assert description.startswith("# ") and 20 < len(description) <= 100, f"{path.name}: {description}"
+
+
 def test_few_keys():
     assert len(known_keys()) < 120
 
@@ -350,7 +404,7 @@ def test_every_key_has_a_docstring():
 
 
 def test_the_warm_start_is_valid_and_checked():
-    values = {key: value for key, value in WARM_START.items() if key not in ("defaults", "hydra")}
+    values = compose_values("command/warm_start")
     assert isinstance(parse_warm_start(values), WarmStartConfig)
     with pytest.raises(ConfigError, match=r"^steps: .*\(got 0\)$"):
         parse_warm_start(values | {"steps": 0})

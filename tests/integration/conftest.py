@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 import ray
 
-from conf.schema import parse_warm_start
 from launch.models.starter_model import train_tokenizer, untrained_model
+from launch.models.starter_policy import default_warm_start
 from launch.models.supervised_training import train
 from launch.problems.prompts import answer, instruction
 from launch.problems.starter import warm_start_pairs
-from tests.factories import warm_start_values
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +39,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A starter model warm-started for seconds, enough for some answers to be programs."""
     path = tmp_path_factory.mktemp("model") / "small"
-    config = parse_warm_start(warm_start_values(output=str(path), steps=60, decay_steps=60, short_steps=60))
+    config = default_warm_start(output=str(path), steps=60, decay_steps=60, short_steps=60)
     train(config, warm_start_pairs(400, seed=1), lambda step, steps, loss, seconds: None)
     return path
 

@@ -5,7 +5,8 @@ import socket
 
 import pytest
 
-from conf.schema import ConfigError, ScaleConfig, parse_scale
+from conf.schema import ConfigError, ScaleConfig
+from conf.validation import parse_scale
 from launch.cluster.scaling import CLUSTER, DeskAddress, find_desk, read_address, room
 from launch.records.run_path import RunDirectoryError, find_run
 

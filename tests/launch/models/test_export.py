@@ -10,7 +10,8 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from conf.schema import ConfigError, parse_export
+from conf.schema import ConfigError
+from conf.validation import parse_export
 from launch.models.export import chosen_checkpoint, export
 from launch.models.model_card import model_card
 from launch.models.starter_model import CHAT_TEMPLATE

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from conf.schema import parse_config
+from conf.validation import parse_config
 from evaluator.verdict import Status
 from launch.records.run_directory import SCHEMA, RunDirectory
 from launch.records.run_path import RunDirectoryError
