@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from evaluator.errors import UserError
+
 # Strict: "12" is not a number and true is not 1; whole numbers are taken where a float is asked for.
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
 NonNegativeInt = Annotated[int, Field(ge=0, strict=True)]
@@ -49,8 +51,8 @@ IsoDay = Annotated[str, Field(strict=True), AfterValidator(_iso_day)]
 CHECKED = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
-class ConfigError(ValueError):
-    """The configuration cannot be used; the message has one line per problem, each with the key's path."""
+class ConfigError(UserError, ValueError):
+    """The configuration is invalid; the message has one line per problem, each with the key's path."""
 
 
 @dataclass(frozen=True, config=CHECKED)

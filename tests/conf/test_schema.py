@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from conf import schema
 from conf.schema import Config, ConfigError, ExportConfig, ScaleConfig, WarmStartConfig
 from conf.validation import known_keys, parse_config, parse_warm_start
+from evaluator.errors import UserError
 from launch.composition import compose_values
 from tests.factories import CONF, composed, config
 
@@ -170,6 +171,10 @@ def test_a_wrong_value_is_named(key, value):
     message = refusal(changed(key, value))
     assert message.startswith(f"{key}")
     assert f"(got {value!r})" in message
+
+
+def test_a_wrong_configuration_is_for_the_user_to_put_right():
+    assert issubclass(ConfigError, UserError) and issubclass(ConfigError, ValueError)
 
 
 def test_a_missing_key_is_named():
