@@ -50,9 +50,8 @@ from actors.weights.transfer import TransferSettings, open_transfer
 from benchmarks.tools.reloading_engine import ReloadingGenerator
 from benchmarks.tools.update_workload import SMOLLM2, save_model, untrained_smollm2
 from benchmarks.tools.weight_receivers import Receiver, receiver
-from learner.clipped_surrogate import Clip
-from learner.learner import LearnerSettings
-from learner.objective import Objective
+from launch.cluster.learner_settings import learner_settings
+from launch.composition import compose_config
 
 DEADLINE_S = 120.0
 HOST = "127.0.0.1"
@@ -158,30 +157,6 @@ def generator_settings(path: Path, threads: int) -> GeneratorSettings:
     )
 
 
-def learner_settings(path: Path) -> LearnerSettings:
-    """A learner that makes no update."""
-    return LearnerSettings(
-        model_path=str(path),
-        attention="auto",
-        compute_dtype="float32",
-        device="cpu",
-        learning_rate=1e-6,
-        warmup_steps=0,
-        decay="constant",
-        total_updates=1,
-        max_skipped_updates=1,
-        skipped_folder=str(path / "skipped_updates"),
-        betas=(0.9, 0.95),
-        weight_decay=0.0,
-        grad_clip=1.0,
-        micro_batch_tokens=4096,
-        sync_every_micro_batch=True,
-        activation_checkpointing=False,
-        objective=Objective("token_mean", Clip(0.2, 0.28, None), 0.0, 2.0, 64),
-        seed=0,
-    )
-
-
 async def time_publications(path: Path, bucket_mb: int, rounds: int, threads: int) -> Seconds:
     """Seconds of a reload in an engine, of a publication to it, and to two; the first of each is not counted."""
     settings = generator_settings(path, threads)
@@ -189,7 +164,7 @@ async def time_publications(path: Path, bucket_mb: int, rounds: int, threads: in
         num_cpus=0, max_concurrency=8, runtime_env={"env_vars": engine_environment(settings)}
     )
     engines = {name: role.remote() for name in ("engine 0", "engine 1")}
-    learner = LearnerGroup(["DEFAULT"], 0, threads, learner_settings(path))
+    learner = LearnerGroup(["DEFAULT"], 0, threads, learner_settings(compose_config(), path))
     try:
         starts = [learner.start(600.0, None), *(engine.start.remote(settings) for engine in engines.values())]
         await asyncio.wait_for(asyncio.gather(*starts), 600.0)

@@ -52,7 +52,7 @@ CHECKED = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
 class ConfigError(UserError, ValueError):
-    """The configuration cannot be used; the message has one line per problem, each with the key's path."""
+    """The configuration is invalid; the message has one line per problem, each with the key's path."""
 
 
 @dataclass(frozen=True, config=CHECKED)

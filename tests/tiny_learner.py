@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from learner.clipped_surrogate import Clip
+from conf.schema import Config
+from launch.cluster import learner_settings as role_settings
+from launch.composition import compose_config
 from learner.learner import Learner, LearnerSettings
 from learner.objective import Objective
 from learner.rollout import TrainSequence
@@ -79,41 +83,31 @@ def tiny_model(path: Path, tied: bool = True, layers: int = 2, seed: int = 0) ->
     return path
 
 
+@functools.cache
+def default_config() -> Config:
+    """The configuration without an experiment."""
+    return compose_config()
+
+
 def learner_settings(path: Path, **changes: Any) -> LearnerSettings:
-    """Settings of a rank on CPU; no clipping of gradients, no warm-up."""
+    """The default settings of a rank on CPU, but no clipping of gradients and no warm-up."""
     values: dict[str, Any] = {
-        "model_path": str(path),
         "attention": "sdpa",
-        "compute_dtype": "float32",
-        "device": "cpu",
         "learning_rate": 1e-3,
         "warmup_steps": 0,
-        "decay": "constant",
         "total_updates": 100,
         "max_skipped_updates": 3,
         "skipped_folder": str(path / "skipped_updates"),
-        "betas": (0.9, 0.95),
-        "weight_decay": 0.0,
         "grad_clip": 1e6,
         "micro_batch_tokens": 40,
-        "sync_every_micro_batch": True,
-        "activation_checkpointing": False,
         "objective": objective(),
-        "seed": 0,
     }
-    return LearnerSettings(**(values | changes))
+    return replace(role_settings.learner_settings(default_config(), path), **(values | changes))
 
 
 def objective(**changes: Any) -> Objective:
-    """The method's, for responses of up to 16 tokens."""
-    values: dict[str, Any] = {
-        "aggregation": "token_mean",
-        "clip": Clip(0.2, 0.28, None),
-        "kl_weight": 0.0,
-        "mismatch_cap": 2.0,
-        "max_response_tokens": 16,
-    }
-    return Objective(**(values | changes))
+    """The default objective, for responses of up to 16 tokens."""
+    return replace(role_settings.objective(default_config()), **({"max_response_tokens": 16} | changes))
 
 
 def gradients(learner: Learner, sequences: Sequence[TrainSequence]) -> dict[str, torch.Tensor]:

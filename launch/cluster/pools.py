@@ -18,11 +18,9 @@ from actors.generators.pool import GeneratorPool
 from actors.learner_group import LearnerGroup
 from conf.schema import Config
 from evaluator.sandbox import Limits
+from launch.cluster.learner_settings import learner_settings
 from launch.cluster.placement import missing_evaluator_resources, raise_if_any
 from launch.cluster.reservation import Reservation
-from learner.clipped_surrogate import Clip
-from learner.learner import LearnerSettings
-from learner.objective import Objective
 
 
 def generator_pool(
@@ -71,31 +69,5 @@ def evaluator_pool(config: Config) -> EvaluatorPool:
 
 def learner_group(config: Config, model: Path, reservation: Reservation) -> LearnerGroup:
     """FSDP2 ranks."""
-    learner, algorithm = config.learner, config.algorithm
-    settings = LearnerSettings(
-        model_path=str(model),
-        attention=config.model.attention,
-        compute_dtype=config.model.dtype,
-        device=learner.device,
-        learning_rate=learner.learning_rate,
-        warmup_steps=learner.warmup_steps,
-        decay=learner.decay,
-        total_updates=config.total_updates,
-        max_skipped_updates=learner.max_skipped_updates,
-        skipped_folder=str(Path(config.run.root, config.run.name, "skipped_updates").absolute()),
-        betas=(learner.betas[0], learner.betas[1]),
-        weight_decay=learner.weight_decay,
-        grad_clip=learner.grad_clip,
-        micro_batch_tokens=learner.micro_batch_tokens,
-        sync_every_micro_batch=learner.sync_every_micro_batch,
-        activation_checkpointing=learner.activation_checkpointing,
-        objective=Objective(
-            aggregation=algorithm.aggregation,
-            clip=Clip(algorithm.clip_low, algorithm.clip_high, algorithm.dual_clip),
-            kl_weight=algorithm.kl_weight,
-            mismatch_cap=algorithm.mismatch_cap,
-            max_response_tokens=config.generator.max_response_tokens,
-        ),
-        seed=config.run.seed,
-    )
-    return LearnerGroup(reservation.ranks, learner.cpus, learner.threads, settings)
+    learner = config.learner
+    return LearnerGroup(reservation.ranks, learner.cpus, learner.threads, learner_settings(config, model))

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from conf import schema
 from conf.schema import Config, ConfigError, ExportConfig, ScaleConfig, WarmStartConfig
 from conf.validation import known_keys, parse_config, parse_warm_start
+from evaluator.errors import UserError
 from launch.composition import compose_values
 from tests.factories import CONF, composed, config
 
@@ -170,6 +171,10 @@ def test_a_wrong_value_is_named(key, value):
     message = refusal(changed(key, value))
     assert message.startswith(f"{key}")
     assert f"(got {value!r})" in message
+
+
+def test_a_wrong_configuration_is_for_the_user_to_put_right():
+    assert issubclass(ConfigError, UserError) and issubclass(ConfigError, ValueError)
 
 
 def test_a_missing_key_is_named():
@@ -347,7 +352,7 @@ def test_config_yaml_holds_every_key():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_yaml_of_a_command_holds_every_key(command):
-    assert sorted(own_values(CONF / f"{command}.yaml")) == sorted(known_keys(COMMANDS[command]))
+    assert sorted(own_values(CONF / "command" / f"{command}.yaml")) == sorted(known_keys(COMMANDS[command]))
 
 
 def lookup(values, key):
@@ -356,7 +361,11 @@ def lookup(values, key):
     return values
 
 
-DIFFERENCES = [*sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml")), Path("evaluate.yaml")]
+GROUPS = ("algorithm", "cluster", "experiment", "model")
+DIFFERENCES = [
+    *sorted(path.relative_to(CONF) for group in GROUPS for path in (CONF / group).glob("*.yaml")),
+    Path("evaluate.yaml"),
+]
 
 
 @pytest.mark.parametrize("path", DIFFERENCES, ids=str)

@@ -28,9 +28,9 @@ from actors.weights.transfer import (
     WeightTransferError,
     open_transfer,
 )
-from learner.clipped_surrogate import Clip
+from launch.cluster import learner_settings as role_settings
+from launch.composition import compose_config
 from learner.learner import LearnerSettings
-from learner.objective import Objective
 from learner.rollout import Completion, TrainBatch, TrainSequence
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration, pytest.mark.timeout(600)]
@@ -137,26 +137,8 @@ def generator_settings(path: str) -> GeneratorSettings:
 
 
 def learner_settings(path: str) -> LearnerSettings:
-    return LearnerSettings(
-        model_path=path,
-        attention="auto",
-        compute_dtype="float32",
-        device="cpu",
-        learning_rate=3e-3,
-        warmup_steps=0,
-        decay="constant",
-        total_updates=100,
-        max_skipped_updates=3,
-        skipped_folder=f"{path}/skipped_updates",
-        betas=(0.9, 0.95),
-        weight_decay=0.0,
-        grad_clip=1.0,
-        micro_batch_tokens=4096,
-        sync_every_micro_batch=True,
-        activation_checkpointing=False,
-        objective=Objective("token_mean", Clip(0.2, 0.28, None), 0.0, 2.0, 64),
-        seed=0,
-    )
+    config = compose_config(f"run.root={path}", "learner.learning_rate=3e-3", "learner.warmup_steps=0")
+    return role_settings.learner_settings(config, Path(path))
 
 
 @pytest.fixture(scope="module")

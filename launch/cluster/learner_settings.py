@@ -1,0 +1,47 @@
+"""From the configuration to the settings of the learner; imports neither Ray nor vLLM."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from conf.schema import Config
+from learner.clipped_surrogate import Clip
+from learner.learner import LearnerSettings
+from learner.objective import Objective
+
+
+def objective(config: Config) -> Objective:
+    """Build the training objective."""
+    algorithm = config.algorithm
+    return Objective(
+        aggregation=algorithm.aggregation,
+        clip=Clip(algorithm.clip_low, algorithm.clip_high, algorithm.dual_clip),
+        kl_weight=algorithm.kl_weight,
+        mismatch_cap=algorithm.mismatch_cap,
+        max_response_tokens=config.generator.max_response_tokens,
+    )
+
+
+def learner_settings(config: Config, model: Path) -> LearnerSettings:
+    """Build the settings that every rank of the learner shares; ``model`` is the checkpoint it starts from."""
+    learner = config.learner
+    return LearnerSettings(
+        model_path=str(model),
+        attention=config.model.attention,
+        compute_dtype=config.model.dtype,
+        device=learner.device,
+        learning_rate=learner.learning_rate,
+        warmup_steps=learner.warmup_steps,
+        decay=learner.decay,
+        total_updates=config.total_updates,
+        max_skipped_updates=learner.max_skipped_updates,
+        skipped_folder=str(Path(config.run.root, config.run.name, "skipped_updates").absolute()),
+        betas=(learner.betas[0], learner.betas[1]),
+        weight_decay=learner.weight_decay,
+        grad_clip=learner.grad_clip,
+        micro_batch_tokens=learner.micro_batch_tokens,
+        sync_every_micro_batch=learner.sync_every_micro_batch,
+        activation_checkpointing=learner.activation_checkpointing,
+        objective=objective(config),
+        seed=config.run.seed,
+    )
