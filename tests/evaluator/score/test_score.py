@@ -20,10 +20,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluator import Limits, Problem, ProblemTest, SandboxError, Status, Verdict, score
+from evaluator import Limits, Problem, ProblemTest, SandboxError, Status, Verdict
 from evaluator.pass_at_k import Attempts, pass_at_k
+from evaluator.score import __main__ as score
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 KEYS = (
     *("question_id", "index", "passed", "status", "tests_passed", "tests_run", "tests_total", "first_failed"),
     *("accepted_by", "seconds", "detail"),
@@ -597,7 +598,7 @@ def test_a_stopped_run_leaves_rows_and_no_processes(files, name, times, limit):
 
 def test_it_starts_light():
     heavy = ("numpy", "pyarrow", "torch", "ray", "rich", "typer")
-    program = f"import sys, evaluator.score; print(*set({heavy}) & set(sys.modules))"
+    program = f"import sys, evaluator.score.__main__; print(*set({heavy}) & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "\n"
 

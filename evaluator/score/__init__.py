@@ -1,0 +1,1 @@
+"""The scoring command, ``python -m evaluator.score``: see ``__main__``."""
