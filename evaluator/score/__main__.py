@@ -21,9 +21,10 @@ from concurrent.futures import Future
 from types import FrameType
 from typing import NoReturn
 
+from evaluator.errors import RunFailed, UserError
 from evaluator.evaluator import Evaluator
 from evaluator.sandbox import Limits, SandboxError
-from evaluator.score.inputs import Broken, Inputs, Options, Refused, Task, parse_options, read_inputs, read_tasks
+from evaluator.score.inputs import Inputs, Options, Task, parse_options, read_inputs, read_tasks
 from evaluator.score.tables import Tally, groups, pass_table, status_table
 from evaluator.score.verdict_file import VerdictFile, verdict_row
 from evaluator.solutions import SolutionsError
@@ -36,8 +37,11 @@ class Stopped(BaseException):
     """A signal asks for an end; not an Exception, so that nothing takes it for a failure to get over."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
+        super().__init__(number)
         self.number = number
+
+    def __str__(self) -> str:
+        return signal.Signals(self.number).name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,12 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _stoppable():
             return _score(options)
-    except Refused as error:
+    except (UserError, RunFailed) as error:
         _note(f"error: {error}")
-        return 2
-    except Broken as error:
-        _note(f"error: {error}")
-        return 1
+        return error.exit_status
     except Stopped as stopped:
         _note(f"stopped by {stopped}")
         return 128 + stopped.number
@@ -64,7 +65,7 @@ def _score(options: Options) -> int:
         for note in inputs.notes:
             _note(note)
         if not inputs.programs:
-            raise Refused(f"{options.solutions}: no programs to judge")
+            raise UserError(f"{options.solutions}: no programs to judge")
         tally = Tally()
         with start_evaluator(options) as evaluator:
             out.begin()
@@ -90,16 +91,17 @@ def _judge_all(evaluator: Evaluator, options: Options, inputs: Inputs, out: Verd
             out.write(verdict_row(task, verdict))
             tally.add(task.problem.question_id, verdict)
             progress.show(out.rows, tally.statuses[Status.PASSED])
-    except (OSError, SolutionsError, SandboxError) as error:
-        raise Broken(str(error)) from error
+    except (OSError, SolutionsError) as error:
+        # Also SolutionsError is a failure under way here: the file was whole when it was checked.
+        raise RunFailed(str(error)) from error
     finally:
         progress.clear()
     if out.rows != inputs.programs:
-        raise Broken(f"{options.solutions}: changed while it was read: {inputs.programs} programs, then {out.rows}")
+        raise RunFailed(f"{options.solutions}: changed while it was read: {inputs.programs} programs, then {out.rows}")
 
 
 def start_evaluator(options: Options) -> Evaluator:
-    """An evaluator whose first sandbox has started. Raises Refused when there can be none, or (strict) a fence of it
+    """An evaluator whose first sandbox has started. Raises UserError when there can be none, or (strict) a fence of it
     is missing."""
     limits = Limits(wall_s=options.timeout, cpu_s=options.timeout, memory_mb=options.memory_mb)
     try:
@@ -115,7 +117,7 @@ def start_evaluator(options: Options) -> Evaluator:
             _ = evaluator.missing  # without any sandbox, each single program would be retried and given up
             undo.pop_all()
     except SandboxError as error:
-        raise Refused(f"the sandbox does not start: {error}") from error
+        raise UserError(f"the sandbox does not start: {error}") from error
     return evaluator
 
 
@@ -198,7 +200,7 @@ def _print(tally: Tally, inputs: Inputs, seconds: float) -> None:
     except OSError as error:
         # Python would try again at its end, and complain once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise Broken(f"all verdicts are written, but standard output does not take the table: {error}") from error
+        raise RunFailed(f"all verdicts are written, but standard output does not take the table: {error}") from error
 
 
 if __name__ == "__main__":

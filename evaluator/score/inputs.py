@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from evaluator.errors import UserError
 from evaluator.problem import Problem, RejectedRow, load_problems
 from evaluator.sandbox import Limits
 from evaluator.solutions import read_solutions
@@ -25,14 +26,6 @@ exit status:
   128+n stopped by signal n (130: Ctrl-C, 143: SIGTERM); the rows written until then are whole
 """
 MESSAGES = 10  # about the rows of one file; of more there is a count only
-
-
-class Refused(Exception):
-    """Something to put right before anything can be judged."""
-
-
-class Broken(Exception):
-    """A failure while judging."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +114,7 @@ def _seconds(text: str) -> float:
 
 
 def read_inputs(options: Options) -> Inputs:
-    """Look at every row of both files. Raises Refused when one cannot be read, or (strict) a row is bad."""
+    """Look at every row of both files. Raises UserError when one cannot be read, or (strict) a row is bad."""
     _check_regular(options.solutions)  # before minutes may go into the problems
     problems, bad_problems = _read_problems(options)
     counts, bad_rows, repeated = _read_counts(options, problems.keys())
@@ -142,14 +135,14 @@ def _check_regular(solutions: Path) -> None:
         if not stat.S_ISREG(solutions.stat().st_mode):
             raise ValueError("not a regular file, which it must be to be read twice")
     except (OSError, ValueError) as error:
-        raise Refused(f"--solutions {solutions}: {reason_of(error)}") from error
+        raise UserError(f"--solutions {solutions}: {reason_of(error)}") from error
 
 
 def _read_problems(options: Options) -> tuple[dict[str, Problem], Sequence[RejectedRow]]:
     try:
         loaded = load_problems(options.problems, options.strict)
     except (OSError, ValueError, EOFError, ImportError, zlib.error) as error:
-        raise Refused(f"--problems {options.problems}: {reason_of(error)}") from error
+        raise UserError(f"--problems {options.problems}: {reason_of(error)}") from error
     return {problem.question_id: problem for problem in loaded.problems}, loaded.rejected
 
 
@@ -171,7 +164,7 @@ def _read_counts(options: Options, known: Iterable[str]) -> tuple[Counter[str], 
             else:
                 bad.append(row)
     except (OSError, ValueError) as error:
-        raise Refused(f"--solutions {options.solutions}: {reason_of(error)}") from error
+        raise UserError(f"--solutions {options.solutions}: {reason_of(error)}") from error
     return counts, bad, repeated
 
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-from evaluator.score.inputs import Broken, Options, Refused, Task, reason_of
+from evaluator.errors import RunFailed, UserError
+from evaluator.score.inputs import Options, Task, reason_of
 from evaluator.verdict import Verdict
 
 DETAIL_LENGTH = 200  # characters
@@ -37,7 +38,7 @@ class VerdictFile:
     """The file of verdicts: opened at once, so that an impossible name is known early, but emptied by ``begin`` only.
 
     Rows are whole lines, each handed to the kernel by one write as soon as it is there: what another process kills
-    needs no flush, and a full disk leaves no half line. Raises Refused when the file cannot be opened.
+    needs no flush, and a full disk leaves no half line. Raises UserError when the file cannot be opened.
     """
 
     def __init__(self, options: Options) -> None:
@@ -54,7 +55,7 @@ class VerdictFile:
             except FileExistsError:
                 self._file = os.open(self._path, flags, 0o666)
         except (OSError, ValueError) as error:
-            raise Refused(f"--out {self._path}: {reason_of(error)}") from error
+            raise UserError(f"--out {self._path}: {reason_of(error)}") from error
         self._regular = stat.S_ISREG(os.fstat(self._file).st_mode)
 
     def __enter__(self) -> VerdictFile:
@@ -71,7 +72,7 @@ class VerdictFile:
         self._truncate()
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Append one row, or nothing. Raises Broken."""
+        """Append one row, or nothing. Raises RunFailed."""
         line = json.dumps(row).encode() + b"\n"
         left = memoryview(line)
         try:
@@ -80,7 +81,7 @@ class VerdictFile:
         except BaseException as error:  # also the signal that comes between two parts of a line
             self._truncate()
             if isinstance(error, OSError):
-                raise Broken(f"--out {self._path}: {reason_of(error)}") from error
+                raise RunFailed(f"--out {self._path}: {reason_of(error)}") from error
             raise
         self._size += len(line)
         self.rows += 1

@@ -7,9 +7,9 @@ import resource
 import pytest
 
 from evaluator import Problem, ProblemTest, Status
+from evaluator.errors import RunFailed
 from evaluator.score import __main__ as score
 from evaluator.score import inputs, verdict_file
-from evaluator.score.inputs import Broken
 from tests.evaluator.score.run_files import codes, problem, verdict
 
 
@@ -33,7 +33,7 @@ def test_a_full_disk_leaves_no_half_line(files, room):
         out.write(row)
         resource.setrlimit(resource.RLIMIT_FSIZE, (size + room, hard))
         try:
-            with pytest.raises(Broken, match=r"V\.jsonl: File too large"):
+            with pytest.raises(RunFailed, match=r"V\.jsonl: File too large"):
                 out.write(row)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
