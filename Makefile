@@ -108,5 +108,5 @@ bench: venv $(peers_of_$(NAME)) ## one benchmark: make bench NAME=evaluator|lear
 	@$(RUN) python -m "benchmarks.$(NAME)" $(ARGS)
 
 clean: ## remove caches and build leftovers; environments and runs/ stay
-	@rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf build dist *.egg-info evaluator/build evaluator/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find actors benchmarks conf evaluator launch learner tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from evaluator.checker import parse_checker
+from evaluator.errors import UserError
 from evaluator.inside.values import Values, from_tagged_text
 
 TestType = Literal["stdin", "functional"]
@@ -79,7 +80,7 @@ class Problem:
         return self.public_tests + self.private_tests
 
 
-class ProblemError(ValueError):
+class ProblemError(UserError, ValueError):
     """A row that is not a problem; the message names the field and what is wrong with it."""
 
 

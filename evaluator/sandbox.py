@@ -23,6 +23,7 @@ from json.decoder import scanstring  # type: ignore[attr-defined]
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from evaluator.errors import RunFailed
 from evaluator.inside.report import MARK, Report
 from evaluator.inside.values import Values
 
@@ -38,7 +39,7 @@ ReplyKind = Literal["value", "error", "type", "timeout", "exited", "too_long"]
 _REPLY_KINDS: tuple[ReplyKind, ...] = ("value", "error", "type")  # those that the harness sends
 
 
-class SandboxError(RuntimeError):
+class SandboxError(RunFailed, RuntimeError):
     """The sandbox failed, not the program. The sandbox starts afresh at its next use."""
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO, cast
 
+from evaluator.errors import UserError
 from evaluator.extraction import extract_code
 from evaluator.problem import Problem, RejectedRow
 
@@ -24,7 +25,7 @@ _PIECE = 1 << 16  # characters of a JSON list read at a time, at least
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
-class SolutionsError(ValueError):
+class SolutionsError(UserError, ValueError):
     """A file no rows can be read from, or no more rows; the message names the file, and the row where there is one."""
 
 

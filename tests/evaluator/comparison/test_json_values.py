@@ -1,0 +1,163 @@
+"""Strategies for results of functions."""
+
+import json
+import random
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evaluator.checker import AnyCase, Checker, Tolerance
+from evaluator.comparison import (
+    compare_functional,
+)
+from tests.evaluator.comparison.samples import CHECKERS, DEEP, JSON, LINES
+
+
+@given(JSON, st.sampled_from(CHECKERS))
+def test_a_json_value_equals_itself_however_it_is_written(value: object, checker: Checker | None) -> None:
+    expected = json.dumps(value)
+    assert compare_functional(expected, expected, checker) == "json_equal"
+    for other in (json.dumps(value, indent=1, ensure_ascii=False), json.dumps(value, separators=(",", ":"))):
+        assert compare_functional(expected, other, checker) == "json_equal"
+
+
+@given(JSON, JSON)
+def test_different_values_are_never_equal(left: object, right: object) -> None:
+    def tagged(value: object) -> object:
+        if isinstance(value, list):
+            return ["list", *map(tagged, value)]
+        if isinstance(value, dict):
+            return {key: tagged(item) for key, item in value.items()}
+        return value if not isinstance(value, bool) else ("bool", value)
+
+    same = tagged(left) == tagged(right)
+    assert (compare_functional(json.dumps(left), json.dumps(right)) == "json_equal") == same
+    if same or not any(character in json.dumps(left) for character in ".eE"):
+        assert (compare_functional(json.dumps(left), json.dumps(right)) is not None) == same
+
+
+@given(JSON, st.randoms(use_true_random=False))
+def test_lists_in_any_order(value: object, source: random.Random) -> None:
+    def stirred(item: object, depth: int) -> object:
+        if isinstance(item, list):
+            inner = [stirred(part, depth - 1) for part in item]
+            return source.sample(inner, len(inner)) if depth > 0 else inner
+        if isinstance(item, dict):
+            return {key: stirred(item[key], depth - 1) for key in source.sample(list(item), len(item))}
+        return item
+
+    assert compare_functional(json.dumps(value), json.dumps(stirred(value, 99)), DEEP) is not None
+    if isinstance(value, list):
+        assert compare_functional(json.dumps(value), json.dumps(stirred(value, 1)), LINES) is not None
+        if value:
+            assert compare_functional(json.dumps(value), json.dumps([*value, value[0]]), DEEP) is None
+            assert compare_functional(json.dumps([value, value]), json.dumps([value, [*value, 0]]), DEEP) is None
+
+
+@given(st.lists(st.floats(-1e3, 1e3).map(lambda value: round(value, 3)), unique=True), st.data())
+def test_fractions_in_any_order(values: list[float], data: st.DataObject) -> None:
+    errors = data.draw(st.lists(st.floats(-9e-6, 9e-6), min_size=len(values), max_size=len(values)))
+    near = [value + error for value, error in zip(values, errors, strict=True)]
+    answer = data.draw(st.permutations(near))
+    assert compare_functional(json.dumps(values), json.dumps(answer), LINES) is not None
+    assert compare_functional(json.dumps([[v, "x"] for v in values]), json.dumps([["x", v] for v in answer]), DEEP)
+    if answer:
+        answer[0] += 0.1
+        assert compare_functional(json.dumps(values), json.dumps(answer), LINES) is None
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "accepted"),
+    [
+        ("[0.1, 0.2]", "[0.1, 0.20000000000000001]", True),
+        ("1.16667", "1.1666666666", True),
+        ("2.0", "2", True),
+        ("2", "2.0", True),
+        ("2", "2.0000001", False),
+        ("1", "true", False),
+        ("true", "1", False),
+        ("[true]", "[1.0]", False),
+        ('"12"', "12", False),
+        ('"a"', '"A"', False),
+        ('"a"', '" a"', False),
+        ("null", "0", False),
+        ("null", "false", False),
+        ('""', "null", False),
+        ("[]", "null", False),
+        ("[]", "{}", False),
+        ("[1, 2]", "[2, 1]", False),
+        ("[1]", "1", False),
+        ("[1]", "[[1]]", False),
+        ("[1, 2]", "[1]", False),
+        ('{"a": 1, "b": 2}', '{"b": 2, "a": 1}', True),
+        ('{"a": 1}', '{"a": 1, "b": 2}', False),
+        ('{"a": 1}', '{"b": 1}', False),
+        ('{"1": 1}', '{"1.0": 1}', False),
+        ("3", "NaN", False),
+        ("1.5", "NaN", False),
+        ("1.5", "Infinity", False),
+        ("Infinity", "1e308", False),
+        ("[NaN, Infinity]", "[NaN,Infinity]", True),
+        ("1.5", "1" + "0" * 400, False),
+        ("1e300", "1" + "0" * 300, True),
+        ("9" * 5000, "9" * 5000 + " ", True),
+        ("[" + "9" * 5000 + "]", "[" + "9" * 4999 + "8]", False),
+        ("9" * 5000, "9" * 5000 + ".0", False),
+        ("1e999", "9" * 5000, False),
+        ("[[]]", "[" * 100_000 + "]" * 100_000, False),
+        ("[" * 900 + "1.5" + "]" * 900, "[" * 900 + "1.50" + "]" * 900, True),
+        ("[1]", "[" + "9" * 5000 + "," + "[" * 4000, False),
+        ("1", "", False),
+        ("1", "1 2", False),
+        ("1", " " * 10_000 + "1", False),  # more than any writer of this value could have meant
+    ],
+)
+def test_functional(expected: str, actual: str, accepted: bool) -> None:
+    assert (compare_functional(expected, actual) is not None) == accepted
+
+
+@pytest.mark.parametrize(
+    ("checker", "expected", "actual", "accepted_by"),
+    [
+        (Tolerance(1e-3, 0), "[2, 0.5]", "[2.0001, 0.5001]", "granted_tolerance"),
+        (Tolerance(1e-9, 0), "0.5", "0.500001", None),
+        (Tolerance(0, 1e-3), "2000", "2001", None),
+        (Tolerance(0, 1e-3), "1", "true", None),
+        (Tolerance(0, 1e-3), "1", '"1"', None),
+        (AnyCase(), '["Yes", 0.5]', '["YES", 0.5000001]', "granted_case"),
+        (AnyCase(), '["Yes"]', '["No"]', None),
+        (AnyCase(), '{"a": 1}', '{"A": 1}', None),
+        (LINES, "[[1, 2], [3]]", "[[3], [1, 2]]", "granted_order"),
+        (LINES, "[[1, 2], [3]]", "[[3], [2, 1]]", None),
+        (LINES, '{"a": [1, 2]}', '{"a": [2, 1]}', None),
+        (DEEP, '{"a": [1, 2]}', '{"a": [2, 1]}', "granted_order"),
+        (DEEP, "[[1, 2], [3]]", "[[3], [2, 1]]", "granted_order"),
+        (DEEP, "[[1, 2], [3]]", "[[1], [2, 3]]", None),
+        (DEEP, "[1, true, null]", "[null, 1, true]", "granted_order"),
+        (DEEP, "[1, 0]", "[false, true]", None),
+        (DEEP, '["1", 1]', "[1, 1]", None),
+        (DEEP, "[1, 2.0]", "[2, 1.0]", "granted_order"),
+        (DEEP, "[1, 1.000001]", "[1.000001, 1]", "granted_order"),
+        (DEEP, "[0.5, NaN]", "[NaN, 0.5]", "granted_order"),
+        (DEEP, "[1.5, 1]", "[1" + "0" * 400 + ", 1.5]", None),
+        (DEEP, f"[1, {'9' * 5000}]", f"[{'9' * 5000}, 1]", "granted_order"),
+        (DEEP, "[" * 900 + "]" * 900, "[" * 899 + "]" * 899, None),
+    ],
+)
+def test_functional_with_a_checker(checker: Checker, expected: str, actual: str, accepted_by: str | None) -> None:
+    assert compare_functional(expected, actual, checker) == accepted_by
+
+
+@pytest.mark.parametrize("expected", ["not json", "", "[1", "[" * 100_000])
+def test_expected_output_must_be_json(expected: str) -> None:
+    with pytest.raises(ValueError):
+        compare_functional(expected, "1")
+
+
+def test_time_is_not_quadratic_for_json() -> None:
+    numbers = [n + 0.5 for n in range(20_000)]
+    began = time.process_time()
+    assert compare_functional(json.dumps(numbers), json.dumps([n + 1e-6 for n in reversed(numbers)]), LINES)
+    assert time.process_time() - began < 2
