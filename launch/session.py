@@ -29,10 +29,20 @@ from launch.preflight import model_parameters
 
 @contextlib.contextmanager
 def ray_session() -> Iterator[None]:
-    """Disconnect from Ray at the end; what actors raise for a person comes out as RunFailed with their message alone.
+    """Disconnect from Ray at the end; Ray's errors come out as ``unwrapped_ray_errors`` makes them."""
+    try:
+        with unwrapped_ray_errors():
+            yield
+    finally:
+        ray.shutdown()
 
-    Ray's errors of a call are instances of their cause's class, but their text is a traceback of the actor's process.
-    That is kept for every other cause: it is a bug.
+
+@contextlib.contextmanager
+def unwrapped_ray_errors() -> Iterator[None]:
+    """Turn Ray's errors into RunFailed: with the message alone, where an actor raised one that is meant for a person.
+
+    Ray's error of a call is an instance of its cause's class, but its text is the traceback of the actor's process.
+    That is kept for every other cause, which is a bug.
     """
     try:
         yield
@@ -41,8 +51,6 @@ def ray_session() -> Iterator[None]:
         raise RunFailed(str(error.cause if meant_for_a_person else error)) from error
     except RayError as error:
         raise RunFailed(str(error)) from error
-    finally:
-        ray.shutdown()
 
 
 def local_model(config: Config, console: Console) -> Path:

@@ -12,7 +12,13 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
+from evaluator.errors import UserError
+
 SEGMENT_ATTENTION = "segments"
+
+
+class UnsupportedAttention(UserError, ValueError):
+    """The model asks for a kind of attention that is not computed here; the message says what to set."""
 
 
 def segment_attention(
@@ -30,15 +36,18 @@ def segment_attention(
     """Attention output [1, T, heads, D] of ``query`` [1, heads, T, D], ``key`` and ``value`` [1, groups, T, D].
 
     ``lengths`` sum to T. Each sequence is attended to causally by itself alone. Raises ValueError where a mask came
-    along, or the model asks for what this attention would leave out.
+    along, UnsupportedAttention where the model asks for what this attention would leave out.
     """
     if attention_mask is not None:
         raise ValueError("packed sequences are attended to segment by segment: call the model without a mask")
-    lacking = [name for name in ("softcap", "s_aux", "position_bias") if asked.get(name) is not None]
+    unsupported = [name for name in ("softcap", "s_aux", "position_bias") if asked.get(name) is not None]
     if (asked.get("sliding_window") or max(lengths)) < max(lengths):
-        lacking.append("sliding_window")
-    if lacking:
-        raise ValueError(f"this model's attention uses {', '.join(lacking)}: set model.attention=flash_attention_2")
+        unsupported.append("sliding_window")
+    if unsupported:
+        raise UnsupportedAttention(
+            f"this model's attention uses {', '.join(unsupported)}, which sdpa per sequence leaves out: "
+            "set model.attention=flash_attention_2"
+        )
     # split and cat: their backward passes are one cat and one split, so the cost stays linear in the segments.
     parts = zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True)
     outputs = [
