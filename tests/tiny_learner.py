@@ -22,6 +22,20 @@ from learner.objective import Objective
 from learner.rollout import TrainSequence
 
 VOCABULARY = 97
+SHAPE: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "intermediate_size": 96,
+    "max_position_embeddings": 64,
+    "bos_token_id": None,
+    "pad_token_id": 0,
+    "eos_token_id": 2,
+}
+"""The sizes and special tokens of the tiny models of all tests."""
 
 
 def sequence(
@@ -56,25 +70,15 @@ def sequences_of(advantages: Sequence[float], seed: int = 0, temperature: float 
     ]
 
 
+def tiny_qwen3(seed: int = 0, **changes: Any) -> Qwen3ForCausalLM:
+    """A random float32 Qwen3 of ``SHAPE``; ``changes`` are arguments of ``Qwen3Config``."""
+    torch.manual_seed(seed)
+    return Qwen3ForCausalLM(Qwen3Config(**({**SHAPE, "initializer_range": 0.05} | changes)))
+
+
 def tiny_model(path: Path, tied: bool = True, layers: int = 2, seed: int = 0) -> Path:
     """A random Qwen3 of width 64 and vocabulary 97 with a word-level tokenizer, saved to ``path``."""
-    torch.manual_seed(seed)
-    config = Qwen3Config(
-        vocab_size=VOCABULARY,
-        hidden_size=64,
-        num_hidden_layers=layers,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=16,
-        intermediate_size=96,
-        max_position_embeddings=64,
-        tie_word_embeddings=tied,
-        initializer_range=0.05,
-        bos_token_id=None,
-        pad_token_id=0,
-        eos_token_id=2,
-    )
-    Qwen3ForCausalLM(config).save_pretrained(path)
+    tiny_qwen3(seed, tie_word_embeddings=tied, num_hidden_layers=layers).save_pretrained(path)
     words = {"<pad>": 0, "<unk>": 1, "<eos>": 2} | {f"w{index}": index for index in range(3, VOCABULARY)}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

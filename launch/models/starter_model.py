@@ -41,8 +41,8 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
     return fast
 
 
-def untrained_model(vocabulary: int, seed: int) -> Qwen3ForCausalLM:
-    """A Qwen3 of 3 layers and width 256 with tied embeddings: 2.9M parameters at a vocabulary of 2,048."""
+def untrained_model(vocabulary: int, seed: int, tied: bool = True) -> Qwen3ForCausalLM:
+    """Build a Qwen3 of 3 layers and width 256: 2.9M parameters at a vocabulary of 2,048 if its embeddings are tied."""
     torch.manual_seed(seed)
     config = Qwen3Config(
         vocab_size=vocabulary,
@@ -53,7 +53,7 @@ def untrained_model(vocabulary: int, seed: int) -> Qwen3ForCausalLM:
         head_dim=64,
         intermediate_size=768,
         max_position_embeddings=1024,
-        tie_word_embeddings=True,
+        tie_word_embeddings=tied,
         bos_token_id=None,
         pad_token_id=0,
         eos_token_id=2,

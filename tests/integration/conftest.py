@@ -24,12 +24,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     found = {}
     for name, tied in (("tied", True), ("untied", False)):
         path = tmp_path_factory.mktemp(name)
-        model = untrained_model(len(tokenizer), seed=1)
-        if not tied:
-            config = model.config
-            config.tie_word_embeddings = False
-            model = type(model)(config)
-        model.save_pretrained(path)
+        untrained_model(len(tokenizer), seed=1, tied=tied).save_pretrained(path)
         tokenizer.save_pretrained(path)
         found[name] = path
     return found

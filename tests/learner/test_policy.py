@@ -6,34 +6,23 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 from transformers import modeling_flash_attention_utils as flash_utils
 
 from learner.packing import pack
 from learner.policy import Policy, choose_attention
 from learner.segment_attention import SEGMENT_ATTENTION, segment_attention
-from tests.tiny_learner import VOCABULARY, sequence, sequences_of
+from tests.tiny_learner import SHAPE, VOCABULARY, sequence, sequences_of, tiny_qwen3
 
 CPU = torch.device("cpu")
-SHAPE = {
-    "vocab_size": VOCABULARY,
-    "hidden_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 16,
-    "intermediate_size": 96,
-    "initializer_range": 0.1,
-    "pad_token_id": 0,
-}
 
 
 def build(kind, attention=SEGMENT_ATTENTION):
-    torch.manual_seed(0)
     if kind == "qwen3":
-        model = Qwen3ForCausalLM(Qwen3Config(**SHAPE, tie_word_embeddings=True))
+        model = tiny_qwen3(initializer_range=0.1, tie_word_embeddings=True)
     else:
-        model = LlamaForCausalLM(LlamaConfig(**SHAPE, tie_word_embeddings=False))
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(LlamaConfig(**SHAPE, initializer_range=0.1, tie_word_embeddings=False))
     model.set_attn_implementation(attention)
     return model
 
