@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,10 +34,21 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A starter model warm-started for seconds, enough for some answers to be programs."""
-    path = tmp_path_factory.mktemp("model") / "small"
-    config = default_warm_start(output=str(path), steps=60, decay_steps=60, short_steps=60)
-    train(config, warm_start_pairs(400, seed=1), lambda step, steps, loss, seconds: None)
+    """A starter model warm-started for seconds, enough for some answers to be programs.
+
+    With one thread: two wait for each other while spinning, which takes minutes where other processes use the cores.
+    """
+    if os.environ.get("PYTEST_XDIST_WORKER") is None:
+        path = tmp_path_factory.mktemp("model") / "small"
+    else:
+        path = tmp_path_factory.getbasetemp().parent / "model" / "small"
+    path.parent.mkdir(exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:  # the workers of pytest-xdist share one
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            sizes = {"steps": 60, "decay_steps": 60, "short_steps": 60, "batch_size": 8, "threads": 1}
+            config = default_warm_start(output=str(path), **sizes)
+            train(config, warm_start_pairs(400, seed=1), lambda step, steps, loss, seconds: None)
     return path
 
 

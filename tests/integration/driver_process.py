@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-DEADLINE_S = 300.0
+import psutil
+import pyarrow.parquet as pq
+
+DEADLINE_S = 600.0
+"""Of a run, a step or a stop. It only protects against hanging: a busy machine is many times slower than a free one."""
 STEPS = 2
 
 
@@ -46,3 +53,46 @@ def wait_until(condition: Callable[[], bool], what: str, driver: subprocess.Pope
             pass  # not written yet
         time.sleep(0.5)
     raise TimeoutError(f"{what} did not happen within {DEADLINE_S:g} s")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stopped:
+    """A driver stopped in mid-run by a signal, and its run directory as it was then."""
+
+    returncode: int
+    printed: str
+    family: Sequence[psutil.Process]
+    """All processes below the driver when it got the signal."""
+    metrics: Sequence[dict[str, float]]
+    rollout_rows: Sequence[int]
+    """Rows of every file of rollouts."""
+
+    def survivors(self) -> list[psutil.Process]:
+        """Wait for the processes below the driver to end; returns those that do not.
+
+        After kill -9 Ray's own agents look for their dead cluster for a minute before they give up.
+        """
+        return psutil.wait_procs(self.family, timeout=DEADLINE_S)[1]
+
+
+def stop_after(steps: int, arguments: list[str], directory: Path, number: signal.Signals) -> Stopped:
+    """Start a driver, send it the signal ``number`` once it has finished ``steps`` steps, and wait for its end."""
+    driver = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        metrics = directory / "metrics.jsonl"
+        wait_until(lambda: metrics.read_text().count("\n") >= steps, f"step {steps}", driver)
+        family = psutil.Process(driver.pid).children(recursive=True)
+        assert any("vllm" in process.name().lower() for process in family)
+        driver.send_signal(number)
+        printed, _ = driver.communicate(timeout=DEADLINE_S)
+    finally:
+        if driver.poll() is None:
+            driver.kill()
+            driver.wait()
+    return Stopped(
+        returncode=driver.returncode,
+        printed=printed,
+        family=family,
+        metrics=[json.loads(line) for line in metrics.read_text().splitlines()],
+        rollout_rows=[pq.read_table(path).num_rows for path in (directory / "rollouts").glob("*.parquet")],
+    )

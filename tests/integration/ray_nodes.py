@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import ray
 from ray._private.authentication.authentication_token_setup import enable_token_auth_by_default
 from ray.job_submission import JobSubmissionClient
@@ -22,7 +23,7 @@ from ray.job_submission import JobSubmissionClient
 from launch.cluster.ray_cluster import join_cluster
 from launch.cluster.reservation import cluster_nodes
 
-DEADLINE_S = 90.0
+DEADLINE_S = 300.0
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -32,6 +33,14 @@ class RayNodes:
 
     address: str
     dashboard: str
+    processes: tuple[psutil.Process, psutil.Process]
+
+    def descendants(self) -> set[psutil.Process]:
+        """The processes that the nodes have started, and theirs."""
+        found: set[psutil.Process] = set()
+        for node in self.processes:
+            found |= set(node.children(recursive=True))
+        return found
 
 
 @contextlib.contextmanager
@@ -43,16 +52,17 @@ def two_nodes() -> Iterator[RayNodes]:
     temporary = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # not pytest's: the paths of sockets must be short
     started: list[subprocess.Popen[bytes]] = []
     try:
-        head = ("--head", f"--port={port}", f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}")
-        started.append(start_node(temporary, *head, "--num-cpus=1", "--num-gpus=0"))
+        options = ("--head", f"--port={port}", f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}")
+        started.append(start_node(temporary, *options, "--num-cpus=1", "--num-gpus=0"))
         wait_until(lambda: listens(port), "the head's start")
-        worker = (f"--address={address}", "--num-cpus=4", "--num-gpus=2", '--resources={"evaluator": 4}')
-        started.append(start_node(temporary, *worker))
+        options = (f"--address={address}", "--num-cpus=4", "--num-gpus=2", '--resources={"evaluator": 4}')
+        started.append(start_node(temporary, *options))
         enable_token_auth_by_default()
         join_cluster(address)
         wait_until(lambda: len(cluster_nodes()) == 2, "the second node's start")
         wait_until(lambda: JobSubmissionClient(url).list_jobs() is not None, "the dashboard's start")
-        yield RayNodes(address, url)
+        head, worker = (psutil.Process(node.pid) for node in started)
+        yield RayNodes(address, url, (head, worker))
     finally:
         ray.shutdown()
         for node in reversed(started):  # each ends the processes it has started

@@ -1,18 +1,24 @@
-"""launch.evaluate as a person starts it: with its own engine, or asking vLLM's own server; killed, and gone on with."""
+"""launch.evaluate as a person starts it: with its own engine, or asking a server; killed, and resumed.
+
+The server is a stand-in that answers at once; the slow tests ask vLLM's own server the same.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -22,8 +28,8 @@ from evaluator.problem import to_row
 from launch.evaluation.answers import SCHEMA
 from launch.problems.starter import held_out_problems
 
-pytestmark = [pytest.mark.engine, pytest.mark.integration, pytest.mark.timeout(900)]
-DEADLINE_S = 300.0
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
+DEADLINE_S = 600.0
 PROBLEMS, SAMPLES = 8, 4
 KEY = "s3cret"
 
@@ -76,6 +82,7 @@ def check_complete(directory: Path) -> None:
     assert "pass@k" in (directory / "table.txt").read_text()
 
 
+@pytest.mark.engine
 def test_with_its_own_engine(model: Path, problems: Path, tmp_path: Path) -> None:
     done = run(command(problems, tmp_path, str(model)))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -90,14 +97,60 @@ def test_with_its_own_engine(model: Path, problems: Path, tmp_path: Path) -> Non
 
 @dataclass(frozen=True)
 class Server:
-    """vLLM's own server: its URL, and the name of the model it serves."""
+    """A server of chat completions: its URL, and the name of the model it serves."""
 
     url: str
     model: str
 
 
+@pytest.fixture(scope="module", params=["stand-in", pytest.param("vllm", marks=[pytest.mark.slow, pytest.mark.engine])])
+def server(request: pytest.FixtureRequest) -> Server:
+    started: Server = request.getfixturevalue("stand_in_server" if request.param == "stand-in" else "vllm_server")
+    return started
+
+
+class StandInHandler(BaseHTTPRequestHandler):
+    """Answers every request for the model "small" that has the key, each with another program."""
+
+    numbers = itertools.count()
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.headers["Authorization"] != f"Bearer {KEY}":
+            self._reply(401, {"error": {"message": "Unauthorized", "type": "invalid_request_error", "code": 401}})
+        elif asked["model"] != "small":
+            self._reply(404, {"error": {"message": "no such model", "type": "NotFoundError", "code": 404}})
+        else:
+            message = {"role": "assistant", "content": f"```python\nprint({next(self.numbers)})\n```"}
+            choice = {"index": 0, "finish_reason": "stop", "message": message}
+            usage = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
+            kind = {"id": "1", "object": "chat.completion", "created": 0, "model": "small"}
+            self._reply(200, kind | {"choices": [choice], "usage": usage})
+
+    def _reply(self, status: int, value: dict[str, object]) -> None:
+        content = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Print nothing."""
+
+
 @pytest.fixture(scope="module")
-def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def stand_in_server() -> Iterator[Server]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), StandInHandler) as serving:
+        thread = threading.Thread(target=serving.serve_forever, daemon=True)
+        thread.start()
+        yield Server(f"http://127.0.0.1:{serving.server_port}/v1", "small")
+        serving.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def vllm_server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     log = tmp_path_factory.mktemp("server") / "log"
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -139,7 +192,7 @@ def asking(server: Server, *overrides: str) -> tuple[str, ...]:
     return f"generator.endpoint={server.url}", "generator.api_key_env=THE_KEY", "generator.retries=1", *overrides
 
 
-def test_asking_a_server_killed_and_gone_on_with(server: Server, problems: Path, tmp_path: Path) -> None:
+def test_asking_a_server_killed_and_resumed(server: Server, problems: Path, tmp_path: Path) -> None:
     """What was sampled before kill -9 is not sampled again."""
     slowly = asking(server, "generator.requests_per_minute=120")
     environment = os.environ | {"THE_KEY": KEY}

@@ -34,7 +34,7 @@ from evaluator.verdict import Status
 from launch.cluster.scaling import open_to_scaling
 from tests.factories import problem
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 SETTINGS = EvaluatorSettings(Limits(wall_s=20.0, cpu_s=6.0), 1, "judge", adaptive_timeout=False, strict=False)
 PATIENCE = Patience(call_s=60.0, start_s=60.0, ping_s=20.0, alone_s=8.0, tick_s=0.2)
 ADDITION = "print(sum(map(int, input().split())))"
@@ -72,7 +72,7 @@ def play(
     async def main() -> None:
         pool = EvaluatorPool(hire, SETTINGS.workers, 1, bounds, patience)
         try:
-            await pool.start(60.0)
+            await pool.start(300.0)
             await scenario(pool)
         finally:
             last = pool.actors
@@ -94,14 +94,14 @@ def evaluator_processes() -> set[int]:
     return found
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def eventually(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     ends = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < ends, "it did not happen"
         time.sleep(0.05)
 
 
-async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     ends = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < ends, "it did not happen"
@@ -204,10 +204,10 @@ def test_the_pool_grows_with_its_queue_and_shrinks_again(
 
 
 def command(path: Path, evaluators: object) -> subprocess.CompletedProcess[str]:
-    arguments = [sys.executable, "-m", "launch.scale", f"run={path}", f"evaluators={evaluators}", "deadline_s=40"]
+    arguments = [sys.executable, "-m", "launch.scale", f"run={path}", f"evaluators={evaluators}", "deadline_s=120"]
     # As in another shell: what Ray has put into this process's environment is not there.
     environment = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_MODE"}
-    return subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    return subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_another_process_scales_a_live_pool(evaluators_here: None, tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_evaluators_live_on_the_nodes_that_declare_them_and_nodes_may_go() -> No
             for judgement in await asyncio.gather(*last):
                 assert judgement.verdict.status is Status.SANDBOX_ERROR
                 assert judgement.verdict.detail.endswith("no evaluator runs, for 8 s")
-            assert time.monotonic() - began < 60
+            assert time.monotonic() - began < 150
 
         play(scenario, Bounds(2, 2))
     finally:

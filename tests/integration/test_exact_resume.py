@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,14 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from evaluator.problem import to_row
 from launch.problems.starter import held_out_problems, training_problems
-from tests.integration.driver_process import command, run, wait_until
+from tests.integration.driver_process import Stopped, command, run, stop_after
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.engine,
     pytest.mark.integration,
     pytest.mark.faults,
-    pytest.mark.timeout(1200),
+    pytest.mark.timeout(2400),
 ]
 STEPS = 5
 PROBLEMS = 10  # 4 a step: the third step reaches over the end of an epoch, so does the fifth
@@ -67,20 +68,20 @@ def metrics(directory: Path) -> list[dict[str, float]]:
 
 
 @pytest.fixture(scope="module")
-def runs(model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The directories of a run that was killed in its fourth step and resumed, and of one that was not."""
-    killed, whole = (tmp_path_factory.mktemp(name) for name in ("killed", "whole"))
-    driver = subprocess.Popen(arguments(model, killed), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        written = killed / "small" / "metrics.jsonl"
-        wait_until(lambda: written.read_text().count("\n") >= 3, "the third step", driver)
-    finally:
-        driver.kill()
-        driver.communicate()
-    for directory, overrides in ((killed, ("run.resume=true",)), (whole, ())):
-        done = run(arguments(model, directory, *overrides))
+def killed(model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Stopped]:
+    """A run that is killed with -9 in its fourth step, and its directory."""
+    directory = tmp_path_factory.mktemp("killed") / "small"
+    return directory, stop_after(3, arguments(model, directory.parent), directory, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def runs(killed: tuple[Path, Stopped], model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The directories of the killed run, which is resumed, and of one that was not killed."""
+    directories = (killed[0], tmp_path_factory.mktemp("whole") / "small")
+    for directory, overrides in zip(directories, (("run.resume=true",), ()), strict=True):
+        done = run(arguments(model, directory.parent, *overrides))
         assert done.returncode == 0, done.stdout + done.stderr
-    return killed / "small", whole / "small"
+    return directories
 
 
 def test_metrics_and_decisions_are_equal(runs: tuple[Path, Path]) -> None:
@@ -129,3 +130,12 @@ def saved_state(folder: Path) -> dict[str, Any]:
     }
     dcp.load(tensors, storage_reader=reader, no_dist=True)
     return tensors
+
+
+def test_a_killed_driver_leaves_nothing_behind(killed: tuple[Path, Stopped], runs: tuple[Path, Path]) -> None:
+    """No process of the run survives, and its files are complete. (By now most of Ray's processes have ended.)"""
+    _, stopped = killed
+    survivors = stopped.survivors()
+    assert not survivors, f"still running: {survivors}"
+    assert len(stopped.metrics) >= 3
+    assert stopped.rollout_rows and set(stopped.rollout_rows) == {16}

