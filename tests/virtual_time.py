@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps to the next timer, so that waiting takes no time and a loaded machine changes nothing."""
+"""An event loop whose clock jumps to the next timer: waiting takes no time, and a loaded machine changes nothing."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Calls:
         return self.run(run())
 
     def run(self, work):
-        """Run ``work``; keep its virtual seconds and who was cancelled: at its end the loop cancels whatever is left."""
+        """Run ``work``; keep its virtual seconds and who was cancelled by it: in the end the loop cancels the rest."""
 
         async def watched():
             started = asyncio.get_running_loop().time()

@@ -208,6 +208,7 @@ def test_without_a_network_the_error_says_what_to_do(monkeypatch):
         load_mbpp(None, strict=False)
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(not DATA.exists(), reason="the published file (../shared/data/raw) is not here")
 def test_some_published_tasks(tmp_path, evaluator):
     with gzip.open(DATA, "rt") as handle:
