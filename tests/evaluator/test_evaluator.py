@@ -194,14 +194,14 @@ def test_expected_output_that_is_not_json_is_our_fault(evaluator):
 
 def test_many_keep_their_order():
     items = [(SUMS, ADD.replace("a + b", f"a + b + {i % 2}")) for i in range(20)] + [(CALLS, None)]
-    with Evaluator(Limits(wall_s=10, cpu_s=10), workers=2) as evaluator:
+    with Evaluator(Limits(wall_s=60, cpu_s=60), workers=2) as evaluator:
         verdicts = asyncio.run(evaluator.evaluate_many(items))
     assert [v.passed for v in verdicts] == [i % 2 == 0 for i in range(20)] + [False]
     assert verdicts[-1].status is Status.NO_CODE
 
 
 def test_a_dead_zygote_costs_one_retry():
-    with Evaluator(Limits(wall_s=10, cpu_s=10)) as evaluator:
+    with Evaluator(Limits(wall_s=60, cpu_s=60)) as evaluator:
         assert evaluator.evaluate(SUMS, ADD).passed
         for problem, code in ((SUMS, ADD), (CALLS, "def add(a, b): return a + b")):
             guard = evaluator._workers[0].light.zygote_pid

@@ -23,7 +23,7 @@ DATA = Path(__file__).parents[4] / "shared" / "data" / "raw" / "HumanEval.jsonl.
 
 @pytest.fixture(scope="module")
 def evaluator():
-    with Evaluator(Limits(wall_s=3.0, cpu_s=3.0)) as evaluator:
+    with Evaluator(Limits(wall_s=30.0, cpu_s=30.0)) as evaluator:
         yield evaluator
 
 
