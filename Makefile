@@ -17,7 +17,7 @@ pinned = $(shell sed -n 's/^ *"\($(1)==[^"]*\)".*/\1/p' pyproject.toml)
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 PYTEST := $(RUN) python -m pytest
 
-.PHONY: help venv venv-gpu lock lint check test test-slow demo exam bench clean
+.PHONY: help venv venv-gpu lock ruff lint check test test-slow demo exam bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -66,27 +66,44 @@ endef
 lock: | .venv/bin/uv ## resolve pyproject.toml into both lock files (ARGS=--upgrade moves versions)
 	@requirements/lock.sh .venv/bin/uv $(ARGS)
 
-lint: venv ## ruff and mypy
+ruff: venv
 	@$(RUN) ruff check --quiet .
 	@$(RUN) ruff format --check . || { echo "run: .venv/bin/ruff format ." >&2; exit 1; }
+
+lint: ruff ## ruff and mypy
 	@$(RUN) mypy
 
-check: lint ## lint and the fast tests, without vLLM: for every commit
-	@$(PYTEST) -q -m "not slow and not engine and not integration" $(ARGS)
+# The tiers of tests: docs/testing.md. `together` runs what it is given at the same time, and shows its first in full.
+# Where a tier has two runs of pytest, ARGS='-k name' may leave one of them without tests: exit code 5.
+TOGETHER := source .ci/together.sh; types() { $(RUN) mypy; };
+may_be_empty = || [ $$? -eq 5 ]
+FAST := not slow and not engine and not integration
+THOROUGH := --hypothesis-profile=thorough
 
-test: lint ## lint and all tests but the slow ones
-	@$(PYTEST) -q -m "not slow" $(ARGS)
+check: ruff ## lint and the fast tests: for every commit
+	@$(TOGETHER) tests() { $(PYTEST) -q -m "$(FAST) and not heavy" $(ARGS); }; together tests types
 
-# pytest's exit code 5 says that no test is marked slow.
-test-slow: venv ## only the slow tests
-	@$(PYTEST) -q -m slow $(ARGS) || { code=$$?; [ $$code -eq 5 ] || exit $$code; }
+test: ruff ## lint and all tests but the slow ones
+	@$(TOGETHER) \
+	  fast() { $(PYTEST) -q -m "$(FAST)" $(ARGS) $(may_be_empty); }; \
+	  actors() { $(PYTEST) -q -m "not slow and (engine or integration)" $(ARGS) $(may_be_empty); }; \
+	  together actors fast types
+
+test-slow: venv ## the slow tests, and the property tests with many examples
+	@$(TOGETHER) \
+	  slow() { $(PYTEST) -q -m slow $(ARGS) $(may_be_empty); }; \
+	  properties() { $(PYTEST) -q -m "hypothesis and not slow" $(THOROUGH) $(ARGS) $(may_be_empty); }; \
+	  together slow properties
 
 demo: venv ## train a small model from a starter policy on this machine (ARGS= takes Hydra overrides)
 	@$(RUN) python -m launch.driver +experiment=quickstart $(ARGS)
 
-exam: venv ## score the evaluator on the graded cases beside this repository, where there are any
-	@if [ -f ../shared/exam/run_exam.py ]; then $(RUN) python ../shared/exam/run_exam.py $(ARGS); \
-	else echo "make exam: no ../shared/exam/run_exam.py here; the graded cases are not part of this repository"; fi
+EXAM ?= ../shared/exam
+exam_program = $(if $(filter %.py,$(EXAM)),$(EXAM),$(EXAM:/=)/run_exam.py)
+
+exam: venv ## score the evaluator on graded cases: EXAM=run_exam.py or its folder (default ../shared/exam)
+	@if [ -f "$(exam_program)" ]; then $(RUN) python "$(exam_program)" $(ARGS); \
+	else echo "make exam: no $(exam_program) here; the graded cases are not part of this repository"; fi
 
 # A peer's environment holds what benchmarks/peers/ lists for it, and is made by the benchmark that compares with it. torch
 # goes in first, as in .venv: with pip, so that it is the same build.

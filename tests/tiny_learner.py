@@ -1,15 +1,17 @@
-"""A tiny random model, training sequences for it, and its gradients; light to import, for tests that spawn ranks."""
+"""A tiny random model, training sequences for it, its gradients, and a process group of one rank."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
@@ -36,6 +38,17 @@ SHAPE: dict[str, Any] = {
     "eos_token_id": 2,
 }
 """The sizes and special tokens of the tiny models of all tests."""
+
+
+@contextmanager
+def one_rank_group(folder: Path) -> Iterator[None]:
+    """Make this process the only rank of a gloo group; ``folder`` must be empty."""
+    store = dist.FileStore(str(folder / "store"), 1)
+    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
 
 
 def sequence(

@@ -6,18 +6,34 @@ import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-DEADLINE = timedelta(seconds=60)
+from tests.warm_processes import warm_context
+
+DEADLINE = timedelta(seconds=600)
+"""Of a collective. Longer than any test may take: one that passes has not waited for it."""
 
 
-def on_two_ranks(function: Callable[..., Any], folder: Path, *arguments: Any) -> list[Any]:
-    """``function(rank, *arguments)`` of each rank; both must be importable by name. ``folder`` must be empty."""
-    mp.spawn(_run_rank, (function, str(folder), arguments), nprocs=2)
+def on_two_ranks(
+    function: Callable[..., Any],
+    folder: Path,
+    *arguments: Any,
+    start_method: Literal["forkserver", "spawn"] = "forkserver",
+) -> list[Any]:
+    """Call ``function(rank, *arguments)`` on two ranks and return both results.
+
+    Args:
+        function: importable by name, as its arguments and result are picklable.
+        folder: empty; for the store of the group and the results.
+        start_method: "spawn" for interpreters that share nothing, seconds slower.
+    """
+    if start_method == "forkserver":
+        warm_context()
+    mp.start_processes(_run_rank, (function, str(folder), arguments), nprocs=2, start_method=start_method)
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
 
 

@@ -6,6 +6,7 @@ import io
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 from rich.console import Console
@@ -114,7 +115,8 @@ def run(root, world, *overrides):
         timeline=Timeline(directory.path),
         writer=None,
     )
-    with contextlib.suppress(Killed):
+    # A run begins with a collection of all objects: of everything the tests have imported, longer than the run itself.
+    with contextlib.suppress(Killed), mock.patch("gc.collect"):
         asyncio.run(train(parts))
     return directory, printed.getvalue()
 

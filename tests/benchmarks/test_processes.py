@@ -25,7 +25,7 @@ def test_the_cpu_of_a_tree_has_its_dead_its_living_and_nothing_else():
         assert process.stdout is not None
         process.stdout.readline()
         used = tree_cpu_seconds(process.pid)
-        assert 0.55 <= used < 1.5
+        assert 0.55 <= used < 3
         assert tree_cpu_seconds(os.getpid()) - mine >= 0.9 * used
         process.stdin.close()
     assert tree_cpu_seconds(process.pid) == 0.0
@@ -44,7 +44,7 @@ def test_the_floor_counts_the_programs_cpu_and_no_waiting():
     burn, sleep = BURN.format(seconds=0.2), "import time\ntime.sleep(0.5)\n"
     measured = measure_floor((burn, None, ["", "", ""], 2), (sleep, None, [""], 1), (METHOD, "add", ["1\n2"], 1))
     assert measured.result["tests"] == 4 and measured.result["unfinished"] == 0
-    assert 0.4 <= measured.result["cpu_s"] < 0.6
+    assert 0.4 <= measured.result["cpu_s"] < 0.9  # with the waiting it would be 0.9
     assert measured.cpu_s >= 0.38  # the whole tree, by the kernel's ticks
     assert measured.wall_s >= 0.5
 
@@ -63,7 +63,7 @@ def test_the_floor_feeds_programs_and_outlives_those_that_die():
         (thread + closes, None, ["", ""], 2),
     )
     assert measured.result["tests"] == 5 and measured.result["unfinished"] == 2
-    assert 0.5 <= measured.result["cpu_s"] < 0.7
+    assert 0.5 <= measured.result["cpu_s"] < 1.0
 
 
 def test_a_child_that_dies_says_why():

@@ -53,7 +53,7 @@ def test_the_peer_gets_the_questions_of_the_run_in_order(run, tmp_path):
 
 def test_judging_afterwards_is_timed_for_all_steps_but_the_first(run):
     (seconds,) = judged_afterwards(run, PROBLEMS)
-    assert 0 < seconds < 30
+    assert seconds > 0
 
 
 def test_what_is_neither_generation_nor_reward_is_the_update():

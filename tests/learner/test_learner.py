@@ -89,7 +89,7 @@ def test_gradients_do_not_depend_on_the_order(tied, kind):
 
 
 @given(advantages=st.lists(st.sampled_from(ADVANTAGES), min_size=1, max_size=6), data=st.data())
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 def test_no_split_changes_the_gradients(two_learners, advantages, data):
     """Any sequences, in any order and any micro-batches, with and without a KL penalty."""
     sequences = sequences_of(advantages, seed=data.draw(st.integers(0, 999)))

@@ -228,6 +228,7 @@ def one_rank_is_broken(rank, model, folder):
     return metrics.skipped_updates, learner.guarded.counters, parameters, str(caught.value)
 
 
+@pytest.mark.heavy
 def test_ranks_agree_on_a_gradient_that_is_broken_on_one(tmp_path):
     folder = tmp_path / "skipped"
     (tmp_path / "ranks").mkdir()

@@ -16,6 +16,7 @@ from evaluator.sandbox import Limits
 from evaluator.verdict import Status
 from learner.rollout import Judgement, Rollout
 from tests.factories import completion, problem, verdict
+from tests.virtual_time import run_in_virtual_time
 
 QUICK = Patience(call_s=30.0, start_s=30.0, ping_s=0.1, alone_s=0.2, tick_s=0.01)
 DONE = Judgement(verdict(), "print(1)", False, 0.5)
@@ -111,7 +112,7 @@ def run(scenario, **settings):
             await pool.stop()
         assert all(task is asyncio.current_task() for task in asyncio.all_tasks())
 
-    asyncio.run(play())
+    run_in_virtual_time(play())
 
 
 def test_calls_in_hand_are_bounded_and_the_rest_keeps_its_order():
@@ -460,7 +461,7 @@ def test_one_copy_of_a_problem_for_all_completions_that_are_judged():
         assert puts == [one]
         await pool.stop()
 
-    asyncio.run(play())
+    run_in_virtual_time(play())
 
 
 def test_stopping_ends_the_waiting():

@@ -5,13 +5,14 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.generators.actor import SampleRequest
 from actors.generators.members import MOST_RESTARTS, MemberLost, NoMemberLeft
 from actors.generators.pool import RETRIES, GenerationFailed, GeneratorPool, places_by_question
 from tests.factories import completion
+from tests.virtual_time import run_in_virtual_time
 
 
 class FakeGenerator:
@@ -102,7 +103,7 @@ def in_loop(test):
         async def closing():
             await asyncio.wait_for(test(), 10.0)
 
-        asyncio.run(closing())
+        run_in_virtual_time(closing())
 
     run.__name__, run.__doc__ = test.__name__, test.__doc__
     return run
@@ -341,7 +342,6 @@ def test_an_ordered_batch_is_dealt_out_by_question(count, questions):
     assert max(sizes) - min(sizes) <= 1
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.integers(1, 3),
     st.lists(
@@ -388,4 +388,4 @@ def test_every_request_is_answered_once_or_fails_with_its_name(count, actions):
         assert not made.pool.routes.load and not made.pool.routes.places
         made.pool.close()
 
-    asyncio.run(run())
+    run_in_virtual_time(run())

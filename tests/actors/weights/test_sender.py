@@ -13,7 +13,9 @@ from actors.weights.links import Backend
 from actors.weights.sender import WeightSender
 from tests.actors.weights.weight_peers import Receiver, connection_of, peer_of, sender_of, tensors_of
 
-pytestmark = pytest.mark.timeout(120)
+# A test that waited for a deadline of PATIENT seconds would be ended by its own limit first.
+PATIENT, IMPATIENT = 600.0, 5.0
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(120)]
 
 
 @dataclass
@@ -43,12 +45,12 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 
 @pytest.fixture
 def setting(backend: Backend) -> Iterator[Setting]:
-    yield from started(backend, 20.0)
+    yield from started(backend, PATIENT)
 
 
 @pytest.fixture
 def impatient(backend: Backend) -> Iterator[Setting]:
-    yield from started(backend, 3.0)
+    yield from started(backend, IMPATIENT)
 
 
 def started(backend: Backend, deadline_s: float) -> Iterator[Setting]:
@@ -99,7 +101,6 @@ def test_one_who_dies_in_the_middle_is_left_out_at_once(setting, backend):
     first, second = setting.join("a"), setting.join("b")
     first.tell("load", 1)
     second.tell("die in the middle", 1)
-    started_at = time.monotonic()
     failed = setting.send(1, "a", "b").failed.keys()
     # gloo hands what is left of a small model to the network before it notices.
     assert failed == {"b"} or (backend == "gloo" and not failed)
@@ -108,7 +109,6 @@ def test_one_who_dies_in_the_middle_is_left_out_at_once(setting, backend):
     first.tell("load", 2)
     assert setting.send(2, *{"a", "b"} - failed).failed.keys() == {"b"} - failed
     assert_is(first.answer(), 2)
-    assert time.monotonic() - started_at < 10
 
 
 @pytest.mark.faults
@@ -118,7 +118,7 @@ def test_one_who_hangs_is_left_out_at_the_deadline_and_can_come_back(impatient):
     second.tell("hang")
     sent = impatient.send(1, "a", "b")
     assert sent.failed.keys() == {"b"}
-    assert 2.5 < sent.seconds < 6
+    assert sent.seconds > 0.9 * IMPATIENT
     assert_is(first.answer(), 1)
     second.kill()
     again = impatient.join("b again")

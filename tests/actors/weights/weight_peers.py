@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from actors.weights.layout import Model
 from actors.weights.links import Backend, Endpoint, Peer
 from actors.weights.receiver import Connection, WeightReceiver, open_link
 from actors.weights.sender import SenderSettings, WeightSender, open_outlet
+from tests.warm_processes import warm_context
 
 HOST = "127.0.0.1"
 SHAPES = ((700,), (5, 8), (33, 33), (3,), (64, 4), (2000,))
@@ -49,7 +49,7 @@ class Receiver:
     """A process that is told what to do, one thing at a time."""
 
     def __init__(self, connection: Connection) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = warm_context()
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(connection, theirs), daemon=True)
         self.process.start()

@@ -3,15 +3,16 @@
 import asyncio
 import contextlib
 import json
-import time
 
 import numpy as np
 import pytest
 from aiohttp import web
+from openai.types.chat import ChatCompletion
 
 from evaluator.problem import Problem, ProblemTest
 from launch.evaluation.endpoint import EndpointError, EndpointSettings, EndpointSource
 from launch.problems.prompts import PromptedProblem
+from tests.virtual_time import run_in_virtual_time
 
 PROBLEM = Problem("q", "", "", "other", None, None, "", (ProblemTest("", "1\n"),), ())
 PROMPT = PromptedProblem(PROBLEM, np.zeros(1, np.int32), (("system", "be brief"), ("user", "print 1")))
@@ -31,7 +32,7 @@ async def served(*replies):
     requests = []
 
     async def chat(request):
-        requests.append((time.monotonic(), request.headers.get("Authorization"), await request.json()))
+        requests.append((request.headers.get("Authorization"), await request.json()))
         reply = replies[min(len(requests), len(replies)) - 1]
         return await reply(request) if callable(reply) else web.json_response(reply)
 
@@ -48,13 +49,12 @@ async def served(*replies):
         await runner.cleanup()
 
 
-def ask(*replies, times=1, retries=0, timeout_s=5.0, rate=None, api_key_env=None):
+def ask(*replies, retries=0, timeout_s=60.0, api_key_env=None):
     async def main():
         async with served(*replies) as (url, requests):
-            settings = EndpointSettings(url, "m", api_key_env, 9, 0.6, 0.95, timeout_s, retries, rate)
+            settings = EndpointSettings(url, "m", api_key_env, 9, 0.6, 0.95, timeout_s, retries, None)
             source = EndpointSource(settings)
-            answers = await asyncio.gather(*(source.answer(PROMPT, index) for index in range(times)))
-            return answers, requests
+            return [await source.answer(PROMPT, 0)], requests
 
     return asyncio.run(main())
 
@@ -72,12 +72,12 @@ async def broken_json(request):
 
 
 async def silent(request):
-    await asyncio.sleep(2)
+    await asyncio.sleep(0.8)  # its client has given up by then, by the same clock
 
 
 def test_an_answer(monkeypatch):
     monkeypatch.setenv("SOME_KEY", "secret")
-    (answer,), ((_, authorization, body),) = ask(GOOD, api_key_env="SOME_KEY")
+    (answer,), ((authorization, body),) = ask(GOOD, api_key_env="SOME_KEY")
     assert (answer.key, answer.text, answer.tokens, answer.truncated) == (("q", 0), "print(1)", 5, True)
     assert authorization == "Bearer secret"
     assert body == {
@@ -117,7 +117,17 @@ def test_a_missing_key_is_told_before_anything_is_asked(monkeypatch):
         EndpointSource(EndpointSettings("http://127.0.0.1:9/v1", "m", "SOME_KEY", 9, 0.6, 0.95, 2.0, 0, None))
 
 
-def test_requests_are_spaced():
-    _, requests = ask(GOOD, times=4, rate=600)
-    moments = [moment for moment, _, _ in requests]
-    assert moments[-1] - moments[0] > 0.25  # three gaps of a tenth of a second
+def test_requests_are_spaced(monkeypatch):
+    async def main():
+        source = EndpointSource(EndpointSettings("http://127.0.0.1:9/v1", "m", None, 9, 0.6, 0.95, 60.0, 0, 600))
+        loop, moments = asyncio.get_running_loop(), []
+
+        async def create(**_):
+            moments.append(loop.time())
+            return ChatCompletion.model_validate(GOOD)
+
+        monkeypatch.setattr(source._client.chat.completions, "create", create)
+        await asyncio.gather(*(source.answer(PROMPT, index) for index in range(4)))
+        return [moment - moments[0] for moment in moments]
+
+    assert run_in_virtual_time(main()) == pytest.approx([0.0, 0.1, 0.2, 0.3], abs=1e-3)

@@ -13,6 +13,7 @@ from launch.evaluation.endpoint import EndpointError
 from launch.evaluation.evaluation import Evaluation
 from launch.problems.prompts import PromptedProblem
 from learner.rollout import Judgement
+from tests.virtual_time import run_in_virtual_time
 
 
 def prompted(question_id):
@@ -68,7 +69,7 @@ def run(path, source, problems=("a", "b", "c"), samples=4, overlapped=True, dead
     )
     progress = []
     try:
-        failures = asyncio.run(evaluation.run(log, lambda done, total: progress.append((done, total))))
+        failures = run_in_virtual_time(evaluation.run(log, lambda done, total: progress.append((done, total))))
     finally:
         log.close()
     return log, failures, progress, judges

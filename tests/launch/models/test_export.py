@@ -23,7 +23,7 @@ from learner.learner import Learner
 from learner.policy import full_parameters
 from learner.rollout import TrainBatch
 from tests.factories import config
-from tests.tiny_learner import learner_settings, sequences_of, tiny_model
+from tests.tiny_learner import learner_settings, one_rank_group, sequences_of, tiny_model
 
 PASS = "evaluation/starter/all/all/pass@1"
 
@@ -33,16 +33,30 @@ def tied(request):
     return request.param
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, tied):
+    """A run directory with checkpoints of steps 10, the best, and 20; and the parameters of the last."""
+    folder = tmp_path_factory.mktemp("trained")
+    with one_rank_group(tmp_path_factory.mktemp("group")):
+        return train(folder, tied)
+
+
 @pytest.fixture
-def run(tmp_path, process_group, tied):
-    """A run directory with checkpoints of steps 10, the best, and 20; and the learner that made the last."""
-    model = tiny_model(tmp_path / "model", tied=tied)
+def run(trained, tmp_path):
+    """A copy of ``trained``, for a test to change."""
+    path, parameters = trained
+    shutil.copytree(path, tmp_path / path.name)
+    return tmp_path / path.name, parameters
+
+
+def train(folder, tied):
+    model = tiny_model(folder / "model", tied=tied)
     tokenizer = AutoTokenizer.from_pretrained(model)
     tokenizer.chat_template = CHAT_TEMPLATE
     tokenizer.save_pretrained(model)
     theirs = GenerationConfig(do_sample=True, top_k=20, temperature=0.7, repetition_penalty=1.5, eos_token_id=[2, 1])
     theirs.save_pretrained(model)
-    directory = RunDirectory(config(f"run.root={tmp_path}", "run.name=r", "evaluation.temperature=0.6"))
+    directory = RunDirectory(config(f"run.root={folder}", "run.name=r", "evaluation.temperature=0.6"))
     learner = Learner(learner_settings(model, learning_rate=1e-2))
     for step, value in ((0, 0.25), (10, 0.5), (20, 0.375)):
         if step:
@@ -50,7 +64,7 @@ def run(tmp_path, process_group, tied):
             save_checkpoint(learner, directory.checkpoint_path(step), {})
         directory.append_metrics({"step": step, PASS: value, "critic/rewards/mean": value})
     directory.drop_old_checkpoints()
-    return directory.path, learner
+    return directory.path, {name: value.clone() for name, value in full_parameters(learner.policy).items()}
 
 
 def exported(run, output, **changes):
@@ -60,12 +74,12 @@ def exported(run, output, **changes):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_export_is_the_policy(run, tmp_path, dtype):
-    path, learner = run
+    path, parameters = run
     output = tmp_path / "out" / "model"
     assert exported(path, output, dtype=dtype) == path / "checkpoints" / "step_000020"
     model, loaded = AutoModelForCausalLM.from_pretrained(output, dtype="auto", output_loading_info=True)
     assert not any(loaded.values())
-    expected = {name: value.to(getattr(torch, dtype)) for name, value in full_parameters(learner.policy).items()}
+    expected = {name: value.to(getattr(torch, dtype)) for name, value in parameters.items()}
     found = dict(model.named_parameters())
     assert found.keys() == expected.keys()
     assert all(
@@ -221,6 +235,7 @@ def test_wrong_settings_are_named(changes, message):
     assert str(caught.value) == message
 
 
+@pytest.mark.heavy
 def test_the_command(run, tmp_path):
     path, _ = run
     arguments = [sys.executable, "-m", "launch.export", f"run={path}", f"output={tmp_path / 'out'}"]

@@ -23,7 +23,7 @@ DATA = Path(__file__).parents[4] / "shared" / "data" / "raw" / "HumanEval.jsonl.
 
 @pytest.fixture(scope="module")
 def evaluator():
-    with Evaluator(Limits(wall_s=3.0, cpu_s=3.0)) as evaluator:
+    with Evaluator(Limits(wall_s=30.0, cpu_s=30.0)) as evaluator:
         yield evaluator
 
 
@@ -211,6 +211,7 @@ def test_without_a_network_the_error_says_what_to_do(monkeypatch):
         load_humaneval(None, strict=False)
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(not DATA.exists(), reason="the published file (../shared/data/raw) is not here")
 def test_the_published_file(evaluator):
     loaded = load_humaneval(str(DATA), strict=True)

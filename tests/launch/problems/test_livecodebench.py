@@ -358,7 +358,7 @@ LINES = st.one_of(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.lists(LINES, max_size=8), DAYS, DAYS)
 def test_every_row_is_accounted_for(tmp_path, rows, start, end):
     path, window = write(tmp_path / "p.jsonl", row("good", "2024-06-01"), *rows), DateWindow(start, end)
@@ -418,7 +418,7 @@ def test_a_new_format_makes_a_new_cache_file(tmp_path, monkeypatch):
     assert len(cached(tmp_path)) == 2
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_damaged_cache_is_made_anew(tmp_path, data):
     path = write(tmp_path / "p.jsonl", row("a"), row("b"), b"{")

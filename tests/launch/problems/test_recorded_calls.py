@@ -63,8 +63,9 @@ FAILURES = {
 
 @pytest.mark.parametrize("how", FAILURES)
 def test_references_that_cannot_be_trusted(recorder, monkeypatch, how):
-    monkeypatch.setattr(recorded_calls, "LIMITS", recorded_calls.Limits(wall_s=0.5, cpu_s=0.5))
     reference, tests, message = FAILURES[how]
+    if message.endswith("in 0.5 s"):
+        monkeypatch.setattr(recorded_calls, "LIMITS", recorded_calls.Limits(wall_s=0.5, cpu_s=0.5))
     with pytest.raises(ProblemError, match=message):
         recorder.record(Published("f", reference, tests))
 

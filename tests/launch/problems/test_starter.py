@@ -181,6 +181,7 @@ def test_variants(family: Family) -> None:
             assert not passes(item.problem, code), (item.problem.question_content, code)
 
 
+@pytest.mark.heavy
 def test_evaluator_agrees() -> None:
     """The sandboxed evaluator accepts one reference of every family and rejects its wrong programs."""
     with Evaluator() as evaluator:

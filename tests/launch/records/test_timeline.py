@@ -12,13 +12,14 @@ def events(path, kind="X"):
     return [event for event in json.loads(path.read_text()) if event["ph"] == kind]
 
 
-def test_spans_are_in_microseconds_since_the_epoch(tmp_path):
+def test_spans_are_in_microseconds_since_the_epoch(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 1_700_000_000.0)
+    monkeypatch.setattr(time, "monotonic", lambda: 50.0)
     timeline = Timeline(tmp_path)
-    now = time.monotonic()
-    timeline.span("generator 0", "generate", now, now + 0.25, step=3)
+    timeline.span("generator 0", "generate", 57.0, 57.25, step=3)
     timeline.flush()
     (event,) = events(tmp_path / FILE)
-    assert event["ts"] == pytest.approx(time.time() * 1e6, abs=1e6)
+    assert event["ts"] == 1_700_000_007_000_000
     assert (event["name"], event["dur"], event["args"]) == ("generate", 250_000, {"step": 3})
     (name,) = (one for one in events(tmp_path / FILE, "M") if one["name"] == "thread_name")
     assert (name["args"], name["tid"]) == ({"name": "generator 0"}, event["tid"])

@@ -22,6 +22,7 @@ from launch.training.work_buffer import DropReason, GroupState
 from learner.checkpoint import CheckpointError
 from learner.rollout import Group, Judgement
 from tests.factories import completion, group_of, problem, rollout, verdict
+from tests.virtual_time import run_in_virtual_time
 
 PASSED, WRONG, OURS = Status.PASSED, Status.WRONG_ANSWER, Status.SANDBOX_ERROR
 PROBLEMS, SIZE = 40, 2
@@ -86,7 +87,7 @@ def sample_step(mixed, *, step=0, **plan):
         await rollouts.close()
         return sampled
 
-    sampled = asyncio.run(run())
+    sampled = run_in_virtual_time(run())
     assert rollouts.buffer.trained + rollouts.buffer.dropped.total() == rollouts.buffer.claimed
     return sampled, [int(request.question_id) for request in engines.asked if request.sample_index == 0]
 
@@ -198,7 +199,7 @@ def test_no_group_is_staler_than_allowed_and_all_end_once(staleness):
             rollouts.served(step)
         await rollouts.close()
 
-    asyncio.run(run())
+    run_in_virtual_time(run())
     assert ahead == [min(staleness, steps - 1 - step) for step in range(steps)]
     assert (rollouts.buffer.claimed, rollouts.buffer.trained, rollouts.buffer.slots) == (steps * 4, steps * 4, {})
 
@@ -214,7 +215,7 @@ def test_the_next_step_is_sampled_while_this_one_is_trained():
         assert {slot.state for slot in rollouts.buffer.of_step(1)} == {GroupState.READY}
         await rollouts.close()
 
-    asyncio.run(run())
+    run_in_virtual_time(run())
     assert rollouts.buffer.dropped == {DropReason.STOPPED: 8}
 
 
@@ -232,7 +233,7 @@ def test_what_is_late_is_left_out_and_counted():
         await rollouts.close()
         return sampled
 
-    sampled = asyncio.run(run())
+    sampled = run_in_virtual_time(run())
     assert str(late) not in names(sampled, True)
     assert (len(sampled.groups), sampled.lost) == (7, {DropReason.DEADLINE: 1})
     assert f"pending: 2:{late}#0, 2:{late}#1" in rollouts.display.console.file.getvalue()
@@ -246,7 +247,7 @@ def test_a_group_that_engines_die_over_is_left_out():
         sampled_of.fill(0, lambda _: 1.0)
         return await sampled_of.step(0, 0)
 
-    sampled = asyncio.run(run())
+    sampled = run_in_virtual_time(run())
     assert (len(sampled.groups), sampled.lost) == (7, {DropReason.FAILED: 1})
     assert f"a group is left out: completion {deadly}#0: engines died" in sampled_of.display.console.file.getvalue()
 
@@ -267,7 +268,7 @@ def test_draining_waits_for_completions_in_flight():
         assert engines.under_way == 0
         await rollouts.close()
 
-    asyncio.run(run())
+    run_in_virtual_time(run())
 
 
 def test_draining_is_bounded():
@@ -284,7 +285,7 @@ def test_draining_is_bounded():
         await rollouts.close()
         return sampled
 
-    sampled = asyncio.run(run())
+    sampled = run_in_virtual_time(run())
     assert (len(sampled.groups), sampled.lost) == (7, {DropReason.DEADLINE: 1})
     assert engines.under_way == 0
 
@@ -313,7 +314,7 @@ def test_completions_come_in_order_before_their_verdicts():
         await rollouts.close()
         return completions, sampled
 
-    completions, sampled = asyncio.run(run())
+    completions, sampled = run_in_virtual_time(run())
     assert completions == [one.completion for group in sampled.groups for one in group.rollouts]
     assert sampled.times.generation == 0
 
@@ -329,7 +330,7 @@ def test_late_completions_are_told_of_with_the_verdicts():
         await rollouts.close()
         return completions, sampled
 
-    completions, sampled = asyncio.run(run())
+    completions, sampled = run_in_virtual_time(run())
     assert len(completions) == 7 * SIZE
     assert (len(sampled.groups), sampled.lost) == (7, {DropReason.DEADLINE: 1})
 
@@ -348,7 +349,7 @@ def test_a_checkpoint_keeps_what_is_ready_and_samples_the_rest_again():
         await rollouts.close()
         return state
 
-    state = asyncio.run(until_killed())
+    state = run_in_virtual_time(until_killed())
     assert (state.next_step, state.claimed, len(state.claims), len(state.ready)) == (3, 12, 8, 7)
     assert ready_parquet(read_ready(ready_parquet(state.ready))) == ready_parquet(state.ready)
     engines = Engines()
@@ -366,7 +367,7 @@ def test_a_checkpoint_keeps_what_is_ready_and_samples_the_rest_again():
         await resumed.close()
         return found
 
-    one, two, three = asyncio.run(go_on())
+    one, two, three = run_in_virtual_time(go_on())
     asked = [int(request.question_id) for request in engines.asked if request.sample_index == 0]
     assert asked == [first[1], *ProblemOrder(PROBLEMS, 0).batch(3, 4)]
     assert [int(name) for name in names(one, True)] == first
@@ -384,7 +385,7 @@ def test_groups_of_another_dataset_or_size_are_refused():
         await asyncio.sleep(0.05)
         return rollouts.state()
 
-    state = asyncio.run(sampled_ahead())
+    state = run_in_virtual_time(sampled_ahead())
     other = rollouts_of(Engines(), Judges(), batch=4, staleness=1, first_step=1)
     other.problems = other.problems[::-1]
     with pytest.raises(CheckpointError, match=r"resume with the dataset and the algorithm\.group_size"):

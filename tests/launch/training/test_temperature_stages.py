@@ -90,11 +90,17 @@ def temperature_of(directory, step):
     return found
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The directory of a run that was not killed."""
+    directory, _ = run(tmp_path_factory.mktemp("whole"), World(falling), *DIVERSITY, "run.steps=60")
+    return directory
+
+
 @pytest.mark.parametrize("kill_at", [5, 33, 39, 40, 41, 45, 50])
-def test_a_killed_run_decides_as_the_whole_one(tmp_path, kill_at):
+def test_a_killed_run_decides_as_the_whole_one(whole, tmp_path, kill_at):
     """Before the first checkpoint; between checkpoint and decision; where the decision is not in a checkpoint yet."""
     arguments = (*DIVERSITY, "run.steps=60")
-    whole, _ = run(tmp_path / "whole", World(falling), *arguments)
     run(tmp_path / "killed", World(falling, kill_at), *arguments)
     world = World(falling)
     resumed, _ = run(tmp_path / "killed", world, *arguments, "run.resume=true")

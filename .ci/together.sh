@@ -1,0 +1,39 @@
+# together NAME...: run shell functions at the same time, to use every core. The first one's output is shown as it
+# comes, the others' when they have ended, so that they do not mix. Fails if one fails; an interrupt ends all.
+
+together() {
+    logs=$(mktemp -d)
+    running=()
+    trap end_all EXIT
+    trap 'exit 130' INT TERM
+    local first=$1 name index code status=0
+    shift
+    set -m # a process group for each, to be ended with all of its processes
+    for name in "$@"; do
+        "$name" > "$logs/${#running[@]}" 2>&1 < /dev/null &
+        running+=($!)
+    done
+    set +m
+    "$first" || status=$?
+    for index in "${!running[@]}"; do
+        code=0
+        wait "${running[$index]}" || code=$?
+        unset "running[$index]"
+        cat "$logs/$index"
+        [ "$code" -eq 0 ] || status=$code
+    done
+    return "$status"
+}
+
+end_all() {
+    local group tries
+    for group in "${running[@]}"; do
+        kill -INT -- "-$group" 2> /dev/null || continue # pytest ends its actors then
+        for ((tries = 0; tries < 150; tries++)); do
+            kill -0 -- "-$group" 2> /dev/null || break
+            sleep 0.1
+        done
+        kill -TERM -- "-$group" 2> /dev/null || true
+    done
+    rm -rf "$logs"
+}
