@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import ray
 
+from actors.evaluators.handle import RESOURCE
 from launch.models.starter_model import train_tokenizer, untrained_model
 from launch.models.starter_policy import default_warm_start
 from launch.models.supervised_training import train
@@ -52,11 +53,26 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    """A local Ray cluster of 4 logical CPUs."""
-    ray.init(
-        address="local", num_cpus=4, object_store_memory=2**28, include_dashboard=False, logging_level=logging.ERROR
-    )
+@pytest.fixture(scope="session")
+def ray_ended() -> Iterator[None]:
+    """End the cluster that the last module has left."""
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def cluster(ray_ended: None) -> None:
+    """A local Ray cluster of 4 logical CPUs with room for three evaluators, shared by the modules that use it.
+
+    Starting one takes seconds. Modules and tests with clusters of their own call ``ray.shutdown`` before and after.
+    """
+    if not ray.is_initialized():
+        ray.init(
+            address="local",
+            num_cpus=4,
+            resources={RESOURCE: 3},
+            object_store_memory=2**28,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )

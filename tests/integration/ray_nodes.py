@@ -46,6 +46,7 @@ class RayNodes:
 @contextlib.contextmanager
 def two_nodes() -> Iterator[RayNodes]:
     """This process joins them. The token is the one that Ray keeps for this user; it makes one where there is none."""
+    ray.shutdown()  # of a cluster that other tests have left
     ray_command("get-auth-token", "--generate")
     port, dashboard, client = (free_port() for _ in range(3))
     address, url = f"{socket.gethostbyname(socket.gethostname())}:{port}", f"http://127.0.0.1:{dashboard}"

@@ -220,10 +220,12 @@ def test_asking_a_server_killed_and_resumed(server: Server, problems: Path, tmp_
     check_complete(tmp_path / "small")
 
 
-def test_a_server_that_refuses(server: Server, problems: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+@pytest.mark.engine
+def test_a_server_that_refuses(vllm_server: Server, problems: Path, tmp_path: Path) -> None:
     """The wrong key, then a model it does not serve: no answer at all, and why."""
-    for model, key, reason in ((server.model, "HOME", "401"), ("other", "THE_KEY", "404")):
-        overrides = (f"generator.endpoint={server.url}", f"generator.api_key_env={key}", "generator.retries=0")
+    for model, key, reason in ((vllm_server.model, "HOME", "401"), ("other", "THE_KEY", "404")):
+        overrides = (f"generator.endpoint={vllm_server.url}", f"generator.api_key_env={key}", "generator.retries=0")
         done = run(command(problems, tmp_path / model, model, *overrides))
         assert done.returncode == 2, done.stdout + done.stderr
         assert "no answer at all" in done.stdout and reason in done.stdout and KEY not in done.stdout

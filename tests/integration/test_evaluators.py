@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,22 +43,6 @@ ADDITION = "print(sum(map(int, input().split())))"
 def answer(sleep_s: float = 0.0, program: str = ADDITION) -> str:
     """Those that are to be judged each by itself must differ."""
     return f"```python\nimport time\ntime.sleep({sleep_s})\n{program}\n```"
-
-
-@pytest.fixture(scope="module")
-def evaluators_here() -> Iterator[None]:
-    """A local cluster with room for three evaluators."""
-    ray.init(
-        address="local",
-        num_cpus=3,
-        resources={RESOURCE: 3},
-        object_store_memory=2**28,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
-    yield
-    ray.shutdown()
 
 
 def play(
@@ -124,7 +108,7 @@ async def in_sandboxes(*processes: psutil.Process) -> list[psutil.Process]:
 
 
 @pytest.mark.faults
-def test_an_actor_killed_in_mid_test_loses_no_completion(evaluators_here: None) -> None:
+def test_an_actor_killed_in_mid_test_loses_no_completion(cluster: None) -> None:
     async def scenario(pool: EvaluatorPool) -> None:
         processes = [await process_of(actor) for actor in pool.actors]
         one = problem()
@@ -142,7 +126,7 @@ def test_an_actor_killed_in_mid_test_loses_no_completion(evaluators_here: None) 
 
 
 @pytest.mark.faults
-def test_an_actor_that_hangs_is_ended_and_its_completion_judged_by_another(evaluators_here: None) -> None:
+def test_an_actor_that_hangs_is_ended_and_its_completion_judged_by_another(cluster: None) -> None:
     async def scenario(pool: EvaluatorPool) -> None:
         (process,) = [await process_of(actor) for actor in pool.actors]
         waiting = asyncio.ensure_future(pool.judge(problem(), answer(1.0)))
@@ -156,7 +140,7 @@ def test_an_actor_that_hangs_is_ended_and_its_completion_judged_by_another(evalu
 
 
 @pytest.mark.faults
-def test_what_kills_every_actor_is_a_sandbox_error(evaluators_here: None) -> None:
+def test_what_kills_every_actor_is_a_sandbox_error(cluster: None) -> None:
     hired = 0
 
     class DoomedActor(EvaluatorActor):  # in here, so that actors need not import this file
@@ -184,9 +168,7 @@ def test_what_kills_every_actor_is_a_sandbox_error(evaluators_here: None) -> Non
     play(scenario, Bounds(1, 1), hire, replace(PATIENCE, alone_s=60.0))
 
 
-def test_the_pool_grows_with_its_queue_and_shrinks_again(
-    evaluators_here: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_pool_grows_with_its_queue_and_shrinks_again(cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(autoscaling, "IDLE_S", 1.0)
 
     async def scenario(pool: EvaluatorPool) -> None:
@@ -210,7 +192,7 @@ def command(path: Path, evaluators: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
-def test_another_process_scales_a_live_pool(evaluators_here: None, tmp_path: Path) -> None:
+def test_another_process_scales_a_live_pool(cluster: None, tmp_path: Path) -> None:
     path = tmp_path / "live"
     path.mkdir()
     (path / "config.yaml").write_text("{}")
