@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actors.weights.engine_side import WeightLoading
-from actors.weights.engine_worker import EngineWorker
+from actors.weights.vllm_worker import WorkerExtension
 from learner.rollout import Completion
 
 if TYPE_CHECKING:
     from vllm import CompletionOutput, SamplingParams
     from vllm.v1.engine.output_processor import RequestOutputCollector
 
-EXTENSION = f"{EngineWorker.__module__}.{EngineWorker.__qualname__}"
+EXTENSION = f"{WorkerExtension.__module__}.{WorkerExtension.__qualname__}"
 
 
 NICENESS = 4

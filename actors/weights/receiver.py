@@ -17,8 +17,8 @@ from torch import Tensor
 from actors.weights.gloo import GlooReceiver
 from actors.weights.layout import Model, bucket_bytes, check_bucket, plan_buckets, tensor_digest
 from actors.weights.links import Endpoint, ReceivingLink
-from actors.weights.read_ahead import read_ahead
 from actors.weights.shared_memory import SharedMemoryReceiver
+from actors.weights.spare_thread import read_ahead
 
 AHEAD = 2
 """Buckets received ahead of the one whose tensors are loaded: the time until a sleeping sender runs is hidden."""
