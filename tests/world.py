@@ -55,7 +55,7 @@ class World:
 
     async def publish(self, version):
         self.version = version
-        return Publication(version, 1000, 0.0, 0.0, {})
+        return Publication(version=version, bytes=1000, write_seconds=0.0, load_seconds=0.0, dropped={})
 
     async def generate(self, request):
         self.temperatures.append(request.temperature)

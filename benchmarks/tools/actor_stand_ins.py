@@ -210,4 +210,4 @@ class Transfer:
         self.play.version = version
         self.peaks.append(peak_bytes())
         forget_peak()
-        return Publication(version, 0, 0.0, 0.0, {})
+        return Publication(version=version, bytes=0, write_seconds=0.0, load_seconds=0.0, dropped={})

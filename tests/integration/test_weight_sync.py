@@ -19,7 +19,7 @@ from actors.generators.actor import GeneratorSettings, SampleRequest
 from actors.generators.handle import remote_generators
 from actors.generators.pool import GeneratorPool
 from actors.learner_group import LearnerGroup
-from actors.shutdown import stop_all
+from actors.lifecycle import stop_all
 from actors.weights.layout import Header
 from actors.weights.transfer import (
     Publication,
@@ -115,7 +115,9 @@ def pair(request: pytest.FixtureRequest, cluster: None, checkpoints: dict[str, P
 def connected(request: pytest.FixtureRequest, pair: Pair) -> Iterator[Pair]:
     """The pair over one transport; every publication compares every tensor."""
     engine = {"generator 0": pair.generators.actors[0]}
-    settings = TransferSettings("float32", BUCKET_MB, True, DEADLINE_S, compare=True)
+    settings = TransferSettings(
+        dtype="float32", bucket_mb=BUCKET_MB, checksum=True, deadline_s=DEADLINE_S, compare=True
+    )
     pair.transfer = asyncio.run(open_transfer(pair.learner.actors, engine, request.param, ("cpu", "cpu"), settings))
     yield pair
     pair.transfer.close()
@@ -234,11 +236,11 @@ def test_a_wrong_version_is_refused(connected: Pair, prompts: list[np.ndarray]) 
     connected.publish()
     transfer, engine = connected.transfer, connected.generators.actors[0]
     assert transfer is not None
-    peers = list(transfer.peers.values())
+    groups = list(transfer.receiver_groups.values())
 
     async def send_another() -> None:
         loading = engine.load_weights.remote(connected.version + 2)
-        await asyncio.gather(*(rank.send_weights.remote(connected.version + 1, peers, peers) for rank in ranks))
+        await asyncio.gather(*(rank.send_weights.remote(connected.version + 1, groups, groups) for rank in ranks))
         await asyncio.wait_for(loading, 60)
 
     ranks = connected.learner.actors
