@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from ray.exceptions import RayError, RayTaskError
 from rich.console import Console
 
-from actors.generators.members import NoMemberLeft
 from actors.generators.pool import GenerationFailed
+from actors.lifecycle import NoMemberLeft
 from actors.waiting import DeadlineExceeded
 from actors.weights.transfer import WeightTransferError
 from conf.schema import ConfigError

@@ -4,7 +4,7 @@
 
 The run then has exactly N evaluator actors, whatever ``evaluator.min_actors`` and ``max_actors`` say, until it ends.
 Start it on a node of the run's Ray cluster. The driver wrote the cluster's address, and the name under which its
-``ScalingDesk`` is found there, into ``cluster.json`` of the run directory; it is removed when the run ends.
+``ScalingMailbox`` is found there, into ``cluster.json`` of the run directory; it is removed when the run ends.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from omegaconf import DictConfig, OmegaConf
 from ray._raylet import Config  # type: ignore[attr-defined] # nothing public makes Ray read its environment again
 from rich.console import Console
 
-from actors.evaluators.handle import RESOURCE
+from actors.evaluators.actor import RESOURCE
 from actors.evaluators.pool import EvaluatorPool
-from actors.evaluators.scaling_mailbox import PoolReport, ScalingDesk
+from actors.evaluators.scaling_mailbox import PoolReport, ScalingMailbox
 from actors.waiting import DeadlineExceeded
 from conf.schema import ScaleConfig, parse_scale
 from launch.cluster.placement import PlacementError
@@ -43,8 +43,8 @@ POLL_S = 0.5
 
 
 @dataclass(frozen=True)
-class DeskAddress:
-    """Where a live run's desk is: Ray's ``address`` (host:port), and the actor's ``namespace`` and ``name``.
+class MailboxAddress:
+    """Where a live run's scaling mailbox is: Ray's ``address`` (host:port), and the actor's ``namespace`` and ``name``.
 
     ``auth_mode``: how the driver proves itself to the cluster (``RAY_AUTH_MODE``).
     """
@@ -60,17 +60,17 @@ def open_to_scaling(directory: Path, evaluators: EvaluatorPool) -> Iterator[None
     """For the driver: inside the ``with``, ``launch.scale`` finds this run and changes its pool, which has started."""
     context = ray.get_runtime_context()
     # Two drivers may have runs of one name, and one that was killed may still be there when its successor starts.
-    where = DeskAddress(context.gcs_address, directory.name, f"scaling-{uuid.uuid4().hex[:12]}", _auth_mode())
-    role: Any = ray.remote(ScalingDesk).options(name=where.name, namespace=where.namespace, num_cpus=0)
-    desk = role.remote()
+    where = MailboxAddress(context.gcs_address, directory.name, f"scaling-{uuid.uuid4().hex[:12]}", _auth_mode())
+    role: Any = ray.remote(ScalingMailbox).options(name=where.name, namespace=where.namespace, num_cpus=0)
+    mailbox = role.remote()
     path = directory / CLUSTER
     write_text(path, json.dumps(vars(where), indent=2))
-    evaluators.listen(desk)
+    evaluators.follow(mailbox)
     try:
         yield
     finally:
         path.unlink(missing_ok=True)
-        ray.kill(desk)
+        ray.kill(mailbox)
 
 
 @hydra.main(config_path="../conf", config_name="scale", version_base="1.3")
@@ -92,8 +92,8 @@ def scale(settings: ScaleConfig) -> int:
     path = find_run(settings.run)
     where = read_address(path)
     try:
-        desk = find_desk(path, where)
-        before = first_report(desk)
+        mailbox = find_mailbox(path, where)
+        before = first_report(mailbox)
         most = before.actors + room(ray.available_resources(), before.cpus)
         if settings.evaluators > max(most, before.actors):
             raise PlacementError(
@@ -101,8 +101,8 @@ def scale(settings: ScaleConfig) -> int:
                 f"each takes {before.cpus:g} CPUs and 1 of the resource `{RESOURCE}`. Start nodes by  ray start "
                 f"--address={where.address} --resources='{{\"{RESOURCE}\": N}}'"
             )
-        ray.get(desk.ask.remote(settings.evaluators), timeout=ANSWER_S)
-        wait_for(desk, settings)
+        ray.get(mailbox.request.remote(settings.evaluators), timeout=ANSWER_S)
+        wait_for(mailbox, settings)
         return before.actors
     finally:
         ray.shutdown()
@@ -120,16 +120,16 @@ def find_run(run: str) -> Path:
     raise RunDirectoryError(f"run={run}: no such run: neither {run} nor runs/{run} has a config.yaml in it")
 
 
-def read_address(path: Path) -> DeskAddress:
+def read_address(path: Path) -> MailboxAddress:
     """What the run's driver wrote. Raises RunDirectoryError when it is not there (any more)."""
     try:
-        return DeskAddress(**json.loads((path / CLUSTER).read_text()))
+        return MailboxAddress(**json.loads((path / CLUSTER).read_text()))
     except FileNotFoundError:
         raise RunDirectoryError(f"run={path}: it has ended, or its evaluators have not started yet") from None
 
 
-def find_desk(path: Path, where: DeskAddress) -> Any:
-    """Connect to the run's cluster, and find its desk there. Raises RunDirectoryError."""
+def find_mailbox(path: Path, where: MailboxAddress) -> Any:
+    """Connect to the run's cluster, and find its mailbox there. Raises RunDirectoryError."""
     host, _, port = where.address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), ANSWER_S).close()  # Ray tries for minutes
@@ -144,11 +144,11 @@ def find_desk(path: Path, where: DeskAddress) -> Any:
         ) from error
 
 
-def first_report(desk: Any) -> PoolReport:
+def first_report(mailbox: Any) -> PoolReport:
     """What the pool says. Raises DeadlineExceeded."""
     ends = time.monotonic() + ANSWER_S
     while time.monotonic() < ends:
-        report: PoolReport | None = ray.get(desk.report.remote(), timeout=ANSWER_S)
+        report: PoolReport | None = ray.get(mailbox.report.remote(), timeout=ANSWER_S)
         if report is not None:
             return report
         time.sleep(POLL_S)
@@ -161,10 +161,10 @@ def room(free: Mapping[str, float], cpus: float) -> int:
     return int(min(free.get(RESOURCE, 0.0), by_cpus) + 1e-6)  # Ray counts in ten-thousandths
 
 
-def wait_for(desk: Any, settings: ScaleConfig) -> None:
+def wait_for(mailbox: Any, settings: ScaleConfig) -> None:
     """Until so many run. Raises DeadlineExceeded."""
     ends = time.monotonic() + settings.deadline_s
-    while (report := first_report(desk)).actors != settings.evaluators:
+    while (report := first_report(mailbox)).actors != settings.evaluators:
         if time.monotonic() >= ends:
             raise DeadlineExceeded(
                 f"evaluators={settings.evaluators} did not all run within {settings.deadline_s:g} s: "

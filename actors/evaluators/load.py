@@ -1,9 +1,45 @@
-"""What an evaluator pool did since it was last asked, for the metrics."""
+"""The load of an evaluator pool: its members by load, for routing, and what it did lately, for the metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+M = TypeVar("M")
+
+
+class LoadBuckets(Generic[M]):
+    """Members by their load, 0 to ``most``; every operation costs O(``most``), however many members there are.
+
+    Of equal loads, the member that has had its own for longest is first. Members are compared as dictionary keys.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.load: dict[M, int] = {}
+        self.buckets: list[dict[M, None]] = [{} for _ in range(most + 1)]
+
+    def __len__(self) -> int:
+        return len(self.load)
+
+    def put(self, member: M, load: int) -> None:
+        """Set the load of a new or present member."""
+        before = self.load.get(member)
+        if before is not None:
+            del self.buckets[before][member]
+        self.buckets[load][member] = None
+        self.load[member] = load
+
+    def drop(self, member: M) -> None:
+        """Remove a member. Raises KeyError if it is not there."""
+        del self.buckets[self.load.pop(member)][member]
+
+    def least(self) -> M | None:
+        """Return the member with the least load; None when all have ``most``, or there is none."""
+        for bucket in self.buckets[:-1]:
+            if bucket:
+                return next(iter(bucket))
+        return None
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class Weights:
                 )
         for name, reason in publication.dropped.items():
             self.display.say(f"{name} did not take weights version {self.version} and is restarted: {reason}")
-            self.generators.leave_out(name, reason)
+            self.generators.replace(name, reason)
         return publication
 
     async def admit(self, name: str, generator: Any) -> None:

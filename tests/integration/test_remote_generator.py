@@ -15,7 +15,7 @@ import ray
 
 from actors.generators.actor import EngineLost, GeneratorSettings, SampleRequest
 from actors.generators.handle import RemoteGenerator
-from actors.generators.members import MemberLost
+from actors.lifecycle import MemberLost
 from learner.rollout import Completion
 from tests.factories import completion
 

@@ -7,7 +7,7 @@ import pytest
 
 from conf.schema import ConfigError, ScaleConfig, parse_scale
 from launch.records.run_directory import RunDirectoryError
-from launch.scale import CLUSTER, DeskAddress, find_desk, find_run, read_address, room
+from launch.scale import CLUSTER, MailboxAddress, find_mailbox, find_run, read_address, room
 
 
 def test_the_settings():
@@ -41,9 +41,9 @@ def test_a_run_whose_driver_was_killed(tmp_path):
         json.dumps({"address": address, "namespace": "r", "name": "scaling-1", "auth_mode": "disabled"})
     )
     where = read_address(tmp_path)
-    assert where == DeskAddress(address, "r", "scaling-1", "disabled")
+    assert where == MailboxAddress(address, "r", "scaling-1", "disabled")
     with pytest.raises(RunDirectoryError, match=rf"it has ended, or its Ray cluster at {address} is not to be reached"):
-        find_desk(tmp_path, where)
+        find_mailbox(tmp_path, where)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
-"""The load of a pool between two looks at it."""
+"""The members of a pool by load, and its load between two looks at it."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from actors.evaluators.load import EvaluatorLoad, LoadMeter
+from actors.evaluators.load import EvaluatorLoad, LoadBuckets, LoadMeter
 
 
 class Clock:
@@ -42,3 +44,31 @@ def test_a_look_starts_a_new_stretch_with_what_there_is():
     meter.take()
     clock.now += 5
     assert meter.take() == EvaluatorLoad(0, 0.0, 0, 0, 0, 0)
+
+
+@given(
+    st.integers(1, 4),
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("put"), st.integers(0, 5), st.integers(0, 4)),
+            st.tuples(st.just("drop"), st.integers(0, 5), st.just(0)),
+        ),
+        max_size=60,
+    ),
+)
+def test_buckets_find_the_same_member_as_a_look_at_all(most, changes):
+    buckets, model = LoadBuckets(most), {}  # the model holds members in the order they got their loads
+    for what, member, load in changes:
+        if what == "put":
+            model.pop(member, None)
+            model[member] = min(load, most)
+            buckets.put(member, min(load, most))
+        elif member in model:
+            del model[member]
+            buckets.drop(member)
+        else:
+            with pytest.raises(KeyError):
+                buckets.drop(member)
+        open_members = [one for one in model if model[one] < most]
+        assert buckets.least() == min(open_members, key=model.get, default=None)
+        assert len(buckets) == len(model)
