@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -68,18 +69,18 @@ class EvaluatorMember:
         return self.handle.start()
 
     async def watch(self) -> None:
-        """Ping the actor; raise MemberLost when it has died or does not answer in time. Does not return before."""
-        timeouts = self.timeouts
+        """Ping the actor every other tick; raise MemberLost when it has died, or does not answer in time."""
+        interval_s, deadline_s = 2 * self.timeouts.tick_s, self.timeouts.ping_s
         while True:
-            await asyncio.sleep(timeouts.tick_s)
-            answer, ticks = asyncio.ensure_future(self.handle.ping()), 0
+            answer = asyncio.ensure_future(self.handle.ping())
             try:
-                while not answer.done():
-                    # In ticks, not by the clock: none passes while something else blocks this process.
-                    if ticks * timeouts.tick_s >= timeouts.ping_s:
-                        raise MemberLost(self.name, f"no answer to a ping in {timeouts.ping_s:g} s")
-                    await asyncio.sleep(timeouts.tick_s)
-                    ticks += 1
+                # Sleeps are counted, instead of read off the clock: none ends while something else blocks this process.
+                for _ in range(math.ceil(deadline_s / interval_s)):
+                    await asyncio.sleep(interval_s)
+                    if answer.done():
+                        break
+                else:
+                    raise MemberLost(self.name, f"no answer to a ping in {deadline_s:g} s")
                 answer.result()
             except ACTOR_ERRORS as error:
                 raise MemberLost(self.name, one_line(error)) from error
