@@ -73,7 +73,7 @@ class World:
         return Judgement(verdict(Status.PASSED if text == "right" else Status.WRONG_ANSWER), text, False, 0.0)
 
     def load(self):
-        return EvaluatorLoad(0, 0.0, 1, 0, 0, 0)
+        return EvaluatorLoad(queue_max=0, busy_share=0.0, actors=1, retried=0, lost=0, repeated=0)
 
     async def prepare(self, sequences, deadline_s):
         self.prepared = sequences

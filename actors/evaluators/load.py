@@ -42,7 +42,7 @@ class LoadBuckets(Generic[M]):
         return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluatorLoad:
     """Of one stretch of time. ``queue_max``: most calls that waited at once; ``busy_share``: share of the sandboxes'
     time, 0 to 1, in which they had a program; ``actors``: those that run at its end; ``retried``: calls that were given
@@ -98,6 +98,13 @@ class LoadMeter:
         """The load since the last ``take``."""
         self._add_up()
         share = self._busy_s / self._sandbox_s if self._sandbox_s else 0.0
-        load = EvaluatorLoad(self._queue_max, share, self._actors, self._retried, self._lost, self._repeated)
+        load = EvaluatorLoad(
+            queue_max=self._queue_max,
+            busy_share=share,
+            actors=self._actors,
+            retried=self._retried,
+            lost=self._lost,
+            repeated=self._repeated,
+        )
         self._start_again()
         return load

@@ -32,7 +32,7 @@ class EngineLost(RuntimeError):
     """The engine of a generator that itself lives has died; the generator is of no use without it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GeneratorSettings:
     """What one engine needs to know; the meaning of each value is documented in the configuration."""
 
@@ -48,7 +48,7 @@ class GeneratorSettings:
     seed: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class SampleRequest:
     """Ask for one completion of one prompt. ``prompt_token_ids`` [P] int32."""
 

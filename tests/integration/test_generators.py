@@ -93,7 +93,14 @@ def requests(questions: int, samples: int, tokens: int) -> list[SampleRequest]:
     rng = np.random.default_rng(0)
     prompts = [rng.integers(3, 1000, size=40 + 11 * place).astype(np.int32) for place in range(questions)]
     return [
-        SampleRequest(f"q{place}", index, prompt, tokens + 3 * place, 0.9, 1.0)
+        SampleRequest(
+            question_id=f"q{place}",
+            sample_index=index,
+            prompt_token_ids=prompt,
+            max_tokens=tokens + 3 * place,
+            temperature=0.9,
+            top_p=1.0,
+        )
         for place, prompt in enumerate(prompts)
         for index in range(samples)
     ]

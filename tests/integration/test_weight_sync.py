@@ -63,7 +63,16 @@ class Pair:
         async def all_of_them() -> list[Completion]:
             return await asyncio.gather(
                 *(
-                    self.generators.generate(SampleRequest(f"q{place}", index, prompt, tokens, TEMPERATURE, 1.0))
+                    self.generators.generate(
+                        SampleRequest(
+                            question_id=f"q{place}",
+                            sample_index=index,
+                            prompt_token_ids=prompt,
+                            max_tokens=tokens,
+                            temperature=TEMPERATURE,
+                            top_p=1.0,
+                        )
+                    )
                     for place, prompt in enumerate(prompts)
                     for index in range(samples)
                 )
@@ -220,7 +229,18 @@ def test_tokens_carry_the_version_that_sampled_them(connected: Pair) -> None:
 
 async def _sampled_over_an_update(connected: Pair, prompts: list[np.ndarray]) -> list[Completion]:
     requests = [
-        asyncio.ensure_future(connected.generators.generate(SampleRequest(f"q{place}", 0, prompt, 240, 1.0, 1.0)))
+        asyncio.ensure_future(
+            connected.generators.generate(
+                SampleRequest(
+                    question_id=f"q{place}",
+                    sample_index=0,
+                    prompt_token_ids=prompt,
+                    max_tokens=240,
+                    temperature=1.0,
+                    top_p=1.0,
+                )
+            )
+        )
         for place, prompt in enumerate(prompts)
     ]
     await asyncio.sleep(0.3)
@@ -268,7 +288,16 @@ def test_an_engine_that_got_half_the_weights_serves_nothing_until_it_has_all(
 
     async def connect_while_it_is_asked() -> Completion:
         asked = asyncio.ensure_future(
-            connected.generators.generate(SampleRequest("q", 0, prompts[0], 8, TEMPERATURE, 1.0))
+            connected.generators.generate(
+                SampleRequest(
+                    question_id="q",
+                    sample_index=0,
+                    prompt_token_ids=prompts[0],
+                    max_tokens=8,
+                    temperature=TEMPERATURE,
+                    top_p=1.0,
+                )
+            )
         )
         await asyncio.sleep(1)
         assert not asked.done()

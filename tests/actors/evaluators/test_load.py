@@ -28,7 +28,9 @@ def test_the_share_is_over_time_and_the_queue_is_the_longest():
     meter.repeated()
     clock.now += 2
     # 2 x 6 + 2 x 1 + 4 x 2 = 22 s of sandboxes, 2 x 1 + 4 x 2 = 10 s of them with a program.
-    assert meter.take() == EvaluatorLoad(7, pytest.approx(10 / 22), 2, 1, 1, 1)
+    assert meter.take() == EvaluatorLoad(
+        queue_max=7, busy_share=pytest.approx(10 / 22), actors=2, retried=1, lost=1, repeated=1
+    )
 
 
 def test_a_look_starts_a_new_stretch_with_what_there_is():
@@ -39,11 +41,11 @@ def test_a_look_starts_a_new_stretch_with_what_there_is():
     meter.retried()
     meter.take()
     clock.now += 5
-    assert meter.take() == EvaluatorLoad(9, 1.0, 1, 0, 0, 0)
+    assert meter.take() == EvaluatorLoad(queue_max=9, busy_share=1.0, actors=1, retried=0, lost=0, repeated=0)
     meter.now_is(queue=0, busy=0, sandboxes=0, actors=0)
     meter.take()
     clock.now += 5
-    assert meter.take() == EvaluatorLoad(0, 0.0, 0, 0, 0, 0)
+    assert meter.take() == EvaluatorLoad(queue_max=0, busy_share=0.0, actors=0, retried=0, lost=0, repeated=0)
 
 
 @given(

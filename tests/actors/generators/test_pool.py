@@ -81,7 +81,14 @@ class Made:
 
 
 def request(question, index=0, tokens=100):
-    return SampleRequest(question, index, np.array([5, 6], dtype=np.int32), tokens, 1.0, 1.0)
+    return SampleRequest(
+        question_id=question,
+        sample_index=index,
+        prompt_token_ids=np.array([5, 6], dtype=np.int32),
+        max_tokens=tokens,
+        temperature=1.0,
+        top_p=1.0,
+    )
 
 
 async def settle():
