@@ -11,7 +11,7 @@ SHORTEST_GAP_S = 0.1
 MOST_SPANS = 100_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Span:
     """``member`` was busy from ``started`` to ``ended`` (``time.monotonic``) with ``calls`` calls."""
 
@@ -59,7 +59,7 @@ class Activity:
         now = time.monotonic()
         for member, busy in list(self.busy.items()):
             if busy.under_way:
-                self.spans.append(Span(member, busy.started, now, busy.calls))
+                self.spans.append(Span(member=member, started=busy.started, ended=now, calls=busy.calls))
                 busy.started, busy.ended, busy.calls = now, now, 0
             else:
                 self._close(member)
@@ -69,4 +69,4 @@ class Activity:
 
     def _close(self, member: str) -> None:
         busy = self.busy.pop(member)
-        self.spans.append(Span(member, busy.started, busy.ended, busy.calls))
+        self.spans.append(Span(member=member, started=busy.started, ended=busy.ended, calls=busy.calls))

@@ -15,10 +15,10 @@ import ray
 import torch
 import torch.distributed as dist
 
-from actors.weights.layout import Model, tensor_digest
-from actors.weights.links import Offer, Peer, Sent
+from actors.weights.layout import WeightLayout, tensor_digest
+from actors.weights.links import ReceiverGroup, SenderInfo, SendResult
 from actors.weights.nccl import NcclSender
-from actors.weights.sender import SenderSettings, WeightSender, open_outlet
+from actors.weights.sender import SenderSettings, WeightSender, open_send_buffers
 from learner.checkpoint import load_checkpoint, save_checkpoint
 from learner.learner import DTYPES, Learner, LearnerSettings, UpdateMetrics
 from learner.policy import iterate_parameters, publication_order
@@ -30,7 +30,7 @@ class LearnerActor:
 
     def __init__(self, rank: int, ranks: int, threads: int) -> None:
         self.rank, self.ranks = rank, ranks
-        self.sender: WeightSender | NcclSender | None = None  # on rank 0, once somebody wants weights
+        self.sender: WeightSender | NcclSender | None = None  # on rank 0, once `open_sender` was called
         self.sent_version, self.updated = -1, False
         torch.set_num_threads(threads)
 
@@ -74,39 +74,39 @@ class LearnerActor:
         """Id and address of this actor's node."""
         return ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
 
-    def offer_weights(self, settings: SenderSettings) -> Offer:
-        """On rank 0: what will be sent, and where receivers arrive; the sender is made at the first call."""
+    def open_sender(self, settings: SenderSettings) -> SenderInfo:
+        """On rank 0: create the sender if there is none; returns what it sends and where receivers connect."""
         if self.sender is None:
             parameters = publication_order(self.learner.policy)
-            model = Model(
+            layout = WeightLayout(
                 tuple(name for name, _ in parameters),
                 tuple(tuple(parameter.shape) for _, parameter in parameters),
                 DTYPES[settings.dtype],
             )
             host = ray.util.get_node_ip_address()
             if settings.backend == "nccl":
-                self.sender = NcclSender(model, settings, host)
+                self.sender = NcclSender(layout, settings, host)
             else:
-                self.sender = WeightSender(model, settings, open_outlet(settings, host))
-        return Offer(self.sender.model, self.sender.endpoint)
+                self.sender = WeightSender(layout, settings, open_send_buffers(settings, host))
+        return SenderInfo(self.sender.layout, self.sender.endpoint)
 
     def check_version(self, version: int) -> None:
-        """May the present weights be sent as ``version``? Raises ValueError where others were."""
+        """Raise ValueError if ``version`` was published and the learner has been updated since."""
         if version == self.sent_version and self.updated:
             raise ValueError(
                 f"weights version {version} is gone, the learner has been updated since: publish its next version"
             )
 
-    def send_weights(self, version: int, to: Sequence[Peer], connected: Sequence[Peer]) -> Sent:
-        """Gather the model, tensor by tensor; rank 0, which has offered it, sends it ``to`` peers."""
+    def send_weights(self, version: int, to: Sequence[ReceiverGroup], connected: Sequence[ReceiverGroup]) -> SendResult:
+        """Gather the model, tensor by tensor; rank 0, which has the sender, sends it ``to`` these receivers."""
         parameters = iterate_parameters(self.learner.policy)
         if self.sender is not None:
-            sent = self.sender.send(parameters, version, to, connected)
+            result = self.sender.send(parameters, version, to, connected)
         else:
             collections.deque(parameters, maxlen=0)
-            sent = Sent(0, 0.0, {})
+            result = SendResult(bytes=0, seconds=0.0, failed={})
         self.sent_version, self.updated = version, False
-        return sent
+        return result
 
     def weight_digests(self, dtype: str) -> dict[str, str]:
         """A digest of every tensor as it is sent."""

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from evaluator.errors import RunFailed
+
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -19,7 +21,7 @@ LATE_S = 5.0
 """Nothing that has been awaited for less is called late."""
 
 
-class DeadlineExceeded(TimeoutError):
+class DeadlineExceeded(RunFailed, TimeoutError):
     """Something did not happen in time; the message names it and what was still pending."""
 
 

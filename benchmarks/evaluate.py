@@ -34,7 +34,7 @@ from transformers import AutoTokenizer
 
 from actors.evaluators.pool import EvaluatorPool
 from actors.generators.pool import GeneratorPool
-from actors.shutdown import stop_all
+from actors.lifecycle import stop_all
 from benchmarks.tools.labelled_programs import (
     DATA,
     PROBLEMS,

@@ -25,18 +25,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from actors.evaluators.actor import EvaluatorActor, EvaluatorSettings
+from actors.evaluators.actor import RESOURCE, EvaluatorActor, EvaluatorHandle, EvaluatorSettings
 from actors.evaluators.autoscaling import Bounds
-from actors.evaluators.crew import Patience
-from actors.evaluators.handle import RESOURCE, EvaluatorHandle
 from actors.evaluators.pool import EvaluatorPool, call_deadline_s
-from actors.shutdown import stop_all
+from actors.evaluators.roster import PoolTimeouts
+from actors.lifecycle import stop_all
 from actors.waiting import gather
 from evaluator.problem import Problem, ProblemTest
 from evaluator.sandbox import Limits
 from learner.rollout import Judgement
 
-SETTINGS = EvaluatorSettings(Limits(), 2, "judge", adaptive_timeout=False, strict=False)
+SETTINGS = EvaluatorSettings(limits=Limits(), workers=2, policy="judge", adaptive_timeout=False, strict=False)
 DEADLINE_S = 600.0
 PROGRAM = "```python\nprint(sum(map(int, input().split())))\n```"
 Judge = Callable[[Problem, str], Awaitable[Judgement]]
@@ -77,10 +76,10 @@ async def measure(rounds: int) -> dict[str, dict[str, list[float]]]:
     actor = role.remote(SETTINGS)
     pool = EvaluatorPool(
         lambda: EvaluatorHandle(SETTINGS, 1),
-        SETTINGS.workers,
-        1,
-        Bounds(1, 1),
-        Patience(call_deadline_s(SETTINGS), DEADLINE_S),
+        sandboxes=SETTINGS.workers,
+        cpus=1,
+        bounds=Bounds(1, 1),
+        timeouts=PoolTimeouts(call_s=call_deadline_s(SETTINGS), start_s=DEADLINE_S),
     )
     try:
         await pool.start(DEADLINE_S)

@@ -1,4 +1,4 @@
-"""The driver alone, at a large cluster's size: the training loop on actors that are none.
+"""The driver alone, at a large cluster's size: the training loop on fake actors.
 
     python -m benchmarks.scheduler [--quick]
 

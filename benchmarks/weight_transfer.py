@@ -41,11 +41,11 @@ from torch import Tensor
 
 from actors.generators.actor import GeneratorSettings, engine_environment
 from actors.learner_group import LearnerGroup
-from actors.shutdown import stop_all
-from actors.weights.layout import Model
-from actors.weights.links import Backend, Peer
+from actors.lifecycle import stop_all
+from actors.weights.layout import WeightLayout
+from actors.weights.links import Backend, ReceiverGroup
 from actors.weights.receiver import Connection
-from actors.weights.sender import SenderSettings, WeightSender, open_outlet
+from actors.weights.sender import SenderSettings, WeightSender, open_send_buffers
 from actors.weights.transfer import TransferSettings, open_transfer
 from benchmarks.tools.reloading_engine import ReloadingGenerator
 from benchmarks.tools.update_workload import SMOLLM2, save_model, untrained_smollm2
@@ -74,35 +74,51 @@ class Wire:
     """One transport with its receivers, ready."""
 
     sender: WeightSender
-    peers: list[Peer]
+    receiver_groups: list[ReceiverGroup]
     receivers: list[Receiver]
 
     def move(self, tensors: Sequence[tuple[str, Tensor]], version: int) -> None:
         """All ``tensors`` into the memory of all receivers."""
         for one in self.receivers:
             one.begin(version)
-        sent = self.sender.send(iter(tensors), version, self.peers, self.peers)
-        if sent.failed:
-            raise RuntimeError(f"receivers failed: {sent.failed}")
+        result = self.sender.send(iter(tensors), version, self.receiver_groups, self.receiver_groups)
+        if result.failed:
+            raise RuntimeError(f"receivers failed: {result.failed}")
         for one in self.receivers:
             one.wait()
 
 
 @contextmanager
-def wire(model: Model, backend: Backend, bucket_mb: int, checksum: bool, count: int) -> Iterator[Wire]:
+def wire(layout: WeightLayout, backend: Backend, bucket_mb: int, checksum: bool, count: int) -> Iterator[Wire]:
     """A sender in this process and ``count`` receivers."""
-    settings = SenderSettings(backend, "float32", bucket_mb * 2**20, checksum, DEADLINE_S)
-    sender = WeightSender(model, settings, open_outlet(settings, HOST))
-    endpoint, names = sender.outlet.endpoint, [f"receiver {index}" for index in range(count)]
+    settings = SenderSettings(
+        backend=backend,
+        dtype="float32",
+        bucket_bytes=bucket_mb * 2**20,
+        checksum=checksum,
+        deadline_s=DEADLINE_S,
+    )
+    sender = WeightSender(layout, settings, open_send_buffers(settings, HOST))
+    endpoint, names = sender.send_buffers.endpoint, [f"receiver {index}" for index in range(count)]
     with ExitStack() as stack:
         stack.callback(sender.close)
         receivers = [
             stack.enter_context(
-                receiver(Connection(endpoint, name, HOST, model, settings.bucket_bytes, DEADLINE_S, compare=False))
+                receiver(
+                    Connection(
+                        endpoint=endpoint,
+                        receiver=name,
+                        host=HOST,
+                        layout=layout,
+                        capacity=settings.bucket_bytes,
+                        deadline_s=DEADLINE_S,
+                        compare=False,
+                    )
+                )
             )
             for name in names
         ]
-        yield Wire(sender, [Peer(endpoint, (name,)) for name in names], receivers)
+        yield Wire(sender, [ReceiverGroup(endpoint, (name,)) for name in names], receivers)
 
 
 def timed(work: Callable[[], None]) -> float:
@@ -116,7 +132,7 @@ def time_transports(bucket_mb: int, rounds: int) -> tuple[Seconds, Seconds]:
     """Wall seconds to move the model, by transport, and CPU seconds of the sender; the first round does not count."""
     torch.set_num_threads(1)
     tensors = [(name, parameter.detach()) for name, parameter in untrained_smollm2().named_parameters()]
-    model = Model(
+    layout = WeightLayout(
         tuple(name for name, _ in tensors), tuple(tuple(tensor.shape) for _, tensor in tensors), torch.float32
     )
     places = [torch.zeros_like(tensor) for _, tensor in tensors]
@@ -128,7 +144,7 @@ def time_transports(bucket_mb: int, rounds: int) -> tuple[Seconds, Seconds]:
     with ExitStack() as stack:
         works: dict[str, Callable[[int], None]] = {COPY: copy}
         for name, (backend, checksum, count) in TRANSPORTS.items():
-            works[name] = partial(stack.enter_context(wire(model, backend, bucket_mb, checksum, count)).move, tensors)
+            works[name] = partial(stack.enter_context(wire(layout, backend, bucket_mb, checksum, count)).move, tensors)
         found: Seconds = {name: [] for name in works}
         spent: Seconds = {name: [] for name in works}
         for version in range(rounds + 1):
@@ -170,7 +186,11 @@ async def time_publications(path: Path, bucket_mb: int, rounds: int, threads: in
         await asyncio.wait_for(asyncio.gather(*starts), 600.0)
         await engines["engine 0"].hold_weights.remote(str(path / "model.safetensors"))
         transfer = await open_transfer(
-            learner.actors, engines, "auto", ("cpu", "cpu"), TransferSettings("float32", bucket_mb, True, DEADLINE_S)
+            learner.actors,
+            engines,
+            "auto",
+            ("cpu", "cpu"),
+            TransferSettings(dtype="float32", bucket_mb=bucket_mb, checksum=True, deadline_s=DEADLINE_S),
         )
         found: Seconds = {RELOAD: [], ONE_ENGINE: [], TWO_ENGINES: []}
         for number in range(rounds + 1):
@@ -179,8 +199,8 @@ async def time_publications(path: Path, bucket_mb: int, rounds: int, threads: in
                 started = time.perf_counter()
                 publication = await transfer.publish(number, to)
                 seconds[name] = time.perf_counter() - started
-                if publication.left_out:
-                    raise RuntimeError(f"left out: {publication.left_out}")
+                if publication.dropped:
+                    raise RuntimeError(f"dropped: {publication.dropped}")
             if number:
                 for name, value in seconds.items():
                     found[name].append(value)

@@ -4,7 +4,7 @@
 
 The run then has exactly N evaluator actors, whatever ``evaluator.min_actors`` and ``max_actors`` say, until it ends.
 Start it on a node of the run's Ray cluster. The driver wrote the cluster's address, and the name under which its
-``ScalingDesk`` is found there, into ``cluster.json`` of the run directory; it is removed when the run ends.
+``ScalingMailbox`` is found there, into ``cluster.json`` of the run directory; it is removed when the run ends.
 """
 
 from __future__ import annotations

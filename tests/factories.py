@@ -113,7 +113,8 @@ def credited_group(*statuses: Status, question_id: str = "q", step: int = 0, rho
 
 def step_times() -> StepTimes:
     """20 s: 10 + 1 of sampling, 5.5 of update, 0.25 of draining, 0.75 of publication, 0.5 of bookkeeping, 2 unnamed."""
-    return StepTimes(10.0, 1.0, 12.0, 5.5, 2.0, 0.25, Publication(1, 8_000_000, 0.5, 0.25, {}), 0.5, 20.0)
+    publication = Publication(version=1, bytes=8_000_000, write_seconds=0.5, load_seconds=0.25, dropped={})
+    return StepTimes(10.0, 1.0, 12.0, 5.5, 2.0, 0.25, publication, 0.5, 20.0)
 
 
 def diversity(groups: Sequence[CreditedGroup]) -> float | None:

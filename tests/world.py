@@ -57,7 +57,7 @@ class World:
 
     async def publish(self, version):
         self.version = version
-        return Publication(version, 1000, 0.0, 0.0, {})
+        return Publication(version=version, bytes=1000, write_seconds=0.0, load_seconds=0.0, dropped={})
 
     async def generate(self, request):
         self.temperatures.append(request.temperature)
@@ -75,7 +75,7 @@ class World:
         return Judgement(verdict(Status.PASSED if text == "right" else Status.WRONG_ANSWER), text, False, 0.0)
 
     def load(self):
-        return EvaluatorLoad(0, 0.0, 1, 0, 0, 0)
+        return EvaluatorLoad(queue_max=0, busy_share=0.0, actors=1, retried=0, lost=0, repeated=0)
 
     async def prepare(self, sequences, deadline_s):
         self.prepared = sequences

@@ -26,7 +26,7 @@ class Bounds:
     most: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PoolState:
     """``queue``: calls that wait in the pool; ``busy``: calls with actors; ``actors``: those that run or are starting.
 

@@ -1,12 +1,48 @@
-"""What an evaluator pool did since it was last asked, for the metrics."""
+"""The load of an evaluator pool: its members by load, for routing, and what it did lately, for the metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+M = TypeVar("M")
 
 
-@dataclass(frozen=True)
+class LoadBuckets(Generic[M]):
+    """Members by their load, 0 to ``most``; every operation costs O(``most``), however many members there are.
+
+    Of equal loads, the member that has had its own for longest is first. Members are compared as dictionary keys.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.load: dict[M, int] = {}
+        self.buckets: list[dict[M, None]] = [{} for _ in range(most + 1)]
+
+    def __len__(self) -> int:
+        return len(self.load)
+
+    def put(self, member: M, load: int) -> None:
+        """Set the load of a new or present member."""
+        before = self.load.get(member)
+        if before is not None:
+            del self.buckets[before][member]
+        self.buckets[load][member] = None
+        self.load[member] = load
+
+    def drop(self, member: M) -> None:
+        """Remove a member. Raises KeyError if it is not there."""
+        del self.buckets[self.load.pop(member)][member]
+
+    def least(self) -> M | None:
+        """Return the member with the least load; None when all have ``most``, or there is none."""
+        for bucket in self.buckets[:-1]:
+            if bucket:
+                return next(iter(bucket))
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluatorLoad:
     """Of one stretch of time. ``queue_max``: most calls that waited at once; ``busy_share``: share of the sandboxes'
     time, 0 to 1, in which they had a program; ``actors``: those that run at its end; ``retried``: calls that were given
@@ -62,6 +98,13 @@ class LoadMeter:
         """The load since the last ``take``."""
         self._add_up()
         share = self._busy_s / self._sandbox_s if self._sandbox_s else 0.0
-        load = EvaluatorLoad(self._queue_max, share, self._actors, self._retried, self._lost, self._repeated)
+        load = EvaluatorLoad(
+            queue_max=self._queue_max,
+            busy_share=share,
+            actors=self._actors,
+            retried=self._retried,
+            lost=self._lost,
+            repeated=self._repeated,
+        )
         self._start_again()
         return load

@@ -1,11 +1,11 @@
-"""The evaluator actors behind one call: routed by load, replaced when they die or hang, more of them when work waits.
+"""The evaluator actors behind one call: routed by load, replaced when they die or hang, scaled with the queue.
 
     judge ──► queue, in order ──► the least busy actor, IN_HAND calls a sandbox at most ──► Judgement
                 ▲                                  │ died, hung, or too late
                 └── to the front, TRIES in all ────┘        then Judgement with status sandbox_error
 
 Nothing here changes a verdict: an actor that fails gives none, and ``sandbox_error`` excludes a completion from its
-group. Wherever time is counted, it is bounded by ``Patience``.
+group. Every wait is bounded by ``PoolTimeouts``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -20,16 +21,14 @@ import ray
 from ray.exceptions import RayTaskError
 
 from actors.activity import Activity
-from actors.background import Background
 from actors.evaluators.actor import EvaluatorSettings
 from actors.evaluators.autoscaling import IN_HAND, Bounds, PoolState, has_spare, wanted_actors
-from actors.evaluators.crew import FAILED, EvaluatorCrew, Patience, brief
 from actors.evaluators.load import EvaluatorLoad, LoadMeter
-from actors.evaluators.roster import Handle, Member, Roster
+from actors.evaluators.roster import EvaluatorMember, EvaluatorMembers, Handle, PoolTimeouts
 from actors.evaluators.scaling_mailbox import PoolReport
 from actors.evaluators.shared_problems import SharedProblems
-from actors.evaluators.turns import Turns
 from actors.evaluators.verdict_cache import RepeatedPrograms
+from actors.lifecycle import ACTOR_ERRORS, one_line
 from actors.waiting import gather
 from evaluator.problem import Problem
 from evaluator.sandbox import GRACE_S, START_S
@@ -53,28 +52,64 @@ class NoEvaluator(Exception):
     """No actor of the pool runs, for too long."""
 
 
-class EvaluatorPool:
-    """Between ``bounds.least`` and ``bounds.most`` actors of ``sandboxes`` each, made by ``hire``.
+class CallQueue:
+    """Calls that wait for an actor, as futures in the order they are served; a cancelled one loses its place."""
 
-    ``start`` it, ``judge``, and ``stop`` it; then end ``actors`` (``actors.shutdown.stop_all``). ``cpus`` (what an
-    actor takes) is for reports; ``put`` is ``ray.put``.
+    def __init__(self) -> None:
+        self._waiting: deque[asyncio.Future[EvaluatorMember]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def join(self, first: bool) -> asyncio.Future[EvaluatorMember]:
+        """Take a place at the end, or before all others; the future is the actor to come."""
+        place: asyncio.Future[EvaluatorMember] = asyncio.get_running_loop().create_future()
+        if first:
+            self._waiting.appendleft(place)
+        else:
+            self._waiting.append(place)
+        return place
+
+    def serve(self, acquire: Callable[[], EvaluatorMember | None]) -> None:
+        """Give actors to those who wait, until ``acquire`` returns None."""
+        while self._waiting:
+            if self._waiting[0].done():
+                self._waiting.popleft()
+            elif (member := acquire()) is not None:
+                self._waiting.popleft().set_result(member)
+            else:
+                return
+
+    def fail(self, error: BaseException) -> None:
+        """Raise ``error`` in all who wait."""
+        for place in self._waiting:
+            if not place.done():
+                place.set_exception(error)
+        self._waiting.clear()
+
+
+class EvaluatorPool:
+    """Between ``bounds.least`` and ``bounds.most`` actors of ``sandboxes`` each, made by ``create``.
+
+    ``start`` it, ``judge``, and ``stop`` it; then end ``actors`` (``actors.lifecycle.stop_all``). ``cpus``, which each
+    actor takes, is for reports; ``put`` is ``ray.put``.
     """
 
     def __init__(
         self,
-        hire: Callable[[], Handle],
+        create: Callable[[], Handle],
+        *,
         sandboxes: int,
         cpus: float,
         bounds: Bounds,
-        patience: Patience,
+        timeouts: PoolTimeouts,
         put: Callable[[Problem], Any] = ray.put,
     ) -> None:
-        self._sandboxes, self._cpus, self._bounds, self._patience = sandboxes, cpus, bounds, patience
+        self._sandboxes, self._cpus, self._bounds, self._timeouts = sandboxes, cpus, bounds, timeouts
         self._problems = SharedProblems(put)
-        self._background = Background(self._break)
-        self._roster = Roster(sandboxes)
-        self._crew = EvaluatorCrew(hire, self._roster, patience, self._background, self._assign)
-        self._turns: Turns[Member] = Turns()
+        self._members = EvaluatorMembers(create, sandboxes, timeouts, on_change=self._assign, on_error=self._break)
+        self._roster = self._members.roster
+        self._queue = CallQueue()
         self._broken: BaseException | None = None
         self.activity = Activity()
         self._meter = LoadMeter(time.monotonic)
@@ -84,13 +119,13 @@ class EvaluatorPool:
 
     @property
     def actors(self) -> list[Any]:
-        """Handles of all Ray actors there are, also of those that are starting or leaving."""
+        """All Ray actors of the pool, also those that are starting or draining."""
         return [member.handle.actor for member in self._roster.members]
 
     async def start(self, deadline_s: float) -> list[str]:
         """Warm a sandbox on each of the first actors; returns the names of the fences that one of their hosts lacks."""
-        missing = await self._crew.start(self._bounds.least, deadline_s)
-        self._background.spawn(self._tend())
+        missing = await self._members.start(self._bounds.least, deadline_s)
+        self._members.background.spawn(self._supervise())
         return missing
 
     async def judge(self, problem: Problem, text: str) -> Judgement:
@@ -107,7 +142,7 @@ class EvaluatorPool:
                 if failures:
                     self._meter.retried()
                 try:
-                    member = await self._turn(again=bool(failures))
+                    member = await self._acquire(first=bool(failures))
                 except NoEvaluator as error:
                     failures.append(str(error))
                     break
@@ -115,11 +150,11 @@ class EvaluatorPool:
                     return await self._call(member, problem, reference, text)
                 except RayTaskError:  # raised by our own code over there: not for another actor to try
                     raise
-                except FAILED as error:
-                    failures.append(f"{member.name}: {brief(error)}")
-                    self._crew.lose(member, error)
+                except ACTOR_ERRORS as error:
+                    failures.append(f"{member.name}: {one_line(error)}")
+                    self._members.replace(member, one_line(error))
                 finally:
-                    self._crew.release(member)
+                    self._members.release(member)
                     self._assign()
         self._meter.lost()
         log.warning("%s: not judged: %s", problem.question_id, "; ".join(failures))
@@ -130,94 +165,92 @@ class EvaluatorPool:
         return self._meter.take()
 
     def resize(self, actors: int) -> None:
-        """From here on have exactly so many actors."""
+        """Have exactly so many actors from here on."""
         self._bounds = Bounds(actors, actors)
         self._adjust()
 
-    def listen(self, desk: Any) -> None:
-        """Take the sizes that are asked for at ``desk`` (a ScalingDesk's actor handle), for as long as it lives."""
-        self._background.spawn(self._obey(desk))
+    def follow(self, mailbox: Any) -> None:
+        """Apply the sizes requested in ``mailbox`` (a ScalingMailbox's actor handle), for as long as it lives."""
+        self._members.background.spawn(self._apply_requests(mailbox))
 
     async def stop(self) -> None:
-        """Start no further actors, watch none and let nobody wait any more; the caller ends ``actors``."""
-        await self._background.stop()
-        self._crew.forget_pings()
-        self._fail_turns(NoEvaluator("the evaluators were stopped"))
+        """Add and watch no actors from here on, and fail the calls that wait; the caller ends ``actors``."""
+        await self._members.background.stop()
+        self._fail_queue(NoEvaluator("the evaluators were stopped"))
 
-    async def _call(self, member: Member, problem: Problem, reference: Any, text: str) -> Judgement:
+    async def _call(self, member: EvaluatorMember, problem: Problem, reference: Any, text: str) -> Judgement:
         call = {problem.question_id: member.handle.judge(reference, text)}
         self.activity.begin(member.name)
         try:
-            (judgement,) = await gather(call, f"judging on {member.name}", self._patience.call_s)
+            (judgement,) = await gather(call, f"judging on {member.name}", self._timeouts.call_s)
         finally:
             self.activity.end(member.name)
         return judgement
 
-    async def _turn(self, again: bool) -> Member:
-        """Wait for an actor with room; those that were with one before come first. Raises NoEvaluator."""
+    async def _acquire(self, first: bool) -> EvaluatorMember:
+        """Wait for an actor with room, at the end of the queue or ``first`` in it. Raises NoEvaluator."""
         if self._broken is not None:
             raise self._broken
-        turn = self._turns.ask(first=again)
+        place = self._queue.join(first)
         self._assign()
         try:
-            return await turn
+            return await place
         except asyncio.CancelledError:
-            if not turn.cancelled() and turn.exception() is None:  # had its turn in the moment it was cancelled
-                self._crew.release(turn.result())
+            if not place.cancelled() and place.exception() is None:  # got its actor just as it was cancelled
+                self._members.release(place.result())
                 self._assign()
             raise
 
     def _assign(self) -> None:
-        """Give the calls that wait to actors with room, then take note of the load."""
+        """Give the calls that wait to actors with room, then record the load."""
         roster = self._roster
-        self._turns.serve(roster.take)
-        self._meter.now_is(len(self._turns), roster.busy_sandboxes, roster.sandboxes, roster.running)
+        self._queue.serve(roster.acquire)
+        self._meter.now_is(len(self._queue), roster.busy_sandboxes, roster.sandboxes, roster.running)
         if not has_spare(self._state(), self._sandboxes):
             self._no_spare_at = time.monotonic()
 
     def _state(self) -> PoolState:
         idle_s = time.monotonic() - self._no_spare_at
-        return PoolState(len(self._turns), self._roster.busy, self._roster.staff, idle_s)
+        return PoolState(queue=len(self._queue), busy=self._roster.busy, actors=self._roster.size, idle_s=idle_s)
 
-    async def _tend(self) -> None:
-        """Every tick: replace the dead, hire or retire, and leave nobody waiting in vain."""
+    async def _supervise(self) -> None:
+        """Every tick, adjust the number of actors, and fail the calls that wait if none has run for too long."""
         while True:
-            await asyncio.sleep(self._patience.tick_s)
-            self._crew.check()
+            await asyncio.sleep(self._timeouts.tick_s)
             self._adjust()
             self._alone_ticks = 0 if self._roster.running else self._alone_ticks + 1
-            if self._alone_ticks * self._patience.tick_s >= self._patience.alone_s:
-                self._fail_turns(NoEvaluator(f"no evaluator runs, for {self._patience.alone_s:g} s"))
+            if self._alone_ticks * self._timeouts.tick_s >= self._timeouts.alone_s:
+                self._fail_queue(NoEvaluator(f"no evaluator runs, for {self._timeouts.alone_s:g} s"))
 
     def _adjust(self) -> None:
-        """Hire or retire until the pool has as many as it should."""
+        """Add or remove actors until the pool has as many as it should."""
         wanted = wanted_actors(self._state(), self._bounds, self._sandboxes)
-        if wanted != self._roster.staff:
-            self._crew.resize(wanted)
+        if wanted != self._roster.size:
+            self._members.resize(wanted)
             self._no_spare_at = time.monotonic()
             self._assign()
 
-    async def _obey(self, desk: Any) -> None:
+    async def _apply_requests(self, mailbox: Any) -> None:
         while True:
-            await asyncio.sleep(self._patience.tick_s)
+            await asyncio.sleep(self._timeouts.tick_s)
             report = PoolReport(self._roster.running, self._bounds, self._cpus)
             try:
-                exchange = {"the desk": desk.exchange.remote(report)}
-                (wish,) = await gather(exchange, "asking for the size of the evaluator pool", self._patience.ping_s)
-            except FAILED as error:
-                log.warning("launch.scale does not reach this run any more: %s", brief(error))
+                exchange = {"the scaling mailbox": mailbox.exchange.remote(report)}
+                (requested,) = await gather(exchange, "the requested size of the evaluator pool", self._timeouts.ping_s)
+            except ACTOR_ERRORS as error:
+                log.warning("launch.scale cannot reach this run any more: %s", one_line(error))
                 return
-            if wish is not None and self._bounds != Bounds(wish, wish):
-                self.resize(wish)
+            if requested is not None and self._bounds != Bounds(requested, requested):
+                self.resize(requested)
 
-    def _fail_turns(self, error: BaseException) -> None:
-        self._turns.fail(error)
+    def _fail_queue(self, error: BaseException) -> None:
+        self._queue.fail(error)
         self._assign()
 
     def _break(self, error: BaseException) -> None:
-        """A background task that fails is a fault of this file: nobody may go on waiting for it."""
+        """Fail all calls, those to come included: a background task raised, which is a bug of the pool."""
         self._broken = error
-        self._fail_turns(error)
+        self._fail_queue(error)
 
 
 def _not_judged(problem: Problem, failures: list[str]) -> Judgement:

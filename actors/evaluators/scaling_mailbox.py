@@ -1,4 +1,4 @@
-"""Where a command leaves the size that it wants a live run's evaluator pool to have, and reads the size it has."""
+"""The mailbox between ``launch.scale`` and a live run: requested pool sizes one way, the pool's reports the other."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from actors.evaluators.autoscaling import Bounds
 
 @dataclass(frozen=True)
 class PoolReport:
-    """``actors``: those that run now; ``bounds``: between which the pool keeps them; ``cpus``: what each takes."""
+    """``actors``: those that run now; ``bounds``: fewest and most that the pool keeps; ``cpus``: what each takes."""
 
     actors: int
     bounds: Bounds
     cpus: float
 
 
-class ScalingDesk:
+class ScalingMailbox:
     """A small Ray actor with a name, so that other processes find it; it ends with the driver that started it."""
 
     def __init__(self) -> None:
         self._report: PoolReport | None = None
-        self._wish: int | None = None
+        self._requested: int | None = None
 
     def exchange(self, report: PoolReport) -> int | None:
-        """For the pool: leave its report, take the last size that was asked for (None: none yet)."""
+        """Called by the pool: leave its report, return the last requested size (None: none yet)."""
         self._report = report
-        return self._wish
+        return self._requested
 
-    def ask(self, evaluators: int) -> None:
-        """For a command: the pool is to have so many actors from its next exchange on."""
-        self._wish = evaluators
+    def request(self, size: int) -> None:
+        """Called by a command: the pool is to have ``size`` actors from its next exchange on."""
+        self._requested = size
 
     def report(self) -> PoolReport | None:
-        """For a command: the pool's last report (None: none yet)."""
+        """Called by a command: the pool's last report (None: none yet)."""
         return self._report

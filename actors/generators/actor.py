@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actors.weights.engine_side import WeightLoading
-from actors.weights.engine_worker import EngineWorker
+from actors.weights.vllm_worker import WorkerExtension
 from learner.rollout import Completion
 
 if TYPE_CHECKING:
     from vllm import CompletionOutput, SamplingParams
     from vllm.v1.engine.output_processor import RequestOutputCollector
 
-EXTENSION = f"{EngineWorker.__module__}.{EngineWorker.__qualname__}"
+EXTENSION = f"{WorkerExtension.__module__}.{WorkerExtension.__qualname__}"
 
 
 NICENESS = 4
@@ -33,7 +33,7 @@ class EngineLost(RuntimeError):
     """The engine of a generator that itself lives has died; the generator is of no use without it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GeneratorSettings:
     """What one engine needs to know; the meaning of each value is documented in the configuration."""
 
@@ -49,7 +49,7 @@ class GeneratorSettings:
     seed: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class SampleRequest:
     """Ask for one completion of one prompt. ``prompt_token_ids`` [P] int32."""
 

@@ -1,4 +1,4 @@
-"""One generator as its pool sees it: calls that end with their caller, and one error when it is gone."""
+"""The driver's handle of one generator: calls are cancelled with their caller, and its death is one error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ray.exceptions import RayActorError
 from ray.util.scheduling_strategies import SchedulingStrategyT
 
 from actors.generators.actor import EngineLost, GeneratorActor, GeneratorSettings, SampleRequest, engine_environment
-from actors.generators.members import MemberLost, briefly
+from actors.lifecycle import MemberLost, one_line
 from learner.rollout import Completion
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class RemoteGenerator:
             async for reference in stream:
                 yield await self._result(reference)
         except RayActorError as error:
-            raise MemberLost(self.name, briefly(error)) from error
+            raise MemberLost(self.name, one_line(error)) from error
         finally:
             ray.cancel(stream)
 
@@ -62,7 +62,7 @@ class RemoteGenerator:
             ray.cancel(reference)
             raise
         except (RayActorError, EngineLost) as error:
-            raise MemberLost(self.name, briefly(error)) from error
+            raise MemberLost(self.name, one_line(error)) from error
 
 
 def remote_generators(

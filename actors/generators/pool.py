@@ -1,9 +1,9 @@
-"""The vLLM engines behind one call: routed by outstanding tokens, and asked again when one dies."""
+"""The vLLM engines behind one call: routed by outstanding tokens, and retried when an engine dies."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,23 +12,25 @@ import numpy as np
 from actors.activity import Activity
 from actors.generators.actor import SampleRequest
 from actors.generators.handle import RemoteGenerator
-from actors.generators.members import Admit, MemberEvent, MemberLost, Members
+from actors.generators.members import Admit, Create, GeneratorMembers
 from actors.generators.routing import StickyRoutes
+from actors.lifecycle import MemberEvent, MemberLost
+from evaluator.errors import RunFailed
 from learner.rollout import Completion
 
 Share = Sequence[tuple[SampleRequest, asyncio.Future[Completion]]]
 RETRIES = 2  # of one request; one that ends every engine it is given to must not end them all
 
 
-class GenerationFailed(RuntimeError):
+class GenerationFailed(RunFailed, RuntimeError):
     """Completions lost their generator too often; the message names them."""
 
 
 class GeneratorPool:
-    """vLLM engines. ``retried`` counts requests that were asked again because their engine died."""
+    """vLLM engines. ``retried`` counts requests that were sent again because their engine died."""
 
-    def __init__(self, count: int, create: Callable[[str, int, int], RemoteGenerator]) -> None:
-        self.members = Members("generator", count, create)
+    def __init__(self, count: int, create: Create) -> None:
+        self.members = GeneratorMembers(count, create)
         self.routes: StickyRoutes[RemoteGenerator] = StickyRoutes()
         self.activity = Activity()
         self.shares: set[asyncio.Task[None]] = set()
@@ -51,7 +53,7 @@ class GeneratorPool:
 
     @property
     def events(self) -> Sequence[MemberEvent]:
-        """What became of members since the start."""
+        """The latest changes among the members, oldest first."""
         return self.members.events
 
     async def start(self, deadline_s: float, admit: Admit | None = None) -> None:
@@ -60,15 +62,15 @@ class GeneratorPool:
         An engine that dies later is replaced in the background; the new one has ``deadline_s`` to start and serves
         nothing until ``admit(name, actor)`` has come back, which gives it the current weights.
         """
-        await self.members.start("starting the engines", deadline_s, admit)
+        await self.members.start(deadline_s, admit)
 
-    def leave_out(self, name: str, reason: str) -> None:
-        """Kill this member, and start another in its place. Without effect when it does not serve."""
+    def replace(self, name: str, reason: str) -> None:
+        """Kill this member, and start another in its place. No effect if it does not serve."""
         if name in self.members.live:
-            self.members.leave_out(self.members.live[name], reason)
+            self.members.replace(self.members.live[name], reason)
 
     def close(self) -> None:
-        """Restart nothing any more, and end ordered batches. Before the actors are stopped."""
+        """Replace nothing from here on, and end ordered batches. Call it before the actors are stopped."""
         self.members.close()
         for task in self.shares:
             task.cancel()
@@ -81,14 +83,14 @@ class GeneratorPool:
         """
         reasons = []
         for attempt in range(RETRIES + 1):
-            live = (await self.members.some()).values()
+            live = (await self.members.wait_for_any()).values()
             self.retried += attempt > 0
-            with self.routes.route(live, request.question_id, request.max_tokens) as member:
+            with self.routes.acquire(live, request.question_id, request.max_tokens) as member:
                 self.activity.begin(member.name)
                 try:
                     return await member.generate(request)
                 except MemberLost as error:
-                    self.members.leave_out(member, error.reason)
+                    self.members.replace(member, error.reason)
                     reasons.append(str(error))
                 finally:
                     self.activity.end(member.name)
@@ -120,7 +122,7 @@ class GeneratorPool:
         engine_seed = int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
         reasons, requests = [], [request for request, _ in share]
         for attempt in range(RETRIES + 1):
-            member = await self.members.one(self.members.names[index])
+            member = await self.members.wait_for(self.members.names[index])
             self.retried += len(share) if attempt > 0 else 0
             self.activity.begin(member.name)
             try:
@@ -130,7 +132,7 @@ class GeneratorPool:
                         future.set_result(completion)
                 return
             except MemberLost as error:
-                self.members.leave_out(member, error.reason)
+                self.members.replace(member, error.reason)
                 reasons.append(str(error))
             finally:
                 self.activity.end(member.name)

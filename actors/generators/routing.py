@@ -1,4 +1,4 @@
-"""Routing: each call goes to the member of a pool with the least outstanding load."""
+"""Routing: each call goes to the generator with the least outstanding load, calls of one question to the same one."""
 
 from __future__ import annotations
 
@@ -8,39 +8,6 @@ from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 M = TypeVar("M")
-
-
-class LoadBuckets(Generic[M]):
-    """Members by their load, 0 to ``most``: each call costs O(``most``), however many members there are.
-
-    Of equal loads, whoever has had its own for longest is first. Members are told apart as dictionary keys are.
-    """
-
-    def __init__(self, most: int) -> None:
-        self.load: dict[M, int] = {}
-        self.buckets: list[dict[M, None]] = [{} for _ in range(most + 1)]
-
-    def __len__(self) -> int:
-        return len(self.load)
-
-    def put(self, member: M, load: int) -> None:
-        """A new member, or a member's new load."""
-        before = self.load.get(member)
-        if before is not None:
-            del self.buckets[before][member]
-        self.buckets[load][member] = None
-        self.load[member] = load
-
-    def drop(self, member: M) -> None:
-        """It is a member no longer. Raises KeyError when it was none."""
-        del self.buckets[self.load.pop(member)][member]
-
-    def least(self) -> M | None:
-        """The member with the least load; None when all have ``most``, or there is none."""
-        for bucket in self.buckets[:-1]:
-            if bucket:
-                return next(iter(bucket))
-        return None
 
 
 class StickyRoutes(Generic[M]):
@@ -56,8 +23,8 @@ class StickyRoutes(Generic[M]):
         self.places: dict[str, M] = {}
 
     @contextmanager
-    def route(self, live: Collection[M], key: str, weight: int) -> Iterator[M]:
-        """One of ``live``, which must not be empty; ``weight`` counts as its load until the context ends."""
+    def acquire(self, live: Collection[M], key: str, weight: int) -> Iterator[M]:
+        """Yield one of ``live``, which must not be empty; ``weight`` counts as its load until the context ends."""
         member = self.places.get(key)
         if member is None or member not in live:
             member = min(live, key=lambda one: self.load[one])

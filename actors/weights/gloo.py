@@ -44,8 +44,8 @@ def _buffers(capacity: int) -> tuple[Tensor, ...]:
     return tuple(torch.zeros(capacity, dtype=torch.uint8) for _ in range(SLOTS))
 
 
-class GlooOutlet:
-    """The sender's buffers, and the store at which receivers arrive."""
+class GlooSendBuffers:
+    """The sender's buffers, and the store at which receivers connect."""
 
     def __init__(self, capacity: int, host: str) -> None:
         self.buffers = _buffers(capacity)

@@ -1,4 +1,4 @@
-"""How a model travels: its tensors in order, cut into buckets, each with a header that says what it is.
+"""The layout of published weights: tensors in order, cut into buckets, each with a header that identifies it.
 
 Both ends make the same plan of the same names and shapes, so only headers and bytes cross.
 """
@@ -27,8 +27,8 @@ class CorruptWeights(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Model:
-    """What both ends know of the weights: names and shapes in the order they are sent in, and the dtype sent."""
+class WeightLayout:
+    """Names and shapes of the tensors in the order they are sent in, and the dtype sent; the same on both ends."""
 
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]

@@ -1,4 +1,4 @@
-"""What the transports have in common: how a link is addressed, and what each of its two ends can do."""
+"""Types that all transports share: addresses, results, and the protocols of the two ends of a link."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 from torch import Tensor
 
-from actors.weights.layout import Header, Model
+from actors.weights.layout import Header, WeightLayout
 
 Backend = Literal["shared_memory", "gloo", "nccl"]
 SLOTS = 3
@@ -33,24 +33,24 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
-class Offer:
-    """The sender's answer to who wants weights: what will come, and from where."""
+class SenderInfo:
+    """What the sender sends, and where receivers connect to it."""
 
-    model: Model
+    layout: WeightLayout
     endpoint: Endpoint
 
 
 @dataclass(frozen=True)
-class Peer:
-    """A generator that has connected: where it meets the sender, and the names of its workers there."""
+class ReceiverGroup:
+    """The receivers of one generator: where they connect to the sender, and the name of each worker there."""
 
     endpoint: Endpoint
-    receivers: tuple[str, ...]
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Sent:
-    """Bytes of the model, seconds until the last bucket was on its way, and the receivers that did not take theirs."""
+class SendResult:
+    """Bytes of the model, seconds until the last bucket was sent, and the reason of each receiver that failed."""
 
     bytes: int
     seconds: float
@@ -86,8 +86,8 @@ class ReceivingLink(Protocol):
         """Leave; the sender notices."""
 
 
-class Outlet(Protocol):
-    """The sender's buffers, and where receivers arrive."""
+class SendBuffers(Protocol):
+    """The sender's buffers, and the endpoint at which receivers connect."""
 
     buffers: tuple[Tensor, ...]
     """Of one bucket each, [capacity] uint8, written to once so that no page is missing."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from actors.weights.layout import Model
-from actors.weights.links import Endpoint, Peer, Sent
+from actors.weights.layout import WeightLayout
+from actors.weights.links import Endpoint, ReceiverGroup, SendResult
 from actors.weights.receiver import Connection
 from actors.weights.sender import SenderSettings
 
@@ -24,17 +24,21 @@ if TYPE_CHECKING:
 class NcclSender:
     """The sender in the learner's first rank, on its GPU."""
 
-    def __init__(self, model: Model, settings: SenderSettings, host: str) -> None:
-        self.model, self.settings = model, settings
+    def __init__(self, layout: WeightLayout, settings: SenderSettings, host: str) -> None:
+        self.layout, self.settings = layout, settings
         self.endpoint = Endpoint("nccl", host, 0)  # each generator is given a port of its own
-        self.groups: dict[Peer, Any] = {}
+        self.groups: dict[ReceiverGroup, Any] = {}
 
     def send(
-        self, tensors: Iterator[tuple[str, Tensor]], version: int, to: Collection[Peer], connected: Collection[Peer]
-    ) -> Sent:
+        self,
+        tensors: Iterator[tuple[str, Tensor]],
+        version: int,
+        to: Collection[ReceiverGroup],
+        connected: Collection[ReceiverGroup],
+    ) -> SendResult:
         """Broadcast the model's whole ``tensors``, which are on this GPU, to every group of ``to``.
 
-        A group begins when it is first used, and ends when its peer is no longer ``connected``.
+        A group begins when it is first used, and ends when its engine is no longer ``connected``.
         """
         from vllm.distributed.weight_transfer.packed_tensor import packed_nccl_broadcast_producer
 
@@ -43,30 +47,30 @@ class NcclSender:
             self.groups.pop(gone).destroy()
         packed_nccl_broadcast_producer(
             iterator=iter(tensors),
-            group=_Together([self._group(peer) for peer in to]),
+            group=_Broadcast([self._nccl_group(receivers) for receivers in to]),
             src=0,
-            post_iter_func=lambda item: item[1].to(self.model.dtype),
+            post_iter_func=lambda item: item[1].to(self.layout.dtype),
             buffer_size_bytes=self.settings.bucket_bytes,
         )
-        return Sent(sum(self.model.sizes), time.monotonic() - started, {})
+        return SendResult(bytes=sum(self.layout.sizes), seconds=time.monotonic() - started, failed={})
 
     def close(self) -> None:
         """End all groups."""
         for group in self.groups.values():
             group.destroy()
 
-    def _group(self, peer: Peer) -> Any:
+    def _nccl_group(self, receivers: ReceiverGroup) -> Any:
         from vllm.distributed.weight_transfer.nccl_common import trainer_init
 
-        if peer not in self.groups:
-            address, size = peer.endpoint, 1 + len(peer.receivers)
-            meeting = {"master_address": address.address, "master_port": address.port, "world_size": size}
-            self.groups[peer] = trainer_init(meeting)
-        return self.groups[peer]
+        if receivers not in self.groups:
+            endpoint, size = receivers.endpoint, 1 + len(receivers.names)
+            meeting = {"master_address": endpoint.address, "master_port": endpoint.port, "world_size": size}
+            self.groups[receivers] = trainer_init(meeting)
+        return self.groups[receivers]
 
 
-class _Together:
-    """Several groups that get the same broadcasts."""
+class _Broadcast:
+    """Broadcasts the same tensors to several groups."""
 
     def __init__(self, groups: list[Any]) -> None:
         self.groups = groups
@@ -87,7 +91,7 @@ class NcclReceiver:
         """Receive and load one publication, and set the engine's version. Raises what vLLM raises."""
         from vllm.distributed.weight_transfer.base import WeightTransferInitRequest, WeightTransferUpdateRequest
 
-        endpoint, model = self.connection.endpoint, self.connection.model
+        endpoint, layout = self.connection.endpoint, self.connection.layout
         if not self.joined:
             join = {
                 "master_address": endpoint.address,
@@ -100,9 +104,9 @@ class NcclReceiver:
             await self.engine.init_weight_transfer_engine(WeightTransferInitRequest(init_info=join))
             self.joined = True
         update = {
-            "names": list(model.names),
-            "dtype_names": [str(model.dtype).removeprefix("torch.")] * len(model.names),
-            "shapes": [list(shape) for shape in model.shapes],
+            "names": list(layout.names),
+            "dtype_names": [str(layout.dtype).removeprefix("torch.")] * len(layout.names),
+            "shapes": [list(shape) for shape in layout.shapes],
         }
         await self.engine.start_weight_update()
         await self.engine.update_weights(WeightTransferUpdateRequest(update_info=update))

@@ -15,16 +15,16 @@ import torch
 from torch import Tensor
 
 from actors.weights.gloo import GlooReceiver
-from actors.weights.layout import Model, bucket_bytes, check_bucket, plan_buckets, tensor_digest
+from actors.weights.layout import WeightLayout, bucket_bytes, check_bucket, plan_buckets, tensor_digest
 from actors.weights.links import Endpoint, ReceivingLink
-from actors.weights.read_ahead import read_ahead
 from actors.weights.shared_memory import SharedMemoryReceiver
+from actors.weights.spare_thread import read_ahead
 
 AHEAD = 2
 """Buckets received ahead of the one whose tensors are loaded: the time until a sleeping sender runs is hidden."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Connection:
     """All that a receiver must know: whom it meets where, under which name, and what will come."""
 
@@ -32,7 +32,7 @@ class Connection:
     receiver: str
     host: str
     """Address of the receiver's node."""
-    model: Model
+    layout: WeightLayout
     capacity: int
     """Bytes of a bucket."""
     deadline_s: float
@@ -43,18 +43,18 @@ class Connection:
     def to_plain(self) -> dict[str, Any]:
         """As lists, numbers and strings: nothing else crosses vLLM's ``collective_rpc``."""
         plain = asdict(self)
-        plain["model"]["dtype"] = str(self.model.dtype).removeprefix("torch.")
+        plain["layout"]["dtype"] = str(self.layout.dtype).removeprefix("torch.")
         return plain
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Connection:
-        model = plain["model"]
-        shapes = tuple(tuple(shape) for shape in model["shapes"])
+        layout = plain["layout"]
+        shapes = tuple(tuple(shape) for shape in layout["shapes"])
         return cls(
             **{
                 **plain,
                 "endpoint": Endpoint(**plain["endpoint"]),
-                "model": Model(tuple(model["names"]), shapes, getattr(torch, model["dtype"])),
+                "layout": WeightLayout(tuple(layout["names"]), shapes, getattr(torch, layout["dtype"])),
             }
         )
 
@@ -67,17 +67,14 @@ def open_link(connection: Connection) -> ReceivingLink:
     return GlooReceiver(connection.endpoint, connection.receiver, connection.host, connection.capacity, ends)
 
 
-class Memory:
-    """Bytes for tensors; those that nobody holds any more are given out again to who asks for as many.
-
-    Fresh memory costs more to touch than to fill.
-    """
+class BufferPool:
+    """Reuses a byte buffer once its last tensor is freed: touching fresh memory costs more than filling it."""
 
     def __init__(self) -> None:
         self.free: defaultdict[int, list[np.ndarray]] = defaultdict(list)
 
     def take(self, size: int) -> Tensor:
-        """[size] uint8, of any content; free again when no tensor over it is left."""
+        """Return [size] uint8 of any content; the buffer is free again when no tensor over it is left."""
         free = self.free[size]
         whole = free.pop() if free else torch.empty(size, dtype=torch.uint8).numpy()  # aligned to cache lines
         lent = whole[:]  # a view, which lives exactly as long as a tensor over it
@@ -90,9 +87,9 @@ class WeightReceiver:
 
     def __init__(self, connection: Connection, link: ReceivingLink) -> None:
         self.connection, self.link = connection, link
-        self.sizes = connection.model.sizes
+        self.sizes = connection.layout.sizes
         self.plan = plan_buckets(self.sizes, connection.capacity)
-        self.memory = Memory()
+        self.buffers = BufferPool()
         self.digests: dict[str, str] = {}
 
     def tensors(self, version: int) -> Iterator[tuple[str, Tensor]]:
@@ -118,11 +115,11 @@ class WeightReceiver:
             check_bucket(header, payload, version, index)
             first, size = bucket[0], self.sizes[bucket[0].tensor]
             if size == first.length:  # whole tensors
-                copy = self.memory.take(self.connection.capacity)[: len(payload)].copy_(payload)
+                copy = self.buffers.take(self.connection.capacity)[: len(payload)].copy_(payload)
                 complete = [(piece.tensor, copy[piece.offset : piece.offset + piece.length]) for piece in bucket]
                 del copy
             else:  # a piece of a tensor that is larger than a bucket
-                whole = self.memory.take(size) if whole is None else whole
+                whole = self.buffers.take(size) if whole is None else whole
                 whole[first.start : first.start + first.length] = payload
                 complete = [(first.tensor, whole)] if first.start + first.length == size else []
                 whole = None if complete else whole
@@ -136,8 +133,8 @@ class WeightReceiver:
         self.link.close()
 
     def _tensor(self, index: int, data: Tensor) -> tuple[str, Tensor]:
-        model = self.connection.model
-        tensor = data.view(model.dtype).view(model.shapes[index])
+        layout = self.connection.layout
+        tensor = data.view(layout.dtype).view(layout.shapes[index])
         if self.connection.compare:
-            self.digests[model.names[index]] = tensor_digest(tensor)
-        return model.names[index], tensor
+            self.digests[layout.names[index]] = tensor_digest(tensor)
+        return layout.names[index], tensor

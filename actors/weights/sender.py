@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from actors.weights.gloo import GlooOutlet
-from actors.weights.layout import Bucket, Header, Model, bucket_bytes, make_header, plan_buckets
-from actors.weights.links import SLOTS, Backend, LinkError, Outlet, Peer, SendingLink, Sent
-from actors.weights.shared_memory import SharedMemoryOutlet
+from actors.weights.gloo import GlooSendBuffers
+from actors.weights.layout import Bucket, Header, WeightLayout, bucket_bytes, make_header, plan_buckets
+from actors.weights.links import SLOTS, Backend, LinkError, ReceiverGroup, SendBuffers, SendingLink, SendResult
+from actors.weights.shared_memory import SharedMemorySendBuffers
 from actors.weights.spare_thread import spare_thread
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SenderSettings:
     """How weights are sent. ``bucket_bytes``: capacity of a bucket; ``deadline_s``: seconds a publication may take."""
 
@@ -26,26 +26,30 @@ class SenderSettings:
     deadline_s: float
 
 
-def open_outlet(settings: SenderSettings, host: str) -> Outlet:
-    """Buffers and an address at which receivers arrive; ``host``: this node's address."""
+def open_send_buffers(settings: SenderSettings, host: str) -> SendBuffers:
+    """Allocate the buffers and open the endpoint at which receivers connect; ``host``: this node's address."""
     if settings.backend == "shared_memory":
-        return SharedMemoryOutlet(settings.bucket_bytes)
-    return GlooOutlet(settings.bucket_bytes, host)
+        return SharedMemorySendBuffers(settings.bucket_bytes)
+    return GlooSendBuffers(settings.bucket_bytes, host)
 
 
 class WeightSender:
     """Sends publications one after the other to whoever is connected."""
 
-    def __init__(self, model: Model, settings: SenderSettings, outlet: Outlet) -> None:
-        self.model, self.settings, self.outlet = model, settings, outlet
-        self.plan = plan_buckets(model.sizes, settings.bucket_bytes)
-        self.endpoint = outlet.endpoint
+    def __init__(self, layout: WeightLayout, settings: SenderSettings, send_buffers: SendBuffers) -> None:
+        self.layout, self.settings, self.send_buffers = layout, settings, send_buffers
+        self.plan = plan_buckets(layout.sizes, settings.bucket_bytes)
+        self.endpoint = send_buffers.endpoint
         self.links: dict[str, SendingLink] = {}
         self.sent_buckets = 0
 
     def send(
-        self, tensors: Iterator[tuple[str, Tensor]], version: int, to: Collection[Peer], connected: Collection[Peer]
-    ) -> Sent:
+        self,
+        tensors: Iterator[tuple[str, Tensor]],
+        version: int,
+        to: Collection[ReceiverGroup],
+        connected: Collection[ReceiverGroup],
+    ) -> SendResult:
         """Give ``to`` the model's whole ``tensors`` as ``version``, in the model's order.
 
         Who takes nothing until the deadline is given up; ``tensors`` is used up in any case, for other ranks take part
@@ -56,35 +60,41 @@ class WeightSender:
             return thread.submit(self._send, tensors, version, to, connected).result()
 
     def _send(
-        self, tensors: Iterator[tuple[str, Tensor]], version: int, to: Collection[Peer], connected: Collection[Peer]
-    ) -> Sent:
+        self,
+        tensors: Iterator[tuple[str, Tensor]],
+        version: int,
+        to: Collection[ReceiverGroup],
+        connected: Collection[ReceiverGroup],
+    ) -> SendResult:
         started = time.monotonic()
-        for gone in self.links.keys() - {receiver for peer in connected for receiver in peer.receivers}:
+        for gone in self.links.keys() - {name for group in connected for name in group.names}:
             self.links.pop(gone).close()
-        receivers = sorted(receiver for peer in to for receiver in peer.receivers)
-        publication = _Publication(self.outlet, self.links, receivers, self.settings.deadline_s)
-        filling = _Filling(self.model, tensors)
+        receivers = sorted(name for group in to for name in group.names)
+        recipients = _Recipients(self.send_buffers, self.links, receivers, self.settings.deadline_s)
+        filler = _BucketFiller(self.layout, tensors)
         for index, bucket in enumerate(self.plan):
             slot = self.sent_buckets % SLOTS
             self.sent_buckets += 1
-            publication.reserve(slot)
-            payload = self.outlet.buffers[slot][: bucket_bytes(bucket)]
-            filling.fill(bucket, payload)
-            publication.send(make_header(version, index, payload, self.settings.checksum), slot)
-        return Sent(sum(self.model.sizes), time.monotonic() - started, publication.failed)
+            recipients.reserve(slot)
+            payload = self.send_buffers.buffers[slot][: bucket_bytes(bucket)]
+            filler.fill(bucket, payload)
+            recipients.send(make_header(version, index, payload, self.settings.checksum), slot)
+        return SendResult(bytes=sum(self.layout.sizes), seconds=time.monotonic() - started, failed=recipients.failed)
 
     def close(self) -> None:
         """Free the buffers; receivers notice."""
         for link in self.links.values():
             link.close()
-        self.outlet.close()
+        self.send_buffers.close()
 
 
-class _Publication:
-    """The receivers of one publication; one that fails is left out of the rest of it, and its link closed."""
+class _Recipients:
+    """The receivers of one publication; one that fails is dropped from the rest of it, and its link closed."""
 
-    def __init__(self, outlet: Outlet, links: dict[str, SendingLink], receivers: list[str], deadline_s: float) -> None:
-        self.outlet, self.links, self.receivers, self.deadline_s = outlet, links, receivers, deadline_s
+    def __init__(
+        self, send_buffers: SendBuffers, links: dict[str, SendingLink], receivers: list[str], deadline_s: float
+    ) -> None:
+        self.send_buffers, self.links, self.receivers, self.deadline_s = send_buffers, links, receivers, deadline_s
         self.ends = time.monotonic() + deadline_s
         self.failed: dict[str, str] = {}
 
@@ -100,7 +110,7 @@ class _Publication:
         for receiver in self.receivers:
             try:
                 if receiver not in self.links:
-                    self.links[receiver] = self.outlet.link(receiver, self.ends)
+                    self.links[receiver] = self.send_buffers.link(receiver, self.ends)
                 do(self.links[receiver])
             except LinkError as error:
                 self.failed[receiver] = str(error)
@@ -112,29 +122,29 @@ class _Publication:
         self.receivers = left
 
 
-class _Filling:
+class _BucketFiller:
     """Copies tensors, one after the other, into the buckets of the plan."""
 
-    def __init__(self, model: Model, tensors: Iterator[tuple[str, Tensor]]) -> None:
-        self.model, self.tensors = model, tensors
+    def __init__(self, layout: WeightLayout, tensors: Iterator[tuple[str, Tensor]]) -> None:
+        self.layout, self.tensors = layout, tensors
         self.flat: Tensor | None = None
 
     def fill(self, bucket: Bucket, payload: Tensor) -> None:
         """``payload`` [bytes] uint8 gets the bucket's bytes, in the dtype that is sent."""
-        width = self.model.dtype.itemsize
+        width = self.layout.dtype.itemsize
         for piece in bucket:
             if piece.start == 0:
                 self.flat = self._next(piece.tensor)
             assert self.flat is not None  # the plan begins every tensor at 0
-            place = payload[piece.offset : piece.offset + piece.length].view(self.model.dtype)
+            place = payload[piece.offset : piece.offset + piece.length].view(self.layout.dtype)
             place.copy_(self.flat[piece.start // width : (piece.start + piece.length) // width])
 
     def _next(self, index: int) -> Tensor:
         self.flat = None  # not two gathered tensors at once
         name, tensor = next(self.tensors)
-        if name != self.model.names[index] or tuple(tensor.shape) != self.model.shapes[index]:
+        if name != self.layout.names[index] or tuple(tensor.shape) != self.layout.shapes[index]:
             raise ValueError(
-                f"parameter {name} {tuple(tensor.shape)} where {self.model.names[index]} {self.model.shapes[index]} "
-                "was announced: the model has changed since its weights were offered"
+                f"parameter {name} {tuple(tensor.shape)} where {self.layout.names[index]} {self.layout.shapes[index]} "
+                "was announced: the model has changed since its sender was opened"
             )
         return tensor.reshape(-1)

@@ -38,8 +38,8 @@ def _until(link: socket.socket, ends: float) -> None:
     link.settimeout(max(ends - time.monotonic(), LEAST_WAIT_S))
 
 
-class SharedMemoryOutlet:
-    """The sender's shared buffers, and the socket at which receivers arrive."""
+class SharedMemorySendBuffers:
+    """The sender's shared buffers, and the socket at which receivers connect."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity

@@ -2,7 +2,7 @@
 
 Three verbs: ``connect`` (generators join, also later and one by one), ``publish(version)``, ``close``. The learner's
 first rank sends the model in buckets, over shared memory, gloo or NCCL; every generator loads them in place as they
-come and echoes the version it then serves. A generator that does not is left out, and serves nothing until it has been
+come and echoes the version it then serves. A generator that does not is dropped, and serves nothing until it has been
 connected again and has acknowledged the current version.
 """
 
@@ -16,38 +16,39 @@ from typing import Any, Literal, TypeVar
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import RayTaskError
 
-from actors.shutdown import STOP_DEADLINE_S
-from actors.waiting import DeadlineExceeded, gather
-from actors.weights.links import Backend, Offer, Peer, Sent
+from actors.lifecycle import ACTOR_ERRORS, STOP_DEADLINE_S, one_line
+from actors.waiting import gather
+from actors.weights.links import Backend, ReceiverGroup, SenderInfo, SendResult
 from actors.weights.receiver import Connection
 from actors.weights.sender import SenderSettings
+from evaluator.errors import RunFailed
 
 T = TypeVar("T")
 MARGIN_S = 5.0
 
 
-class WeightTransferError(RuntimeError):
+class WeightTransferError(RunFailed, RuntimeError):
     """No generator took the weights it was given, or one could not be connected."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Publication:
-    """What one publication did and cost.
+    """Outcome and cost of one publication.
 
     ``bytes`` of weights; seconds until the learner had sent its last bucket, seconds from then until the last generator
-    served them; ``left_out``: the generators that do not serve this version, each with the reason.
+    served them; ``dropped``: the generators that do not serve this version, each with the reason.
     """
 
     version: int
     bytes: int
     write_seconds: float
     load_seconds: float
-    left_out: Mapping[str, str]
+    dropped: Mapping[str, str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TransferSettings:
     """``dtype``: of the weights sent; ``compare``: compare a digest of every tensor, for tests."""
 
@@ -60,7 +61,7 @@ class TransferSettings:
 
 @dataclass(frozen=True)
 class _Failure:
-    """Why a generator did not answer as it should; ``answered``: it says so itself."""
+    """Why a call to a generator failed; ``answered``: the generator raised it, so it is alive."""
 
     reason: str
     answered: bool = False
@@ -87,7 +88,7 @@ class WeightTransfer:
         self.ranks: Sequence[Any] = ranks
         self.backend, self.settings = backend, settings
         self.generators: dict[str, Any] = {}
-        self.peers: dict[str, Peer] = {}
+        self.receiver_groups: dict[str, ReceiverGroup] = {}
         self.connections = 0
         self.publishing = asyncio.Lock()
 
@@ -96,17 +97,19 @@ class WeightTransfer:
 
         Raises WeightTransferError naming who did not join in time; the others have.
         """
-        offering: Awaitable[Offer] = self.ranks[0].offer_weights.remote(self._sender)
-        offer = await self._of_rank_0("the offer of weights", offering)
-        joins = {name: self._join(name, actor, offer) for name, actor in generators.items()}
+        opening: Awaitable[SenderInfo] = self.ranks[0].open_sender.remote(self._sender_settings)
+        sender = await self._from_rank_0("opening the sender of weights", opening)
+        joins = {name: self._join(name, actor, sender) for name, actor in generators.items()}
+        outcomes = await _outcomes(joins, "joining the transfer of weights", self.settings.deadline_s)
         failed = {}
-        for name, peer in (await _outcomes(joins, "joining the transfer of weights", self.settings.deadline_s)).items():
-            if isinstance(peer, _Failure):
-                failed[name] = peer.reason
+        for name, outcome in outcomes.items():
+            if isinstance(outcome, _Failure):
+                failed[name] = outcome.reason
             else:
-                self.generators[name], self.peers[name] = generators[name], peer
+                self.generators[name] = generators[name]
+                self.receiver_groups[name] = outcome
         if failed:
-            raise WeightTransferError(f"not connected to the learner's weights: {_told(failed)}")
+            raise WeightTransferError(f"not connected to the learner's weights: {_format_reasons(failed)}")
 
     async def publish(self, version: int, to: Collection[str] | None = None) -> Publication:
         """Give the generators named in ``to``, or all that are connected, the learner's present weights as ``version``.
@@ -116,39 +119,49 @@ class WeightTransfer:
         took it, DeadlineExceeded when the learner did not answer: generators are not touched while it is busy.
         """
         async with self.publishing:
-            names = list(self.peers if to is None else to)
-            if unknown := [name for name in names if name not in self.peers]:
+            names = list(self.receiver_groups if to is None else to)
+            if unknown := [name for name in names if name not in self.receiver_groups]:
                 raise WeightTransferError(f"not connected: {', '.join(unknown)}")
             checking: Awaitable[None] = self.ranks[0].check_version.remote(version)
-            await self._of_rank_0(f"the learner's version {version}", checking)
+            await self._from_rank_0(f"the learner's version {version}", checking)
             started = time.monotonic()
             loads: dict[str, Awaitable[int]] = {
                 name: self.generators[name].load_weights.remote(version) for name in names
             }
-            sent = await self._send(version, names)
-            left_out = {
-                name: sent.failed[receiver]
+            result = await self._send(version, names)
+            dropped = {
+                name: result.failed[receiver]
                 for name in names
-                for receiver in self.peers[name].receivers
-                if receiver in sent.failed
+                for receiver in self.receiver_groups[name].names
+                if receiver in result.failed
             }
-            # The sender saw only that they left; why, they say themselves, unless they hang.
-            told = await _outcomes({name: loads[name] for name in left_out}, "the reason", MARGIN_S)
-            left_out |= {
-                name: result.reason for name, result in told.items() if isinstance(result, _Failure) and result.answered
+            # The sender saw only that they left; they report the reason themselves, unless they hang.
+            reasons = await _outcomes({name: loads[name] for name in dropped}, "the reason", MARGIN_S)
+            dropped |= {
+                name: outcome.reason
+                for name, outcome in reasons.items()
+                if isinstance(outcome, _Failure) and outcome.answered
             }
-            waits = {name: load for name, load in loads.items() if name not in left_out}
+            waits = {name: load for name, load in loads.items() if name not in dropped}
             outcomes = await _outcomes(waits, f"loading weights version {version}", self.settings.deadline_s)
-            left_out |= {name: reason for name, result in outcomes.items() if (reason := _wrong(result, version))}
+            dropped |= {
+                name: reason for name, outcome in outcomes.items() if (reason := _version_mismatch(outcome, version))
+            }
             if self.settings.compare:
-                left_out |= await self._compare([name for name in names if name not in left_out])
-            for name in left_out:
+                dropped |= await self._compare([name for name in names if name not in dropped])
+            for name in dropped:
                 self._forget(name)
-            if len(left_out) == len(names):
+            if len(dropped) == len(names):
                 raise WeightTransferError(
-                    f"nobody serves weights version {version}: {_told(left_out) or 'none is connected'}"
+                    f"nobody serves weights version {version}: {_format_reasons(dropped) or 'none is connected'}"
                 )
-            return Publication(version, sent.bytes, sent.seconds, time.monotonic() - started - sent.seconds, left_out)
+            return Publication(
+                version=version,
+                bytes=result.bytes,
+                write_seconds=result.seconds,
+                load_seconds=time.monotonic() - started - result.seconds,
+                dropped=dropped,
+            )
 
     async def disconnect(self, name: str) -> None:
         """Publish no more to ``name``, which may be gone already."""
@@ -162,29 +175,39 @@ class WeightTransfer:
         ray.wait(leaving, num_returns=len(leaving), timeout=STOP_DEADLINE_S)
 
     @property
-    def _sender(self) -> SenderSettings:
+    def _sender_settings(self) -> SenderSettings:
         settings = self.settings
-        size = settings.bucket_mb * 2**20
-        return SenderSettings(self.backend, settings.dtype, size, settings.checksum, settings.deadline_s)
+        return SenderSettings(
+            backend=self.backend,
+            dtype=settings.dtype,
+            bucket_bytes=settings.bucket_mb * 2**20,
+            checksum=settings.checksum,
+            deadline_s=settings.deadline_s,
+        )
 
-    async def _join(self, name: str, actor: Any, offer: Offer) -> Peer:
+    async def _join(self, name: str, actor: Any, sender: SenderInfo) -> ReceiverGroup:
         _, host = await actor.node.remote()
         # A new name each time: the sender must not take this connection for one that has failed.
         self.connections += 1
-        endpoint = offer.endpoint
+        endpoint = sender.endpoint
         if endpoint.backend == "nccl":  # a group of its own, which meets at a port of its own
             address: str = await self.ranks[0].address.remote()
             endpoint = replace(endpoint, port=int(address.rpartition(":")[2]))
-        receiver, size = f"{name} #{self.connections}", self._sender.bucket_bytes
         connection = Connection(
-            endpoint, receiver, host, offer.model, size, self.settings.deadline_s, self.settings.compare
+            endpoint=endpoint,
+            receiver=f"{name} #{self.connections}",
+            host=host,
+            layout=sender.layout,
+            capacity=self._sender_settings.bucket_bytes,
+            deadline_s=self.settings.deadline_s,
+            compare=self.settings.compare,
         )
         receivers: list[str] = await actor.connect_weights.remote(connection)
-        return Peer(endpoint, tuple(receivers))
+        return ReceiverGroup(endpoint, tuple(receivers))
 
-    async def _send(self, version: int, names: Sequence[str]) -> Sent:
-        to, connected = [self.peers[name] for name in names], list(self.peers.values())
-        sends: dict[str, Awaitable[Sent]] = {
+    async def _send(self, version: int, names: Sequence[str]) -> SendResult:
+        to, connected = [self.receiver_groups[name] for name in names], list(self.receiver_groups.values())
+        sends: dict[str, Awaitable[SendResult]] = {
             f"learner rank {index}": rank.send_weights.remote(version, to, connected)
             for index, rank in enumerate(self.ranks)
         }
@@ -192,7 +215,7 @@ class WeightTransfer:
         return (await gather(sends, f"sending weights version {version}", 2 * self.settings.deadline_s + MARGIN_S))[0]
 
     async def _compare(self, names: Sequence[str]) -> dict[str, str]:
-        """Of ``names``, those that have received another tensor than the learner has, each with the first such."""
+        """Return those of ``names`` whose received tensors differ from the learner's, each with the first that does."""
         asked: dict[str, Awaitable[dict[str, str]]] = {
             f"learner rank {index}": rank.weight_digests.remote(self.settings.dtype)
             for index, rank in enumerate(self.ranks)
@@ -200,14 +223,14 @@ class WeightTransfer:
         expected = (await gather(asked, "digests of the learner's weights", self.settings.deadline_s))[0]
         digests = {name: self.generators[name].weight_digests.remote() for name in names}
         received = await _outcomes(digests, "digests of received weights", self.settings.deadline_s)
-        return {name: reason for name, result in received.items() if (reason := _differing(result, expected))}
+        return {name: reason for name, result in received.items() if (reason := _digest_mismatch(result, expected))}
 
-    async def _of_rank_0(self, what: str, call: Awaitable[T]) -> T:
+    async def _from_rank_0(self, what: str, call: Awaitable[T]) -> T:
         return (await gather({"learner rank 0": call}, what, self.settings.deadline_s))[0]
 
     def _forget(self, name: str) -> None:
         self.generators.pop(name, None)
-        self.peers.pop(name, None)
+        self.receiver_groups.pop(name, None)
 
 
 async def open_transfer(
@@ -233,27 +256,27 @@ async def open_transfer(
 
 
 async def _outcomes(waits: Mapping[str, Awaitable[T]], what: str, deadline_s: float) -> dict[str, T | _Failure]:
-    """What each of ``waits`` gave, or why it gave nothing within the deadline: one does not fail the others."""
+    """Result of each of ``waits``, or why it has none within the deadline: one does not fail the others."""
 
     async def outcome(name: str, wait: Awaitable[T]) -> T | _Failure:
         try:
             return (await gather({name: wait}, what, deadline_s))[0]
-        except (RayError, DeadlineExceeded) as error:
-            return _Failure(_last_line(error), isinstance(error, RayTaskError))
+        except ACTOR_ERRORS as error:
+            return _Failure(one_line(error), isinstance(error, RayTaskError))
 
     alone = {name: outcome(name, wait) for name, wait in waits.items()}
     return dict(zip(waits, await gather(alone, what, deadline_s + MARGIN_S), strict=True))
 
 
-def _wrong(echoed: int | _Failure, version: int) -> str:
-    """Why what a generator said of its version does not do; empty where it does."""
+def _version_mismatch(echoed: int | _Failure, version: int) -> str:
+    """Error if the generator did not echo ``version``, else an empty string."""
     if isinstance(echoed, _Failure):
         return echoed.reason
     return "" if echoed == version else f"it serves version {echoed}"
 
 
-def _differing(received: Sequence[Mapping[str, str]] | _Failure, expected: Mapping[str, str]) -> str:
-    """The first tensor of any worker that is not as the learner has it; empty where all are."""
+def _digest_mismatch(received: Sequence[Mapping[str, str]] | _Failure, expected: Mapping[str, str]) -> str:
+    """Error that names the first tensor of any worker that differs from the learner's, else an empty string."""
     if isinstance(received, _Failure):
         return received.reason
     for digests in received:
@@ -263,11 +286,5 @@ def _differing(received: Sequence[Mapping[str, str]] | _Failure, expected: Mappi
     return ""
 
 
-def _told(reasons: Mapping[str, str]) -> str:
+def _format_reasons(reasons: Mapping[str, str]) -> str:
     return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-
-
-def _last_line(error: Exception) -> str:
-    """Of a Ray error, whose other lines are a traceback; never empty."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

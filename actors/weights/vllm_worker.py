@@ -1,6 +1,6 @@
-"""Runs inside vLLM's worker processes: replaces the model's weights in place.
+"""Methods that run inside vLLM's worker processes: replace the model's weights in place, seed the sampler.
 
-vLLM mixes ``WeightUpdateExtension`` into its worker class (``worker_extension_cls``); the generator actor calls these
+vLLM mixes ``WorkerExtension`` into its worker class (``worker_extension_cls``); the generator actor calls these
 methods through ``collective_rpc``. Only plain values cross that call (tensors nested in its arguments do not arrive),
 so weights come through a link of their own, straight from the learner.
 """
@@ -14,10 +14,11 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from actors.weights.receiver import Connection, WeightReceiver, open_link
 
 if TYPE_CHECKING:
-    import torch
     from vllm.config import VllmConfig
     from vllm.distributed.weight_transfer import WeightTransferEngine
     from vllm.v1.worker.gpu_model_runner import GPUModelRunner
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 POLL_S = 1.0
 
 
-class WeightUpdateExtension:
+class WorkerExtension:
     """Methods added to every vLLM worker."""
 
     model_runner: GPUModelRunner
@@ -39,6 +40,10 @@ class WeightUpdateExtension:
         """End this worker when its parent dies: a killed driver must not leave engines behind. Returns the pid."""
         threading.Thread(target=_exit_with, args=(os.getppid(),), daemon=True, name="watch-parent").start()
         return os.getpid()
+
+    def seed(self, seed: int) -> None:
+        """Set the random state that the sampler draws from, on every device of this worker."""
+        torch.manual_seed(seed)
 
     def connect_weights(self, plain: Mapping[str, Any]) -> str:
         """Find the sender of weights, as ``Connection.to_plain`` says; returns the name to which it may send.

@@ -1,4 +1,4 @@
-"""Actors that are none, in the real pools: they live on the driver's event loop, and answer at once or in drawn times.
+"""Fake actors in the real pools: they live on the driver's event loop, and answer at once or in drawn times.
 
 What they do costs the loop as little as it can: an answer is cut out of tokens and text that are there already. But it
 is a copy, as everything is that comes from another process, so that the driver holds as much as with real actors.
@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from actors.evaluators.autoscaling import Bounds
-from actors.evaluators.crew import Patience
 from actors.evaluators.pool import EvaluatorPool
+from actors.evaluators.roster import PoolTimeouts
 from actors.generators.actor import SampleRequest
 from actors.generators.pool import GeneratorPool
 from actors.weights.transfer import Publication
@@ -163,7 +163,7 @@ class Evaluator:
 
 
 def generator_pool(count: int, play: Play) -> GeneratorPool:
-    """The real pool of ``count`` generators that are none."""
+    """The real pool of ``count`` fake generators."""
 
     def create(name: str, index: int, restart: int) -> Any:
         return Generator(name, play)
@@ -172,10 +172,14 @@ def generator_pool(count: int, play: Play) -> GeneratorPool:
 
 
 def evaluator_pool(count: int, sandboxes: int, play: Play) -> EvaluatorPool:
-    """The real pool of ``count`` evaluators that are none; a problem is its own reference."""
-    patience = Patience(call_s=DEADLINE_S, start_s=DEADLINE_S)
+    """The real pool of ``count`` fake evaluators; a problem is its own reference."""
     return EvaluatorPool(
-        lambda: Evaluator(sandboxes, play), sandboxes, 1.0, Bounds(count, count), patience, put=lambda problem: problem
+        lambda: Evaluator(sandboxes, play),
+        sandboxes=sandboxes,
+        cpus=1.0,
+        bounds=Bounds(count, count),
+        timeouts=PoolTimeouts(call_s=DEADLINE_S, start_s=DEADLINE_S),
+        put=lambda problem: problem,
     )
 
 
@@ -210,4 +214,4 @@ class Transfer:
         self.play.version = version
         self.peaks.append(peak_bytes())
         forget_peak()
-        return Publication(version, 0, 0.0, 0.0, {})
+        return Publication(version=version, bytes=0, write_seconds=0.0, load_seconds=0.0, dropped={})

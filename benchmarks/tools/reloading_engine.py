@@ -9,10 +9,10 @@ from safetensors.torch import load_file
 
 from actors.generators import actor
 from actors.generators.actor import GeneratorActor
-from actors.weights.vllm_worker import WeightUpdateExtension, retie
+from actors.weights.vllm_worker import WorkerExtension, retie
 
 
-class ReloadExtension(WeightUpdateExtension):
+class ReloadExtension(WorkerExtension):
     """In vLLM's worker."""
 
     held: dict[str, torch.Tensor]

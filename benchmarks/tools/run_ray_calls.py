@@ -57,7 +57,9 @@ def session(request: dict[str, Any]) -> Iterator[Callable[[], list[dict[str, Any
 async def measure(actor: Any, calls: int, in_flight: int) -> list[RoundTrips]:
     """The three kinds of call in turn."""
     prompt = np.arange(PROMPT_TOKENS, dtype=np.int32)
-    asked = SampleRequest("problem", 0, prompt, LONGEST, 1.0, 1.0)
+    asked = SampleRequest(
+        question_id="problem", sample_index=0, prompt_token_ids=prompt, max_tokens=LONGEST, temperature=1.0, top_p=1.0
+    )
     completion = await actor.generate.remote(asked, 0)
     kinds: dict[str, Callable[[int], Awaitable[object]]] = {
         "empty": lambda number: actor.nothing.remote(),

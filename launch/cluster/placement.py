@@ -11,7 +11,7 @@ import psutil
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from actors.evaluators.handle import RESOURCE
+from actors.evaluators.actor import RESOURCE
 from conf.schema import Config
 from evaluator.errors import UserError
 

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import ray
 
-from actors.evaluators.actor import EvaluatorSettings
+from actors.evaluators.actor import EvaluatorHandle, EvaluatorSettings
 from actors.evaluators.autoscaling import Bounds
-from actors.evaluators.crew import Patience
-from actors.evaluators.handle import EvaluatorHandle
 from actors.evaluators.pool import EvaluatorPool, call_deadline_s
+from actors.evaluators.roster import PoolTimeouts
 from actors.generators.actor import GeneratorSettings
 from actors.generators.handle import remote_generators
 from actors.generators.pool import GeneratorPool
@@ -56,14 +55,18 @@ def evaluator_pool(config: Config) -> EvaluatorPool:
         wall_s=evaluator.wall_s, cpu_s=evaluator.cpu_s, memory_mb=evaluator.memory_mb, budget_s=evaluator.budget_s
     )
     settings = EvaluatorSettings(
-        limits, evaluator.workers, evaluator.policy, evaluator.adaptive_timeout, evaluator.strict
+        limits=limits,
+        workers=evaluator.workers,
+        policy=evaluator.policy,
+        adaptive_timeout=evaluator.adaptive_timeout,
+        strict=evaluator.strict,
     )
     return EvaluatorPool(
         lambda: EvaluatorHandle(settings, evaluator.cpus),
-        evaluator.workers,
-        evaluator.cpus,
-        Bounds(evaluator.min_actors, evaluator.max_actors),
-        Patience(call_s=call_deadline_s(settings), start_s=config.generator.start_deadline_s),
+        sandboxes=evaluator.workers,
+        cpus=evaluator.cpus,
+        bounds=Bounds(evaluator.min_actors, evaluator.max_actors),
+        timeouts=PoolTimeouts(call_s=call_deadline_s(settings), start_s=config.generator.start_deadline_s),
     )
 
 

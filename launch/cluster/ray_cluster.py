@@ -12,7 +12,7 @@ from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR as JO
 from ray._private.services import canonicalize_bootstrap_address  # what ``auto`` stands for
 from ray.exceptions import AuthenticationError
 
-from actors.evaluators.handle import RESOURCE
+from actors.evaluators.actor import RESOURCE
 from conf.schema import Config
 from launch.cluster.placement import PlacementError, Resources, local_evaluators, local_resources, raise_if_any
 

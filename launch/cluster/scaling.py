@@ -17,9 +17,9 @@ from typing import Any
 import ray
 from ray._raylet import Config  # type: ignore[attr-defined] # nothing public makes Ray read its environment again
 
-from actors.evaluators.handle import RESOURCE
+from actors.evaluators.actor import RESOURCE
 from actors.evaluators.pool import EvaluatorPool
-from actors.evaluators.scaling_mailbox import PoolReport, ScalingDesk
+from actors.evaluators.scaling_mailbox import PoolReport, ScalingMailbox
 from actors.waiting import DeadlineExceeded
 from conf.schema import ScaleConfig
 from launch.cluster.placement import PlacementError
@@ -36,8 +36,8 @@ POLL_S = 0.5
 
 
 @dataclass(frozen=True)
-class DeskAddress:
-    """Where a live run's desk is: Ray's ``address`` (host:port), and the actor's ``namespace`` and ``name``.
+class MailboxAddress:
+    """Where a live run's mailbox is: Ray's ``address`` (host:port), and the actor's ``namespace`` and ``name``.
 
     ``auth_mode``: how the driver proves itself to the cluster (``RAY_AUTH_MODE``).
     """
@@ -53,29 +53,29 @@ def open_to_scaling(directory: Path, evaluators: EvaluatorPool) -> Iterator[None
     """For the driver: inside the ``with``, ``launch.scale`` finds this run and changes its pool, which has started."""
     context = ray.get_runtime_context()
     # Two drivers may have runs of one name, and one that was killed may still be there when its successor starts.
-    where = DeskAddress(context.gcs_address, directory.name, f"scaling-{uuid.uuid4().hex[:12]}", _auth_mode())
-    role: Any = ray.remote(ScalingDesk).options(name=where.name, namespace=where.namespace, num_cpus=0)
-    desk = role.remote()
+    where = MailboxAddress(context.gcs_address, directory.name, f"scaling-{uuid.uuid4().hex[:12]}", _auth_mode())
+    role: Any = ray.remote(ScalingMailbox).options(name=where.name, namespace=where.namespace, num_cpus=0)
+    mailbox = role.remote()
     path = directory / CLUSTER
     write_text(path, json.dumps(vars(where), indent=2))
-    evaluators.listen(desk)
+    evaluators.follow(mailbox)
     try:
         yield
     finally:
         path.unlink(missing_ok=True)
-        ray.kill(desk)
+        ray.kill(mailbox)
 
 
-def read_address(path: Path) -> DeskAddress:
+def read_address(path: Path) -> MailboxAddress:
     """What the run's driver wrote. Raises RunDirectoryError when it is not there (any more)."""
     try:
-        return DeskAddress(**json.loads((path / CLUSTER).read_text()))
+        return MailboxAddress(**json.loads((path / CLUSTER).read_text()))
     except FileNotFoundError:
         raise RunDirectoryError(f"run={path}: it has ended, or its evaluators have not started yet") from None
 
 
-def find_desk(path: Path, where: DeskAddress) -> Any:
-    """Connect to the run's cluster, and find its desk there. Raises RunDirectoryError."""
+def find_mailbox(path: Path, where: MailboxAddress) -> Any:
+    """Connect to the run's cluster, and find its mailbox there. Raises RunDirectoryError."""
     host, _, port = where.address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), CONNECT_S).close()  # Ray tries for minutes
@@ -102,8 +102,8 @@ def scale(path: Path, settings: ScaleConfig) -> int:
     """
     where = read_address(path)
     try:
-        desk = find_desk(path, where)
-        before = first_report(desk)
+        mailbox = find_mailbox(path, where)
+        before = first_report(mailbox)
         most = before.actors + room(ray.available_resources(), before.cpus)
         if settings.evaluators > max(most, before.actors):
             raise PlacementError(
@@ -111,18 +111,18 @@ def scale(path: Path, settings: ScaleConfig) -> int:
                 f"each takes {before.cpus:g} CPUs and 1 of the resource `{RESOURCE}`. Start nodes by  ray start "
                 f"--address={where.address} --resources='{{\"{RESOURCE}\": N}}'"
             )
-        ray.get(desk.ask.remote(settings.evaluators), timeout=ANSWER_S)
-        wait_for(desk, settings)
+        ray.get(mailbox.request.remote(settings.evaluators), timeout=ANSWER_S)
+        wait_for(mailbox, settings)
         return before.actors
     finally:
         ray.shutdown()
 
 
-def first_report(desk: Any) -> PoolReport:
+def first_report(mailbox: Any) -> PoolReport:
     """What the pool says. Raises DeadlineExceeded."""
     ends = time.monotonic() + ANSWER_S
     while time.monotonic() < ends:
-        report: PoolReport | None = ray.get(desk.report.remote(), timeout=ANSWER_S)
+        report: PoolReport | None = ray.get(mailbox.report.remote(), timeout=ANSWER_S)
         if report is not None:
             return report
         time.sleep(POLL_S)
@@ -135,10 +135,10 @@ def room(free: Mapping[str, float], cpus: float) -> int:
     return int(min(free.get(RESOURCE, 0.0), by_cpus) + 1e-6)  # Ray counts in ten-thousandths
 
 
-def wait_for(desk: Any, settings: ScaleConfig) -> None:
+def wait_for(mailbox: Any, settings: ScaleConfig) -> None:
     """Until so many run. Raises DeadlineExceeded."""
     ends = time.monotonic() + settings.deadline_s
-    while (report := first_report(desk)).actors != settings.evaluators:
+    while (report := first_report(mailbox)).actors != settings.evaluators:
         if time.monotonic() >= ends:
             raise DeadlineExceeded(
                 f"evaluators={settings.evaluators} did not all run within {settings.deadline_s:g} s: "

@@ -65,7 +65,14 @@ class EngineSource:
     def request(self, prompted: PromptedProblem, sample_index: int) -> SampleRequest:
         """What an engine is asked for one answer."""
         name, tokens = prompted.problem.question_id, prompted.token_ids
-        return SampleRequest(name, sample_index, tokens, self.max_tokens, self.temperature, self.top_p)
+        return SampleRequest(
+            question_id=name,
+            sample_index=sample_index,
+            prompt_token_ids=tokens,
+            max_tokens=self.max_tokens,
+            temperature=self.temperature,
+            top_p=self.top_p,
+        )
 
 
 class OrderedSource:

@@ -22,7 +22,7 @@ from rich.table import Table
 from transformers import AutoTokenizer
 
 from actors.generators.pool import GeneratorPool
-from actors.shutdown import stop_all
+from actors.lifecycle import stop_all
 from conf.schema import Config
 from evaluator.problem import to_row
 from launch.cluster.placement import Part, decide_devices, plan

@@ -40,18 +40,24 @@ class Weights:
         return metrics
 
     async def publish(self) -> Publication:
-        """Give the learner's version to all engines; those that do not take it in time are left out and restarted.
+        """Give the learner's version to all engines; those that do not take it in time are replaced.
 
-        Where none takes it, the first that is restarted will be given it before it serves.
+        Where none takes it, the first that is added will be given it before it serves.
         """
         async with self.steady:
             try:
                 publication = await self.transfer.publish(self.version)
             except WeightTransferError as error:
-                publication = Publication(self.version, 0, 0.0, 0.0, dict.fromkeys(self.generators.live, str(error)))
-        for name, reason in publication.left_out.items():
+                publication = Publication(
+                    version=self.version,
+                    bytes=0,
+                    write_seconds=0.0,
+                    load_seconds=0.0,
+                    dropped=dict.fromkeys(self.generators.live, str(error)),
+                )
+        for name, reason in publication.dropped.items():
             self.display.say(f"{name} did not take weights version {self.version} and is restarted: {reason}")
-            self.generators.leave_out(name, reason)
+            self.generators.replace(name, reason)
         return publication
 
     async def admit(self, name: str, generator: Any) -> None:

@@ -45,7 +45,14 @@ class Sampler:
     ) -> list[list[Awaitable[Completion]]]:
         """``samples`` completions of each problem, to be awaited. ``draw`` tells this call from the run's others."""
         requests = [
-            SampleRequest(prompted.problem.question_id, index, prompted.token_ids, self.max_tokens, temperature, TOP_P)
+            SampleRequest(
+                question_id=prompted.problem.question_id,
+                sample_index=index,
+                prompt_token_ids=prompted.token_ids,
+                max_tokens=self.max_tokens,
+                temperature=temperature,
+                top_p=TOP_P,
+            )
             for prompted in problems
             for index in range(samples)
         ]

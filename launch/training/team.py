@@ -10,7 +10,7 @@ from typing import Any
 from actors.evaluators.pool import EvaluatorPool
 from actors.generators.pool import GeneratorPool
 from actors.learner_group import LearnerGroup
-from actors.shutdown import stop_all
+from actors.lifecycle import stop_all
 from actors.weights.transfer import TransferSettings, open_transfer
 from conf.schema import Config
 from launch.cluster.pools import evaluator_pool, generator_pool, learner_group
@@ -52,7 +52,12 @@ class Team:
             self.generators.live,
             wanted.backend,
             (config.learner.device, config.generator.device),
-            TransferSettings(config.model.dtype, wanted.bucket_mb, wanted.checksum, wanted.deadline_s),
+            TransferSettings(
+                dtype=config.model.dtype,
+                bucket_mb=wanted.bucket_mb,
+                checksum=wanted.checksum,
+                deadline_s=wanted.deadline_s,
+            ),
         )
         weights.set_result(Weights(self.learner, transfer, self.generators, display, directory.first_step))
         return weights.result()

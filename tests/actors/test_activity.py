@@ -28,7 +28,7 @@ def test_overlapping_calls_are_one_span(clock):
     busy.end("a")
     clock.now = 5.0
     busy.end("a")
-    assert busy.take() == [Span("a", 0.0, 5.0, 2)]
+    assert busy.take() == [Span(member="a", started=0.0, ended=5.0, calls=2)]
     assert busy.take() == []
 
 
@@ -39,17 +39,20 @@ def test_a_short_pause_does_not_end_a_span_and_a_long_one_does(clock):
         busy.begin("a")
         clock.now = end
         busy.end("a")
-    assert busy.take() == [Span("a", 0.0, 2.0, 2), Span("a", 3.0, 4.0, 1)]
+    assert busy.take() == [
+        Span(member="a", started=0.0, ended=2.0, calls=2),
+        Span(member="a", started=3.0, ended=4.0, calls=1),
+    ]
 
 
 def test_what_goes_on_is_cut_where_it_is_taken(clock):
     busy = Activity()
     busy.begin("a")
     clock.now = 1.0
-    assert busy.take() == [Span("a", 0.0, 1.0, 1)]
+    assert busy.take() == [Span(member="a", started=0.0, ended=1.0, calls=1)]
     clock.now = 3.0
     busy.end("a")
-    assert busy.take() == [Span("a", 1.0, 3.0, 0)]
+    assert busy.take() == [Span(member="a", started=1.0, ended=3.0, calls=0)]
 
 
 def test_members_are_apart(clock):
@@ -60,4 +63,7 @@ def test_members_are_apart(clock):
     clock.now = 2.0
     busy.end("a")
     busy.end("b")
-    assert sorted(busy.take(), key=lambda span: span.member) == [Span("a", 0.0, 2.0, 1), Span("b", 1.0, 2.0, 1)]
+    assert sorted(busy.take(), key=lambda span: span.member) == [
+        Span(member="a", started=0.0, ended=2.0, calls=1),
+        Span(member="b", started=1.0, ended=2.0, calls=1),
+    ]

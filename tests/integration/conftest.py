@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from actors.evaluators.handle import RESOURCE
+from actors.evaluators.actor import RESOURCE
 from launch.models.starter_model import train_tokenizer, untrained_model
 from launch.models.starter_policy import default_warm_start
 from launch.models.supervised_training import train

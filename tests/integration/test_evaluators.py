@@ -22,12 +22,11 @@ import ray
 from ray.cluster_utils import Cluster
 
 from actors.evaluators import autoscaling
-from actors.evaluators.actor import EvaluatorActor, EvaluatorSettings
+from actors.evaluators.actor import RESOURCE, EvaluatorActor, EvaluatorHandle, EvaluatorSettings
 from actors.evaluators.autoscaling import Bounds
-from actors.evaluators.crew import Patience
-from actors.evaluators.handle import RESOURCE, EvaluatorHandle
 from actors.evaluators.pool import TRIES, EvaluatorPool
-from actors.shutdown import stop_all
+from actors.evaluators.roster import PoolTimeouts
+from actors.lifecycle import stop_all
 from evaluator.problem import ProblemTest
 from evaluator.sandbox import Limits
 from evaluator.verdict import Status
@@ -35,8 +34,10 @@ from launch.cluster.scaling import open_to_scaling
 from tests.factories import problem
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
-SETTINGS = EvaluatorSettings(Limits(wall_s=20.0, cpu_s=6.0), 1, "judge", adaptive_timeout=False, strict=False)
-PATIENCE = Patience(call_s=60.0, start_s=60.0, ping_s=20.0, alone_s=8.0, tick_s=0.2)
+SETTINGS = EvaluatorSettings(
+    limits=Limits(wall_s=20.0, cpu_s=6.0), workers=1, policy="judge", adaptive_timeout=False, strict=False
+)
+TIMEOUTS = PoolTimeouts(call_s=60.0, start_s=60.0, ping_s=20.0, alone_s=8.0, tick_s=0.2)
 ADDITION = "print(sum(map(int, input().split())))"
 
 
@@ -48,13 +49,13 @@ def answer(sleep_s: float = 0.0, program: str = ADDITION) -> str:
 def play(
     scenario: Callable[[EvaluatorPool], Awaitable[None]],
     bounds: Bounds,
-    hire: Callable[[], EvaluatorHandle] = lambda: EvaluatorHandle(SETTINGS, 1),
-    patience: Patience = PATIENCE,
+    create: Callable[[], EvaluatorHandle] = lambda: EvaluatorHandle(SETTINGS, 1),
+    timeouts: PoolTimeouts = TIMEOUTS,
 ) -> None:
     """Start a pool, play ``scenario`` with it, end it: no process of its actors may be left."""
 
     async def main() -> None:
-        pool = EvaluatorPool(hire, SETTINGS.workers, 1, bounds, patience)
+        pool = EvaluatorPool(create, sandboxes=SETTINGS.workers, cpus=1, bounds=bounds, timeouts=timeouts)
         try:
             await pool.start(300.0)
             await scenario(pool)
@@ -136,12 +137,12 @@ def test_an_actor_that_hangs_is_ended_and_its_completion_judged_by_another(clust
         assert pool.load().retried == 1
         await until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
 
-    play(scenario, Bounds(1, 1), patience=replace(PATIENCE, ping_s=3.0))
+    play(scenario, Bounds(1, 1), timeouts=replace(TIMEOUTS, ping_s=3.0))
 
 
 @pytest.mark.faults
 def test_what_kills_every_actor_is_a_sandbox_error(cluster: None) -> None:
-    hired = 0
+    created = 0
 
     class DoomedActor(EvaluatorActor):  # in here, so that actors need not import this file
         """Dies over every program."""
@@ -149,9 +150,9 @@ def test_what_kills_every_actor_is_a_sandbox_error(cluster: None) -> None:
         async def judge(self, problem: Any, text: str) -> Any:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def hire() -> EvaluatorHandle:
-        nonlocal hired
-        hired += 1
+    def create() -> EvaluatorHandle:
+        nonlocal created
+        created += 1
         handle = EvaluatorHandle.__new__(EvaluatorHandle)
         role: Any = ray.remote(DoomedActor)
         handle.actor = role.options(num_cpus=1, resources={RESOURCE: 1}, max_concurrency=8).remote(SETTINGS)
@@ -161,11 +162,11 @@ def test_what_kills_every_actor_is_a_sandbox_error(cluster: None) -> None:
         judgement = await pool.judge(problem(), answer())
         assert judgement.verdict.status is Status.SANDBOX_ERROR
         assert "evaluator 0: ActorDiedError: The actor died unexpectedly" in judgement.verdict.detail
-        assert judgement.verdict.detail.count("ActorDiedError") == TRIES <= hired
+        assert judgement.verdict.detail.count("ActorDiedError") == TRIES <= created
         load = pool.load()
         assert (load.retried, load.lost) == (TRIES - 1, 1)
 
-    play(scenario, Bounds(1, 1), hire, replace(PATIENCE, alone_s=60.0))
+    play(scenario, Bounds(1, 1), create, replace(TIMEOUTS, alone_s=60.0))
 
 
 def test_the_pool_grows_with_its_queue_and_shrinks_again(cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,7 +103,18 @@ def test_actors_land_in_their_room_and_leave_it(nodes: RayNodes, checkpoints: di
         with pytest.raises(PlacementError, match=r"node \S+ does not see the model at /nowhere: ") as told:
             await check_shared_paths(reservation, Path("/nowhere"), tmp_path)
         assert len(str(told.value).splitlines()) == 1, "one node, one complaint"
-        settings = GeneratorSettings("unused", "float32", "cpu", 1, 64, 4, 0.1, 0.5, 1, 0)
+        settings = GeneratorSettings(
+            model_path="unused",
+            dtype="float32",
+            device="cpu",
+            tensor_parallel=1,
+            max_model_tokens=64,
+            max_sequences=4,
+            kv_cache_gib=0.1,
+            gpu_memory_fraction=0.5,
+            threads=1,
+            seed=0,
+        )
         pool = GeneratorPool(1, remote_generators(reservation.engines, 2, 4, settings))
         (where,) = ray.get([actor.__ray_call__.remote(_node) for actor in pool.actors], timeout=60)
         (worker,) = [node.id for node in cluster_nodes() if node.total["CPU"] == 4]

@@ -15,12 +15,23 @@ import ray
 
 from actors.generators.actor import EngineLost, GeneratorSettings, SampleRequest
 from actors.generators.handle import RemoteGenerator
-from actors.generators.members import MemberLost
+from actors.lifecycle import MemberLost
 from learner.rollout import Completion
 from tests.factories import completion
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
-SETTINGS = GeneratorSettings("model", "float32", "cpu", 1, 64, 4, 0.1, 0.1, 1, 0)
+SETTINGS = GeneratorSettings(
+    model_path="model",
+    dtype="float32",
+    device="cpu",
+    tensor_parallel=1,
+    max_model_tokens=64,
+    max_sequences=4,
+    kv_cache_gib=0.1,
+    gpu_memory_fraction=0.1,
+    threads=1,
+    seed=0,
+)
 DEADLINE_S = 300.0
 
 
@@ -74,7 +85,14 @@ def generator(cluster: None) -> Iterator[RemoteGenerator]:
 
 
 def request(question: str) -> SampleRequest:
-    return SampleRequest(question, 0, np.array([5, 6], dtype=np.int32), 8, 1.0, 1.0)
+    return SampleRequest(
+        question_id=question,
+        sample_index=0,
+        prompt_token_ids=np.array([5, 6], dtype=np.int32),
+        max_tokens=8,
+        temperature=1.0,
+        top_p=1.0,
+    )
 
 
 async def ask(generator: RemoteGenerator, question: str, streamed: bool) -> None:

@@ -19,7 +19,7 @@ from actors.generators.actor import GeneratorSettings, SampleRequest
 from actors.generators.handle import remote_generators
 from actors.generators.pool import GeneratorPool
 from actors.learner_group import LearnerGroup
-from actors.shutdown import stop_all
+from actors.lifecycle import stop_all
 from actors.weights.layout import Header
 from actors.weights.transfer import (
     Publication,
@@ -63,7 +63,16 @@ class Pair:
         async def all_of_them() -> list[Completion]:
             return await asyncio.gather(
                 *(
-                    self.generators.generate(SampleRequest(f"q{place}", index, prompt, tokens, TEMPERATURE, 1.0))
+                    self.generators.generate(
+                        SampleRequest(
+                            question_id=f"q{place}",
+                            sample_index=index,
+                            prompt_token_ids=prompt,
+                            max_tokens=tokens,
+                            temperature=TEMPERATURE,
+                            top_p=1.0,
+                        )
+                    )
                     for place, prompt in enumerate(prompts)
                     for index in range(samples)
                 )
@@ -115,7 +124,9 @@ def pair(request: pytest.FixtureRequest, cluster: None, checkpoints: dict[str, P
 def connected(request: pytest.FixtureRequest, pair: Pair) -> Iterator[Pair]:
     """The pair over one transport; every publication compares every tensor."""
     engine = {"generator 0": pair.generators.actors[0]}
-    settings = TransferSettings("float32", BUCKET_MB, True, DEADLINE_S, compare=True)
+    settings = TransferSettings(
+        dtype="float32", bucket_mb=BUCKET_MB, checksum=True, deadline_s=DEADLINE_S, compare=True
+    )
     pair.transfer = asyncio.run(open_transfer(pair.learner.actors, engine, request.param, ("cpu", "cpu"), settings))
     yield pair
     pair.transfer.close()
@@ -204,7 +215,18 @@ def test_tokens_carry_the_version_that_sampled_them(connected: Pair) -> None:
 async def _sampled_over_an_update(connected: Pair, prompts: list[np.ndarray], delay_s: float) -> list[Completion]:
     """Publish new weights ``delay_s`` after completions were asked for."""
     requests = [
-        asyncio.ensure_future(connected.generators.generate(SampleRequest(f"q{place}", 0, prompt, 240, 1.0, 1.0)))
+        asyncio.ensure_future(
+            connected.generators.generate(
+                SampleRequest(
+                    question_id=f"q{place}",
+                    sample_index=0,
+                    prompt_token_ids=prompt,
+                    max_tokens=240,
+                    temperature=1.0,
+                    top_p=1.0,
+                )
+            )
+        )
         for place, prompt in enumerate(prompts)
     ]
     await asyncio.sleep(delay_s)
@@ -220,11 +242,11 @@ def test_a_wrong_version_is_refused(connected: Pair, prompts: list[np.ndarray]) 
     connected.publish()
     transfer, engine = connected.transfer, connected.generators.actors[0]
     assert transfer is not None
-    peers = list(transfer.peers.values())
+    groups = list(transfer.receiver_groups.values())
 
     async def send_another() -> None:
         loading = engine.load_weights.remote(connected.version + 2)
-        await asyncio.gather(*(rank.send_weights.remote(connected.version + 1, peers, peers) for rank in ranks))
+        await asyncio.gather(*(rank.send_weights.remote(connected.version + 1, groups, groups) for rank in ranks))
         await asyncio.wait_for(loading, 60)
 
     ranks = connected.learner.actors
@@ -252,7 +274,16 @@ def test_an_engine_that_got_half_the_weights_serves_nothing_until_it_has_all(
 
     async def connect_while_it_is_asked() -> Completion:
         asked = asyncio.ensure_future(
-            connected.generators.generate(SampleRequest("q", 0, prompts[0], 8, TEMPERATURE, 1.0))
+            connected.generators.generate(
+                SampleRequest(
+                    question_id="q",
+                    sample_index=0,
+                    prompt_token_ids=prompts[0],
+                    max_tokens=8,
+                    temperature=TEMPERATURE,
+                    top_p=1.0,
+                )
+            )
         )
         await asyncio.sleep(1)
         assert not asked.done()

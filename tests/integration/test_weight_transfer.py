@@ -1,4 +1,4 @@
-"""A learner and stand-ins for generators: who fails is left out, and comes back with the current version."""
+"""A learner and stand-ins for generators: who fails is dropped, and comes back with the current version."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 import ray
 
 from actors.learner_group import LearnerGroup
-from actors.shutdown import stop_all
+from actors.lifecycle import stop_all
 from actors.weights.receiver import Connection, WeightReceiver, open_link
 from actors.weights.transfer import TransferSettings, WeightTransfer, WeightTransferError, open_transfer
 from learner.rollout import TrainBatch, TrainSequence
@@ -67,9 +67,9 @@ class Setting:
     version: int = 0
 
     def publish(self, to: list[str] | None = None, again: bool = False) -> dict[str, str]:
-        """Who was left out."""
+        """Publish; returns the dropped generators, each with the reason."""
         self.version += not again
-        return dict(asyncio.run(self.transfer.publish(self.version, to)).left_out)
+        return dict(asyncio.run(self.transfer.publish(self.version, to)).dropped)
 
     def connect(self, name: str, behaviour: str) -> Any:
         actor = StandIn.remote(behaviour)
@@ -92,7 +92,7 @@ def learner(cluster: None, checkpoints: dict[str, Path]) -> Iterator[LearnerGrou
 
 @pytest.fixture(scope="module", params=["shared_memory", "gloo"])
 def setting(request: pytest.FixtureRequest, learner: LearnerGroup) -> Iterator[Setting]:
-    settings = TransferSettings("float32", 1, True, DEADLINE_S, compare=True)
+    settings = TransferSettings(dtype="float32", bucket_mb=1, checksum=True, deadline_s=DEADLINE_S, compare=True)
     sound = {"sound": StandIn.remote("load")}
     transfer = asyncio.run(open_transfer(learner.actors, sound, request.param, ("cpu", "cpu"), settings))
     yield Setting(learner, transfer)
@@ -113,7 +113,7 @@ def test_every_tensor_of_two_ranks_arrives_version_after_version(setting: Settin
 
 @pytest.mark.faults
 @pytest.mark.parametrize("behaviour", ["hang", "die"])
-def test_who_fails_is_left_out_and_comes_back_with_the_current_version(setting: Setting, behaviour: str) -> None:
+def test_who_fails_is_dropped_and_comes_back_with_the_current_version(setting: Setting, behaviour: str) -> None:
     failing = setting.connect("failing", behaviour)
     started = time.monotonic()
     assert setting.publish().keys() == {"failing"}

@@ -4,19 +4,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.evaluators.autoscaling import IN_HAND
-from actors.evaluators.roster import Member, Roster
+from actors.evaluators.roster import EvaluatorMember, PoolTimeouts, Roster
 
-ACTIONS = st.sampled_from(["add", "start", "leave", "remove", "take", "take", "take", "release", "release"])
+TIMEOUTS = PoolTimeouts(call_s=1.0, start_s=1.0)
+ACTIONS = st.sampled_from(
+    ["add", "mark_ready", "drain", "remove", "acquire", "acquire", "acquire", "release", "release"]
+)
 
 
 def counts(roster):
-    return roster.staff, roster.running, roster.busy, roster.busy_sandboxes, roster.sandboxes
+    return roster.size, roster.running, roster.busy, roster.busy_sandboxes, roster.sandboxes
 
 
 def counted(members, sandboxes):
-    running = [member for member in members if member.ready and not member.leaving]
+    running = [member for member in members if member.ready and not member.draining]
     return (
-        sum(not member.leaving for member in members),
+        sum(not member.draining for member in members),
         len(running),
         sum(member.busy for member in members),
         sum(min(member.busy, sandboxes) for member in members),
@@ -27,23 +30,23 @@ def counted(members, sandboxes):
 def act(roster, sandboxes, what, number, present, calls):
     """One change, of a member that it can befall; ``present`` and ``calls`` say who is there and who has a call."""
     if what == "add":
-        present.append(Member(f"evaluator {number}", None))
+        present.append(EvaluatorMember(f"evaluator {number}", None, TIMEOUTS))
         roster.add(present[-1])
-    elif what == "take":
+    elif what == "acquire":
         least = min(
-            (m.busy for m in present if m.ready and not m.leaving and m.busy < IN_HAND * sandboxes),
+            (m.busy for m in present if m.ready and not m.draining and m.busy < IN_HAND * sandboxes),
             default=None,
         )
         before = {member: member.busy for member in present}
-        member = roster.take()
+        member = roster.acquire()
         assert (None if member is None else before[member]) == least
         calls.extend([] if member is None else [member])
     elif what == "release" and calls:
         roster.release(calls.pop(number % len(calls)))
     else:
         can = {
-            "start": [m for m in present if not m.ready and not m.leaving],
-            "leave": [m for m in present if not m.leaving],
+            "mark_ready": [m for m in present if not m.ready and not m.draining],
+            "drain": [m for m in present if not m.draining],
             "remove": present,
         }.get(what, [])
         if can:
@@ -67,9 +70,9 @@ def test_counts_are_those_of_a_look_at_all(sandboxes, actions):
 
 
 def test_who_is_removed_while_it_starts_does_not_come_back():
-    roster, member = Roster(1), Member("evaluator 0", None)
+    roster, member = Roster(1), EvaluatorMember("evaluator 0", None, TIMEOUTS)
     roster.add(member)
     roster.remove(member)
-    roster.start(member)
-    assert roster.take() is None
+    roster.mark_ready(member)
+    assert roster.acquire() is None
     assert counts(roster) == (0, 0, 0, 0, 0)

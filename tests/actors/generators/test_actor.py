@@ -24,7 +24,18 @@ def output(finish_reason="stop", spans=(("3", 0, 2), ("5", 2, 3))):
 
 
 def queued():
-    return Queued(SampleRequest("q", 4, np.array([5, 6], dtype=np.int32), 8, 0.75, 1.0), None, 0.0)
+    return Queued(
+        SampleRequest(
+            question_id="q",
+            sample_index=4,
+            prompt_token_ids=np.array([5, 6], dtype=np.int32),
+            max_tokens=8,
+            temperature=0.75,
+            top_p=1.0,
+        ),
+        None,
+        0.0,
+    )
 
 
 def test_what_a_completion_has_of_the_engine():

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.generators.actor import SampleRequest
-from actors.generators.members import MOST_RESTARTS, MemberLost, NoMemberLeft
+from actors.generators.members import MOST_RESTARTS
 from actors.generators.pool import RETRIES, GenerationFailed, GeneratorPool, places_by_question
+from actors.lifecycle import MemberLost, NoMemberLeft
 from tests.factories import completion
 from tests.virtual_time import run_in_virtual_time
 
@@ -81,7 +82,14 @@ class Made:
 
 
 def request(question, index=0, tokens=100):
-    return SampleRequest(question, index, np.array([5, 6], dtype=np.int32), tokens, 1.0, 1.0)
+    return SampleRequest(
+        question_id=question,
+        sample_index=index,
+        prompt_token_ids=np.array([5, 6], dtype=np.int32),
+        max_tokens=tokens,
+        temperature=1.0,
+        top_p=1.0,
+    )
 
 
 async def settle():
@@ -136,8 +144,8 @@ async def test_a_dead_generators_requests_are_asked_again_elsewhere():
     assert [one.sample_index for one in await asyncio.gather(*tasks)] == [0, 1, 2]
     assert (made.pool.retried, made.pool.restarts) == (2, 1)
     assert [(event.name, event.what, event.reason) for event in made.pool.events] == [
-        ("generator 0", "left out", "it died"),
-        ("generator 0", "restarted", f"restart 1 of at most {MOST_RESTARTS}"),
+        ("generator 0", "removed", "it died"),
+        ("generator 0", "replaced", f"restart 1 of at most {MOST_RESTARTS}"),
     ]
 
 
@@ -180,16 +188,16 @@ async def test_a_fresh_generator_serves_only_once_it_was_admitted():
 
 
 @in_loop
-async def test_a_member_left_out_is_killed_and_replaced():
+async def test_a_replaced_member_is_killed_and_another_started():
     made = await started(2)
     task = asyncio.ensure_future(made.pool.generate(request("q")))
     await settle()
-    made.pool.leave_out("generator 0", "it did not take version 3 in time")
-    made.pool.leave_out("generator 0", "said twice")
+    made.pool.replace("generator 0", "it did not take version 3 in time")
+    made.pool.replace("generator 0", "a second time")
     await settle()
     assert made.generators[0].killed
     assert [generator.restart for generator in made.generators] == [0, 0, 1]
-    assert [event.reason for event in made.pool.events if event.what == "left out"] == [
+    assert [event.reason for event in made.pool.events if event.what == "removed"] == [
         "it did not take version 3 in time"
     ]
     await made.answer_all()
@@ -210,8 +218,8 @@ async def test_restarts_are_bounded():
         await made.pool.generate(request("q"))
     assert made.pool.restarts == MOST_RESTARTS
     assert all(generator.killed for generator in made.generators)
-    assert [event.reason for event in made.pool.events if event.what == "not restarted"] == [
-        "no weights"
+    assert [event.reason for event in made.pool.events if event.what == "replacement failed"] == [
+        "RuntimeError: no weights"
     ] * MOST_RESTARTS
 
 
@@ -225,9 +233,9 @@ async def test_a_restart_has_a_deadline():
 
     await made.pool.start(0.2, admit)
     made.at(0).die()
-    await made.pool.members.some()
+    await made.pool.members.wait_for_any()
     await settle()
-    await made.pool.members.one("generator 0")
+    await made.pool.members.wait_for("generator 0")
     assert made.at(0).restart == 2
     assert "restarting generator 0 did not finish within 0.2 s" in made.pool.events[1].reason
 

@@ -6,34 +6,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.generators.routing import LoadBuckets, StickyRoutes
+from actors.generators.routing import StickyRoutes
 
 
 def test_the_least_loaded_member_is_chosen():
     routes = StickyRoutes()
     with (
-        routes.route("ab", "q0", 10) as first,
-        routes.route("ab", "q1", 4) as second,
-        routes.route("ab", "q2", 5) as third,
+        routes.acquire("ab", "q0", 10) as first,
+        routes.acquire("ab", "q1", 4) as second,
+        routes.acquire("ab", "q2", 5) as third,
     ):
         assert (first, second, third) == ("a", "b", "b")
-        with routes.route("ab", "q3", 1) as fourth:  # 10 tokens against 9
+        with routes.acquire("ab", "q3", 1) as fourth:  # 10 tokens against 9
             assert fourth == "b"
 
 
 def test_a_key_keeps_its_member_while_a_call_of_it_is_outstanding():
     routes = StickyRoutes()
-    with routes.route("ab", "busy", 5), ExitStack() as stack:
-        assert [stack.enter_context(routes.route("ab", "q", 10)) for _ in range(3)] == ["b", "b", "b"]
-    with routes.route("ab", "q", 1) as later:
+    with routes.acquire("ab", "busy", 5), ExitStack() as stack:
+        assert [stack.enter_context(routes.acquire("ab", "q", 10)) for _ in range(3)] == ["b", "b", "b"]
+    with routes.acquire("ab", "q", 1) as later:
         assert later == "a"
 
 
 def test_a_key_moves_from_a_member_that_died():
     routes = StickyRoutes()
-    with routes.route("ab", "q", 1) as before:
+    with routes.acquire("ab", "q", 1) as before:
         assert before == "a"
-        with routes.route("b", "q", 1) as after:
+        with routes.acquire("b", "q", 1) as after:
             assert after == "b"
             assert routes.places == {"q": "b"}
     assert routes.places == {}
@@ -41,7 +41,7 @@ def test_a_key_moves_from_a_member_that_died():
 
 def test_a_call_that_fails_is_no_longer_outstanding():
     routes = StickyRoutes()
-    with pytest.raises(ValueError), routes.route("ab", "q", 1):
+    with pytest.raises(ValueError), routes.acquire("ab", "q", 1):
         raise ValueError
     assert not routes.load
 
@@ -56,7 +56,7 @@ def test_what_is_outstanding_adds_up_and_returns_to_nothing(calls, random):
     for key, weight, live in calls:
         before = dict(routes.load)
         stack = ExitStack()
-        member = stack.enter_context(routes.route(live, str(key), weight))
+        member = stack.enter_context(routes.acquire(live, str(key), weight))
         assert member in live
         same = {other for other_key, other, *_ in open_calls if other_key == key and other in live}
         if not same:
@@ -75,33 +75,5 @@ def test_what_is_outstanding_adds_up_and_returns_to_nothing(calls, random):
 def test_calls_of_a_key_under_way_are_at_one_member(members, keys):
     routes = StickyRoutes()
     with ExitStack() as stack:
-        chosen = [(key, stack.enter_context(routes.route(range(members), str(key), 10))) for key in keys]
+        chosen = [(key, stack.enter_context(routes.acquire(range(members), str(key), 10))) for key in keys]
     assert len({key for key, _ in chosen}) == len(set(chosen))
-
-
-@given(
-    st.integers(1, 4),
-    st.lists(
-        st.one_of(
-            st.tuples(st.just("put"), st.integers(0, 5), st.integers(0, 4)),
-            st.tuples(st.just("drop"), st.integers(0, 5), st.just(0)),
-        ),
-        max_size=60,
-    ),
-)
-def test_buckets_find_the_same_member_as_a_look_at_all(most, changes):
-    buckets, model = LoadBuckets(most), {}  # the model holds members in the order they got their loads
-    for what, member, load in changes:
-        if what == "put":
-            model.pop(member, None)
-            model[member] = min(load, most)
-            buckets.put(member, min(load, most))
-        elif member in model:
-            del model[member]
-            buckets.drop(member)
-        else:
-            with pytest.raises(KeyError):
-                buckets.drop(member)
-        open_members = [one for one in model if model[one] < most]
-        assert buckets.least() == min(open_members, key=model.get, default=None)
-        assert len(buckets) == len(model)

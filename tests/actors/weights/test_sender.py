@@ -11,7 +11,7 @@ import torch
 
 from actors.weights.links import Backend
 from actors.weights.sender import WeightSender
-from tests.actors.weights.weight_peers import Receiver, connection_of, peer_of, sender_of, tensors_of
+from tests.actors.weights.fake_receivers import Receiver, connection_of, receiver_group_of, sender_of, tensors_of
 
 # A test that waited for a deadline of PATIENT seconds would be ended by its own limit first.
 PATIENT, IMPATIENT = 600.0, 5.0
@@ -27,14 +27,14 @@ class Setting:
     receivers: dict[str, Receiver] = field(default_factory=dict)
 
     def join(self, name: str) -> Receiver:
-        endpoint = self.sender.outlet.endpoint
+        endpoint = self.sender.send_buffers.endpoint
         self.receivers[name] = Receiver(connection_of(endpoint, name, self.deadline_s))
         return self.receivers[name]
 
     def send(self, version: int, *names: str, connected: tuple[str, ...] | None = None):
-        endpoint = self.sender.outlet.endpoint
-        everybody = [peer_of(endpoint, name) for name in (connected or names)]
-        to = [peer_of(endpoint, name) for name in names]
+        endpoint = self.sender.send_buffers.endpoint
+        everybody = [receiver_group_of(endpoint, name) for name in (connected or names)]
+        to = [receiver_group_of(endpoint, name) for name in names]
         return self.sender.send(iter(tensors_of(version)), version, to, everybody)
 
 
@@ -97,7 +97,7 @@ def test_one_who_joins_later_is_sent_to_alone(setting):
 
 
 @pytest.mark.faults
-def test_one_who_dies_in_the_middle_is_left_out_at_once(setting, backend):
+def test_one_who_dies_in_the_middle_is_dropped_at_once(setting, backend):
     first, second = setting.join("a"), setting.join("b")
     first.tell("load", 1)
     second.tell("die in the middle", 1)
@@ -112,7 +112,7 @@ def test_one_who_dies_in_the_middle_is_left_out_at_once(setting, backend):
 
 
 @pytest.mark.faults
-def test_one_who_hangs_is_left_out_at_the_deadline_and_can_come_back(impatient):
+def test_one_who_hangs_is_dropped_at_the_deadline_and_can_come_back(impatient):
     first, second = impatient.join("a"), impatient.join("b")
     first.tell("load", 1)
     second.tell("hang")
@@ -174,6 +174,6 @@ def test_all_tensors_are_used_up_for_nobody(setting):
     assert list(used) == []
 
 
-def test_another_model_than_the_offered_one_is_refused(setting):
+def test_another_model_than_the_announced_one_is_refused(setting):
     with pytest.raises(ValueError, match="parameter tensor 1"):
         setting.sender.send(iter(tensors_of(1)[1:]), 1, [], [])

@@ -7,7 +7,7 @@ import pytest
 
 from conf.schema import ConfigError, ScaleConfig
 from conf.validation import parse_scale
-from launch.cluster.scaling import CLUSTER, DeskAddress, find_desk, read_address, room
+from launch.cluster.scaling import CLUSTER, MailboxAddress, find_mailbox, read_address, room
 from launch.records.run_path import RunDirectoryError, find_run
 
 
@@ -42,9 +42,9 @@ def test_a_run_whose_driver_was_killed(tmp_path):
         json.dumps({"address": address, "namespace": "r", "name": "scaling-1", "auth_mode": "disabled"})
     )
     where = read_address(tmp_path)
-    assert where == DeskAddress(address, "r", "scaling-1", "disabled")
+    assert where == MailboxAddress(address, "r", "scaling-1", "disabled")
     with pytest.raises(RunDirectoryError, match=rf"it has ended, or its Ray cluster at {address} is not to be reached"):
-        find_desk(tmp_path, where)
+        find_mailbox(tmp_path, where)
 
 
 @pytest.mark.parametrize(

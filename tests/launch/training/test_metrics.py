@@ -145,7 +145,7 @@ def test_what_became_of_engines():
 
 
 def test_the_pools_load():
-    found = evaluator_metrics(EvaluatorLoad(7, 0.5, 2, 3, 1, 40))
+    found = evaluator_metrics(EvaluatorLoad(queue_max=7, busy_share=0.5, actors=2, retried=3, lost=1, repeated=40))
     assert found == {
         "evaluator/queue": 7,
         "evaluator/busy": 0.5,

@@ -11,38 +11,48 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from actors.weights.layout import Model
-from actors.weights.links import Backend, Endpoint, Peer
+from actors.weights.layout import WeightLayout
+from actors.weights.links import Backend, Endpoint, ReceiverGroup
 from actors.weights.receiver import Connection, WeightReceiver, open_link
-from actors.weights.sender import SenderSettings, WeightSender, open_outlet
+from actors.weights.sender import SenderSettings, WeightSender, open_send_buffers
 from tests.warm_processes import warm_context
 
 HOST = "127.0.0.1"
 SHAPES = ((700,), (5, 8), (33, 33), (3,), (64, 4), (2000,))
 """Of float32: with buckets of 4,096 bytes two are cut, the others lie whole in a bucket, alone or together."""
-MODEL = Model(tuple(f"tensor {index}" for index in range(len(SHAPES))), SHAPES, torch.float32)
+LAYOUT = WeightLayout(tuple(f"tensor {index}" for index in range(len(SHAPES))), SHAPES, torch.float32)
 
 
-def tensors_of(version: int, model: Model = MODEL) -> list[tuple[str, Tensor]]:
+def tensors_of(version: int, layout: WeightLayout = LAYOUT) -> list[tuple[str, Tensor]]:
     """The model's weights at a version."""
     generator = torch.Generator().manual_seed(version)
     return [
-        (name, torch.randn(shape, generator=generator).to(model.dtype))
-        for name, shape in zip(model.names, model.shapes, strict=True)
+        (name, torch.randn(shape, generator=generator).to(layout.dtype))
+        for name, shape in zip(layout.names, layout.shapes, strict=True)
     ]
 
 
 def sender_of(backend: Backend, deadline_s: float = 20.0, checksum: bool = True, capacity: int = 4096) -> WeightSender:
-    settings = SenderSettings(backend, "float32", capacity, checksum, deadline_s)
-    return WeightSender(MODEL, settings, open_outlet(settings, HOST))
+    settings = SenderSettings(
+        backend=backend, dtype="float32", bucket_bytes=capacity, checksum=checksum, deadline_s=deadline_s
+    )
+    return WeightSender(LAYOUT, settings, open_send_buffers(settings, HOST))
 
 
 def connection_of(endpoint: Endpoint, name: str, deadline_s: float = 20.0, capacity: int = 4096) -> Connection:
-    return Connection(endpoint, name, HOST, MODEL, capacity, deadline_s, compare=False)
+    return Connection(
+        endpoint=endpoint,
+        receiver=name,
+        host=HOST,
+        layout=LAYOUT,
+        capacity=capacity,
+        deadline_s=deadline_s,
+        compare=False,
+    )
 
 
-def peer_of(endpoint: Endpoint, name: str) -> Peer:
-    return Peer(endpoint, (name,))
+def receiver_group_of(endpoint: Endpoint, name: str) -> ReceiverGroup:
+    return ReceiverGroup(endpoint, (name,))
 
 
 class Receiver:
