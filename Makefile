@@ -43,7 +43,7 @@ endef
 .venv/.locked: requirements/cpu.lock
 	$(call base_environment,.venv,requirements/cpu.lock)
 	@.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps -r requirements/cpu.lock
-	@cd .venv/lib/python3.11/site-packages && ../../../bin/python -m compileall -qq numpy sortedcontainers
+	@.venv/bin/python -m compileall -qq .venv/lib/python3.11/site-packages/{numpy,sortedcontainers}
 	@touch $@
 
 # Not covered by CI, which has no GPU: the lock is resolved, never installed there. flash-attn comes last: it is compiled
