@@ -72,27 +72,32 @@ def test_threads_may_share_it():
     assert limits.lower("q", Limits(wall_s=60, cpu_s=60)).wall_s == 1.0
 
 
+@pytest.mark.heavy
 def test_a_loop_waits_for_a_solution_and_costs_a_second(granted):
     statuses = judge([("q", LOOP), ("q", LOOP), ("q", RIGHT)])
     assert statuses == [Status.TIME_LIMIT, Status.TIME_LIMIT, Status.PASSED]
     assert set(granted[LOOP]) == {1.0}, "it was run at the configured limit of four seconds"
 
 
+@pytest.mark.heavy
 def test_a_slow_right_program_that_was_put_off_still_passes():
     assert judge([("q", SLOW), ("q", "print(2)")], wall_s=30.0) == [Status.PASSED, Status.WRONG_ANSWER]
 
 
+@pytest.mark.heavy
 def test_a_program_alone_gets_the_whole_limit_at_once(granted):
     statuses = judge([("q", SLOW), ("other", RIGHT)], wall_s=30.0)
     assert statuses == [Status.PASSED, Status.PASSED]
     assert granted[SLOW] == [30.0], "it was run twice"
 
 
+@pytest.mark.heavy
 def test_every_program_gets_a_verdict_when_none_solves_the_problem(granted):
     assert judge([("q", SLEEPS)] * 3, workers=2, wall_s=1.5) == [Status.TIME_LIMIT] * 3
     assert len(granted[SLEEPS]) <= 6, "a program was run more than twice"
 
 
+@pytest.mark.heavy
 def test_programs_put_off_get_an_answer_when_the_evaluator_closes():
     judges = Evaluator(Limits(wall_s=3, cpu_s=3), adaptive_timeout=True)
     judges.submit(problem("other"), SLOW)  # runs while the others arrive

@@ -182,6 +182,7 @@ def test_a_right_answer_stays_right(evaluator, name):
     assert evaluator.evaluate(ECHO, RIGHT).passed
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", SEARCHES)
 def test_the_expected_output_is_nowhere(patient_evaluator, name):
     # The program knows the secret in two halves, to tell what it looks for; it would answer right if it found it whole.

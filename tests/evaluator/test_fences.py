@@ -13,6 +13,7 @@ import pytest
 
 from evaluator import Evaluator, Limits, Sandbox, SandboxError, judging
 
+pytestmark = pytest.mark.heavy  # ten kinds of hosts, a sandbox each
 LIMITS = Limits(wall_s=30.0, cpu_s=30.0)
 NAMESPACES = ("user namespace",)  # without it there are no others
 LANDLOCK = ("landlock", "landlock signals")

@@ -375,6 +375,7 @@ with sandbox.program(sys.argv[1], limits) as program:
 """
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("without", [(), DEGRADED], ids=["all fences", "no namespaces"])
 def test_nothing_survives_a_killed_owner(without):
     seconds = marker(2)

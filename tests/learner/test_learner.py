@@ -61,6 +61,7 @@ def regrouped(learner, tokens):
     return learner
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("tokens", [20, 10_000])
 def test_gradients_do_not_depend_on_the_micro_batches(checkpoint, kind, tokens):
@@ -81,6 +82,7 @@ def test_gradients_do_not_depend_on_when_they_are_reduced(tied):
     assert_close(gradients(late, sequences), expected)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_do_not_depend_on_the_order(tied, kind):
     sequences = sequences_of(ADVANTAGES)
@@ -88,6 +90,7 @@ def test_gradients_do_not_depend_on_the_order(tied, kind):
         assert_close(gradients(learner, sequences[::-1]), gradients(learner, sequences))
 
 
+@pytest.mark.heavy
 @given(advantages=st.lists(st.sampled_from(ADVANTAGES), min_size=1, max_size=6), data=st.data())
 @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 def test_no_split_changes_the_gradients(two_learners, advantages, data):
@@ -409,6 +412,7 @@ def test_a_checkpoint_holds_the_drivers_files(tied, tmp_path):
     load_checkpoint(learner, path)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "what",
     [
@@ -441,6 +445,7 @@ def test_complete_checkpoints_come_oldest_first(tmp_path):
     assert [path.name for path in complete_checkpoints(tmp_path)] == ["step_000002", "step_000010"]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("other", [{"layers": 1}, {"layers": 3}, {"tied": False}])
 def test_a_checkpoint_of_another_model_is_refused(tied, tmp_path, other):
     save_checkpoint(Learner(learner_settings(tied)), tmp_path / "step_000001", {})
@@ -449,6 +454,7 @@ def test_a_checkpoint_of_another_model_is_refused(tied, tmp_path, other):
         load_checkpoint(learner, tmp_path / "step_000001")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["*.distcp", ".metadata"])
 @pytest.mark.parametrize("size", [None, 0, 1000])
 def test_a_damaged_checkpoint_is_refused(tied, tmp_path, name, size):

@@ -177,6 +177,7 @@ def test_json_has_everything():
     assert values["sandbox_errors"] == 3 and values["samples"] == 4
 
 
+@pytest.mark.heavy
 def test_a_full_release_takes_seconds_at_most():
     kinds = [(platform, difficulty) for platform in ("atcoder", "leetcode") for difficulty in ("easy", "hard")]
     problems = [problem(str(n), platform=kinds[n % 4][0], difficulty=kinds[n % 4][1]) for n in range(1055)]

@@ -102,6 +102,7 @@ ANSWERS = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ANSWERS)
 def test_answers_are_told_apart(evaluator, tmp_path, name):
     code, right = ANSWERS[name]
@@ -132,6 +133,7 @@ BAD_ROWS = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", BAD_ROWS)
 def test_bad_rows_are_reported_with_their_place(tmp_path, name):
     bad, message = BAD_ROWS[name]

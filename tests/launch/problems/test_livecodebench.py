@@ -271,6 +271,7 @@ def test_bad_rows_are_told_by_file_and_row(tmp_path, bad, reason):
             load(path, strict=True)
 
 
+@pytest.mark.heavy
 def test_a_test_of_100_mb(tmp_path):
     """Packed it is small, as in the published files; beside it, one that is just allowed."""
     limit = livecodebench.MAX_TEST_BYTES
@@ -453,6 +454,7 @@ def test_a_cache_that_cannot_be_written(tmp_path):
         load(path, cache=tmp_path / "file" / "cache")
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(not DATA.exists(), reason="the LiveCodeBench problems (../shared/data) are not here")
 def test_real_rows(tmp_path):
     everything = load(DATA, strict=True, cache=tmp_path)

@@ -112,6 +112,7 @@ BAD_ROWS = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", BAD_ROWS)
 def test_bad_rows_are_reported_with_their_place(tmp_path, name):
     changes, message = BAD_ROWS[name]
@@ -141,6 +142,7 @@ INPUTS = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", INPUTS)
 def test_types_of_further_inputs(tmp_path, name):
     given, base, more, expected = INPUTS[name]

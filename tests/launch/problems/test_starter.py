@@ -122,6 +122,7 @@ def test_sizes() -> None:
     assert max(len(item.problem.question_content.split()) for item in ALL) <= 45
 
 
+@pytest.mark.heavy
 def test_held_out_is_disjoint_from_training_and_warm_start() -> None:
     shown = [item.problem for item in training_problems()] + [pair[0] for pair in warm_start_pairs(3000, 1)]
     held_out = [item.problem for item in held_out_problems()]
@@ -130,6 +131,7 @@ def test_held_out_is_disjoint_from_training_and_warm_start() -> None:
     assert not {p.extra["family"] for p in shown} & HELD_OUT_FAMILIES
 
 
+@pytest.mark.heavy
 def test_no_statement_twice() -> None:
     for problems in (
         [item.problem for item in training_problems()],
@@ -149,6 +151,7 @@ def test_too_many_problems_are_an_error() -> None:
         starter._take(4, [iter(training_problems()[:2]), iter(training_problems()[2:3])])
 
 
+@pytest.mark.heavy
 def test_same_in_every_process() -> None:
     shown = "s.training_problems(), s.held_out_problems(), s.warm_start_pairs(99, 5)"
     outputs = {

@@ -1,6 +1,7 @@
 """Which checkpoint is the best, and that it stays."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -54,7 +55,9 @@ def test_what_is_written_is_read(tmp_path):
 def test_the_newest_and_the_best_are_kept(tmp_path_factory, values, keep):
     """A run that saves and evaluates every step, in the order of the training loop."""
     folder = tmp_path_factory.mktemp("run")
-    directory = RunDirectory(config(f"run.root={folder}", "run.name=r", f"run.keep_checkpoints={keep}"))
+    composed = config()  # once for all examples: composing takes longer than the test
+    settings = replace(composed, run=replace(composed.run, root=str(folder), name="r", keep_checkpoints=keep))
+    directory = RunDirectory(settings)
     kept = directory.path / "checkpoints"
     directory.append_metrics({"step": 0, METRIC: 0.9})
     for step, value in enumerate(values, 1):

@@ -97,6 +97,7 @@ def whole(tmp_path_factory):
     return directory
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kill_at", [5, 33, 39, 40, 41, 45, 50])
 def test_a_killed_run_decides_as_the_whole_one(whole, tmp_path, kill_at):
     """Before the first checkpoint; between checkpoint and decision; where the decision is not in a checkpoint yet."""

@@ -37,6 +37,7 @@ def questions(directory, step):
     return table["question_id"].to_pylist()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("staleness", [0, 1, 2])
 def test_problems_come_in_one_order_whatever_the_staleness(tmp_path, staleness):
     """Step k is sampled by version k - staleness, or by the first."""
@@ -47,6 +48,7 @@ def test_problems_come_in_one_order_whatever_the_staleness(tmp_path, staleness):
     assert column(ahead, "group/lost") == [0] * 6
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kill_at", [1, 3, 4])
 def test_a_run_killed_while_it_samples_ahead_goes_on_with_what_it_had(tmp_path, kill_at):
     """Over the end of an epoch (8 problems, 2 a step): the same problems, and READY groups are not sampled again."""
