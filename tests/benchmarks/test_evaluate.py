@@ -1,7 +1,9 @@
 """What the evaluation benchmark makes of its timings."""
 
 import asyncio
+from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks.evaluate import CHARACTERS_PER_TOKEN, TOKENS_PER_S, Compared, Part, Recorded, Timed
@@ -12,7 +14,8 @@ PASSED = frozenset({("a", 0)})
 
 
 def test_overlapping_hides_the_shorter_part():
-    part = Part("p", [None] * 20, 1, None, 1, None)
+    unused: Any = None
+    part = Part("p", [unused] * 20, 1, unused, 1, unused)
     # 10 s of sampling and 4 s of judging afterwards; overlapped, 3 of the 4 are hidden.
     compared = Compared(part, [Timed(11.0, 10.0, PASSED)] * 3, [Timed(14.0, 10.0, PASSED)] * 3)
     assert compared.ratios == [pytest.approx(14 / 11)] * 3
@@ -22,6 +25,6 @@ def test_overlapping_hides_the_shorter_part():
 
 def test_a_recorded_answer_takes_the_time_of_its_tokens():
     text = "x" * round(CHARACTERS_PER_TOKEN * TOKENS_PER_S * 0.05)
-    asked = PromptedProblem(problem("a"), None, ())
+    asked = PromptedProblem(problem("a"), np.zeros(0, np.int32), ())
     answer = asyncio.run(Recorded({"a": text}).answer(asked, 0))
     assert answer.text == text and answer.seconds == pytest.approx(0.05) and not answer.truncated

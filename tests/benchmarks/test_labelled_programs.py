@@ -5,6 +5,7 @@ import gzip
 import itertools
 import json
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -42,7 +43,7 @@ def test_the_mixture_has_the_asked_size_and_half_of_it_fails(size, looping):
 @given(program_lists(), st.data())
 def test_a_workload_holds_what_was_wanted_once_each_and_always_the_same(programs, data):
     counts = Counter(program.label for program in programs)
-    wanted = {label: data.draw(st.integers(0, counts[label])) for label in LABELS}
+    wanted: dict[Any, int] = {label: data.draw(st.integers(0, counts[label])) for label in LABELS}
     chosen = choose_workload(programs, wanted)
     assert Counter(program.label for program in chosen) == Counter({k: v for k, v in wanted.items() if v})
     assert len(set(chosen)) == len(chosen) and set(chosen) <= set(programs)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,13 @@ MEGABYTE = 2**20
 
 
 def update(wall_s=2.0, cpu_s=4.0, peak=100, **changes):
-    values = {"loss": -0.5, "grad_norm": 2.0, "gemm_per_s": 6000.0, "gemm_per_cpu_s": 3000.0, "torch": "2"}
+    values: dict[str, Any] = {
+        "loss": -0.5,
+        "grad_norm": 2.0,
+        "gemm_per_s": 6000.0,
+        "gemm_per_cpu_s": 3000.0,
+        "torch": "2",
+    }
     return Update(**(values | {"wall_s": wall_s, "cpu_s": cpu_s, "peak": peak} | changes))
 
 

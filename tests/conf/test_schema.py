@@ -5,6 +5,7 @@ import dataclasses
 import shutil
 import typing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -103,7 +104,7 @@ def test_every_recipe_is_known():
 def test_the_baselines_of_the_paper_differ_in_algorithm_temperature_and_name_only(experiment, recipe):
     base, found = config(experiment="lcb_v6"), config(experiment=experiment)
     assert found.algorithm == config(f"algorithm={recipe}", experiment="lcb_v6").algorithm
-    same = {"algorithm": base.algorithm, "temperature": base.temperature}
+    same: dict[str, Any] = {"algorithm": base.algorithm, "temperature": base.temperature}
     assert dataclasses.replace(found, **same, run=dataclasses.replace(found.run, name=base.run.name)) == base
 
 
@@ -113,7 +114,7 @@ def test_overrides_arrive():
 
 def test_a_configuration_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        config().run.steps = 3
+        config().run.steps = 3  # type: ignore[misc] # what is tested
 
 
 @pytest.mark.parametrize(

@@ -205,6 +205,7 @@ def test_a_dead_zygote_costs_one_retry():
         assert evaluator.evaluate(SUMS, ADD).passed
         for problem, code in ((SUMS, ADD), (CALLS, "def add(a, b): return a + b")):
             guard = evaluator._workers[0].light.zygote_pid
+            assert guard is not None
             os.kill(guard, signal.SIGKILL)
             time.sleep(0.1)
             assert evaluator.evaluate(problem, code).passed

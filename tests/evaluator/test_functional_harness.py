@@ -14,6 +14,7 @@ import textwrap
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -519,7 +520,7 @@ def test_json_values_are_written_as_json_does(value):
 
 @given(JSON_VALUES)
 def test_subclasses_are_written_as_what_they_hold(value):
-    namespace = {"count": None}
+    namespace: dict[str, Any] = {"count": None}
     exec("from enum import IntEnum" + LIARS, namespace)
 
     def disguise(part):

@@ -3,6 +3,7 @@
 import doctest
 import re
 from collections import Counter, defaultdict, deque, namedtuple
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 from evaluator.inside import values
 from evaluator.inside.values import NotJsonError, Truth, from_tagged_text, result_text, tagged_text
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary()
+SCALARS: st.SearchStrategy[Any] = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary()
+)
 SCALARS |= st.complex_numbers(allow_nan=False)
 HASHED = st.recursive(SCALARS, lambda inner: st.lists(inner).map(tuple) | st.frozensets(inner), max_leaves=8)
 VALUES = st.recursive(

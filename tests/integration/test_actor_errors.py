@@ -1,6 +1,7 @@
 """Errors that real actors raise for a person reach the command as a sentence."""
 
 import io
+from typing import Any
 
 import pytest
 import ray
@@ -14,7 +15,6 @@ from learner.segment_attention import UnsupportedAttention
 pytestmark = pytest.mark.integration
 
 
-@ray.remote(num_cpus=0)
 class Raising:
     """An actor whose call raises the given error."""
 
@@ -22,16 +22,21 @@ class Raising:
         raise error
 
 
+def start() -> Any:
+    return ray.remote(Raising).options(num_cpus=0).remote()
+
+
 def reported(reference):
-    console = Console(file=io.StringIO(), width=400)
+    output = io.StringIO()
+    console = Console(file=output, width=400)
     with pytest.raises(SystemExit) as ended, failures_reported(console), unwrapped_ray_errors():
         ray.get(reference, timeout=60)
-    return ended.value.code, console.file.getvalue()
+    return ended.value.code, output.getvalue()
 
 
 @pytest.fixture(scope="module")
 def raising(cluster):
-    actor = Raising.remote()
+    actor = start()
     yield actor
     ray.kill(actor)
 
@@ -48,7 +53,7 @@ def test_a_bug_in_an_actor_keeps_its_traceback(raising):
 
 
 def test_an_actor_that_died_is_reported(cluster):
-    actor = Raising.remote()
+    actor = start()
     ray.kill(actor)
     code, output = reported(actor.call.remote(KeyError("x")))
     assert code == 1 and output.startswith("stopped: ") and "died" in output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -98,11 +99,15 @@ async def process_of(actor: Any) -> psutil.Process:
     return psutil.Process(pid)
 
 
+def _runs_a_program(actor: psutil.Process) -> bool:
+    return len(actor.children(recursive=True)) >= 4
+
+
 async def in_sandboxes(*processes: psutil.Process) -> list[psutil.Process]:
     """Wait until each of these actors has a program that runs; returns all processes of theirs."""
     families = []
     for process in processes:
-        await until(lambda process=process: len(process.children(recursive=True)) >= 4)
+        await until(functools.partial(_runs_a_program, process))
         families += [process, *process.children(recursive=True)]
     await asyncio.sleep(0.3)
     return families

@@ -142,7 +142,14 @@ def test_room_that_is_nowhere_is_named_by_the_deadline(nodes: RayNodes) -> None:
 
 def job(nodes: RayNodes, name: str, *overrides: str, wait: bool = True) -> subprocess.CompletedProcess[str]:
     """``ray job submit`` as docs/cluster.md has it."""
-    submit = ("--address", nodes.dashboard, "--submission-id", name, "--runtime-env", "launch/cluster/runtime_env.yaml")
+    submit: tuple[str, ...] = (
+        "--address",
+        nodes.dashboard,
+        "--submission-id",
+        name,
+        "--runtime-env",
+        "launch/cluster/runtime_env.yaml",
+    )
     command = ("python", "-m", "launch.driver", "+experiment=quickstart", "cluster.address=auto", *SMALL, *overrides)
     submit += () if wait else ("--no-wait",)
     return ray_command("job", "submit", *submit, "--", *command, check=False, timeout=DEADLINE_S)

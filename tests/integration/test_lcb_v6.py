@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -70,6 +71,7 @@ def test_two_steps_and_the_table(rows: str, tmp_path: Path) -> None:
     directory = tmp_path / "lcb_v6"
     metrics = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in metrics] == [0, 1, 2]
+    answers: list[dict[str, Any]] = []
     for row in metrics:
         assert 0 <= row["evaluation/lcb_v6/all/all/pass@1"] <= 1
         assert row["evaluation/lcb_v6/lacking"] == row["evaluation/lcb_v6/sandbox_errors"] == 0

@@ -72,7 +72,7 @@ class WithoutEngine:
 
 @contextmanager
 def remote() -> Iterator[RemoteGenerator]:
-    actor = ray.remote(WithoutEngine).options(num_cpus=0.1, max_concurrency=16).remote()
+    actor: Any = ray.remote(WithoutEngine).options(num_cpus=0.1, max_concurrency=16).remote()
     yield RemoteGenerator("generator 3", actor, SETTINGS)
     ray.kill(actor)
 
@@ -121,7 +121,7 @@ def test_an_ordered_batch_is_streamed(generator: RemoteGenerator) -> None:
     """The first completions come before the last is finished."""
 
     async def streamed() -> list[tuple[int, str]]:
-        stream = generator.sample_in_order([request("q0"), request("q1"), request("held")], 1)
+        stream: Any = generator.sample_in_order([request("q0"), request("q1"), request("held")], 1)
         found = [await anext(stream), await anext(stream)]
         await stream.aclose()
         await generator.actor.until_held.remote(0)

@@ -191,6 +191,7 @@ def test_tokens_carry_the_version_that_sampled_them(connected: Pair) -> None:
     """
     rng = np.random.default_rng(1)
     prompts = [rng.integers(3, 1000, size=8).astype(np.int32) for _ in range(16)]
+    completions: list[Completion] = []
     for delay_s in (0.3, 1.0, 3.0):  # on a busy machine the engine takes longer to its first token
         connected.publish()
         connected.train_on(connected.sample(prompts))

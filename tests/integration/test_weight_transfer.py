@@ -25,7 +25,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 DEADLINE_S = 8.0
 
 
-@ray.remote(num_cpus=0, max_concurrency=4)
 class StandIn:
     """A generator without an engine, which loads, hangs or dies when weights come, or says something false."""
 
@@ -58,6 +57,10 @@ class StandIn:
         return [digests | {"model.norm.weight": "0"} if self.behaviour == "garble" else digests]
 
 
+def start_stand_in(behaviour: str) -> Any:
+    return ray.remote(StandIn).options(num_cpus=0, max_concurrency=4).remote(behaviour)
+
+
 @dataclass
 class Setting:
     """Two learner ranks and one generator that always loads."""
@@ -72,7 +75,7 @@ class Setting:
         return dict(asyncio.run(self.transfer.publish(self.version, to)).dropped)
 
     def connect(self, name: str, behaviour: str) -> Any:
-        actor = StandIn.remote(behaviour)
+        actor = start_stand_in(behaviour)
         asyncio.run(self.transfer.connect({name: actor}))
         return actor
 
@@ -93,7 +96,7 @@ def learner(cluster: None, checkpoints: dict[str, Path]) -> Iterator[LearnerGrou
 @pytest.fixture(scope="module", params=["shared_memory", "gloo"])
 def setting(request: pytest.FixtureRequest, learner: LearnerGroup) -> Iterator[Setting]:
     settings = TransferSettings(dtype="float32", bucket_mb=1, checksum=True, deadline_s=DEADLINE_S, compare=True)
-    sound = {"sound": StandIn.remote("load")}
+    sound = {"sound": start_stand_in("load")}
     transfer = asyncio.run(open_transfer(learner.actors, sound, request.param, ("cpu", "cpu"), settings))
     yield Setting(learner, transfer)
     transfer.close()
@@ -153,7 +156,7 @@ def test_a_tensor_unlike_the_learners_is_named(setting: Setting) -> None:
 
 @pytest.mark.faults
 def test_who_cannot_join_is_named(setting: Setting) -> None:
-    dead = StandIn.remote("load")
+    dead = start_stand_in("load")
     ray.kill(dead)
     with pytest.raises(WeightTransferError, match="dead one"):
         asyncio.run(setting.transfer.connect({"dead one": dead}))

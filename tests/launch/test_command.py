@@ -28,10 +28,11 @@ def from_an_actor(error):
 
 def ended_with(error):
     """Exit status and output of a command that uses actors and in which ``error`` is raised."""
-    console = Console(file=io.StringIO(), width=200)
+    output = io.StringIO()
+    console = Console(file=output, width=200)
     with pytest.raises(SystemExit) as ended, failures_reported(console), ray_session():
         raise error
-    return ended.value.code, console.file.getvalue()
+    return ended.value.code, output.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ def ended_with(error):
         (from_an_actor(NonFiniteGradient("norm nan")), 1, "stopped: norm nan\n"),
         (from_an_actor(BadBatch("sequence 3: token 9 is beyond")), 1, "stopped: sequence 3: token 9 is beyond\n"),
         (from_an_actor(KeyError("x")), 1, "stopped: Traceback\n  in an actor\nand so on"),
-        (RayActorError(None, "the node died"), 1, "stopped: "),
+        (RayActorError("00" * 16, "the node died"), 1, "stopped: "),
         (OSError("disk full"), 1, "stopped: disk full\n"),
         (KeyboardInterrupt(), 130, "stopped on request"),
     ],

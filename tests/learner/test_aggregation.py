@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learner.aggregation import token_weights
+from learner.aggregation import Aggregation, token_weights
 
-KINDS = ("token_mean", "sequence_mean", "constant")
+KINDS: tuple[Aggregation, ...] = ("token_mean", "sequence_mean", "constant")
 COUNTS = st.lists(st.integers(0, 50), min_size=1, max_size=20)
 
 

@@ -70,7 +70,7 @@ def test_at_ratio_one_the_gradient_is_reinforce():
     logprobs = torch.full((4,), -1.0, dtype=torch.float64, requires_grad=True)
     reinforce = (torch.tensor(weights) * torch.tensor(advantages) * logprobs).sum()
     reinforce.backward()
-    assert torch.equal(gradient, logprobs.grad)
+    assert logprobs.grad is not None and torch.equal(gradient, logprobs.grad)
     assert value == pytest.approx(1.5 - 1.0 + 0.125)
 
 

@@ -35,7 +35,7 @@ def tied(tmp_path_factory):
 def assert_close(found, expected, scale=1.0):
     assert found.keys() == expected.keys()
     for name, value in expected.items():
-        torch.testing.assert_close(found[name] * scale, value, rtol=1e-4, atol=1e-6, msg=lambda text, n=name: n + text)
+        torch.testing.assert_close(found[name] * scale, value, rtol=1e-4, atol=1e-6, msg=name.__add__)
 
 
 def batch(seed, minis=2):
@@ -148,6 +148,7 @@ def test_the_reference_is_the_initial_policy_and_stays_it(tied, tmp_path):
     resumed = Learner(learner.settings)
     load_checkpoint(resumed, tmp_path / "step_000001")
     for one in (learner, resumed):
+        assert one.reference is not None
         assert all(torch.equal(value, initial[name]) for name, value in full_parameters(one.reference).items())
         assert any(not torch.equal(value, initial[name]) for name, value in full_parameters(one.policy).items())
         assert not any(parameter.requires_grad for parameter in one.reference.parameters())

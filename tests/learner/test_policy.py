@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,9 +66,7 @@ def test_packed_equals_separate_forwards(kind, checkpointing):
     (expected[0] * slopes).sum().backward()
     gradients = dict(reference.named_parameters())
     for name, parameter in model.named_parameters():
-        torch.testing.assert_close(
-            parameter.grad, gradients[name].grad, rtol=1e-3, atol=1e-5, msg=lambda m, n=name: n + m
-        )
+        torch.testing.assert_close(parameter.grad, gradients[name].grad, rtol=1e-3, atol=1e-5, msg=name.__add__)
 
 
 def test_the_order_in_the_row_does_not_matter(kind):
@@ -136,7 +135,7 @@ def test_what_the_attention_would_leave_out_is_refused(feature):
     heads = torch.zeros(1, 2, 3, 4)
     with pytest.raises(ValueError, match=f"uses {next(iter(feature))}.*flash_attention_2"):
         segment_attention(torch.nn.Identity(), heads, heads, heads, None, lengths=(3,), scaling=1.0, **feature)
-    wide = {"lengths": (2, 1), "scaling": 1.0, "sliding_window": 2}
+    wide: dict[str, Any] = {"lengths": (2, 1), "scaling": 1.0, "sliding_window": 2}
     assert segment_attention(torch.nn.Identity(), heads, heads, heads, None, **wide)[0].shape == (1, 3, 2, 4)
 
 

@@ -3,6 +3,7 @@
 import itertools
 import json
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -79,7 +80,8 @@ def test_a_drop_waits_for_forty_steps_and_names_its_numbers():
     states, (decision,), _ = followed(RULE, TemperatureState(1.0), [0.8] * 20 + [0.6] * 45)
     assert [state.value for state in states] == [1.0] * 40 + [1.2] * 25
     ema = 0.6 + 0.2 * 0.9**20
-    assert decision == Decision(40, 1.0, 1.2, "drop", decision.explanation, 40, pytest.approx(ema), pytest.approx(0.8))
+    near: Any = pytest.approx
+    assert decision == Decision(40, 1.0, 1.2, "drop", decision.explanation, 40, near(ema), near(0.8))
     assert decision.line == (
         "step   40  temperature 1 -> 1.2: average D 0.6243 after 40 steps: "
         "under 0.9 x 0.8000, the average 20 steps after it began"

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from learner import token_logprobs as module
 from learner.token_logprobs import token_logprobs
@@ -12,7 +13,7 @@ from learner.token_logprobs import token_logprobs
 TOKENS, WIDTH, VOCABULARY = 10, 8, 50
 
 
-def inputs(bias=True):
+def inputs(bias=True) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(TOKENS, WIDTH, generator=generator).requires_grad_()
     head = torch.randn(VOCABULARY, WIDTH, generator=generator).requires_grad_()
@@ -95,11 +96,13 @@ def test_the_whole_logits_never_exist(monkeypatch):
 
 
 def test_bfloat16_keeps_statistics_in_float32():
-    values = [value.detach().bfloat16().requires_grad_() for value in inputs()[:3]]
-    targets, ones = inputs()[3], torch.ones(TOKENS)
-    logprobs, entropies = token_logprobs(*values, targets, ones)
+    *exact, targets = inputs()
+    hidden, head, bias = values = [value.detach().bfloat16().requires_grad_() for value in exact if value is not None]
+    ones = torch.ones(TOKENS)
+    logprobs, entropies = token_logprobs(hidden, head, bias, targets, ones)
     assert logprobs.dtype == entropies.dtype == torch.float32
-    np.testing.assert_allclose(logprobs.detach(), reference(*(v.float() for v in values), targets, ones)[0], atol=0.05)
+    expected, _ = reference(hidden.float(), head.float(), bias.float(), targets, ones)
+    np.testing.assert_allclose(logprobs.detach(), expected, atol=0.05)
     logprobs.sum().backward()
     assert all(value.grad.dtype == torch.bfloat16 for value in values)
 

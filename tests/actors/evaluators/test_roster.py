@@ -1,11 +1,14 @@
 """The counts of a roster, against looking at every member."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.evaluators.autoscaling import IN_HAND
 from actors.evaluators.roster import EvaluatorMember, PoolTimeouts, Roster
 
+NO_HANDLE: Any = None
 TIMEOUTS = PoolTimeouts(call_s=1.0, start_s=1.0)
 ACTIONS = st.sampled_from(
     ["add", "mark_ready", "drain", "remove", "acquire", "acquire", "acquire", "release", "release"]
@@ -30,7 +33,7 @@ def counted(members, sandboxes):
 def act(roster, sandboxes, what, number, present, calls):
     """One change, of a member that it can befall; ``present`` and ``calls`` say who is there and who has a call."""
     if what == "add":
-        present.append(EvaluatorMember(f"evaluator {number}", None, TIMEOUTS))
+        present.append(EvaluatorMember(f"evaluator {number}", NO_HANDLE, TIMEOUTS))
         roster.add(present[-1])
     elif what == "acquire":
         least = min(
@@ -70,7 +73,7 @@ def test_counts_are_those_of_a_look_at_all(sandboxes, actions):
 
 
 def test_who_is_removed_while_it_starts_does_not_come_back():
-    roster, member = Roster(1), EvaluatorMember("evaluator 0", None, TIMEOUTS)
+    roster, member = Roster(1), EvaluatorMember("evaluator 0", NO_HANDLE, TIMEOUTS)
     roster.add(member)
     roster.remove(member)
     roster.mark_ready(member)

@@ -51,7 +51,7 @@ def test_another_answer_or_problem_is_judged(other):
     async def run():
         memory, judge = Counted(), Judge()
         await memory.judgement("q", "a", judge)
-        await memory.judgement(*other, judge)
+        await memory.judgement(other[0], other[1], judge)
         assert (judge.calls, memory.count) == (2, 0)
 
     asyncio.run(run())

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from typing import Any
 
 import pytest
 
@@ -69,7 +70,7 @@ def test_who_leaves_early_does_not_wait_for_the_item_under_way(count):
         going_on.wait(DEADLINE_S)
         ended.set()
 
-    found = read_ahead(items(), count, "test")
+    found: Any = read_ahead(items(), count, "test")
     next(found)
     assert begun.wait(DEADLINE_S)
     found.close()

@@ -64,7 +64,8 @@ def test_rows_of_one_problem_are_joined(files, judge, capsys):
 def test_code_is_extracted_from_answers(files, judge):
     answers = {"question_id": "a", "output_list": ["```python\npassed\n```", "no code here"]}
     files.write([problem("a")], [answers])
-    judge.submit, before = lambda self, problem, code, **_: before(self, problem, code and code.strip()), judge.submit
+    before = judge.submit
+    judge.submit = lambda self, problem, code, **_: before(self, problem, code and code.strip())
     try:
         assert score.main(files.arguments()) == 0
     finally:

@@ -8,6 +8,7 @@ import sys
 import time
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -121,7 +122,7 @@ class Disorderly:
 
 @given(st.integers(0, 30), st.integers(1, 9), st.lists(st.integers(0, 8), min_size=1, max_size=9))
 def test_verdicts_come_in_the_order_of_the_programs(count, window, picks):
-    judge = Disorderly(picks)
+    judge: Any = Disorderly(picks)
     one = Problem("q", "", "", "other", None, None, "", (ProblemTest("", ""),), ())
     taken = []
 

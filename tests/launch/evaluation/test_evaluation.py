@@ -1,6 +1,7 @@
 """An evaluation asks for what its log lacks, judges while it samples, and counts the answers it could not get."""
 
 import asyncio
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,7 +64,7 @@ class Judges:
 
 def run(path, source, problems=("a", "b", "c"), samples=4, overlapped=True, deadline_s=10.0, in_flight=2, strict=False):
     log = AnswerLog(path, {"model": "m"})
-    judges = Judges(source, len(problems) * samples)
+    judges: Any = Judges(source, len(problems) * samples)
     evaluation = Evaluation(
         [prompted(one) for one in problems], samples, source, judges, in_flight, 3, deadline_s, overlapped, strict
     )

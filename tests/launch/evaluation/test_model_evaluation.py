@@ -3,6 +3,7 @@
 import io
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,7 +103,7 @@ def test_engines_get_the_settings_of_the_evaluation():
     config = evaluation_config(
         "evaluation.max_response_tokens=7", "evaluation.temperature=0.25", "evaluation.top_p=0.5"
     )
-    pool = object()
+    pool: Any = object()
     assert source(config, pool) == EngineSource(pool, 7, 0.25, 0.5)
 
 

@@ -35,9 +35,10 @@ def scored(problems, outcomes):
 
 
 def shown(what, width=100):
-    console = Console(file=io.StringIO(), width=width)
+    output = io.StringIO()
+    console = Console(file=output, width=width)
     console.print(what)
-    return console.file.getvalue()
+    return output.getvalue()
 
 
 TWO_PLATFORMS = [

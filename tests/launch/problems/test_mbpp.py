@@ -3,6 +3,7 @@
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -177,13 +178,20 @@ def test_inputs_that_take_too_long_leave_the_base_tests(tmp_path, monkeypatch):
 
 
 def test_how_results_of_mbpp_plus_are_compared(tmp_path, evaluator):
-    third = {"entry_point": "third", "canonical_solution": "def third(x):\n    return x / 3\n", "contract": ""}
+    third: dict[str, Any] = {
+        "entry_point": "third",
+        "canonical_solution": "def third(x):\n    return x / 3\n",
+        "contract": "",
+    }
     third |= {
         "assertion": "assert math.isclose(third(1), 0.333, rel_tol=0.001)",
         "base_input": [[1]],
         "plus_input": [[2]],
     }
-    match = {"entry_point": "has_a", "canonical_solution": "import re\ndef has_a(x):\n    return re.search('a', x)\n"}
+    match: dict[str, Any] = {
+        "entry_point": "has_a",
+        "canonical_solution": "import re\ndef has_a(x):\n    return re.search('a', x)\n",
+    }
     match |= {
         "assertion": "assert has_a('a')\nassert not has_a('b')",
         "contract": "",

@@ -37,9 +37,10 @@ def train(directory, rewards):
 
 
 def shown(directory):
-    console = Console(file=io.StringIO(), width=200)
+    output = io.StringIO()
+    console = Console(file=output, width=200)
     console.print(summary(directory.path, config("run.steps=8")))
-    rows = [[cell.strip() for cell in line.split("│")] for line in console.file.getvalue().splitlines()]
+    rows = [[cell.strip() for cell in line.split("│")] for line in output.getvalue().splitlines()]
     return {row[1]: row[2] for row in rows if len(row) == 4}
 
 

@@ -1,6 +1,7 @@
 """The temperature of a run: the training loop on actors that are none, calibrated, killed and resumed."""
 
 import json
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -227,7 +228,8 @@ def group(temperature, *responses):
 
 def test_stale_samples_of_an_earlier_stage_say_nothing_about_this_one(tmp_path):
     settings = config(f"run.root={tmp_path}", "temperature.value=1.2")
-    controller = Temperature(settings, TemperatureState(1.2, stage=1), RunDirectory(settings), None)
+    display: Any = None
+    controller = Temperature(settings, TemperatureState(1.2, stage=1), RunDirectory(settings), display)
     stale, present = group(1.0, (5, 6, 7, 8), (5, 6, 7, 8)), group(1.2, (5, 6, 7, 8), (6, 7, 8, 9))
     assert controller.after_step([stale, present], [0.5, 1.0])["temperature/ema"] == 1.0
     assert controller.after_step([stale], [0.5])["temperature/ema"] == 1.0
