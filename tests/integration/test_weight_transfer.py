@@ -58,6 +58,13 @@ class StandIn:
         return [digests | {"model.norm.weight": "0"} if self.behaviour == "garble" else digests]
 
 
+def started(behaviour: str) -> Any:
+    """A stand-in whose process runs: starting one may take longer than the transfer's deadline on a busy machine."""
+    actor = StandIn.remote(behaviour)
+    ray.get(actor.node.remote(), timeout=300)
+    return actor
+
+
 @dataclass
 class Setting:
     """Two learner ranks and one generator that always loads."""
@@ -72,20 +79,20 @@ class Setting:
         return dict(asyncio.run(self.transfer.publish(self.version, to)).left_out)
 
     def connect(self, name: str, behaviour: str) -> Any:
-        actor = StandIn.remote(behaviour)
+        actor = started(behaviour)
         asyncio.run(self.transfer.connect({name: actor}))
         return actor
 
     def train(self) -> None:
         tokens, logprobs = np.arange(5, 17), np.full(8, -7.0, np.float32)
         sequences = tuple(TrainSequence(tokens, 4, logprobs, 1.0, advantage) for advantage in (1.0, -0.5))
-        asyncio.run(self.learner.update(TrainBatch((sequences,)), 60.0))
+        asyncio.run(self.learner.update(TrainBatch((sequences,)), 300.0))
 
 
 @pytest.fixture(scope="module")
 def learner(cluster: None, checkpoints: dict[str, Path]) -> Iterator[LearnerGroup]:
     group = LearnerGroup(["DEFAULT"] * 2, 0.5, 1, learner_settings(checkpoints["tied"]))
-    asyncio.run(group.start(120.0, None))
+    asyncio.run(group.start(600.0, None))
     yield group
     stop_all(group.actors)
 
@@ -93,7 +100,7 @@ def learner(cluster: None, checkpoints: dict[str, Path]) -> Iterator[LearnerGrou
 @pytest.fixture(scope="module", params=["shared_memory", "gloo"])
 def setting(request: pytest.FixtureRequest, learner: LearnerGroup) -> Iterator[Setting]:
     settings = TransferSettings("float32", 1, True, DEADLINE_S, compare=True)
-    sound = {"sound": StandIn.remote("load")}
+    sound = {"sound": started("load")}
     transfer = asyncio.run(open_transfer(learner.actors, sound, request.param, ("cpu", "cpu"), settings))
     yield Setting(learner, transfer)
     transfer.close()
