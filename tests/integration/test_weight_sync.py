@@ -38,7 +38,7 @@ TEMPERATURE = 0.8
 TOLERANCE = 1e-3
 BUCKET_MB = 1
 """Of a model of 14 MB, whose embeddings are cut."""
-DEADLINE_S = 15.0
+DEADLINE_S = 60.0
 
 
 @dataclass

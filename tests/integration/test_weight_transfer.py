@@ -58,7 +58,10 @@ class StandIn:
 
 
 def start_stand_in(behaviour: str) -> Any:
-    return ray.remote(StandIn).options(num_cpus=0, max_concurrency=4).remote(behaviour)
+    """Start one and wait until its process runs, which on a busy machine may take longer than the transfer may."""
+    actor: Any = ray.remote(StandIn).options(num_cpus=0, max_concurrency=4).remote(behaviour)
+    ray.get(actor.node.remote(), timeout=300)
+    return actor
 
 
 @dataclass
@@ -82,13 +85,13 @@ class Setting:
     def train(self) -> None:
         tokens, logprobs = np.arange(5, 17), np.full(8, -7.0, np.float32)
         sequences = tuple(TrainSequence(tokens, 4, logprobs, 1.0, advantage) for advantage in (1.0, -0.5))
-        asyncio.run(self.learner.update(TrainBatch((sequences,)), 60.0))
+        asyncio.run(self.learner.update(TrainBatch((sequences,)), 300.0))
 
 
 @pytest.fixture(scope="module")
 def learner(cluster: None, checkpoints: dict[str, Path]) -> Iterator[LearnerGroup]:
     group = LearnerGroup(["DEFAULT"] * 2, 0.5, 1, learner_settings(checkpoints["tied"]))
-    asyncio.run(group.start(120.0, None))
+    asyncio.run(group.start(600.0, None))
     yield group
     stop_all(group.actors)
 
