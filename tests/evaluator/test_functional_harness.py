@@ -490,11 +490,13 @@ def test_hostile_results(template, name):
         assert child.call()[0] == "type"  # and the child goes on
 
 
+@pytest.mark.heavy
 def test_a_result_of_2_million_numbers(template):
     kind, text = returned(template, "list(range(2_000_000))", seconds=LONG)
     assert (kind, len(text)) == ("value", len(json.dumps(list(range(2_000_000)))))
 
 
+@pytest.mark.heavy
 def test_a_result_larger_than_the_memory(template):
     kind, text = returned(template, "[list(range(10_000_000)) for _ in range(4)]", memory_mb=600, seconds=LONG)
     assert (kind, text.partition(":")[0]) == ("error", "MemoryError")
