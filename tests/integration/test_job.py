@@ -173,9 +173,7 @@ def test_a_job_needs_an_absolute_run_root(nodes: RayNodes) -> None:
 
 @pytest.mark.engine
 def test_a_job_trains_and_leaves_a_complete_run(nodes: RayNodes, model: Path, tmp_path: Path) -> None:
-    """With the settings of DAPO and a reference model, as ``test_driver.py`` has them without a cluster."""
-    paths = (f"model.path={model}", f"run.root={tmp_path}", "run.name=small")
-    done = job(nodes, "trains", "algorithm=dapo", "algorithm.kl_weight=0.1", *paths)
+    done = job(nodes, "trains", f"model.path={model}", f"run.root={tmp_path}", "run.name=small")
     assert done.returncode == 0, done.stdout + done.stderr
     assert status(nodes, "trains") == "SUCCEEDED"
     (row,) = (json.loads(line) for line in (tmp_path / "small" / "metrics.jsonl").read_text().splitlines())
