@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-import ray
 import yaml
-from ray.exceptions import RayError, RayTaskError
 from rich.console import Console
 
 from conf.schema import Config
-from evaluator.errors import RunFailed, UserError
 from launch.cluster.placement import Part, decide_devices, missing_resources
-from launch.cluster.ray_cluster import find_resources
+from launch.cluster.ray_cluster import find_resources, ray_session
 from launch.cluster.reservation import Reservation, bundles, cluster_nodes, reserve
 from launch.cluster.shared_files import check_shared_paths
 from launch.cluster.tables import nodes_table, placement_table, reservation_table
@@ -25,32 +21,6 @@ from launch.command import tell
 from launch.models.resolve import resolve_model
 from launch.models.starter_policy import build_starter
 from launch.preflight import model_parameters
-
-
-@contextlib.contextmanager
-def ray_session() -> Iterator[None]:
-    """Disconnect from Ray at the end; Ray's errors come out as ``unwrapped_ray_errors`` makes them."""
-    try:
-        with unwrapped_ray_errors():
-            yield
-    finally:
-        ray.shutdown()
-
-
-@contextlib.contextmanager
-def unwrapped_ray_errors() -> Iterator[None]:
-    """Turn Ray's errors into RunFailed: with the message alone, where an actor raised one that is meant for a person.
-
-    Ray's error of a call is an instance of its cause's class, but its text is the traceback of the actor's process.
-    That is kept for every other cause, which is a bug.
-    """
-    try:
-        yield
-    except RayTaskError as error:
-        meant_for_a_person = isinstance(error.cause, (UserError, RunFailed))
-        raise RunFailed(str(error.cause if meant_for_a_person else error)) from error
-    except RayError as error:
-        raise RunFailed(str(error)) from error
 
 
 def local_model(config: Config, console: Console) -> Path:

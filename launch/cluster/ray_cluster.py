@@ -2,22 +2,51 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import ray
 from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR as JOB  # set for a job's driver only
 from ray._private.services import canonicalize_bootstrap_address  # what ``auto`` stands for
-from ray.exceptions import AuthenticationError
+from ray.exceptions import AuthenticationError, RayError, RayTaskError
 
 from actors.evaluators.actor import RESOURCE
 from conf.schema import Config
+from evaluator.errors import RunFailed, UserError
 from launch.cluster.placement import PlacementError, Resources, local_evaluators, local_resources, raise_if_any
 
 CONNECT_S = 5.0
 """For a head to accept a connection."""
+
+
+@contextlib.contextmanager
+def ray_session() -> Iterator[None]:
+    """Disconnect from Ray at the end; Ray's errors come out as ``unwrapped_ray_errors`` makes them."""
+    try:
+        with unwrapped_ray_errors():
+            yield
+    finally:
+        ray.shutdown()
+
+
+@contextlib.contextmanager
+def unwrapped_ray_errors() -> Iterator[None]:
+    """Turn Ray's errors into RunFailed: with the message alone, where an actor raised one that is meant for a person.
+
+    Ray's error of a call is an instance of its cause's class, but its text is the traceback of the actor's process.
+    That is kept for every other cause, which is a bug.
+    """
+    try:
+        yield
+    except RayTaskError as error:
+        meant_for_a_person = isinstance(error.cause, (UserError, RunFailed))
+        raise RunFailed(str(error.cause if meant_for_a_person else error)) from error
+    except RayError as error:
+        raise RunFailed(str(error)) from error
 
 
 def find_resources(config: Config) -> Resources:

@@ -23,19 +23,18 @@ from actors.evaluators.scaling_mailbox import PoolReport, ScalingMailbox
 from actors.waiting import DeadlineExceeded
 from conf.schema import ScaleConfig
 from launch.cluster.placement import PlacementError
+from launch.cluster.ray_cluster import ray_session
 from launch.records.run_directory import write_text
 from launch.records.run_path import RunDirectoryError
 
 CLUSTER = "cluster.json"
 AUTH_MODE = "RAY_AUTH_MODE"
 CONNECT_S = 20.0
-
-
 ANSWER_S = 20.0
 POLL_S = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MailboxAddress:
     """Where a live run's mailbox is: Ray's ``address`` (host:port), and the actor's ``namespace`` and ``name``.
 
@@ -53,7 +52,12 @@ def open_to_scaling(directory: Path, evaluators: EvaluatorPool) -> Iterator[None
     """For the driver: inside the ``with``, ``launch.scale`` finds this run and changes its pool, which has started."""
     context = ray.get_runtime_context()
     # Two drivers may have runs of one name, and one that was killed may still be there when its successor starts.
-    where = MailboxAddress(context.gcs_address, directory.name, f"scaling-{uuid.uuid4().hex[:12]}", _auth_mode())
+    where = MailboxAddress(
+        address=context.gcs_address,
+        namespace=directory.name,
+        name=f"scaling-{uuid.uuid4().hex[:12]}",
+        auth_mode=_auth_mode(),
+    )
     role: Any = ray.remote(ScalingMailbox).options(name=where.name, namespace=where.namespace, num_cpus=0)
     mailbox = role.remote()
     path = directory / CLUSTER
@@ -97,11 +101,11 @@ def _auth_mode() -> str:
 def scale(path: Path, settings: ScaleConfig) -> int:
     """Ask the run in ``path`` for the new size and wait until it has it; returns the size before.
 
-    Raises RunDirectoryError when it has ended, PlacementError when the cluster has no room for
-    so many, DeadlineExceeded when they do not run in time.
+    Raises RunDirectoryError when it has ended, PlacementError when the cluster has no room for so many,
+    DeadlineExceeded when they do not run in time.
     """
     where = read_address(path)
-    try:
+    with ray_session():
         mailbox = find_mailbox(path, where)
         before = first_report(mailbox)
         most = before.actors + room(ray.available_resources(), before.cpus)
@@ -114,8 +118,6 @@ def scale(path: Path, settings: ScaleConfig) -> int:
         ray.get(mailbox.request.remote(settings.evaluators), timeout=ANSWER_S)
         wait_for(mailbox, settings)
         return before.actors
-    finally:
-        ray.shutdown()
 
 
 def first_report(mailbox: Any) -> PoolReport:

@@ -27,7 +27,7 @@ from conf.schema import Config
 from evaluator.problem import to_row
 from launch.cluster.placement import Part, decide_devices, plan
 from launch.cluster.pools import evaluator_pool, generator_pool
-from launch.cluster.ray_cluster import find_resources, start_ray
+from launch.cluster.ray_cluster import find_resources, ray_session, start_ray
 from launch.command import tell
 from launch.evaluation.answers import AnswerLog
 from launch.evaluation.endpoint import EndpointError, EndpointSettings, EndpointSource
@@ -47,7 +47,7 @@ from launch.problems.evaluation_set import EvaluationSet
 from launch.problems.prompts import PromptedProblem, messages, prompt_style, prompted
 from launch.records.display import answers_display
 from launch.records.run_directory import open_directory, write_text
-from launch.session import cancel_on_sigterm, local_model, ray_session, reserve_room
+from launch.session import cancel_on_sigterm, local_model, reserve_room
 
 INCOMPLETE = 3  # exit status: done, but some answers are lacking
 NO_TOKENS = np.zeros(0, dtype=np.int32)  # of a prompt that the server makes into tokens

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 from conf.schema import Config
 from evaluator.problem import Problem
 from launch.cluster.placement import Part, decide_devices, plan
-from launch.cluster.ray_cluster import find_resources, start_ray
+from launch.cluster.ray_cluster import find_resources, ray_session, start_ray
 from launch.cluster.scaling import open_to_scaling
 from launch.command import tell
 from launch.evaluation.scores import Scores, table
@@ -23,7 +23,7 @@ from launch.records.display import Display
 from launch.records.run_directory import RunDirectory
 from launch.records.summary import summary
 from launch.records.timeline import Timeline
-from launch.session import cancel_on_sigterm, local_model, ray_session, reserve_room
+from launch.session import cancel_on_sigterm, local_model, reserve_room
 from launch.training.driver_state import resumed_state
 from launch.training.run import Run
 from launch.training.team import make_team

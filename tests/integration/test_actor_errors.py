@@ -7,8 +7,8 @@ import pytest
 import ray
 from rich.console import Console
 
+from launch.cluster.ray_cluster import unwrapped_ray_errors
 from launch.command import failures_reported
-from launch.session import unwrapped_ray_errors
 from learner.batch_checks import BadBatch
 from learner.segment_attention import UnsupportedAttention
 

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from conf.schema import ConfigError
 from launch import driver, evaluate, export, scale, warm_start
+from launch.cluster.ray_cluster import ray_session
 from launch.command import CONF, experiments, failures_reported, run_command
-from launch.session import ray_session
 from learner.batch_checks import BadBatch
 from learner.checkpoint import CheckpointError
 from learner.optimizer import NonFiniteGradient

@@ -42,7 +42,7 @@ def test_a_run_whose_driver_was_killed(tmp_path):
         json.dumps({"address": address, "namespace": "r", "name": "scaling-1", "auth_mode": "disabled"})
     )
     where = read_address(tmp_path)
-    assert where == MailboxAddress(address, "r", "scaling-1", "disabled")
+    assert where == MailboxAddress(address=address, namespace="r", name="scaling-1", auth_mode="disabled")
     with pytest.raises(RunDirectoryError, match=rf"it has ended, or its Ray cluster at {address} is not to be reached"):
         find_mailbox(tmp_path, where)
 
