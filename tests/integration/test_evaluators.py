@@ -244,12 +244,10 @@ def test_evaluators_live_on_the_nodes_that_declare_them_and_nodes_may_go() -> No
             assert pool.load().retried == 1
             last = [asyncio.ensure_future(pool.judge(one, answer(4.1 + n / 1000))) for n in range(4)]
             await asyncio.sleep(1.0)
-            began = time.monotonic()
             cluster.remove_node(nodes[1], allow_graceful=False)
             for judgement in await asyncio.gather(*last):
                 assert judgement.verdict.status is Status.SANDBOX_ERROR
                 assert judgement.verdict.detail.endswith("no evaluator runs, for 8 s")
-            assert time.monotonic() - began < 150
 
         play(scenario, Bounds(2, 2))
     finally:

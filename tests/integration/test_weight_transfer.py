@@ -121,9 +121,7 @@ def test_every_tensor_of_two_ranks_arrives_version_after_version(setting: Settin
 @pytest.mark.parametrize("behaviour", ["hang", "die"])
 def test_who_fails_is_dropped_and_comes_back_with_the_current_version(setting: Setting, behaviour: str) -> None:
     failing = setting.connect("failing", behaviour)
-    started = time.monotonic()
     assert setting.publish().keys() == {"failing"}
-    assert time.monotonic() - started < 20 * DEADLINE_S, "its deadline does not hold"
     assert setting.publish() == {}  # it is not asked again
     ray.kill(failing)
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
@@ -30,6 +31,33 @@ class Halves(World):
         return judgement
 
     judged = 0
+
+
+class Clocked(Halves):
+    """Every call takes time, on a clock that stands still otherwise."""
+
+    now = 1000.0
+
+    async def generate(self, request):
+        self.now += 3.0
+        return await super().generate(request)
+
+    async def judge(self, problem, text):
+        self.now += 1.0
+        return await super().judge(problem, text)
+
+    async def prepare(self, sequences, deadline_s):
+        await super().prepare(sequences, deadline_s)
+        self.now += 0.5
+        return 0.5
+
+    async def update(self, batch, deadline_s):
+        self.now += 5.0
+        return replace(await super().update(batch, deadline_s), old_logprob_seconds=1.0, update_seconds=4.0)
+
+    async def publish(self, version):
+        self.now += 0.75
+        return replace(await super().publish(version), write_seconds=0.5, load_seconds=0.25)
 
 
 def questions(directory, step):
@@ -156,3 +184,13 @@ def test_old_log_probs_are_asked_for_before_the_verdicts_and_found_by_the_update
     for sequence in trained:
         assert sequence.name == sequences[sequence.place].name
         assert (sequence.token_ids == sequences[sequence.place].token_ids).all()
+
+
+def test_all_time_of_a_step_has_a_name(tmp_path, monkeypatch):
+    world = Clocked(distinct)
+    monkeypatch.setattr(time, "monotonic", lambda: world.now)
+    directory, _ = run(tmp_path, world, "run.steps=2")
+    assert column(directory, "timing_s/step") == [2 * 4 * (3.0 + 1.0) + 0.5 + 5.0 + 0.75] * 2
+    assert column(directory, "timing_s/unaccounted") == [0.0, 0.0]
+    assert column(directory, "timing_s/old_log_prob") == [1.5, 1.5]
+    assert column(directory, "timing_s/update_weights") == [0.75, 0.75]
