@@ -15,6 +15,8 @@ from tests.actors.weights.fake_receivers import Receiver, connection_of, receive
 
 # A test that waited for a deadline of PATIENT seconds would be ended by its own limit first.
 PATIENT, IMPATIENT = 600.0, 5.0
+# Of a receiver that closes its link while a bucket is under way, a sender over gloo may learn at its deadline only.
+CLOSING = 20.0
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(120)]
 
 
@@ -46,6 +48,11 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 @pytest.fixture
 def setting(backend: Backend) -> Iterator[Setting]:
     yield from started(backend, PATIENT)
+
+
+@pytest.fixture
+def closing(backend: Backend) -> Iterator[Setting]:
+    yield from started(backend, CLOSING)
 
 
 @pytest.fixture
@@ -128,15 +135,15 @@ def test_one_who_hangs_is_dropped_at_the_deadline_and_can_come_back(impatient):
 
 
 @pytest.mark.faults
-def test_another_version_than_the_announced_one_is_refused(setting):
-    receiver = setting.join("a")
+def test_another_version_than_the_announced_one_is_refused(closing):
+    receiver = closing.join("a")
     receiver.tell("load", 8)
-    setting.send(7, "a")
+    closing.send(7, "a")
     assert "of weights version 7" in receiver.answer()
 
 
 @pytest.mark.faults
-def test_a_byte_changed_under_way_is_seen(setting, monkeypatch):
+def test_a_byte_changed_under_way_is_seen(closing, monkeypatch):
     from actors.weights import sender as weight_sender
 
     whole = weight_sender.make_header
@@ -148,9 +155,9 @@ def test_a_byte_changed_under_way_is_seen(setting, monkeypatch):
         return header
 
     monkeypatch.setattr(weight_sender, "make_header", then_change)
-    receiver = setting.join("a")
+    receiver = closing.join("a")
     receiver.tell("load", 1)
-    setting.send(1, "a")
+    closing.send(1, "a")
     assert "bucket 2 of weights version 1: its bytes are not those" in receiver.answer()
 
 
