@@ -86,11 +86,12 @@ THOROUGH := --hypothesis-profile=thorough
 check: ruff ## lint and the fast tests: for every commit
 	@$(TOGETHER) tests() { $(PYTEST) -q -m "$(FAST) and not heavy" $(ARGS); }; together tests types
 
+# The tests of engines take one core and a part of the second, all others the rest: about as long as each other.
 test: ruff ## lint and all tests but the slow ones
 	@$(TOGETHER) \
-	  fast() { $(PYTEST) -q -m "$(FAST)" $(ARGS) $(may_be_empty); }; \
-	  actors() { $(PYTEST) -q -m "not slow and (engine or integration)" $(ARGS) $(may_be_empty); }; \
-	  together actors fast types
+	  engines() { $(PYTEST) -q -m "engine and not slow" $(ARGS) $(may_be_empty); }; \
+	  others() { $(PYTEST) -q -m "not engine and not slow" $(ARGS) $(may_be_empty); }; \
+	  together others engines types
 
 test-slow: venv ## the slow tests, and the property tests with many examples
 	@$(TOGETHER) \

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
@@ -19,6 +20,7 @@ from conf.validation import parse_config
 from launch.command import Help, failures_reported, run_command
 from launch.models.model_path import check_model_path
 from launch.problems.datasets import DatasetError, load_evaluation_set
+from launch.records.run_path import check_unused
 
 HELP = Help(
     command="launch.evaluate",
@@ -63,6 +65,7 @@ def main(values: DictConfig) -> None:
             return
         if config.generator.endpoint is None:
             check_model_path(config.model.path)
+        check_unused(Path(config.run.root, config.run.name), config.run.resume)
         problems = load_evaluation_set(config.dataset)
         if problems is None:
             raise DatasetError(

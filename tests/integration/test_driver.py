@@ -133,6 +133,7 @@ def test_sampling_ahead_with_completions_that_go_on_under_new_weights(resumed: R
     assert {"generate", "evaluate", "update", "publish", "wait for completions"} <= {event["name"] for event in events}
 
 
+@pytest.mark.slow
 def test_dynamic_sampling_with_a_reference_model(interrupted: tuple[Path, Stopped]) -> None:
     """The numbers of groups trained, dropped and left over add up, in the metrics and in the rollouts."""
     directory, stopped = interrupted
@@ -149,6 +150,7 @@ def test_dynamic_sampling_with_a_reference_model(interrupted: tuple[Path, Stoppe
         assert row["actor/kl_loss"] > 0 or trained <= 2
 
 
+@pytest.mark.slow
 def test_an_interrupted_driver_leaves_nothing_behind(interrupted: tuple[Path, Stopped]) -> None:
     """Ctrl-C in mid-run: no process of the run survives, and its files are complete."""
     _, stopped = interrupted

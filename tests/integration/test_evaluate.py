@@ -192,6 +192,7 @@ def asking(server: Server, *overrides: str) -> tuple[str, ...]:
     return f"generator.endpoint={server.url}", "generator.api_key_env=THE_KEY", "generator.retries=1", *overrides
 
 
+@pytest.mark.slow
 def test_asking_a_server_killed_and_resumed(server: Server, problems: Path, tmp_path: Path) -> None:
     """What was sampled before kill -9 is not sampled again."""
     slowly = asking(server, "generator.requests_per_minute=120")

@@ -220,6 +220,7 @@ def test_another_process_scales_a_live_pool(cluster: None, tmp_path: Path) -> No
     play(scenario, Bounds(1, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.faults
 def test_evaluators_live_on_the_nodes_that_declare_them_and_nodes_may_go() -> None:
     ray.shutdown()

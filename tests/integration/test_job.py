@@ -62,6 +62,7 @@ def on_one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+@pytest.mark.slow
 def test_no_cluster_at_the_address() -> None:
     address = f"127.0.0.1:{free_port()}"
     done = driver(f"cluster.address={address}", "dry_run=true")
@@ -70,6 +71,7 @@ def test_no_cluster_at_the_address() -> None:
     assert "ray start --head" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_wrong_token(nodes: RayNodes) -> None:
     done = driver(f"cluster.address={nodes.address}", "dry_run=true", RAY_AUTH_TOKEN="0" * 64, RAY_AUTH_MODE="token")
     assert done.returncode == 2
