@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -132,6 +133,13 @@ def environment() -> dict[str, str]:
 
 
 def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("", 0))
-        return int(free.getsockname()[1])
+    """A port that nothing listens on, below those that the kernel hands out.
+
+    Ray's other processes, and another copy of the tests, take one of those at any moment; `ray start --block` ends the
+    whole node when one of its processes finds its port taken.
+    """
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as tried, contextlib.suppress(OSError):
+            tried.bind(("", port))
+            return port
