@@ -161,9 +161,10 @@ def status(nodes: RayNodes, name: str) -> str:
     return JobSubmissionClient(nodes.dashboard).get_job_status(name).value
 
 
-def living_actors() -> set[str]:
-    """Classes of our actors that have not ended."""
-    return {one.class_name for one in list_actors(filters=[("state", "!=", "DEAD")], limit=1000)} & ROLES
+def living_actors(nodes: RayNodes) -> set[str]:
+    """Classes of our actors on these nodes that have not ended; without an address Ray asks the latest cluster here."""
+    alive = list_actors(nodes.dashboard, filters=[("state", "!=", "DEAD")], limit=1000)
+    return {one.class_name for one in alive} & ROLES
 
 
 def test_a_job_needs_an_absolute_run_root(nodes: RayNodes) -> None:
@@ -188,7 +189,7 @@ def test_a_job_trains_and_leaves_a_complete_run(nodes: RayNodes, model: Path, tm
     ):
         assert (tmp_path / "small" / file).is_file()
     assert not list((tmp_path / "small").glob(".seen-*"))
-    wait_until(lambda: not living_actors(), "the end of the job's actors", DEADLINE_S)
+    wait_until(lambda: not living_actors(nodes), "the end of the job's actors", DEADLINE_S)
 
 
 @pytest.mark.slow
@@ -198,10 +199,10 @@ def test_a_stopped_job_leaves_nothing_behind(nodes: RayNodes, model: Path, tmp_p
     job(nodes, "stopped", f"model.path={model}", f"run.root={tmp_path}", "run.name=small", wait=False)
     wait_until(lambda: bool(engines(nodes)), "the start of an engine", DEADLINE_S)
     started = engines(nodes)
-    assert living_actors() == ROLES
+    assert living_actors(nodes) == ROLES
     ray_command("job", "stop", "--address", nodes.dashboard, "stopped", timeout=DEADLINE_S)
     wait_until(lambda: status(nodes, "stopped") == "STOPPED", "the job's stop", DEADLINE_S)
-    wait_until(lambda: not living_actors(), "its actors' end", DEADLINE_S)
+    wait_until(lambda: not living_actors(nodes), "its actors' end", DEADLINE_S)
     _, alive = psutil.wait_procs(started | engines(nodes), timeout=DEADLINE_S)
     assert not alive, "its engine goes on"
 
