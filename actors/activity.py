@@ -21,7 +21,7 @@ class Span:
     calls: int
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Busy:
     started: float
     ended: float
@@ -44,7 +44,7 @@ class Activity:
             self._close(member)
             busy = None
         if busy is None:
-            busy = self.busy[member] = _Busy(now, now)
+            busy = self.busy[member] = _Busy(started=now, ended=now)
         busy.under_way += 1
         busy.calls += 1
 

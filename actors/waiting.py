@@ -32,7 +32,7 @@ async def gather(waits: Mapping[str, Awaitable[T]], what: str, deadline_s: float
     """
     tasks = {asyncio.ensure_future(wait): name for name, wait in waits.items()}
     loop = asyncio.get_running_loop()
-    reminder, ends = Reminder(loop.time(), len(tasks)), loop.time() + deadline_s
+    reminder, ends = Reminder(started=loop.time(), waits=len(tasks)), loop.time() + deadline_s
     for task in tasks:
         task.add_done_callback(lambda _: reminder.finished.append(loop.time()))
     pending = set(tasks)
@@ -63,7 +63,7 @@ async def in_thread(work: Callable[[], T], what: str, deadline_s: float) -> T:
     return result
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Reminder:
     """When to name what is still pending: once past twice the median of the others, and after a minute of no progress.
 

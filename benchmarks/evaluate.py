@@ -79,7 +79,14 @@ class Recorded:
         text = self.texts[prompted.problem.question_id]
         tokens = round(len(text) / CHARACTERS_PER_TOKEN)
         await asyncio.sleep(tokens / TOKENS_PER_S)
-        return Answer(prompted.problem.question_id, sample_index, text, tokens, False, tokens / TOKENS_PER_S)
+        return Answer(
+            question_id=prompted.problem.question_id,
+            sample_index=sample_index,
+            text=text,
+            tokens=tokens,
+            truncated=False,
+            seconds=tokens / TOKENS_PER_S,
+        )
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,7 @@ class Timed:
     passed: frozenset[tuple[str, int]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
     """What to ask whom, and how many answers at once."""
 
@@ -115,14 +122,14 @@ class Part:
         with tempfile.TemporaryDirectory() as scratch:
             log = AnswerLog(Path(scratch) / "answers.jsonl", {})
             asked = Evaluation(
-                self.problems,
-                self.samples,
-                Watched(),
-                self.evaluators,
-                self.at_once,
-                IN_JUDGEMENT,
-                DEADLINE_S,
-                overlapped,
+                problems=self.problems,
+                samples=self.samples,
+                source=Watched(),
+                evaluators=self.evaluators,
+                in_flight=self.at_once,
+                in_judgement=IN_JUDGEMENT,
+                deadline_s=DEADLINE_S,
+                overlapped=overlapped,
             )
             began = time.monotonic()
             await asked.run(log)
@@ -143,7 +150,14 @@ def recorded_part(data: Path, size: int, evaluators: EvaluatorPool) -> Part:
         problem = replace(problems[program.question_id], question_id=f"{program.question_id}:{number}")
         asked.append(PromptedProblem(problem, np.zeros(0, dtype=np.int32), ()))
         texts[problem.question_id] = answer(program.code)
-    return Part("recorded programs", asked, 1, Recorded(texts), AT_ONCE, evaluators)
+    return Part(
+        name="recorded programs",
+        problems=asked,
+        samples=1,
+        source=Recorded(texts),
+        at_once=AT_ONCE,
+        evaluators=evaluators,
+    )
 
 
 def engine_part(config: Config, model: Path, generators: GeneratorPool, evaluators: EvaluatorPool) -> Part:
@@ -151,8 +165,17 @@ def engine_part(config: Config, model: Path, generators: GeneratorPool, evaluato
     problems = [starter.problem for starter in held_out_problems()]
     tokenizer = AutoTokenizer.from_pretrained(model)
     asked = prompted(problems, tokenizer, "training", config.generator.max_prompt_tokens)
-    source = EngineSource(generators, config.generator.max_response_tokens, 1.0, 1.0)
-    return Part("real engine", asked, config.evaluation.samples, source, in_flight(config), evaluators)
+    source = EngineSource(
+        generators=generators, max_tokens=config.generator.max_response_tokens, temperature=1.0, top_p=1.0
+    )
+    return Part(
+        name="real engine",
+        problems=asked,
+        samples=config.evaluation.samples,
+        source=source,
+        at_once=in_flight(config),
+        evaluators=evaluators,
+    )
 
 
 @dataclass(frozen=True)

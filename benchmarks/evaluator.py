@@ -145,7 +145,15 @@ def run_pair(mixed: Workload, peer_first: bool) -> Pair:
     quiet_peer, quiet_ours = both(quiet)
     mixed_peer, mixed_ours = both(mixed)
     adaptive, again = run_ours(mixed, adaptive=True, visits=2)
-    return Pair(quiet_peer, quiet_ours, mixed_peer, mixed_ours, adaptive, again, run_floor(quiet, quiet_peer))
+    return Pair(
+        quiet_peer=quiet_peer,
+        quiet_ours=quiet_ours,
+        mixed_peer=mixed_peer,
+        mixed_ours=mixed_ours,
+        adaptive=adaptive,
+        adaptive_again=again,
+        floor=run_floor(quiet, quiet_peer),
+    )
 
 
 def main(

@@ -42,7 +42,17 @@ Judge = Callable[[Problem, str], Awaitable[Judgement]]
 
 
 def problem(*tests: ProblemTest) -> Problem:
-    return Problem("sum", "Sum", "", "other", None, None, "", tests, ())
+    return Problem(
+        question_id="sum",
+        question_title="Sum",
+        question_content="",
+        platform="other",
+        difficulty=None,
+        contest_date=None,
+        starter_code="",
+        public_tests=tests,
+        private_tests=(),
+    )
 
 
 SHORT = problem(*(ProblemTest(f"{number} 1\n", f"{number + 1}\n") for number in range(3)))

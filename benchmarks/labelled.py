@@ -42,7 +42,7 @@ SLICE = 600  # programs between two lines of progress
 console = Console(width=150, highlight=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Judged:
     """A labelled program with our verdict; ``again`` is a second one, where the first did not agree."""
 
@@ -80,7 +80,10 @@ def judge_all(programs: Sequence[tuple[LabelledProgram, Problem]], workers: int,
         for start in range(0, len(items), SLICE):
             verdicts += asyncio.run(evaluator.evaluate_many(items[start : start + SLICE]))
             progress.print(f"  {len(verdicts)} of {len(items)} programs judged")
-    return [Judged(*pair, verdict) for pair, verdict in zip(programs, verdicts, strict=True)]
+    return [
+        Judged(program=program, problem=problem, verdict=verdict)
+        for (program, problem), verdict in zip(programs, verdicts, strict=True)
+    ]
 
 
 def second_look(judged: Sequence[Judged], settled: Callable[[Judged], bool]) -> list[Judged]:
@@ -88,7 +91,10 @@ def second_look(judged: Sequence[Judged], settled: Callable[[Judged], bool]) -> 
     doubtful = [one for one in judged if not settled(one)]
     again = judge_all([(one.program, one.problem) for one in doubtful], workers=1, adaptive=False)
     verdicts = {one.program: one.verdict for one in again}
-    return [Judged(one.program, one.problem, one.verdict, verdicts.get(one.program)) for one in judged]
+    return [
+        Judged(program=one.program, problem=one.problem, verdict=one.verdict, again=verdicts.get(one.program))
+        for one in judged
+    ]
 
 
 def agreement_table(judged: Sequence[Judged]) -> Table:
@@ -158,7 +164,10 @@ def peer_table(judged: Sequence[Judged], peer: Sequence[Outcome]) -> Table:
 
 def figures(judged: Sequence[Judged], seconds: float) -> dict[str, float]:
     """What the last line says; ``agree_after_second_look`` takes the second verdict where there is one."""
-    final = [one if one.again is None else Judged(one.program, one.problem, one.again) for one in judged]
+    final = [
+        one if one.again is None else Judged(program=one.program, problem=one.problem, verdict=one.again)
+        for one in judged
+    ]
     return {
         "programs": len(judged),
         "agree": sum(one.agrees for one in judged),

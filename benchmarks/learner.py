@@ -104,7 +104,13 @@ def compare(shape: Shape, model: SavedModel, threads: int, rounds: int, checkpoi
                 update = Update(**children[name].work().result)
                 found[name].append(update)
                 progress.print(f"  {shape.name}, {name}: {update.wall_s:.1f} s, {update.cpu_s:.1f} s CPU")
-    comparison = Comparison(shape.name, checkpointing, model.parameters, count_tokens(batch), found)
+    comparison = Comparison(
+        shape=shape.name,
+        checkpointing=checkpointing,
+        parameters=model.parameters,
+        tokens=count_tokens(batch),
+        updates=found,
+    )
     check_agreement(comparison)
     return comparison
 

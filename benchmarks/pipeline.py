@@ -108,9 +108,11 @@ class Bench:
             sampled += [row for rows in run.rollouts for row in rows]
         lengths = [len(row["response_token_ids"]) for row in sampled]
         timed_out = sum(row["status"] == Status.TIME_LIMIT for row in sampled) / len(sampled)
-        pair = Pair(workload.name, PEER, ours, theirs)
+        pair = Pair(workload=workload.name, peer=PEER, ours=ours, theirs=theirs)
         check_same_work(pair)
-        return pair, Streaming(workload.name, ours, afterwards, lengths, timed_out)
+        return pair, Streaming(
+            workload=workload.name, steps=ours, afterwards=afterwards, lengths=lengths, timed_out=timed_out
+        )
 
     def overlap(self, workload: Workload, rounds: int) -> Overlap:
         """Runs in turn, with engines and learner on a core each."""

@@ -19,6 +19,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -53,10 +54,11 @@ def ray_calls(calls: int) -> list[RoundTrips]:
 
 def settings(sizes: Sequence[int]) -> tuple[list[Setting], list[Setting]]:
     """With actors that answer at once: the sizes, and the largest sampling ahead. With drawn times: the largest."""
-    large, actors = sizes[-1], (GENERATORS, EVALUATORS)
-    instant = [Setting(groups, STEPS, 0, False, *actors) for groups in sizes]
-    ahead = Setting(large, STEPS, 1, False, *actors)
-    return [*instant, ahead], [Setting(large, TIMED_STEPS, staleness, True, *actors) for staleness in (0, 1)]
+    instant = partial(Setting, steps=STEPS, timed=False, generators=GENERATORS, evaluators=EVALUATORS)
+    drawn = partial(Setting, steps=TIMED_STEPS, timed=True, generators=GENERATORS, evaluators=EVALUATORS)
+    on_policy = [instant(groups=groups, max_staleness=0) for groups in sizes]
+    ahead = instant(groups=sizes[-1], max_staleness=1)
+    return [*on_policy, ahead], [drawn(groups=sizes[-1], max_staleness=staleness) for staleness in (0, 1)]
 
 
 def main(

@@ -23,7 +23,7 @@ from evaluator.verdict import Status, Verdict
 _HARDEST_FIRST = {"hard": 0, "medium": 1, "easy": 2}
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class _Case:
     """A program on its way to ``answer``. ``deferred``: it met a provisional time limit, and has been queued again."""
 
@@ -124,7 +124,11 @@ class Evaluator:
             self._idle.put(worker)
 
     def _open_case(self, problem: Problem, code: str | None, all_tests: bool) -> _Case:
-        case = _Case(problem, code, Tally(len(problem.tests), all_tests, self._closing))
+        case = _Case(
+            problem=problem,
+            code=code,
+            tally=Tally(total=len(problem.tests), all_tests=all_tests, closing=self._closing),
+        )
         with self._lock:
             self._open[problem.question_id] += 1
         case.answer.add_done_callback(lambda _: self._close_case(case))
@@ -146,7 +150,14 @@ class Evaluator:
         limits, final = self._limits(case)
         worker = self._idle.get_nowait()  # as many workers as threads: there always is one
         try:
-            verdict = judge(worker, case.problem, case.code, limits, self._policy, case.tally)
+            verdict = judge(
+                worker=worker,
+                problem=case.problem,
+                code=case.code,
+                limits=limits,
+                policy=self._policy,
+                tally=case.tally,
+            )
         finally:
             self._idle.put(worker)
         case.seconds += verdict.seconds

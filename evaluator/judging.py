@@ -31,7 +31,7 @@ _FAILED_CALL = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
     """One test's result; ``accepted_by`` is set exactly when it passed. ``seconds`` is the program's wall time."""
 
@@ -41,7 +41,7 @@ class Outcome:
     seconds: float = 0.0
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Tally:
     """The tests judged so far, in order, and whether another is wanted."""
 
@@ -56,7 +56,7 @@ class Tally:
         if len(self.outcomes) == self.total or (self.outcomes and self.outcomes[-1].status is Status.SANDBOX_ERROR):
             return False
         if self.closing.is_set():
-            self.outcomes.append(Outcome(Status.SANDBOX_ERROR, detail="the evaluator was closed"))
+            self.outcomes.append(Outcome(status=Status.SANDBOX_ERROR, detail="the evaluator was closed"))
             return False
         return self.all_tests or not self.outcomes or self.outcomes[-1].status is Status.PASSED
 
@@ -79,10 +79,19 @@ class Tally:
 
     def without_tests(self, status: Status, detail: str, seconds: float = 0.0) -> Verdict:
         """The verdict on a program of which no test was run."""
-        return Verdict(status, 0, 0, self.total, None, None, seconds, detail)
+        return Verdict(
+            status=status,
+            tests_passed=0,
+            tests_run=0,
+            tests_total=self.total,
+            first_failed=None,
+            accepted_by=None,
+            seconds=seconds,
+            detail=detail,
+        )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Worker:
     """The sandboxes of one thread; each starts at its first use.
 
@@ -98,10 +107,10 @@ class Worker:
     @classmethod
     def create(cls, strict: bool) -> Worker:
         return cls(
-            Sandbox(strict=strict),
-            Sandbox(strict=strict, calls=True),
-            Sandbox(HEAVY_MODULES, strict=strict, calls=True),
-            Sandbox(strict=strict, calls=True),
+            light=Sandbox(strict=strict),
+            calls=Sandbox(strict=strict, calls=True),
+            heavy=Sandbox(HEAVY_MODULES, strict=strict, calls=True),
+            checking=Sandbox(strict=strict, calls=True),
         )
 
     def sandbox(self, problem: Problem, code: str) -> Sandbox:
@@ -131,7 +140,7 @@ def judge(worker: Worker, problem: Problem, code: str | None, limits: Limits, po
     except CompileError as error:
         return tally.without_tests(Status.COMPILE_ERROR, str(error), time.monotonic() - began)
     except SandboxError as error:
-        tally.outcomes.append(Outcome(Status.SANDBOX_ERROR, detail=str(error)))
+        tally.outcomes.append(Outcome(status=Status.SANDBOX_ERROR, detail=str(error)))
     return tally.verdict(time.monotonic() - began)
 
 
@@ -164,7 +173,7 @@ def _with_one_retry(run: Callable[[], None], tally: Tally) -> None:
                 raise
             tried = len(tally.outcomes)
         except BudgetSpent:
-            tally.outcomes.append(Outcome(Status.TIME_LIMIT, detail="the budget of all tests together is spent"))
+            tally.outcomes.append(Outcome(status=Status.TIME_LIMIT, detail="the budget of all tests together is spent"))
             return
         else:
             assert len(tally.outcomes) > position  # each pass judges a test, so this ends
@@ -211,22 +220,22 @@ def _call_one_process(program: Program, problem: Problem, limits: Limits, compar
 def _judge_run(ended: Ended, limits: Limits, test: ProblemTest, compare: _Comparison) -> Outcome:
     fail = partial(Outcome, seconds=ended.wall_s)
     if len(ended.stdout) >= limits.output_bytes:
-        return fail(Status.OUTPUT_LIMIT, detail=f"{len(ended.stdout)} bytes of output")
+        return fail(status=Status.OUTPUT_LIMIT, detail=f"{len(ended.stdout)} bytes of output")
     if ended.timed_out or ended.cpu_s >= limits.cpu_s or ended.exit_code == -signal.SIGXCPU:
-        return fail(Status.TIME_LIMIT, detail=f"{ended.wall_s:.2f} s wall, {ended.cpu_s:.2f} s CPU")
+        return fail(status=Status.TIME_LIMIT, detail=f"{ended.wall_s:.2f} s wall, {ended.cpu_s:.2f} s CPU")
     last = _last_line(ended.stderr)
     if ended.memory_mb > limits.memory_mb or (ended.exit_code != 0 and _is_memory_error(last)):
-        return fail(Status.MEMORY_LIMIT, detail=f"{ended.memory_mb:.0f} MiB; {last}")
+        return fail(status=Status.MEMORY_LIMIT, detail=f"{ended.memory_mb:.0f} MiB; {last}")
     if ended.exit_code != 0:
-        return fail(Status.RUNTIME_ERROR, detail=f"exit {_exit_name(ended.exit_code)}; {last}")
+        return fail(status=Status.RUNTIME_ERROR, detail=f"exit {_exit_name(ended.exit_code)}; {last}")
     return compare.outcome(test, ended.stdout.decode("utf-8", "surrogateescape"), ended.wall_s)
 
 
 def _judge_reply(reply: Reply, seconds: float, test: ProblemTest, compare: _Comparison) -> Outcome:
     if reply.kind == "error" and _is_memory_error(reply.text):
-        return Outcome(Status.MEMORY_LIMIT, detail=reply.text, seconds=seconds)
+        return Outcome(status=Status.MEMORY_LIMIT, detail=reply.text, seconds=seconds)
     if reply.kind != "value":
-        return Outcome(_FAILED_CALL[reply.kind], detail=reply.text, seconds=seconds)
+        return Outcome(status=_FAILED_CALL[reply.kind], detail=reply.text, seconds=seconds)
     return compare.outcome(test, reply.text, seconds)
 
 
@@ -257,10 +266,12 @@ class _Comparison:
         try:
             accepted_by = self._compare(test.output, answer, self._checker, self._policy)
         except ValueError as error:
-            return Outcome(Status.SANDBOX_ERROR, detail=f"the expected output is unusable: {error}", seconds=seconds)
+            return Outcome(
+                status=Status.SANDBOX_ERROR, detail=f"the expected output is unusable: {error}", seconds=seconds
+            )
         if accepted_by is None:
-            return Outcome(Status.WRONG_ANSWER, detail=f"answered {answer[:160]!r}", seconds=seconds)
-        return Outcome(Status.PASSED, accepted_by, seconds=seconds)
+            return Outcome(status=Status.WRONG_ANSWER, detail=f"answered {answer[:160]!r}", seconds=seconds)
+        return Outcome(status=Status.PASSED, accepted_by=accepted_by, seconds=seconds)
 
     def _check(self, checker: Custom, test: ProblemTest, answer: str, seconds: float) -> Outcome:
         """Ask the problem's own checker, in a fresh process each time: it is code from a file, and may keep state."""
@@ -275,10 +286,10 @@ class _Comparison:
             raise SandboxError(f"the problem's checker: {error}") from error
         if reply.kind != "value":
             detail = f"the problem's checker is broken: {reply.text[:160]}"
-            return Outcome(Status.SANDBOX_ERROR, detail=detail, seconds=seconds)
+            return Outcome(status=Status.SANDBOX_ERROR, detail=detail, seconds=seconds)
         if reply.text == "true":
-            return Outcome(Status.PASSED, "custom", seconds=seconds)
-        return Outcome(Status.WRONG_ANSWER, detail="the problem's checker refuses the answer", seconds=seconds)
+            return Outcome(status=Status.PASSED, accepted_by="custom", seconds=seconds)
+        return Outcome(status=Status.WRONG_ANSWER, detail="the problem's checker refuses the answer", seconds=seconds)
 
 
 def _after_calls(outcome: Outcome, calls: Calls, limits: Limits) -> Outcome:

@@ -49,7 +49,7 @@ class ProblemTest:
     testtype: TestType = "stdin"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
     """One programming problem, as in LiveCodeBench's ``code_generation_lite`` rows.
 

@@ -51,7 +51,7 @@ class BudgetSpent(Exception):
     """The program used up ``Limits.budget_s``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
     """What one test may use. ``wall_s`` and ``cpu_s`` are seconds; ``budget_s`` is for all tests of a program together.
 
@@ -72,7 +72,7 @@ class Limits:
     budget_s: float = 600.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Ended:
     """How a test ended. ``exit_code`` is negative for a signal, None if unknown."""
 
@@ -361,7 +361,15 @@ class Program:
             self.alive = False
             if self.spent:
                 raise BudgetSpent
-            return Ended(None, False, 0.0, 0.0, 0.0, b"", "the program ended the process that ran it")
+            return Ended(
+                exit_code=None,
+                timed_out=False,
+                wall_s=0.0,
+                cpu_s=0.0,
+                memory_mb=0.0,
+                stdout=b"",
+                stderr="the program ended the process that ran it",
+            )
         self.dirty = report.dirty
         return Ended(
             exit_code=report.exit_code,

@@ -29,7 +29,7 @@ class SolutionsError(UserError, ValueError):
     """A file no rows can be read from, or no more rows; the message names the file, and the row where there is one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SolutionRow:
     """Some programs for one problem. ``row`` is the 1-based line (JSONL) or place in the list (JSON).
 
@@ -83,7 +83,7 @@ def _parsed(row: int, value: object) -> SolutionRow | RejectedRow:
     for index, text in enumerate(texts):
         if not isinstance(text, str):
             return RejectedRow(row, f"{name}[{index}]: expected text, got {_shown(text)}")
-    return SolutionRow(row, question_id, tuple(texts), raw=name == "output_list")
+    return SolutionRow(row=row, question_id=question_id, texts=tuple(texts), raw=name == "output_list")
 
 
 def _shown(value: object) -> str:

@@ -20,7 +20,7 @@ class Status(enum.StrEnum):
     SANDBOX_ERROR = "sandbox_error"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
     """The judgement of one program on one problem.
 

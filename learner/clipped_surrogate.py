@@ -26,7 +26,7 @@ class Clip:
     dual: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Surrogate:
     """Per token, all [N]: ``value`` carries gradient; the bools say which clip took the gradient away."""
 

@@ -15,7 +15,7 @@ from learner.rollout import Completion, Group, Rollout, TrainBatch, TrainSequenc
 from learner.truncation_mask import MaskDecision, MaskDraw, TruncationMask, mask_decision
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
 class Credited:
     """A rollout with the credit it gets.
 
@@ -81,7 +81,14 @@ def assign_credit(group: Group, settings: CreditSettings, step: int, occurrence:
     credited = []
     for rollout, reward, advantage in zip(group.rollouts, shaped, advantages, strict=True):
         mask = mask_decision(rollout, settings.mask, draw)
-        credited.append(Credited(rollout, reward, 0.0 if mask.masked and advantage is not None else advantage, mask))
+        credited.append(
+            Credited(
+                rollout=rollout,
+                shaped_reward=reward,
+                advantage=0.0 if mask.masked and advantage is not None else advantage,
+                mask=mask,
+            )
+        )
     return CreditedGroup(group, tuple(credited))
 
 

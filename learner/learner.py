@@ -27,7 +27,7 @@ from learner.skipped_batch import names, write_skipped_batch
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LearnerSettings:
     """What one rank needs to know; the meaning of each value is documented in the configuration."""
 
@@ -51,7 +51,7 @@ class LearnerSettings:
     seed: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class UpdateMetrics:
     """Means over one training step; the field names are spelt out as metric keys by ``launch.training.metrics``.
 

@@ -21,7 +21,7 @@ from learner.mismatch import mismatch_weights
 from learner.rollout import TrainSequence
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Objective:
     """The objective's constants; the meaning of each is documented in the configuration (``algorithm.*``)."""
 
@@ -32,7 +32,7 @@ class Objective:
     max_response_tokens: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LossTokens:
     """What the loss needs of N response tokens besides their log-probs; constants of the update.
 
@@ -52,16 +52,16 @@ class LossTokens:
         """The same on ``device``."""
         reference = self.reference_logprobs
         return LossTokens(
-            self.counted.to(device),
-            self.old_logprobs.to(device),
-            None if reference is None else reference.to(device),
-            self.mismatch_weights.to(device),
-            self.advantages.to(device),
-            self.weights.to(device),
+            counted=self.counted.to(device),
+            old_logprobs=self.old_logprobs.to(device),
+            reference_logprobs=None if reference is None else reference.to(device),
+            mismatch_weights=self.mismatch_weights.to(device),
+            advantages=self.advantages.to(device),
+            weights=self.weights.to(device),
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LossSums:
     """Sums over the tokens given, to be added over micro-batches and ranks; float64 scalars.
 

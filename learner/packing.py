@@ -17,7 +17,7 @@ from torch import Tensor
 from learner.rollout import TrainSequence
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class MicroBatch:
     """Sequences one after the other, T tokens in all, N of them response tokens, in sequence order.
 

@@ -16,7 +16,7 @@ from evaluator.verdict import Status, Verdict
 FinishReason = Literal["stop", "length"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
 class Completion:
     """One sampled answer.
 
@@ -72,7 +72,7 @@ class Completion:
         return len(self.prompt_token_ids) + len(self.response_token_ids)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Judgement:
     """What the evaluator says of one completion: the program found in it, its verdict, and what it cost."""
 
@@ -115,7 +115,7 @@ class Group:
         return [rollout.completion.response_token_ids for rollout in self.rollouts]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
 class TrainSequence:
     """One completion as the learner sees it.
 

@@ -29,7 +29,7 @@ REWARD_KEPT = 0.9
 Reason = Literal["calibration", "calibration_fallback", "schedule", "configuration", "drop", "floor", "top"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TemperatureState:
     """The temperature in use and the diversity seen at it; ``TemperatureState(**asdict(it))`` is equal to it."""
 
@@ -46,7 +46,7 @@ class TemperatureState:
     """The rule asked for a temperature above the grid's last one; there is none, which is said once."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
     """A choice of the temperature, with the numbers it was made from."""
 
@@ -88,14 +88,14 @@ class Schedule:
         scheduled = step in (start for start, _ in self.changes)
         explanation = "as scheduled" if scheduled else "as now configured"
         return Decision(
-            step,
-            state.value,
-            new,
-            "schedule" if scheduled else "configuration",
-            explanation + _average(state),
-            state.steps,
-            state.ema,
-            state.reference,
+            step=step,
+            old=state.value,
+            new=new,
+            rule="schedule" if scheduled else "configuration",
+            explanation=explanation + _average(state),
+            steps=state.steps,
+            ema=state.ema,
+            reference=state.reference,
         )
 
 
@@ -117,7 +117,16 @@ class DiversityController:
         if not above:
             rule, explanation = "top", f"{explanation}; the grid has no higher temperature"
         new = above[0] if above else state.value
-        return Decision(step, state.value, new, rule, explanation, state.steps, state.ema, state.reference)
+        return Decision(
+            step=step,
+            old=state.value,
+            new=new,
+            rule=rule,
+            explanation=explanation,
+            steps=state.steps,
+            ema=state.ema,
+            reference=state.reference,
+        )
 
     def _fallen(self, state: TemperatureState) -> tuple[Reason, str] | None:
         if state.steps < STAGE_STEPS or state.ema is None:
@@ -143,7 +152,7 @@ def decided(rule: Rule, state: TemperatureState, step: int) -> tuple[Temperature
         return state, None
     if decision.new == state.value:
         return replace(state, at_top=True), decision
-    return TemperatureState(decision.new, state.stage + 1), decision
+    return TemperatureState(value=decision.new, stage=state.stage + 1), decision
 
 
 def observed(state: TemperatureState, diversity: float | None) -> TemperatureState:
@@ -187,7 +196,7 @@ def calibrated(measurements: Sequence[Measurement], target: float) -> Decision:
         chosen, rule = max(keeping, key=lambda one: one.diversity), "calibration_fallback"
         how = f"none has D >= {target:g} and {kept}; this is the highest D that keeps the reward"
     explanation = f"D {chosen.diversity:.4f}, reward {chosen.reward:.4f}; {how}"
-    return Decision(0, None, chosen.temperature, rule, explanation)
+    return Decision(step=0, old=None, new=chosen.temperature, rule=rule, explanation=explanation)
 
 
 def of_stage(state: TemperatureState) -> str:

@@ -49,7 +49,7 @@ class MaskDraw:
         return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") / 2.0**64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class MaskDecision:
     """Whether a rollout is masked, and the conditional mask's conditions, known whichever mask is on.
 
@@ -96,4 +96,6 @@ def mask_decision(rollout: Rollout, mask: TruncationMask, draw: MaskDraw) -> Mas
     else:
         masked = rollout.truncated and mask.kind == "all"
     any_period = repeats_any_period(completion.response_token_ids, mask.window)
-    return MaskDecision(rollout.truncated, repeating, any_period, eligible, masked)
+    return MaskDecision(
+        truncated=rollout.truncated, repeats=repeating, repeats_any_period=any_period, eligible=eligible, masked=masked
+    )

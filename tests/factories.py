@@ -29,8 +29,26 @@ CONF = Path(__file__).parent.parent / "conf"
 def verdict(status: Status = Status.PASSED, tests: int = 3) -> Verdict:
     """Of a program that passed every test, or failed at the second."""
     if status is Status.PASSED:
-        return Verdict(status, tests, tests, tests, None, "exact", 0.25, "")
-    return Verdict(status, 1, 2, tests, 1, None, 0.25, "detail")
+        return Verdict(
+            status=status,
+            tests_passed=tests,
+            tests_run=tests,
+            tests_total=tests,
+            first_failed=None,
+            accepted_by="exact",
+            seconds=0.25,
+            detail="",
+        )
+    return Verdict(
+        status=status,
+        tests_passed=1,
+        tests_run=2,
+        tests_total=tests,
+        first_failed=1,
+        accepted_by=None,
+        seconds=0.25,
+        detail="detail",
+    )
 
 
 def completion(tokens: Sequence[int] = (11, 12, 13, 2), **changes: Any) -> Completion:
@@ -59,7 +77,10 @@ def rollout(
     **of_completion: Any,
 ) -> Rollout:
     """A judged completion; ``of_completion`` as for ``completion``."""
-    return Rollout(completion(**of_completion), Judgement(verdict(status), code, incomplete, seconds))
+    return Rollout(
+        completion(**of_completion),
+        Judgement(verdict=verdict(status), code=code, incomplete=incomplete, seconds=seconds),
+    )
 
 
 def truncated(status: Status = Status.WRONG_ANSWER, **changes: Any) -> Rollout:
@@ -114,7 +135,17 @@ def credited_group(*statuses: Status, question_id: str = "q", step: int = 0, rho
 def step_times() -> StepTimes:
     """20 s: 10 + 1 of sampling, 5.5 of update, 0.25 of draining, 0.75 of publication, 0.5 of bookkeeping, 2 unnamed."""
     publication = Publication(version=1, bytes=8_000_000, write_seconds=0.5, load_seconds=0.25, dropped={})
-    return StepTimes(10.0, 1.0, 12.0, 5.5, 2.0, 0.25, publication, 0.5, 20.0)
+    return StepTimes(
+        generation=10.0,
+        reward=1.0,
+        span=12.0,
+        learner=5.5,
+        old_logprobs=2.0,
+        drain=0.25,
+        publication=publication,
+        bookkeeping=0.5,
+        step=20.0,
+    )
 
 
 def diversity(groups: Sequence[CreditedGroup]) -> float | None:

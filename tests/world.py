@@ -72,7 +72,12 @@ class World:
         )
 
     async def judge(self, problem, text):
-        return Judgement(verdict(Status.PASSED if text == "right" else Status.WRONG_ANSWER), text, False, 0.0)
+        return Judgement(
+            verdict=verdict(Status.PASSED if text == "right" else Status.WRONG_ANSWER),
+            code=text,
+            incomplete=False,
+            seconds=0.0,
+        )
 
     def load(self):
         return EvaluatorLoad(queue_max=0, busy_share=0.0, actors=1, retried=0, lost=0, repeated=0)

@@ -56,7 +56,9 @@ class EvaluatorActor:
         """Judge the program in ``text``; a sandbox that fails twice gives status ``sandbox_error``."""
         extraction = extract_code(text, problem.func_name)
         verdict = await asyncio.wrap_future(self.evaluator.submit(problem, extraction.code))
-        return Judgement(verdict, extraction.code, extraction.incomplete, verdict.seconds)
+        return Judgement(
+            verdict=verdict, code=extraction.code, incomplete=extraction.incomplete, seconds=verdict.seconds
+        )
 
     async def ping(self) -> None:
         """Answered while the event loop runs."""

@@ -255,5 +255,14 @@ class EvaluatorPool:
 
 def _not_judged(problem: Problem, failures: list[str]) -> Judgement:
     detail = "not judged: " + "; ".join(failures)
-    verdict = Verdict(Status.SANDBOX_ERROR, 0, 0, len(problem.tests), None, None, 0.0, detail)
-    return Judgement(verdict, None, False, 0.0)
+    verdict = Verdict(
+        status=Status.SANDBOX_ERROR,
+        tests_passed=0,
+        tests_run=0,
+        tests_total=len(problem.tests),
+        first_failed=None,
+        accepted_by=None,
+        seconds=0.0,
+        detail=detail,
+    )
+    return Judgement(verdict=verdict, code=None, incomplete=False, seconds=0.0)

@@ -50,7 +50,7 @@ class Handle(Protocol):
     def kill(self) -> None: ...
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class EvaluatorMember:
     """An actor of the pool. Only the roster changes ``busy``, ``ready`` and ``draining``.
 
@@ -234,7 +234,9 @@ class EvaluatorMembers(PoolMembers[EvaluatorMember]):
             self.background.spawn(self._stop(member))
 
     def _new_member(self) -> EvaluatorMember:
-        member = EvaluatorMember(f"evaluator {next(self._numbers)}", self._create(), self._timeouts)
+        member = EvaluatorMember(
+            name=f"evaluator {next(self._numbers)}", handle=self._create(), timeouts=self._timeouts
+        )
         self.roster.add(member)
         return member
 

@@ -95,7 +95,7 @@ class GlooSender:
         self.group = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
 class _Expected:
     """A bucket that was asked for."""
 
@@ -144,7 +144,7 @@ class GlooReceiver:
         slot, length = self.free.pop(), self.lengths.pop()
         header = torch.zeros(HEADER_BYTES, dtype=torch.uint8)
         works = group.recv([header], SENDER, 0), group.recv([self.buffers[slot][:length]], SENDER, 1)
-        self.expected = _Expected(slot, length, header, works)
+        self.expected = _Expected(slot=slot, length=length, header=header, works=works)
 
     def release(self, slot: int) -> None:
         self.free.append(slot)

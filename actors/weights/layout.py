@@ -40,7 +40,7 @@ class WeightLayout:
         return tuple(math.prod(shape) * self.dtype.itemsize for shape in self.shapes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Piece:
     """Bytes ``start`` to ``start + length`` of one tensor, at ``offset`` of the bucket."""
 
@@ -69,7 +69,7 @@ def plan_buckets(sizes: Sequence[int], capacity: int) -> tuple[Bucket, ...]:
             filled = bucket_bytes(buckets[-1])
             if filled and (size > capacity or filled + length > capacity >> max(0, 5 - len(buckets))):
                 buckets.append([])
-            buckets[-1].append(Piece(tensor, start, bucket_bytes(buckets[-1]), length))
+            buckets[-1].append(Piece(tensor=tensor, start=start, offset=bucket_bytes(buckets[-1]), length=length))
         if size > capacity:
             buckets.append([])
     return tuple(tuple(bucket) for bucket in buckets if bucket)
@@ -80,7 +80,7 @@ def bucket_bytes(bucket: Sequence[Piece]) -> int:
     return bucket[-1].offset + bucket[-1].length if bucket else 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Header:
     """Goes before a bucket: weights' version, place in the plan, bytes, and checksum (``NO_DIGEST`` without)."""
 
@@ -94,12 +94,18 @@ class Header:
 
     @classmethod
     def unpack(cls, data: bytes) -> Header:
-        return cls(*_HEADER.unpack(data))
+        version, index, length, digest = _HEADER.unpack(data)
+        return cls(version=version, index=index, length=length, digest=digest)
 
 
 def make_header(version: int, index: int, payload: Tensor, checksum: bool) -> Header:
     """Of the bucket's bytes ``payload`` [n] uint8."""
-    return Header(version, index, len(payload), digest(version, index, payload) if checksum else NO_DIGEST)
+    return Header(
+        version=version,
+        index=index,
+        length=len(payload),
+        digest=digest(version, index, payload) if checksum else NO_DIGEST,
+    )
 
 
 def check_bucket(header: Header, payload: Tensor, version: int, index: int) -> None:

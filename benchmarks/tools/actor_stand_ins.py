@@ -35,7 +35,7 @@ CHARACTERS = 3  # of a token's text
 DEADLINE_S = 600.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Drawn:
     """The answers of a run, by number: log-normal lengths of up to ``longest`` tokens, and their judgements."""
 
@@ -81,13 +81,31 @@ class Drawn:
         """Of answer ``number``, whose program is the first half of its text."""
         seconds = float(self.judge_seconds[number])
         if self.passing[number]:
-            verdict = Verdict(Status.PASSED, 20, 20, 20, None, "exact", seconds, "")
+            verdict = Verdict(
+                status=Status.PASSED,
+                tests_passed=20,
+                tests_run=20,
+                tests_total=20,
+                first_failed=None,
+                accepted_by="exact",
+                seconds=seconds,
+                detail="",
+            )
         else:
-            verdict = Verdict(Status.WRONG_ANSWER, 3, 4, 20, 3, None, seconds, "expected 7, got 8")
-        return Judgement(verdict, text[: len(text) // 2], False, seconds)
+            verdict = Verdict(
+                status=Status.WRONG_ANSWER,
+                tests_passed=3,
+                tests_run=4,
+                tests_total=20,
+                first_failed=3,
+                accepted_by=None,
+                seconds=seconds,
+                detail="expected 7, got 8",
+            )
+        return Judgement(verdict=verdict, code=text[: len(text) // 2], incomplete=False, seconds=seconds)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Play:
     """What the stand-ins of a run share: the answers, how many were asked for, and the version of the weights.
 

@@ -48,7 +48,7 @@ class Floor:
     unfinished: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
     """All runs of one round. ``quiet_*`` and the floor are over the workload without its looping programs."""
 
@@ -61,7 +61,7 @@ class Pair:
     floor: Floor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Setting:
     """One of our rows, and the peer's row that it is compared with."""
 
@@ -73,17 +73,38 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("nothing loops", "ours", "ratio_no_loops", lambda p: p.quiet_peer, lambda p: p.quiet_ours),
-    Setting("mixed", "ours, equal limits", "ratio_mixed_equal_limits", lambda p: p.mixed_peer, lambda p: p.mixed_ours),
-    Setting("mixed", "ours, adaptive", "ratio_mixed_adaptive", lambda p: p.mixed_peer, lambda p: p.adaptive),
     Setting(
-        *("mixed", "ours, adaptive, second visit", "ratio_mixed_adaptive_second_visit"),
-        *(lambda p: p.mixed_peer, lambda p: p.adaptive_again),
+        workload="nothing loops",
+        name="ours",
+        figure="ratio_no_loops",
+        peer=lambda p: p.quiet_peer,
+        ours=lambda p: p.quiet_ours,
+    ),
+    Setting(
+        workload="mixed",
+        name="ours, equal limits",
+        figure="ratio_mixed_equal_limits",
+        peer=lambda p: p.mixed_peer,
+        ours=lambda p: p.mixed_ours,
+    ),
+    Setting(
+        workload="mixed",
+        name="ours, adaptive",
+        figure="ratio_mixed_adaptive",
+        peer=lambda p: p.mixed_peer,
+        ours=lambda p: p.adaptive,
+    ),
+    Setting(
+        workload="mixed",
+        name="ours, adaptive, second visit",
+        figure="ratio_mixed_adaptive_second_visit",
+        peer=lambda p: p.mixed_peer,
+        ours=lambda p: p.adaptive_again,
     ),
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
     """A program that two evaluators (or two settings of ours) judged differently in ``pairs`` of ``of`` pairs of runs.
 
@@ -128,7 +149,8 @@ def changed(programs: Sequence[LabelledProgram], runs: Iterable[tuple[Run, Run]]
         verdicts = [(before.outcomes[index], after.outcomes[index]) for before, after in runs]
         differing = [(before, after) for before, after in verdicts if before.passed != after.passed]
         if differing:
-            found.append(Change(program, *differing[0], len(differing), len(runs)))
+            before, after = differing[0]
+            found.append(Change(program=program, before=before, after=after, pairs=len(differing), of=len(runs)))
     return tuple(found)
 
 

@@ -20,7 +20,7 @@ PROBLEMS, PROGRAMS = "lcb_problems.jsonl.gz", "lcb_solutions_labelled.jsonl.gz"
 SEED = 20_240_607
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LabelledProgram:
     """A program that a model wrote, and what an independent runner said of it on the tests we have.
 
@@ -45,7 +45,9 @@ def load_programs(path: Path) -> tuple[LabelledProgram, ...]:
             question_id, label = row["question_id"], row["verdict_on_these_tests"]
             if label not in get_args(Label):
                 raise ValueError(f"{path}, line {number}: no such verdict: {label!r}")
-            programs.append(LabelledProgram(question_id, seen[question_id], row["code"], label))
+            programs.append(
+                LabelledProgram(question_id=question_id, index=seen[question_id], code=row["code"], label=label)
+            )
             seen[question_id] += 1
     return tuple(programs)
 

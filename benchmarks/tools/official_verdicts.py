@@ -170,7 +170,7 @@ def pass_at_1(shares: Iterable[tuple[str, float]]) -> float:
     return sum(sum(some) / len(some) for some in by_problem.values()) / len(by_problem)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
     """One row of the table of agreement; both figures of pass@1 are over the same programs."""
 

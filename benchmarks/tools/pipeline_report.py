@@ -20,7 +20,7 @@ QUICKSTART, UNEVEN = "quickstart", "uneven"
 ON_POLICY, AHEAD = "max_staleness 0", "max_staleness 1"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
     """A workload's counted steps on both sides. ``peer`` names the other, with what generates there."""
 
@@ -30,7 +30,7 @@ class Pair:
     theirs: Sequence[Step]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Streaming:
     """Our counted steps of a workload, and seconds that judging the same programs takes when nothing else runs.
 

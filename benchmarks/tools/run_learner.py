@@ -81,7 +81,11 @@ def settings_of(request: dict[str, Any]) -> LearnerSettings:
         max_skipped_updates=1,
         skipped_folder=f"{request['model']}/skipped_updates",
         objective=Objective(
-            "token_mean", Clip(0.2, 0.28, None), 0.0, 0.0, max(len(one["response"]) for one in request["batch"])
+            aggregation="token_mean",
+            clip=Clip(0.2, 0.28, None),
+            kl_weight=0.0,
+            mismatch_cap=0.0,
+            max_response_tokens=max(len(one["response"]) for one in request["batch"]),
         ),
         seed=0,
     )

@@ -47,7 +47,17 @@ def build_evaluator(limits: Limits, workers: int, adaptive: bool) -> Evaluator:
 
 def warm_up(evaluator: Evaluator) -> None:
     """Keep every worker busy for a moment, without numpy and with it. Raises RuntimeError where that fails."""
-    problem = Problem("warm-up", "", "", "other", None, None, "", (ProblemTest("", "1\n"),), ())
+    problem = Problem(
+        question_id="warm-up",
+        question_title="",
+        question_content="",
+        platform="other",
+        difficulty=None,
+        contest_date=None,
+        starter_code="",
+        public_tests=(ProblemTest("", "1\n"),),
+        private_tests=(),
+    )
     for imports in ("time", "time, numpy"):
         program = f"import {imports}\ntime.sleep(0.2)\nprint(1)\n"
         verdicts = asyncio.run(evaluator.evaluate_many([(problem, program)] * (2 * evaluator.workers)))

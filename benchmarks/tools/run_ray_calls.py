@@ -79,7 +79,9 @@ async def round_trips(name: str, call: Callable[[int], Awaitable[object]], calls
 
     wall, cpu = time.perf_counter(), time.process_time()
     await asyncio.gather(*(one(number) for number in range(calls)))
-    return RoundTrips(name, calls, in_flight, time.perf_counter() - wall, time.process_time() - cpu)
+    return RoundTrips(
+        what=name, calls=calls, in_flight=in_flight, wall_s=time.perf_counter() - wall, cpu_s=time.process_time() - cpu
+    )
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def session(request: dict[str, Any]) -> Iterator[Callable[[], dict[str, Any]]]:
     with tempfile.TemporaryDirectory(prefix="bench-run-") as root:
         config = configuration(setting, root)
         count = setting.groups * config.algorithm.group_size * setting.steps
-        play = Play(Drawn.for_run(count, config.generator.max_response_tokens, seed=0), setting.timed)
+        play = Play(drawn=Drawn.for_run(count, config.generator.max_response_tokens, seed=0), timed=setting.timed)
         transfer = Transfer(play)
         run = build_run(config, setting, play, transfer)
         yield lambda: asdict(asyncio.run(measure(run, play, transfer)))
@@ -155,7 +155,17 @@ def build_run(config: Config, setting: Setting, play: Play, transfer: Any) -> Ru
 def prompted(index: int) -> PromptedProblem:
     """A problem of which the driver needs no more than its prompt."""
     tests = (ProblemTest("1\n", "1\n"),)
-    problem = Problem(f"problem-{index}", "", "", "other", None, None, "", tests, ())
+    problem = Problem(
+        question_id=f"problem-{index}",
+        question_title="",
+        question_content="",
+        platform="other",
+        difficulty=None,
+        contest_date=None,
+        starter_code="",
+        public_tests=tests,
+        private_tests=(),
+    )
     text = f"Question {index}: " + "what is asked for, " * 80
     return PromptedProblem(problem, np.arange(PROMPT_TOKENS, dtype=np.int32), (("user", text),))
 

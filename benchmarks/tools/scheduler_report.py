@@ -14,7 +14,7 @@ PARTS = ("crediting", "train batch", "metrics", "diversity", "rollout file", STA
 SCHEDULING = "claims, pools, buffer, event loop"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Setting:
     """A run: ``groups`` a step; ``timed`` actors answer after drawn times, others at once."""
 
@@ -26,7 +26,7 @@ class Setting:
     evaluators: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DriverRun:
     """What the loop took from its first line to its last, by wall and by CPU seconds of its process.
 
@@ -57,7 +57,7 @@ class DriverRun:
         return self.cpu_s - sum(self.parts_cpu.values())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RoundTrips:
     """Calls of one async Ray actor, ``in_flight`` at once: wall seconds, and CPU seconds of the caller."""
 

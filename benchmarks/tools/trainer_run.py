@@ -36,7 +36,7 @@ class TrainerFailed(RuntimeError):
     """A run ended with an error, or not in time; the message ends with the end of its output."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
     """One step: wall seconds, real tokens (prompts and responses), seconds of its phases by ``timing_s``'s names.
 
@@ -145,7 +145,12 @@ def steps_of(rows: Sequence[Mapping[str, float]], ends: Sequence[float], usage: 
         raise ValueError(f"{len(rows)} steps in metrics.jsonl, {len(ends)} in {FILE}: not of one run")
     cpu_s = np.diff(np.interp(ends, *np.transpose(usage))).tolist()
     return tuple(
-        Step(ended - before, used, row["perf/throughput"] * row["timing_s/step"], phases_of(row))
+        Step(
+            seconds=ended - before,
+            cpu_s=used,
+            tokens=row["perf/throughput"] * row["timing_s/step"],
+            phases=phases_of(row),
+        )
         for row, before, ended, used in zip(rows[1:], ends, ends[1:], cpu_s, strict=False)
     )
 

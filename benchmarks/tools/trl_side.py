@@ -16,7 +16,7 @@ PYTHON = ROOT / ".venv-peers/trl/bin/python"
 MODULE = "benchmarks.peers.run_trl_grpo"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PeerRequest:
     """``prompts``: rows ``{"prompt": chat, "question_id"}`` in the order of the steps; ``problems``: rows of a file."""
 
@@ -76,10 +76,10 @@ def peer_steps(rows: Sequence[Mapping[str, float]]) -> tuple[Step, ...]:
     """Rows of ``run_trl_grpo``; what is neither generation nor reward is the update."""
     return tuple(
         Step(
-            row["seconds"],
-            row["cpu_s"],
-            row["tokens"],
-            {
+            seconds=row["seconds"],
+            cpu_s=row["cpu_s"],
+            tokens=row["tokens"],
+            phases={
                 "gen": row["gen"],
                 "reward": row["reward"],
                 "update_actor": row["seconds"] - row["gen"] - row["reward"],

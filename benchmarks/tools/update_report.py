@@ -14,7 +14,7 @@ OURS, PADDED, PEER = "ours", "ours, padded", "TRL"
 AGREEMENT = 1e-3  # relative difference of loss and gradient norm that rounding explains
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Update:
     """What ``timed_update`` measures: seconds, bytes, FLOP per second (of wall, of CPU) of a large product."""
 
@@ -28,7 +28,7 @@ class Update:
     torch: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
     """One shape and setting: updates by side, as many of each; ``tokens`` are real ones, of one update."""
 

@@ -15,7 +15,7 @@ from launch.models.starter_model import untrained_model
 STARTER_VOCABULARY = 2048
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Shape:
     """A model and its batch: ``sequences`` of them; prompts of 0.5 to 1.5 x ``prompt`` tokens, responses of
     ``shortest`` to 8 x ``shortest``."""
@@ -26,8 +26,8 @@ class Shape:
     shortest: int
 
 
-SMOLLM2 = Shape("SmolLM2-135M", sequences=8, prompt=64, shortest=48)
-STARTER = Shape("starter policy", sequences=32, prompt=96, shortest=32)
+SMOLLM2 = Shape(name="SmolLM2-135M", sequences=8, prompt=64, shortest=48)
+STARTER = Shape(name="starter policy", sequences=32, prompt=96, shortest=32)
 
 
 @dataclass(frozen=True)

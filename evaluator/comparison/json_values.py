@@ -34,7 +34,7 @@ def json_close(expected: object, actual: object) -> bool:
     >>> json_close([0.3], [0.1 * 3]), json_close(1.16667, 7 / 6), json_close(10**18 + 1, 1e18), json_close(2.0, 2)
     (True, True, False, True)
     """
-    return _same_value(expected, actual, _Rules(FUNCTIONAL_TOLERANCE))
+    return _same_value(expected, actual, _Rules(tolerance=FUNCTIONAL_TOLERANCE))
 
 
 def json_granted_tolerance(expected: object, actual: object, granted: Tolerance) -> bool:
@@ -43,7 +43,7 @@ def json_granted_tolerance(expected: object, actual: object, granted: Tolerance)
     >>> [json_granted_tolerance([2000], [answer], Tolerance(0, 1e-3)) for answer in (2000.5, 2001, 2000.0)]
     [True, False, True]
     """
-    return _same_value(expected, actual, _Rules(granted, integers=True))
+    return _same_value(expected, actual, _Rules(tolerance=granted, integers=True))
 
 
 def json_granted_case(expected: object, actual: object) -> bool:
@@ -52,7 +52,7 @@ def json_granted_case(expected: object, actual: object) -> bool:
     >>> json_granted_case(["Yes"], ["YES"]), json_granted_case({"a": 1}, {"A": 1})
     (True, False)
     """
-    return _same_value(expected, actual, _Rules(FUNCTIONAL_TOLERANCE, any_case=True))
+    return _same_value(expected, actual, _Rules(tolerance=FUNCTIONAL_TOLERANCE, any_case=True))
 
 
 def json_granted_order(expected: object, actual: object, granted: AnyOrder) -> bool:
@@ -104,7 +104,7 @@ def find_python_strategy(expected: object, actual: object, checker: Checker | No
     """Like ``find_strategy`` for two Python values in tagged JSON, without the strategies of checkers."""
     if _same_value(expected, actual, _Rules(booleans=True)):
         return json_equal.__name__
-    if checker is None and _same_value(expected, actual, _Rules(STDIN_TOLERANCE, booleans=True)):
+    if checker is None and _same_value(expected, actual, _Rules(tolerance=STDIN_TOLERANCE, booleans=True)):
         return json_close.__name__
     return None
 
@@ -116,7 +116,7 @@ class _LongInteger:
     text: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Rules:
     """How leaves are compared: fractions within ``tolerance`` (None: exactly), with ``integers`` also an expected
     integer by a fraction; with ``any_case`` strings but for the case of ASCII letters; with ``booleans`` a boolean is

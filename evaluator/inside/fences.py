@@ -28,7 +28,7 @@ LINKS = {
 }
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Fences:
     """``built`` and ``missing`` name what stands and what the host refused (or ``without`` left out)."""
 

@@ -10,7 +10,7 @@ MARK = 0  # the first byte; all other messages are JSON
 _UNKNOWN = 1 << 16  # no exit code
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """``exit_code`` is negative for a signal, None if unknown; ``dirty``: the test left files. Times are seconds."""
 
@@ -30,4 +30,11 @@ class Report:
     def unpack(packet: bytes) -> Report:
         """The inverse of ``pack``. Raises struct.error."""
         _, timed_out, dirty, code, wall_s, cpu_s, memory_mb = _LAYOUT.unpack(packet)
-        return Report(None if code == _UNKNOWN else code, timed_out, dirty, wall_s, cpu_s, memory_mb)
+        return Report(
+            exit_code=None if code == _UNKNOWN else code,
+            timed_out=timed_out,
+            dirty=dirty,
+            wall_s=wall_s,
+            cpu_s=cpu_s,
+            memory_mb=memory_mb,
+        )

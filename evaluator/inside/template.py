@@ -74,7 +74,7 @@ _IMPORT = re.compile(rb"^[ \t]*(?:from|import)[ \t](.*)", re.MULTILINE)
 _NAME = re.compile(rb"\w+")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
     """One program, as its owner describes it. Times in seconds; see ``evaluator.sandbox.Limits``."""
 
@@ -215,7 +215,9 @@ def prepare(
     def answer_calls(passed: list[int]) -> NoReturn:
         os.dup2(passed[0], CHANNEL, inheritable=False)
         os.close(passed[0])
-        functional.answer_calls(code, func_name, loaded, CHANNEL, starter_code, values)
+        functional.answer_calls(
+            code=code, func_name=func_name, prelude=loaded, channel=CHANNEL, starter_code=starter_code, values=values
+        )
 
     return answer_calls
 

@@ -13,7 +13,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 DEADLINE_S = 5.0  # for processes that must be found one by one; a whole namespace dies in one call
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Dead:
     """A reaped process. ``memory`` is its peak resident size in bytes."""
 
@@ -104,4 +104,9 @@ def memory_in_use(pids: list[int]) -> int:
 
 
 def _dead(pid: int, status: int, usage: resource.struct_rusage) -> Dead:
-    return Dead(pid, os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10)
+    return Dead(
+        pid=pid,
+        exit_code=os.waitstatus_to_exitcode(status),
+        cpu_s=usage.ru_utime + usage.ru_stime,
+        memory=usage.ru_maxrss << 10,
+    )

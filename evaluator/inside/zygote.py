@@ -33,7 +33,7 @@ def main() -> NoReturn:
     sys.path[:] = [path for path in sys.path if path != os.path.dirname(os.path.abspath(__file__))]
     sys.path += config["library"]
     gc.disable()
-    fences = Fences(tuple(config["without"]))
+    fences = Fences(without=tuple(config["without"]))
     fences.build_outside()
     cell = os.fork()
     control = socket.socket(fileno=config["control"])

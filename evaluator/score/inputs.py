@@ -28,7 +28,7 @@ exit status:
 MESSAGES = 10  # about the rows of one file; of more there is a count only
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
     """The command line. ``timeout`` is in seconds."""
 
@@ -44,7 +44,7 @@ class Options:
     adaptive_timeout: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Inputs:
     """What is to be judged: ``programs`` of them, for ``problems`` (by id; those with solutions only).
 
@@ -127,7 +127,7 @@ def read_inputs(options: Options) -> Inputs:
     if unanswered := len(problems) - len(counts):
         notes.append(f"{options.problems}: {unanswered} of {len(problems)} problems have no solutions: left out")
     answered = {name: problem for name, problem in problems.items() if name in counts}
-    return Inputs(answered, counts.total(), len(bad_rows), tuple(notes))
+    return Inputs(problems=answered, programs=counts.total(), lost=len(bad_rows), notes=tuple(notes))
 
 
 def _check_regular(solutions: Path) -> None:

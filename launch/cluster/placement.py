@@ -46,7 +46,7 @@ class Resources:
     free_gib: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
     """One role: how many actors, what each takes, and where its memory goes (GiB per actor)."""
 
@@ -100,36 +100,36 @@ def plan(config: Config, parameters: int) -> list[Part]:
     share = parameters / learner.ranks
     return [
         Part(
-            GENERATOR,
-            generator.actors,
-            device,
-            generator.cpus,
-            generator.tensor_parallel if device == "cuda" else 0,
-            (
+            role=GENERATOR,
+            count=generator.actors,
+            device=device,
+            cpus=generator.cpus,
+            gpus=generator.tensor_parallel if device == "cuda" else 0,
+            memory=(
                 ("weights", parameters * width / GIB),
                 ("KV cache", generator.kv_cache_gib if device == "cpu" else 0.0),
                 ("engine", ENGINE_GIB),
             ),
         ),
         Part(
-            "evaluator",
-            evaluator.max_actors,
-            "cpu",
-            evaluator.cpus,
-            0,
-            (
+            role="evaluator",
+            count=evaluator.max_actors,
+            device="cpu",
+            cpus=evaluator.cpus,
+            gpus=0,
+            memory=(
                 ("process", PROCESS_GIB),
                 ("sandboxes", evaluator.workers * SANDBOX_GIB),
                 ("programs, at most", evaluator.workers * evaluator.memory_mb / 1024),
             ),
         ),
         Part(
-            LEARNER_RANK,
-            learner.ranks,
-            learner_device,
-            learner.cpus,
-            1 if learner_device == "cuda" else 0,
-            (
+            role=LEARNER_RANK,
+            count=learner.ranks,
+            device=learner_device,
+            cpus=learner.cpus,
+            gpus=1 if learner_device == "cuda" else 0,
+            memory=(
                 ("float32 weights", share * 4 / GIB),
                 ("gradients", share * 4 / GIB),
                 ("AdamW moments", share * 8 / GIB),

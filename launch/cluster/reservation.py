@@ -28,7 +28,7 @@ class Bundle:
     takes: Mapping[str, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Node:
     """A node of the cluster: its id, the address it is known by, and Ray's resources by name."""
 
@@ -108,7 +108,12 @@ def cluster_nodes() -> list[Node]:
     """The nodes that are alive."""
     free = available_resources_per_node()
     return [
-        Node(node["NodeID"], node["NodeManagerAddress"], node["Resources"], free.get(node["NodeID"], {}))
+        Node(
+            id=node["NodeID"],
+            address=node["NodeManagerAddress"],
+            total=node["Resources"],
+            free=free.get(node["NodeID"], {}),
+        )
         for node in ray.nodes()
         if node["Alive"]
     ]

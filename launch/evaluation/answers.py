@@ -43,7 +43,7 @@ class AnswerLogError(UserError, RuntimeError):
     """The log is of another evaluation, or cannot be read."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
     """One sampled answer. ``truncated``: it ended at the length limit. ``seconds`` of generation."""
 

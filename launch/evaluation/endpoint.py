@@ -19,7 +19,7 @@ class EndpointError(UserError, RuntimeError):
     """The server gives no usable answer; the message says which server and why."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EndpointSettings:
     """Where and how to ask; the meaning of each value is documented in the configuration.
 
@@ -76,12 +76,12 @@ class EndpointSource:
         if not isinstance(message, ChatCompletionMessage):
             raise EndpointError(f"{settings.url}: a chat completion without a message: {str(reply)[:200]!r}")
         return Answer(
-            prompted.problem.question_id,
-            sample_index,
-            message.content or "",
-            reply.usage.completion_tokens if reply.usage else 0,
-            reply.choices[0].finish_reason == "length",
-            time.monotonic() - began,
+            question_id=prompted.problem.question_id,
+            sample_index=sample_index,
+            text=message.content or "",
+            tokens=reply.usage.completion_tokens if reply.usage else 0,
+            truncated=reply.choices[0].finish_reason == "length",
+            seconds=time.monotonic() - began,
         )
 
     async def _wait_for_turn(self) -> None:

@@ -49,7 +49,7 @@ class AnswerSource(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EngineSource:
     """Answers from our own engines, the least busy one first."""
 
@@ -98,16 +98,16 @@ class OrderedSource:
 
 def _answer(completion: Completion) -> Answer:
     return Answer(
-        completion.question_id,
-        completion.sample_index,
-        completion.text,
-        len(completion.response_token_ids),
-        completion.finish_reason == "length",
-        completion.generation_seconds,
+        question_id=completion.question_id,
+        sample_index=completion.sample_index,
+        text=completion.text,
+        tokens=len(completion.response_token_ids),
+        truncated=completion.finish_reason == "length",
+        seconds=completion.generation_seconds,
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
     """What to ask, whom, and who judges.
 

@@ -50,7 +50,7 @@ ERRORS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class WrittenFiles:
     """Where the three files are, and of which problems (question ids) they say less than the evaluation knows.
 

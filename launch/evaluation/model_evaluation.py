@@ -89,7 +89,7 @@ def evaluate_model(config: Config, found: EvaluationSet, console: Console) -> in
         at_the_end.callback(log.close)
         start_ray(config)
         failures = asyncio.run(run_actors(config, parts, asked, log, console))
-        return report(config, asked, log, failures, directory, console)
+        return report(config=config, asked=asked, log=log, failures=failures, directory=directory, console=console)
 
 
 def ask(config: Config, found: EvaluationSet, model: Path | None) -> Asked:
@@ -148,7 +148,14 @@ async def run_actors(
         # Before the evaluators, which take what is left. The driver's end, which is near when this ends, releases it.
         reservation = await reserve_room(config, parts, asked.model, None)
         longest, drawn = asked.longest_prompt + config.answer_tokens, len(log.answers)
-        generators = generator_pool(config, asked.model, in_flight(config) + 8, longest, reservation, drawn)
+        generators = generator_pool(
+            config=config,
+            model=asked.model,
+            calls=in_flight(config) + 8,
+            longest=longest,
+            reservation=reservation,
+            drawn=drawn,
+        )
     evaluators = evaluator_pool(config)
     try:
         with answers_display(console, total) as finished:
@@ -157,13 +164,13 @@ async def run_actors(
             if missing:
                 tell(console, f"programs are fenced less than they could be: their host refuses {', '.join(missing)}")
             return await Evaluation(
-                asked.problems,
-                config.evaluation.samples,
-                source(config, generators),
-                evaluators,
-                in_flight(config),
-                in_judgement(config),
-                config.evaluation.deadline_s,
+                problems=asked.problems,
+                samples=config.evaluation.samples,
+                source=source(config, generators),
+                evaluators=evaluators,
+                in_flight=in_flight(config),
+                in_judgement=in_judgement(config),
+                deadline_s=config.evaluation.deadline_s,
                 strict=config.dataset.strict,
             ).run(log, finished)
     finally:
@@ -177,19 +184,24 @@ def source(config: Config, generators: GeneratorPool | None) -> AnswerSource:
     """Where answers come from: our engines, or the server at ``generator.endpoint``. Raises EndpointError."""
     generator, evaluation = config.generator, config.evaluation
     if generators is not None:
-        return EngineSource(generators, config.answer_tokens, evaluation.temperature, evaluation.top_p)
+        return EngineSource(
+            generators=generators,
+            max_tokens=config.answer_tokens,
+            temperature=evaluation.temperature,
+            top_p=evaluation.top_p,
+        )
     assert generator.endpoint is not None  # or there were engines
     return EndpointSource(
         EndpointSettings(
-            generator.endpoint,
-            config.model.path,
-            generator.api_key_env,
-            config.answer_tokens,
-            evaluation.temperature,
-            evaluation.top_p,
-            generator.request_timeout_s,
-            generator.retries,
-            generator.requests_per_minute,
+            url=generator.endpoint,
+            model=config.model.path,
+            api_key_env=generator.api_key_env,
+            max_tokens=config.answer_tokens,
+            temperature=evaluation.temperature,
+            top_p=evaluation.top_p,
+            timeout_s=generator.request_timeout_s,
+            retries=generator.retries,
+            requests_per_minute=generator.requests_per_minute,
         )
     )
 
@@ -218,7 +230,12 @@ def report(
     write_text(directory / "table.txt", "\n".join([as_text(tables), *remarks, ""]))
     if scores.cells:
         write_livecodebench_files(
-            directory / "livecodebench", problems, samples, temperature, log.answers, log.judgements
+            directory=directory / "livecodebench",
+            problems=problems,
+            samples=samples,
+            temperature=temperature,
+            answers=log.answers,
+            judgements=log.judgements,
         )
     for one in tables:
         console.print(one)

@@ -30,7 +30,7 @@ NARROWEST = 64  # columns of a table, so that its caption has room
 PassAtK = Callable[[int, int, int], float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
     """The problems of one platform and one difficulty (or ``ALL``) at which there is an attempt.
 
@@ -46,7 +46,7 @@ class Cell:
     pass_at_k: tuple[float, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Scores:
     """The figures of one evaluation, in which ``problems`` were asked ``samples`` times each.
 

@@ -27,7 +27,7 @@ _WEIGHTS = np.random.default_rng(16).integers(0, 2**63, GRAM, dtype=np.uint64) *
 Reason = Literal["question_id", "title", "similarity", "date"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Overlap:
     """A training problem that overlaps the evaluation set, by the first reason that applies, in ``Reason``'s order.
 
@@ -76,13 +76,24 @@ def find_overlaps(
         question_id, title, day = problem.question_id, normalised(problem.question_title), contest_day(problem)
         undated += window is not None and day is None
         if question_id in ids:
-            overlaps.append(Overlap(question_id, "question_id", question_id, 1.0))
+            overlaps.append(
+                Overlap(training_id=question_id, reason="question_id", evaluation_id=question_id, similarity=1.0)
+            )
         elif title in titles:
-            overlaps.append(Overlap(question_id, "title", titles[title], 1.0))
+            overlaps.append(
+                Overlap(training_id=question_id, reason="title", evaluation_id=titles[title], similarity=1.0)
+            )
         elif (best := index.most_similar(problem.question_content))[1] > THRESHOLD:
-            overlaps.append(Overlap(question_id, "similarity", evaluation[best[0]].question_id, best[1]))
+            overlaps.append(
+                Overlap(
+                    training_id=question_id,
+                    reason="similarity",
+                    evaluation_id=evaluation[best[0]].question_id,
+                    similarity=best[1],
+                )
+            )
         elif window is not None and day is not None and day in window:
-            overlaps.append(Overlap(question_id, "date", None, None))
+            overlaps.append(Overlap(training_id=question_id, reason="date", evaluation_id=None, similarity=None))
     return OverlapReport(len(training), tuple(overlaps), undated)
 
 

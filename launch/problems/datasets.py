@@ -22,7 +22,7 @@ LIVECODEBENCH = ("lcb_v6", "livecodebench")
 BENCHMARKS = (*LIVECODEBENCH, "humaneval", "mbpp")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Dataset:
     """Problems to train on and held-out ones (possibly none), with what became of the rest of the rows.
 
@@ -60,11 +60,11 @@ def load_dataset(config: DatasetConfig) -> Dataset:
         if not config.allow_overlap:
             training = _without_overlaps(training, report)
     return Dataset(
-        tuple(training),
-        held_out.problems if held_out else (),
-        (*rejected, *(held_out.summary.rejected if held_out else ())),
-        tuple(remarks),
-        report,
+        training=tuple(training),
+        held_out=held_out.problems if held_out else (),
+        rejected=(*rejected, *(held_out.summary.rejected if held_out else ())),
+        remarks=tuple(remarks),
+        overlap=report,
     )
 
 
@@ -84,7 +84,11 @@ def load_evaluation_set(config: DatasetConfig) -> EvaluationSet | None:
         problems, rejected = [starter.problem for starter in held_out_problems()], []
     else:
         return None
-    return EvaluationSet(tuple(problems), Summary(len(problems), 0, 0, tuple(rejected)), None)
+    return EvaluationSet(
+        problems=tuple(problems),
+        summary=Summary(selected=len(problems), outside_window=0, undated=0, rejected=tuple(rejected)),
+        window=None,
+    )
 
 
 def _benchmark(config: DatasetConfig) -> EvaluationSet:

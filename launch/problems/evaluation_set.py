@@ -26,7 +26,7 @@ class BadRow:
         return f"{where}: {self.reason}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
     """What became of the rows. ``published``: how many problems the selection has in the published files, if known.
 
@@ -52,7 +52,7 @@ class Summary:
         return f"{text}; left out: {counts}" if counts else text
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationSet:
     """Problems to evaluate on, and the window of days that a training set has to keep out (None: none is known).
 

@@ -13,7 +13,12 @@ from launch.problems.published_tasks import Benchmark, Task, load_tasks
 from launch.problems.recorded_calls import parsed
 from launch.problems.rows import required
 
-BENCHMARK = Benchmark("HumanEval", "openai/openai_humaneval", "openai_humaneval/test-00000-of-00001.parquet", 164)
+BENCHMARK = Benchmark(
+    name="HumanEval",
+    repository="openai/openai_humaneval",
+    file="openai_humaneval/test-00000-of-00001.parquet",
+    problems=164,
+)
 COLUMNS = ("task_id", "prompt", "entry_point", "canonical_solution", "test")
 
 

@@ -109,7 +109,7 @@ def load_benchmark(selection: Selection, local: str | None, cache: Path, strict:
     if not problems:
         first = f"; the first: {summary.rejected[0]}" if summary.rejected else ""
         raise BenchmarkError(f"{local or REPOSITORY}, {selection.part}: no usable problem: {summary}{first}")
-    return EvaluationSet(problems, summary, _covered(selection, problems))
+    return EvaluationSet(problems=problems, summary=summary, window=_covered(selection, problems))
 
 
 def _covered(selection: Selection, problems: Sequence[Problem]) -> DateWindow | None:
@@ -213,7 +213,9 @@ def _read(paths: Sequence[Path], window: DateWindow) -> tuple[tuple[Problem, ...
                 outside += 1
             else:
                 problems[found.question_id] = found
-    return tuple(problems.values()), Summary(len(problems), outside, undated, tuple(rejected))
+    return tuple(problems.values()), Summary(
+        selected=len(problems), outside_window=outside, undated=undated, rejected=tuple(rejected)
+    )
 
 
 def _problems(path: Path) -> Iterator[tuple[int | None, Problem | str]]:

@@ -22,7 +22,9 @@ from launch.problems.published_tasks import Benchmark, Inputs, Task, load_tasks
 from launch.problems.recorded_calls import parsed
 from launch.problems.rows import required
 
-BENCHMARK = Benchmark("MBPP", "google-research-datasets/mbpp", "full/test-00000-of-00001.parquet", 500)
+BENCHMARK = Benchmark(
+    name="MBPP", repository="google-research-datasets/mbpp", file="full/test-00000-of-00001.parquet", problems=500
+)
 TEST_SPLIT = range(11, 511)  # task ids; the others are for prompting, tuning and training
 PLUS_COLUMNS = ("task_id", "prompt", "entry_point", "canonical_solution", "contract", "assertion")
 PLUS_RELATIVE = 1e-7  # beside the absolute tolerance that a task of MBPP+ names, as in its published evaluator

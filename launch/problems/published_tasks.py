@@ -23,7 +23,7 @@ from launch.problems.recorded_calls import Recorded, Recorder, checker
 from launch.problems.rows import ENDINGS, read_rows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Benchmark:
     """Where a benchmark is published: ``file`` of the hub's data set ``repository``, with so many problems."""
 
@@ -42,7 +42,7 @@ class Inputs:
     left_out: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
     """One row's task. ``called``: the names by which the tests call the function.
 
@@ -92,11 +92,13 @@ def load_tasks(
     if elsewhere:
         remarks.insert(0, f"{path.name}: {elsewhere} rows are not of the split that is evaluated on")
     published = benchmark.problems if local is None else None
-    summary = Summary(len(problems), 0, 0, tuple(rejected), published)
+    summary = Summary(
+        selected=len(problems), outside_window=0, undated=0, rejected=tuple(rejected), published=published
+    )
     if not problems:
         first = f"; the first: {rejected[0]}" if rejected else ""
         raise BenchmarkError(f"{path}: no usable problem of {benchmark.name}: {summary}{first}")
-    return EvaluationSet(tuple(problems.values()), summary, None, tuple(remarks))
+    return EvaluationSet(problems=tuple(problems.values()), summary=summary, window=None, remarks=tuple(remarks))
 
 
 def _file(benchmark: Benchmark, local: str | None) -> Path:

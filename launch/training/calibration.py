@@ -28,7 +28,7 @@ class CalibrationError(RunFailed, RuntimeError):
     """The temperature cannot be calibrated: nothing could be measured at one of the grid."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CalibrationSettings:
     """What a calibration depends on: one made with the same is not made again."""
 
@@ -50,7 +50,7 @@ class QueryMeasurement:
     rewards: tuple[float | None, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CalibrationPoint:
     """One temperature: means over its queries (D) or responses (the others), what they were made of, and its cost.
 
@@ -139,7 +139,7 @@ def calibration_point(
             f"temperature {temperature:g}: the evaluator failed on every response (sandbox_error): look at its log"
         )
     return CalibrationPoint(
-        Measurement(temperature, diversity, float(np.mean(rewards))),
+        measured=Measurement(temperature, diversity, float(np.mean(rewards))),
         truncated=float(np.mean([rollout.truncated for rollout in rollouts])),
         response_length=float(np.mean([len(rollout.completion.response_token_ids) for rollout in rollouts])),
         excluded=len(rollouts) - len(rewards),

@@ -59,7 +59,7 @@ JUDGEMENT = pa.struct(
 SCHEMA = pa.schema([("claim", pa.int64()), ("completion", COMPLETION), ("judgement", JUDGEMENT)])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class BufferState:
     """``next_step``: the first without claims; ``claimed``: claims of the run so far; ``claims``: those in the buffer.
 
@@ -82,11 +82,13 @@ class DriverState:
     def to_files(self) -> dict[str, bytes]:
         """By file name; floats keep all their bits."""
         buffer = self.buffer
-        file = _StateFile(self.temperature, buffer.next_step, buffer.claimed, buffer.claims)
+        file = _StateFile(
+            temperature=self.temperature, next_step=buffer.next_step, claimed=buffer.claimed, claims=buffer.claims
+        )
         return {STATE: json.dumps(asdict(file), indent=2).encode(), READY: ready_parquet(buffer.ready)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _StateFile:
     """``driver.json``."""
 
@@ -117,7 +119,9 @@ def read_driver_state(checkpoint: Path) -> DriverState:
         raise CheckpointError(
             f"{folder / STATE} and {READY} are not the state of this version's driver: {error}; {fresh}"
         ) from error
-    return DriverState(file.temperature, BufferState(file.next_step, file.claimed, file.claims, ready))
+    return DriverState(
+        file.temperature, BufferState(next_step=file.next_step, claimed=file.claimed, claims=file.claims, ready=ready)
+    )
 
 
 def ready_parquet(ready: Mapping[int, Sequence[Rollout]]) -> bytes:

@@ -17,7 +17,7 @@ from learner.credit import CreditedGroup
 from learner.learner import UpdateMetrics
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StepTimes:
     """Wall seconds of one step's parts; what no part accounts for is reported as such.
 

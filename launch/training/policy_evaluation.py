@@ -64,12 +64,23 @@ async def evaluate_policy(run: Run, step: int) -> PolicyEvaluation:
 
 def _evaluation(run: Run, step: int) -> Evaluation:
     config, evaluation = run.config, run.config.evaluation
-    engines = EngineSource(run.generators, config.answer_tokens, evaluation.temperature, evaluation.top_p)
+    engines = EngineSource(
+        generators=run.generators,
+        max_tokens=config.answer_tokens,
+        temperature=evaluation.temperature,
+        top_p=evaluation.top_p,
+    )
     source: AnswerSource = engines
     at_once = in_flight(config)
     if config.run.deterministic:
         source = OrderedSource(engines, run.held_out, evaluation.samples, config.run.seed, (EVALUATION, step))
         at_once = len(run.held_out) * evaluation.samples
     return Evaluation(
-        run.held_out, evaluation.samples, source, run.evaluators, at_once, in_judgement(config), evaluation.deadline_s
+        problems=run.held_out,
+        samples=evaluation.samples,
+        source=source,
+        evaluators=run.evaluators,
+        in_flight=at_once,
+        in_judgement=in_judgement(config),
+        deadline_s=evaluation.deadline_s,
     )

@@ -27,7 +27,7 @@ from learner.checkpoint import CheckpointError
 from learner.rollout import Completion, Group, Rollout
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RolloutPlan:
     """``batch_size`` groups of ``group_size`` completions for each of ``steps`` steps, ``max_staleness`` steps ahead.
 
@@ -42,7 +42,7 @@ class RolloutPlan:
     most_rounds: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SampledStep:
     """All judged groups of a step in the order they were claimed; ``trained`` says which of them are trained on.
 
@@ -68,7 +68,7 @@ def has_both_rewards(group: Group) -> bool:
     return len({rollout.reward for rollout in group.rollouts} - {None}) == 2
 
 
-@dataclass
+@dataclass(kw_only=True)
 class StepProgress:
     """Of a step that is being sampled, at one temperature.
 
@@ -102,7 +102,7 @@ class Rollouts:
     ) -> None:
         self.plan, self.problems, self.order, self.sampler = plan, problems, order, sampler
         self.display = display
-        self.buffer = WorkBuffer((plan.max_staleness + 1) * plan.batch_size, plan.group_size)
+        self.buffer = WorkBuffer(capacity=(plan.max_staleness + 1) * plan.batch_size, group_size=plan.group_size)
         self.next_step = first_step
         self.tasks: dict[int, dict[str, asyncio.Task[None]]] = {}
         self.progress: dict[int, StepProgress] = {}
@@ -157,12 +157,12 @@ class Rollouts:
         numbers = {slot.claim.number for slot in trained}
         progress = self.progress.pop(step)
         return SampledStep(
-            tuple(self.problems[slot.claim.problem].group(slot.judged) for slot in slots),
-            tuple(slot.claim.number in numbers for slot in slots),
-            rounds,
-            progress.lost,
-            times,
-            progress.last_completion - progress.asked,
+            groups=tuple(self.problems[slot.claim.problem].group(slot.judged) for slot in slots),
+            trained=tuple(slot.claim.number in numbers for slot in slots),
+            rounds=rounds,
+            lost=progress.lost,
+            times=times,
+            span=progress.last_completion - progress.asked,
         )
 
     def served(self, step: int) -> None:
@@ -187,7 +187,12 @@ class Rollouts:
         """What a checkpoint holds. A group that is not READY is sampled again when the run goes on."""
         slots = sorted(self.buffer.slots.values(), key=lambda slot: slot.claim.number)
         ready = {slot.claim.number: slot.judged for slot in slots if slot.state is GroupState.READY}
-        return BufferState(self.next_step, self.buffer.claimed, tuple(slot.claim for slot in slots), ready)
+        return BufferState(
+            next_step=self.next_step,
+            claimed=self.buffer.claimed,
+            claims=tuple(slot.claim for slot in slots),
+            ready=ready,
+        )
 
     def restore(self, state: BufferState) -> None:
         """Go on from a checkpoint. Raises CheckpointError where its groups are not those of this configuration."""
@@ -227,7 +232,7 @@ class Rollouts:
 
     def _begin(self, step: int, temperature: float) -> None:
         now = time.monotonic()
-        self.progress[step] = StepProgress(temperature, now, now)
+        self.progress[step] = StepProgress(temperature=temperature, asked=now, last_completion=now)
 
     def _claim(self, step: int, problems: Sequence[int], version: int, sampling_round: int) -> None:
         temperature = self.progress[step].temperature

@@ -27,7 +27,7 @@ from learner.learner import UpdateMetrics
 from learner.truncation_mask import TruncationMask
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
     """The parts of a run that has started: its actors, its data, its directory."""
 
@@ -51,7 +51,13 @@ class Run:
     def sampler(self) -> Sampler:
         generator = self.config.generator
         seed = self.config.run.seed if self.config.run.deterministic else None
-        return Sampler(self.generators, self.evaluators, generator.max_response_tokens, generator.deadline_s, seed)
+        return Sampler(
+            generators=self.generators,
+            evaluators=self.evaluators,
+            max_tokens=generator.max_response_tokens,
+            deadline_s=generator.deadline_s,
+            seed=seed,
+        )
 
     @property
     def ends(self) -> set[int]:
@@ -64,21 +70,30 @@ class Run:
         if self.resumed is not None:
             state = self.resumed.temperature
         else:
-            state = await first_temperature(config, self.training, self.sampler, self.ends, directory, display)
+            state = await first_temperature(
+                config=config,
+                training=self.training,
+                sampler=self.sampler,
+                ends=self.ends,
+                directory=directory,
+                display=display,
+            )
         return Temperature(config, state, directory, display)
 
     def rollouts(self) -> Rollouts:
         """Begun, or as the checkpoint says."""
         config, algorithm, first = self.config, self.config.algorithm, self.directory.first_step
         plan = RolloutPlan(
-            config.run.steps,
-            algorithm.train_batch_size,
-            algorithm.group_size,
-            algorithm.max_staleness,
-            algorithm.dynamic_sampling_rounds,
+            steps=config.run.steps,
+            batch_size=algorithm.train_batch_size,
+            group_size=algorithm.group_size,
+            max_staleness=algorithm.max_staleness,
+            most_rounds=algorithm.dynamic_sampling_rounds,
         )
         order = ProblemOrder(len(self.training), config.run.seed)
-        rollouts = Rollouts(plan, self.training, order, self.sampler, self.display, first)
+        rollouts = Rollouts(
+            plan=plan, problems=self.training, order=order, sampler=self.sampler, display=self.display, first_step=first
+        )
         if self.resumed is not None:
             rollouts.restore(self.resumed.buffer)
         return rollouts

@@ -26,7 +26,7 @@ class SamplingTimes:
         return SamplingTimes(self.generation + other.generation, self.reward + other.reward)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Sampler:
     """Engines and evaluators, and how they are asked.
 

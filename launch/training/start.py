@@ -46,7 +46,9 @@ def run_training(config: Config, dataset: Dataset, console: Console) -> None:
         check_context_length(config, model)
         directory = RunDirectory(config)
         start_ray(config)
-        scores = asyncio.run(run_actors(config, parts, model, dataset, directory, console))
+        scores = asyncio.run(
+            run_actors(config=config, parts=parts, model=model, dataset=dataset, directory=directory, console=console)
+        )
     console.print(summary(directory.path, config))
     if scores is not None:
         console.print(table(scores))
@@ -69,19 +71,19 @@ async def run_actors(
         team = make_team(config, model, reservation)
         try:
             run = Run(
-                config,
-                team.generators,
-                team.evaluators,
-                team.learner,
-                await team.start(config, directory, display),
-                training,
-                held_out,
-                directory,
-                display,
-                tokenizer,
-                resumed,
-                Timeline(directory.path),
-                directory.tensorboard(),
+                config=config,
+                generators=team.generators,
+                evaluators=team.evaluators,
+                learner=team.learner,
+                weights=await team.start(config, directory, display),
+                training=training,
+                held_out=held_out,
+                directory=directory,
+                display=display,
+                tokenizer=tokenizer,
+                resumed=resumed,
+                timeline=Timeline(directory.path),
+                writer=directory.tensorboard(),
             )
             with open_to_scaling(directory.path, team.evaluators):
                 return await train(run)

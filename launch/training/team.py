@@ -21,7 +21,7 @@ from launch.records.run_directory import RunDirectory
 from launch.training.policy import Weights
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Team:
     """Generators, evaluators and learner of one run, in their room on the cluster."""
 
@@ -75,10 +75,10 @@ def make_team(config: Config, model: Path, reservation: Reservation) -> Team:
     longest = max(config.generator.max_response_tokens, config.answer_tokens)
     tokens = config.generator.max_prompt_tokens + longest
     return Team(
-        generator_pool(config, model, concurrency(config), tokens, reservation),
-        evaluator_pool(config),
-        learner_group(config, model, reservation),
-        reservation,
+        generators=generator_pool(config, model, concurrency(config), tokens, reservation),
+        evaluators=evaluator_pool(config),
+        learner=learner_group(config, model, reservation),
+        reservation=reservation,
     )
 
 

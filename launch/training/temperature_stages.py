@@ -88,7 +88,7 @@ async def first_temperature(
     A calibration that a killed run had finished is not made again. Raises CalibrationError, DeadlineExceeded.
     """
     if config.temperature.kind != "diversity":
-        return TemperatureState(config.temperature.value)
+        return TemperatureState(value=config.temperature.value)
     settings, path = calibration_settings(config, len(training)), directory.calibration_path
     calibration = read_calibration(path, settings)
     if calibration is None:
@@ -99,7 +99,7 @@ async def first_temperature(
     write_calibration(path, calibration, chosen)
     display.console.print(calibration_table(calibration, chosen))
     tell_decision(chosen, directory, display)
-    return TemperatureState(chosen.new)
+    return TemperatureState(value=chosen.new)
 
 
 def tell_decision(decision: Decision, directory: RunDirectory, display: Display) -> None:

@@ -123,15 +123,15 @@ async def train_step(run: Run, step: int, rollouts: Rollouts, version: int, temp
     run.draw_actors(step, (preparing, prepared), (of_update, update), publish)
     bookkeeping = crediting.seconds + laps.done("bookkeeping").seconds
     times = StepTimes(
-        generation.seconds + sampled.times.generation,
-        sampled.times.reward,
-        sampled.span,
-        preparing.seconds + of_update.seconds,
-        prepared + update.old_logprob_seconds,
-        drain.seconds,
-        published,
-        bookkeeping,
-        laps.total,
+        generation=generation.seconds + sampled.times.generation,
+        reward=sampled.times.reward,
+        span=sampled.span,
+        learner=preparing.seconds + of_update.seconds,
+        old_logprobs=prepared + update.old_logprob_seconds,
+        drain=drain.seconds,
+        publication=published,
+        bookkeeping=bookkeeping,
+        step=laps.total,
     )
     timing = timing_metrics(
         times, update, sum(item.rollout.completion.tokens for group in credit.groups for item in group.credited)

@@ -55,7 +55,7 @@ class WorkBufferError(RuntimeError):
     """The buffer was used against its rules: a fault of the caller."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
     """A group that was asked for.
 
@@ -70,7 +70,7 @@ class Claim:
     version: int
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Slot:
     """A claimed group on its way. ``rollouts`` in sample order, None where a verdict is still to come."""
 
@@ -85,7 +85,7 @@ class Slot:
         return tuple(rollout for rollout in self.rollouts if rollout is not None)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class WorkBuffer:
     """``capacity`` slots for groups of ``group_size`` completions; ``trained`` and ``dropped`` count what has ended."""
 
@@ -103,7 +103,9 @@ class WorkBuffer:
 
     def claim(self, step: int, problem: int, temperature: float, version: int) -> Claim:
         """A slot for a new group. Raises WorkBufferError when none is free."""
-        return self.take_up(Claim(self.claimed, step, problem, temperature, version))
+        return self.take_up(
+            Claim(number=self.claimed, step=step, problem=problem, temperature=temperature, version=version)
+        )
 
     def take_up(self, claim: Claim, rollouts: Sequence[Rollout] = ()) -> Claim:
         """A slot for a group that a checkpoint holds, READY where it has its ``rollouts``."""
@@ -111,7 +113,7 @@ class WorkBuffer:
             raise WorkBufferError(
                 f"all {self.capacity} slots are taken: step {claim.step} cannot claim problem {claim.problem}"
             )
-        slot = Slot(claim, list(rollouts) or [None] * self.group_size)
+        slot = Slot(claim=claim, rollouts=list(rollouts) or [None] * self.group_size)
         if rollouts:
             slot.completions, slot.state = self.group_size, GroupState.READY
         self.slots[claim.number] = slot

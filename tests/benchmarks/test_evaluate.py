@@ -15,7 +15,7 @@ PASSED = frozenset({("a", 0)})
 
 def test_overlapping_hides_the_shorter_part():
     unused: Any = None
-    part = Part("p", [unused] * 20, 1, unused, 1, unused)
+    part = Part(name="p", problems=[unused] * 20, samples=1, source=unused, at_once=1, evaluators=unused)
     # 10 s of sampling and 4 s of judging afterwards; overlapped, 3 of the 4 are hidden.
     compared = Compared(part, [Timed(11.0, 10.0, PASSED)] * 3, [Timed(14.0, 10.0, PASSED)] * 3)
     assert compared.ratios == [pytest.approx(14 / 11)] * 3

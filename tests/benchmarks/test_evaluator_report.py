@@ -20,9 +20,9 @@ from benchmarks.tools.evaluator_report import (
 from benchmarks.tools.labelled_programs import LabelledProgram
 
 PROGRAMS = (
-    LabelledProgram("a", 0, "", "ok"),
-    LabelledProgram("b", 0, "", "tle"),
-    LabelledProgram("c", 0, "", "wa"),
+    LabelledProgram(question_id="a", index=0, code="", label="ok"),
+    LabelledProgram(question_id="b", index=0, code="", label="tle"),
+    LabelledProgram(question_id="c", index=0, code="", label="wa"),
 )
 
 

@@ -23,7 +23,7 @@ def program_lists(draw):
     seen = Counter()
     programs = []
     for question, label in labels:
-        programs.append(LabelledProgram(f"q{question}", seen[question], "", label))
+        programs.append(LabelledProgram(question_id=f"q{question}", index=seen[question], code="", label=label))
         seen[question] += 1
     return programs
 
@@ -51,21 +51,23 @@ def test_a_workload_holds_what_was_wanted_once_each_and_always_the_same(programs
 
 
 def test_problems_with_a_looping_program_come_with_a_right_one():
-    programs = [LabelledProgram(f"q{i}", k, "", "ok") for i in range(300) for k in range(3)]
-    programs += [LabelledProgram(f"q{i}", 3, "", "tle") for i in (7, 21, 999)]
+    programs = [
+        LabelledProgram(question_id=f"q{i}", index=k, code="", label="ok") for i in range(300) for k in range(3)
+    ]
+    programs += [LabelledProgram(question_id=f"q{i}", index=3, code="", label="tle") for i in (7, 21, 999)]
     chosen = choose_workload(programs, {"ok": 8, "tle": 3})
     assert {"q7", "q21"} <= {one.question_id for one in chosen if one.label == "ok"}
 
 
 def test_the_order_mixes_problems():
-    programs = [LabelledProgram(f"q{i}", k, "", "ok") for i in range(20) for k in range(4)]
+    programs = [LabelledProgram(question_id=f"q{i}", index=k, code="", label="ok") for i in range(20) for k in range(4)]
     ids = [program.question_id for program in choose_workload(programs, {"ok": 80})]
     assert sum(left == right for left, right in itertools.pairwise(ids)) < 20  # 60 were they side by side
 
 
 def test_too_few_programs_are_refused():
     with pytest.raises(ValueError, match=r"'tle': 1"):
-        choose_workload([LabelledProgram("q", 0, "", "ok")], {"ok": 1, "tle": 1})
+        choose_workload([LabelledProgram(question_id="q", index=0, code="", label="ok")], {"ok": 1, "tle": 1})
 
 
 def write_rows(path, rows):

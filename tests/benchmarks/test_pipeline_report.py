@@ -18,16 +18,21 @@ from benchmarks.tools.trainer_run import Step
 
 def step(seconds=10.0, tokens=1000.0, reward=0.5, gen=4.0, update=4.0):
     phases = {"gen": gen, "span/gen": gen, "reward": reward, "old_log_prob": 1.0, "update_actor": update}
-    return Step(seconds, 1.5 * seconds, tokens, phases)
+    return Step(seconds=seconds, cpu_s=1.5 * seconds, tokens=tokens, phases=phases)
 
 
 def pair(workload="quickstart", theirs=20.0):
-    return Pair(workload, "TRL", [step(8.0), step(10.0), step(12.0)], [step(theirs), step(theirs), step(99.0)])
+    return Pair(
+        workload=workload,
+        peer="TRL",
+        ours=[step(8.0), step(10.0), step(12.0)],
+        theirs=[step(theirs), step(theirs), step(99.0)],
+    )
 
 
 def streaming(workload="quickstart"):
     steps = [step(reward=0.2), step(reward=0.4), step(reward=5.0)]
-    return Streaming(workload, steps, [2.0, 3.0, 7.0], range(101), 0.1)
+    return Streaming(workload=workload, steps=steps, afterwards=[2.0, 3.0, 7.0], lengths=range(101), timed_out=0.1)
 
 
 def overlap():
@@ -65,9 +70,9 @@ def test_the_shorter_of_generation_and_learning_counts():
 
 
 def test_sides_that_did_other_work_are_not_compared():
-    check_same_work(Pair("quickstart", "TRL", [step()], [step(tokens=1100.0)]))
+    check_same_work(Pair(workload="quickstart", peer="TRL", ours=[step()], theirs=[step(tokens=1100.0)]))
     with pytest.raises(ValueError, match="2000 tokens a step on TRL's side, 1000 on ours"):
-        check_same_work(Pair("quickstart", "TRL", [step()], [step(tokens=2000.0)]))
+        check_same_work(Pair(workload="quickstart", peer="TRL", ours=[step()], theirs=[step(tokens=2000.0)]))
 
 
 def test_one_slow_verdict_does_not_move_the_median():
@@ -75,7 +80,7 @@ def test_one_slow_verdict_does_not_move_the_median():
 
 
 def test_long_steps_have_a_harder_goal():
-    long = Streaming("uneven", [step(40.0, reward=1.2)], [3.0], [50], 0.1)
+    long = Streaming(workload="uneven", steps=[step(40.0, reward=1.2)], afterwards=[3.0], lengths=[50], timed_out=0.1)
     table = goals_table(figures([pair(), pair("uneven")], [streaming(), long], overlap()), [streaming(), long])
     assert list(table.columns[-1].cells) == ["yes", "yes", "no", "yes", "no"]
 

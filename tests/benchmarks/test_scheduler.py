@@ -19,15 +19,27 @@ def result(groups, cpu_s, *, staleness=0, timed=False, steps=2):
     half = dict.fromkeys(PARTS, 0.0) | {"crediting": cpu_s / 2}
     peaks = [100 * MEGABYTE, 200 * MEGABYTE, 210 * MEGABYTE]
     handovers = [0.001, 0.002, 0.1] if timed else []
-    setting = Setting(groups, steps, staleness, timed, 2, 3)
+    setting = Setting(groups=groups, steps=steps, max_staleness=staleness, timed=timed, generators=2, evaluators=3)
     return setting, DriverRun(
-        8 * groups * steps, 1000, 2 * cpu_s, cpu_s, half, half, peaks, handovers, [0.0, 0.003, 0.01]
+        completions=8 * groups * steps,
+        tokens=1000,
+        wall_s=2 * cpu_s,
+        cpu_s=cpu_s,
+        parts_wall=half,
+        parts_cpu=half,
+        peaks=peaks,
+        handovers=handovers,
+        lateness=[0.0, 0.003, 0.01],
     )
 
 
 def test_figures_by_hand():
     instant = [result(2, 1.0), result(4, 2.0), result(8, 4.0), result(8, 5.0, staleness=1)]
-    found = figures(instant, [result(8, 1.0, timed=True)], [RoundTrips("empty", 100, 10, 2.0, 1.0)])
+    found = figures(
+        instant,
+        [result(8, 1.0, timed=True)],
+        [RoundTrips(what="empty", calls=100, in_flight=10, wall_s=2.0, cpu_s=1.0)],
+    )
     assert found["completions_per_s_all"] == 128 / 8
     assert found["completions_per_s"] == 128 / (8 - 2)
     assert found["completions_per_cpu_s"] == 128 / 2
@@ -66,7 +78,7 @@ def test_a_part_does_not_count_what_another_takes(monkeypatch):
 @pytest.mark.parametrize("staleness", [0, 1])
 def test_the_loop_trains_on_every_completion(staleness):
     timed = staleness == 1
-    setting, done = run(Setting(3, 3, staleness, timed, 2, 4))
+    setting, done = run(Setting(groups=3, steps=3, max_staleness=staleness, timed=timed, generators=2, evaluators=4))
     assert done.completions == 3 * 8 * setting.steps
     assert done.tokens > 400 * done.completions
     assert set(done.parts_cpu) == set(PARTS)

@@ -33,7 +33,16 @@ SLOW, CRASHED = Official((False,), "time limit"), Official((False,), "runtime er
 
 def verdict(passed, accepted_by="exact"):
     status = Status.PASSED if passed else Status.WRONG_ANSWER
-    return Verdict(status, 1, 1, 1, None if passed else 0, accepted_by if passed else None, 0.1, "")
+    return Verdict(
+        status=status,
+        tests_passed=1,
+        tests_run=1,
+        tests_total=1,
+        first_failed=None if passed else 0,
+        accepted_by=accepted_by if passed else None,
+        seconds=0.1,
+        detail="",
+    )
 
 
 def compared(
@@ -53,10 +62,25 @@ def compared(
 ):
     extra = {"x_test_sources": {"public": 1, "private": 1} if sources is None else sources}
     tests = (ProblemTest(test_input, "1\n"),)
-    problem = Problem(question_id, "", "", platform, difficulty, None, "", tests, (), extra=extra)
-    program = LabelledProgram(question_id, index, code, label or ("ok" if passed else "wa"))
+    problem = Problem(
+        question_id=question_id,
+        question_title="",
+        question_content="",
+        platform=platform,
+        difficulty=difficulty,
+        contest_date=None,
+        starter_code="",
+        public_tests=tests,
+        private_tests=(),
+        extra=extra,
+    )
+    program = LabelledProgram(
+        question_id=question_id, index=index, code=code, label=label or ("ok" if passed else "wa")
+    )
     second = None if again is None else verdict(again)
-    return Compared(Judged(program, problem, verdict(passed, accepted_by), second), official)
+    return Compared(
+        Judged(program=program, problem=problem, verdict=verdict(passed, accepted_by), again=second), official
+    )
 
 
 def test_examples():

@@ -35,7 +35,7 @@ def update(wall_s=2.0, cpu_s=4.0, peak=100, **changes):
 def comparison(shape="SmolLM2-135M", checkpointing=False, **sides):
     """1,000 parameters and 1 token, so 6,000 FLOP an update."""
     updates = {"ours": [update()] * 3, "TRL": [update(6.0, 8.0, 400), update(4.0, 8.0, 200), update(10.0, 8.0, 200)]}
-    return Comparison(shape, checkpointing, 1000, 1, updates | sides)
+    return Comparison(shape=shape, checkpointing=checkpointing, parameters=1000, tokens=1, updates=updates | sides)
 
 
 def test_figures_by_hand():

@@ -18,7 +18,17 @@ SLOW = "import time\ntime.sleep(1.4)\nprint(1)"  # right, and over the second th
 
 
 def problem(question_id="q", difficulty=None):
-    return Problem(question_id, "", "", "other", difficulty, None, "", (ProblemTest("", "1\n"),), ())
+    return Problem(
+        question_id=question_id,
+        question_title="",
+        question_content="",
+        platform="other",
+        difficulty=difficulty,
+        contest_date=None,
+        starter_code="",
+        public_tests=(ProblemTest("", "1\n"),),
+        private_tests=(),
+    )
 
 
 @pytest.fixture

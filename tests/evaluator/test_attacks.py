@@ -26,7 +26,18 @@ LIMITS = Limits(wall_s=30.0, cpu_s=30.0, memory_mb=256, output_bytes=8 << 20)
 def problem(kind, *tests):
     built = tuple(ProblemTest(text, output, kind) for text, output in tests)
     func_name = "f" if kind == "functional" else None
-    return Problem("q", "", "", "other", None, None, "", built[:1], built[1:], func_name=func_name)
+    return Problem(
+        question_id="q",
+        question_title="",
+        question_content="",
+        platform="other",
+        difficulty=None,
+        contest_date=None,
+        starter_code="",
+        public_tests=built[:1],
+        private_tests=built[1:],
+        func_name=func_name,
+    )
 
 
 ECHO = problem("stdin", ("1\n", "1\n"), ("2\n", "2\n"), ("3\n", "3\n"))

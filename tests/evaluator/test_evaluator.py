@@ -24,12 +24,35 @@ ADD = "a, b = map(int, input().split())\nprint(a + b)\n"
 
 def stdin_problem(*tests, **changes):
     built = tuple(ProblemTest(text, output, "stdin") for text, output in tests)
-    return Problem("q", "", "", "other", None, None, "", built[:1], built[1:], **changes)
+    return Problem(
+        question_id="q",
+        question_title="",
+        question_content="",
+        platform="other",
+        difficulty=None,
+        contest_date=None,
+        starter_code="",
+        public_tests=built[:1],
+        private_tests=built[1:],
+        **changes,
+    )
 
 
 def functional_problem(func_name, *tests, **changes):
     built = tuple(ProblemTest(text, output, "functional") for text, output in tests)
-    return Problem("q", "", "", "other", None, None, "", built[:1], built[1:], func_name=func_name, **changes)
+    return Problem(
+        question_id="q",
+        question_title="",
+        question_content="",
+        platform="other",
+        difficulty=None,
+        contest_date=None,
+        starter_code="",
+        public_tests=built[:1],
+        private_tests=built[1:],
+        func_name=func_name,
+        **changes,
+    )
 
 
 SUMS = stdin_problem(("1 2\n", "3\n"), ("10 -4\n", "6\n"), ("0 0\n", "0\n"))

@@ -93,7 +93,7 @@ class Template:
         with ours, theirs:
             packet = json.dumps({**job, "memory_mb": memory_mb}).encode()
             socket.send_fds(self._control, [packet], [theirs.fileno(), stderr])
-            child = Child(ours, int(self._control.recv(100)), stderr)
+            child = Child(channel=ours, pid=int(self._control.recv(100)), stderr=stderr)
             theirs.close()
             try:
                 yield child
@@ -115,7 +115,7 @@ class Template:
                 os.killpg(pid, signal.SIGKILL)  # what the program forked
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Child:
     channel: socket.socket
     pid: int

@@ -110,7 +110,18 @@ TESTS = st.lists(st.builds(ProblemTest, TEXT, TEXT, st.just("stdin")), min_size=
 
 @given(TEXT.filter(bool), TEXT, TESTS, TESTS, st.none() | st.floats(0.1, 60))
 def test_to_row_is_the_inverse(question_id, text, public, private, seconds):
-    problem = Problem(question_id, text, text, "leetcode", None, None, text, public, private, time_limit_s=seconds)
+    problem = Problem(
+        question_id=question_id,
+        question_title=text,
+        question_content=text,
+        platform="leetcode",
+        difficulty=None,
+        contest_date=None,
+        starter_code=text,
+        public_tests=public,
+        private_tests=private,
+        time_limit_s=seconds,
+    )
     assert parse_problem(json.loads(json.dumps(to_row(problem)))) == problem
 
 

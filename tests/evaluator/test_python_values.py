@@ -19,8 +19,20 @@ def evaluator():
 def problem(expected, *arguments, starter_code="", checker=None):
     lines = "\n".join(tagged_text(argument, canonical=False) for argument in arguments)
     test = ProblemTest(lines, tagged_text(expected, canonical=True), "functional")
-    fields = ("q", "q", "Statement.", "other", None, None, starter_code)
-    return Problem(*fields, (), (test,), func_name="f", checker=checker, values="python")
+    return Problem(
+        question_id="q",
+        question_title="q",
+        question_content="Statement.",
+        platform="other",
+        difficulty=None,
+        contest_date=None,
+        starter_code=starter_code,
+        public_tests=(),
+        private_tests=(test,),
+        func_name="f",
+        checker=checker,
+        values="python",
+    )
 
 
 ACCEPTED = {

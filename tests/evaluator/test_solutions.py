@@ -20,8 +20,8 @@ ROWS = [
     {"question_id": 7, "output_list": ["é\n```python\nprint(2)\n```\n"], "note": [1.5, None]},
 ]
 READ = [
-    SolutionRow(1, "a", ("print(1)", ""), raw=False),
-    SolutionRow(2, "7", ("é\n```python\nprint(2)\n```\n",), raw=True),
+    SolutionRow(row=1, question_id="a", texts=("print(1)", ""), raw=False),
+    SolutionRow(row=2, question_id="7", texts=("é\n```python\nprint(2)\n```\n",), raw=True),
 ]
 
 
@@ -131,16 +131,45 @@ def test_a_file_that_cannot_be_read(tmp_path):
 
 def test_programs_win_over_the_answers_they_came_from(tmp_path):
     row = {"question_id": "q", "output_list": ["an answer"], "code_list": ["print(1)"], "graded_list": [True]}
-    assert read(tmp_path / "s", lines([row])) == [SolutionRow(1, "q", ("print(1)",), raw=False)]
+    assert read(tmp_path / "s", lines([row])) == [SolutionRow(row=1, question_id="q", texts=("print(1)",), raw=False)]
 
 
 def test_codes():
-    stdin = Problem("q", "", "", "other", None, None, "", (ProblemTest("", "1"),), ())
+    stdin = Problem(
+        question_id="q",
+        question_title="",
+        question_content="",
+        platform="other",
+        difficulty=None,
+        contest_date=None,
+        starter_code="",
+        public_tests=(ProblemTest("", "1"),),
+        private_tests=(),
+    )
     answers = ("```python\nprint(1)\n```", "no idea", "```python\ndef f(): return 1\n```")
-    assert list(SolutionRow(1, "q", answers, raw=False).codes(stdin)) == list(answers)
-    assert list(SolutionRow(1, "q", answers, raw=True).codes(stdin)) == ["print(1)\n", None, "def f(): return 1\n"]
-    functional = Problem("q", "", "", "other", None, None, "", (ProblemTest("", "1", "functional"),), (), func_name="f")
-    assert list(SolutionRow(1, "q", answers, raw=True).codes(functional)) == [None, None, "def f(): return 1\n"]
+    assert list(SolutionRow(row=1, question_id="q", texts=answers, raw=False).codes(stdin)) == list(answers)
+    assert list(SolutionRow(row=1, question_id="q", texts=answers, raw=True).codes(stdin)) == [
+        "print(1)\n",
+        None,
+        "def f(): return 1\n",
+    ]
+    functional = Problem(
+        question_id="q",
+        question_title="",
+        question_content="",
+        platform="other",
+        difficulty=None,
+        contest_date=None,
+        starter_code="",
+        public_tests=(ProblemTest("", "1", "functional"),),
+        private_tests=(),
+        func_name="f",
+    )
+    assert list(SolutionRow(row=1, question_id="q", texts=answers, raw=True).codes(functional)) == [
+        None,
+        None,
+        "def f(): return 1\n",
+    ]
 
 
 VALUES = st.recursive(

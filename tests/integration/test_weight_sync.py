@@ -41,7 +41,7 @@ BUCKET_MB = 1
 DEADLINE_S = 60.0
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Pair:
     """One learner rank and one engine on the same checkpoint, connected."""
 
@@ -97,11 +97,11 @@ class Pair:
 
 def sequence_of(completion: Completion, advantage: float) -> TrainSequence:
     return TrainSequence(
-        np.concatenate([completion.prompt_token_ids, completion.response_token_ids]).astype(np.int64),
-        len(completion.prompt_token_ids),
-        completion.sampler_logprobs,
-        completion.temperature,
-        advantage,
+        token_ids=np.concatenate([completion.prompt_token_ids, completion.response_token_ids]).astype(np.int64),
+        prompt_length=len(completion.prompt_token_ids),
+        sampler_logprobs=completion.sampler_logprobs,
+        temperature=completion.temperature,
+        advantage=advantage,
     )
 
 
@@ -116,7 +116,7 @@ def pair(request: pytest.FixtureRequest, cluster: None, checkpoints: dict[str, P
         await asyncio.gather(generators.start(600.0), learner.start(600.0, None))
 
     asyncio.run(start())
-    yield Pair(learner, generators)
+    yield Pair(learner=learner, generators=generators)
     stop_all([*generators.actors, *learner.actors])
 
 

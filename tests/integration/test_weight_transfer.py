@@ -84,7 +84,12 @@ class Setting:
 
     def train(self) -> None:
         tokens, logprobs = np.arange(5, 17), np.full(8, -7.0, np.float32)
-        sequences = tuple(TrainSequence(tokens, 4, logprobs, 1.0, advantage) for advantage in (1.0, -0.5))
+        sequences = tuple(
+            TrainSequence(
+                token_ids=tokens, prompt_length=4, sampler_logprobs=logprobs, temperature=1.0, advantage=advantage
+            )
+            for advantage in (1.0, -0.5)
+        )
         asyncio.run(self.learner.update(TrainBatch((sequences,)), 300.0))
 
 

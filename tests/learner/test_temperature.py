@@ -38,7 +38,7 @@ def followed(rule, state, diversities, first=0):
 
 
 def test_the_average_by_hand():
-    state = TemperatureState(0.6)
+    state = TemperatureState(value=0.6)
     found = []
     for diversity in (0.7, 0.6, None, 0.5):
         state = observed(state, diversity)
@@ -54,7 +54,7 @@ def test_the_average_by_hand():
 
 def test_the_reference_is_the_average_after_twenty_steps():
     """D is 0.8 for 19 steps, 0.7 in the 20th: 0.9 x 0.8 + 0.1 x 0.7 = 0.79, whatever comes later."""
-    state = TemperatureState(0.6)
+    state = TemperatureState(value=0.6)
     for diversity in [0.8] * 19:
         state = observed(state, diversity)
     assert state.reference is None
@@ -66,7 +66,7 @@ def test_the_reference_is_the_average_after_twenty_steps():
 def test_the_papers_run_at_0_6_changes_near_step_140():
     """P1: D falls from 0.575 to 0.44 in 260 steps at T = 0.6, and is raised at step 140."""
     falling = [0.575 - (0.575 - 0.44) * step / 260 for step in range(200)]
-    _, decisions, _ = followed(RULE, TemperatureState(0.6), falling)
+    _, decisions, _ = followed(RULE, TemperatureState(value=0.6), falling)
     first = decisions[0]
     # The average of a line a - b t is a - b (t - 9 (1 - 0.9^t)): 0.56918 after 20 steps (t = 19). The line is at 0.9 x
     # that at t = 120.8, the average 9 steps later: the step after t = 130 is the first at 0.8.
@@ -77,37 +77,46 @@ def test_the_papers_run_at_0_6_changes_near_step_140():
 
 def test_a_drop_waits_for_forty_steps_and_names_its_numbers():
     """A fall to 0.6 at step 20: the average is 0.6 + 0.2 x 0.9^k after k steps of it, under 0.72 from k = 5 on."""
-    states, (decision,), _ = followed(RULE, TemperatureState(1.0), [0.8] * 20 + [0.6] * 45)
+    states, (decision,), _ = followed(RULE, TemperatureState(value=1.0), [0.8] * 20 + [0.6] * 45)
     assert [state.value for state in states] == [1.0] * 40 + [1.2] * 25
     ema = 0.6 + 0.2 * 0.9**20
     near: Any = pytest.approx
-    assert decision == Decision(40, 1.0, 1.2, "drop", decision.explanation, 40, near(ema), near(0.8))
+    assert decision == Decision(
+        step=40,
+        old=1.0,
+        new=1.2,
+        rule="drop",
+        explanation=decision.explanation,
+        steps=40,
+        ema=near(ema),
+        reference=near(0.8),
+    )
     assert decision.line == (
         "step   40  temperature 1 -> 1.2: average D 0.6243 after 40 steps: "
         "under 0.9 x 0.8000, the average 20 steps after it began"
     )
     # The stage begins with nothing: its average is its first D.
-    assert states[40] == TemperatureState(1.2, stage=1)
-    assert states[41] == TemperatureState(1.2, stage=1, steps=1, ema=0.6)
+    assert states[40] == TemperatureState(value=1.2, stage=1)
+    assert states[41] == TemperatureState(value=1.2, stage=1, steps=1, ema=0.6)
 
 
 def test_the_floor():
     """D of 0.49 throughout never falls, and is under 0.5 all the same; 0.5 is not."""
-    _, (decision,), _ = followed(RULE, TemperatureState(0.8), [0.49] * 41)
+    _, (decision,), _ = followed(RULE, TemperatureState(value=0.8), [0.49] * 41)
     assert (decision.step, decision.new, decision.rule) == (40, 1.0, "floor")
     assert decision.ema == pytest.approx(0.49)
     assert decision.line.endswith("average D 0.4900 after 40 steps: under 0.5")
-    assert followed(RULE, TemperatureState(0.8), [0.5] * 200)[1] == []
+    assert followed(RULE, TemperatureState(value=0.8), [0.5] * 200)[1] == []
 
 
 def test_a_drop_just_not_large_enough():
     """Towards 0.721 the average stays above 0.9 x 0.8 = 0.72 for ever; towards 0.719 it does not."""
-    assert followed(RULE, TemperatureState(1.0), [0.8] * 20 + [0.721] * 300)[1] == []
-    assert followed(RULE, TemperatureState(1.0), [0.8] * 20 + [0.719] * 300)[1] != []
+    assert followed(RULE, TemperatureState(value=1.0), [0.8] * 20 + [0.721] * 300)[1] == []
+    assert followed(RULE, TemperatureState(value=1.0), [0.8] * 20 + [0.719] * 300)[1] != []
 
 
 def test_the_top_of_the_grid_is_told_once():
-    states, decisions, _ = followed(RULE, TemperatureState(1.4), [0.3] * 300)
+    states, decisions, _ = followed(RULE, TemperatureState(value=1.4), [0.3] * 300)
     assert [(one.step, one.old, one.new, one.rule) for one in decisions] == [
         (40, 1.4, 1.6, "floor"),
         (80, 1.6, 1.6, "top"),
@@ -117,9 +126,9 @@ def test_the_top_of_the_grid_is_told_once():
 
 
 def test_responses_too_short_for_diversity_change_nothing():
-    _, decisions, last = followed(RULE, TemperatureState(0.6), [None] * 100)
+    _, decisions, last = followed(RULE, TemperatureState(value=0.6), [None] * 100)
     assert decisions == []
-    assert last == TemperatureState(0.6, steps=100)
+    assert last == TemperatureState(value=0.6, steps=100)
     # Where a D comes late, the first average past the twentieth step is the reference.
     assert observed(last, 0.7).reference == 0.7
 
@@ -132,7 +141,7 @@ sequences = st.one_of(diversities, runs.map(lambda parts: [value for value, time
 
 @given(sequences, st.sampled_from(GRID))
 def test_stages_are_long_and_climb_the_grid(values, first):
-    states, decisions, _ = followed(RULE, TemperatureState(first), values)
+    states, decisions, _ = followed(RULE, TemperatureState(value=first), values)
     temperatures = [state.value for state in states]
     starts = [0] + [step for step in range(1, len(states)) if temperatures[step] != temperatures[step - 1]]
     assert all(later - earlier >= STAGE_STEPS for earlier, later in itertools.pairwise(starts))
@@ -146,8 +155,8 @@ def test_stages_are_long_and_climb_the_grid(values, first):
 @given(sequences, st.integers(0, 300))
 def test_a_state_goes_on_through_json(values, cut):
     """Also in the middle of a stage, before its reference, and where the next step brings a decision."""
-    whole = followed(RULE, TemperatureState(0.6), values)
-    states, decisions, middle = followed(RULE, TemperatureState(0.6), values[:cut])
+    whole = followed(RULE, TemperatureState(value=0.6), values)
+    states, decisions, middle = followed(RULE, TemperatureState(value=0.6), values[:cut])
     restored = TemperatureState(**json.loads(json.dumps(asdict(middle))))
     assert restored == middle
     rest = followed(RULE, restored, values[cut:], first=min(cut, len(values)))
@@ -157,7 +166,7 @@ def test_a_state_goes_on_through_json(values, cut):
 @given(sequences)
 def test_a_decision_taken_again_is_the_same(values):
     """A run killed after the decision, before the step's checkpoint, decides again."""
-    _, _, state = followed(RULE, TemperatureState(0.6), values)
+    _, _, state = followed(RULE, TemperatureState(value=0.6), values)
     once = decided(RULE, state, len(values))
     assert decided(RULE, state, len(values)) == once
     assert decided(RULE, once[0], len(values)) == (once[0], None)
@@ -165,7 +174,7 @@ def test_a_decision_taken_again_is_the_same(values):
 
 def test_a_schedule():
     rule = Schedule(0.6, ((140, 1.2), (200, 1.0)))
-    states, decisions, last = followed(rule, TemperatureState(0.6), [0.5] * 140 + [0.7] * 80)
+    states, decisions, last = followed(rule, TemperatureState(value=0.6), [0.5] * 140 + [0.7] * 80)
     assert [state.value for state in states] == [0.6] * 140 + [1.2] * 60 + [1.0] * 20
     assert [(one.step, one.old, one.new, one.rule, one.steps) for one in decisions] == [
         (140, 0.6, 1.2, "schedule", 140),
@@ -177,20 +186,20 @@ def test_a_schedule():
 
 
 def test_a_fixed_temperature_stays():
-    states, decisions, last = followed(Schedule(1.2), TemperatureState(1.2), [0.9] * 50 + [0.1] * 300)
+    states, decisions, last = followed(Schedule(1.2), TemperatureState(value=1.2), [0.9] * 50 + [0.1] * 300)
     assert ({state.value for state in states}, decisions) == ({1.2}, [])
     assert last.ema == pytest.approx(0.1)
 
 
 def test_a_run_resumed_with_another_configuration_takes_it():
-    before = TemperatureState(1.0, stage=2, steps=30, ema=0.6, reference=0.65)
+    before = TemperatureState(value=1.0, stage=2, steps=30, ema=0.6, reference=0.65)
     state, decision = decided(Schedule(1.2), before, 30)
-    assert state == TemperatureState(1.2, stage=3)
+    assert state == TemperatureState(value=1.2, stage=3)
     assert (decision.rule, decision.old, decision.new, decision.ema) == ("configuration", 1.0, 1.2, 0.6)
     # By diversity it goes on from the temperature it had, and climbs to the grid's next.
     assert decided(RULE, replace(before, value=0.7), 30) == (replace(before, value=0.7), None)
-    later = TemperatureState(0.7, steps=40, ema=0.4, reference=0.65)
-    assert decided(RULE, later, 40)[0] == TemperatureState(0.8, stage=1)
+    later = TemperatureState(value=0.7, steps=40, ema=0.4, reference=0.65)
+    assert decided(RULE, later, 40)[0] == TemperatureState(value=0.8, stage=1)
 
 
 def test_the_constants_are_the_method():

@@ -34,7 +34,7 @@ class StarterProblem:
     reference: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Family:
     """A parametrised problem.
 

@@ -19,7 +19,7 @@ from tests.factories import completion, problem, verdict
 from tests.virtual_time import run_in_virtual_time
 
 QUICK = PoolTimeouts(call_s=30.0, start_s=30.0, ping_s=0.1, alone_s=0.2, tick_s=0.01)
-DONE = Judgement(verdict(), "print(1)", False, 0.5)
+DONE = Judgement(verdict=verdict(), code="print(1)", incomplete=False, seconds=0.5)
 
 
 class Evaluator:

@@ -33,7 +33,7 @@ def counted(members, sandboxes):
 def act(roster, sandboxes, what, number, present, calls):
     """One change, of a member that it can befall; ``present`` and ``calls`` say who is there and who has a call."""
     if what == "add":
-        present.append(EvaluatorMember(f"evaluator {number}", NO_HANDLE, TIMEOUTS))
+        present.append(EvaluatorMember(name=f"evaluator {number}", handle=NO_HANDLE, timeouts=TIMEOUTS))
         roster.add(present[-1])
     elif what == "acquire":
         least = min(
@@ -63,7 +63,7 @@ def act(roster, sandboxes, what, number, present, calls):
 def test_counts_are_those_of_a_look_at_all(sandboxes, actions):
     roster, present, calls = Roster(sandboxes), [], []
     for what, number in actions:
-        act(roster, sandboxes, what, number, present, calls)
+        act(roster=roster, sandboxes=sandboxes, what=what, number=number, present=present, calls=calls)
         assert list(roster.members) == present
         assert counts(roster) == counted(present, sandboxes)
     for member in calls:
@@ -73,7 +73,7 @@ def test_counts_are_those_of_a_look_at_all(sandboxes, actions):
 
 
 def test_who_is_removed_while_it_starts_does_not_come_back():
-    roster, member = Roster(1), EvaluatorMember("evaluator 0", NO_HANDLE, TIMEOUTS)
+    roster, member = Roster(1), EvaluatorMember(name="evaluator 0", handle=NO_HANDLE, timeouts=TIMEOUTS)
     roster.add(member)
     roster.remove(member)
     roster.mark_ready(member)

@@ -33,7 +33,7 @@ class Judge:
         status = self.statuses.pop(0) if self.statuses else Status.PASSED
         if isinstance(status, Exception):
             raise status
-        return Judgement(verdict(status), None, False, 0.0)
+        return Judgement(verdict=verdict(status), code=None, incomplete=False, seconds=0.0)
 
 
 def test_equal_answers_share_a_verdict_while_it_is_made_and_later():

@@ -65,7 +65,7 @@ def test_an_empty_tensor_is_refused():
 
 @given(st.integers(0, 2**40), st.integers(0, 2**20), st.integers(0, 2**40), st.binary(min_size=16, max_size=16))
 def test_a_header_survives_the_wire(version, index, length, digest):
-    header = Header(version, index, length, digest)
+    header = Header(version=version, index=index, length=length, digest=digest)
     assert Header.unpack(header.pack()) == header
 
 

@@ -29,7 +29,16 @@ def codes(question_id, *programs):
 
 
 def verdict(status, detail=""):
-    return Verdict(status, 1, 2, 3, None, "exact" if status is Status.PASSED else None, 0.123456, detail)
+    return Verdict(
+        status=status,
+        tests_passed=1,
+        tests_run=2,
+        tests_total=3,
+        first_failed=None,
+        accepted_by="exact" if status is Status.PASSED else None,
+        seconds=0.123456,
+        detail=detail,
+    )
 
 
 class Judge:

@@ -123,7 +123,17 @@ class Disorderly:
 @given(st.integers(0, 30), st.integers(1, 9), st.lists(st.integers(0, 8), min_size=1, max_size=9))
 def test_verdicts_come_in_the_order_of_the_programs(count, window, picks):
     judge: Any = Disorderly(picks)
-    one = Problem("q", "", "", "other", None, None, "", (ProblemTest("", ""),), ())
+    one = Problem(
+        question_id="q",
+        question_title="",
+        question_content="",
+        platform="other",
+        difficulty=None,
+        contest_date=None,
+        starter_code="",
+        public_tests=(ProblemTest("", ""),),
+        private_tests=(),
+    )
     taken = []
 
     def tasks():

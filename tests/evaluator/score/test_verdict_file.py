@@ -18,7 +18,17 @@ def options_of(files):
 
 
 def task():
-    one = Problem("q\ud800", "", "", "other", None, None, "", (ProblemTest("", ""),), ())
+    one = Problem(
+        question_id="q\ud800",
+        question_title="",
+        question_content="",
+        platform="other",
+        difficulty=None,
+        contest_date=None,
+        starter_code="",
+        public_tests=(ProblemTest("", ""),),
+        private_tests=(),
+    )
     return inputs.Task(one, 4, "")
 
 

@@ -6,7 +6,7 @@ from tests.factories import config
 
 
 def node(name, free, total=None):
-    return Node(f"{name}" * 12, f"10.0.0.{name}", total or free, free)
+    return Node(id=f"{name}" * 12, address=f"10.0.0.{name}", total=total or free, free=free)
 
 
 def test_a_bundle_for_every_engine_and_rank_and_none_for_evaluators():

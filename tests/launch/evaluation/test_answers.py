@@ -13,12 +13,21 @@ SETTINGS = {"model": "m", "temperature": 0.6}
 
 
 def answer(question_id="q", index=0, text="```python\nprint(1)\n```"):
-    return Answer(question_id, index, text, 7, False, 0.5)
+    return Answer(question_id=question_id, sample_index=index, text=text, tokens=7, truncated=False, seconds=0.5)
 
 
 def judgement(status=Status.PASSED, detail=""):
-    verdict = Verdict(status, 1, 1, 1, None, "exact" if status is Status.PASSED else None, 0.1, detail)
-    return Judgement(verdict, "print(1)", False, 0.2)
+    verdict = Verdict(
+        status=status,
+        tests_passed=1,
+        tests_run=1,
+        tests_total=1,
+        first_failed=None,
+        accepted_by="exact" if status is Status.PASSED else None,
+        seconds=0.1,
+        detail=detail,
+    )
+    return Judgement(verdict=verdict, code="print(1)", incomplete=False, seconds=0.2)
 
 
 @pytest.fixture

@@ -14,7 +14,17 @@ from launch.evaluation.endpoint import EndpointError, EndpointSettings, Endpoint
 from launch.problems.prompts import PromptedProblem
 from tests.virtual_time import run_in_virtual_time
 
-PROBLEM = Problem("q", "", "", "other", None, None, "", (ProblemTest("", "1\n"),), ())
+PROBLEM = Problem(
+    question_id="q",
+    question_title="",
+    question_content="",
+    platform="other",
+    difficulty=None,
+    contest_date=None,
+    starter_code="",
+    public_tests=(ProblemTest("", "1\n"),),
+    private_tests=(),
+)
 PROMPT = PromptedProblem(PROBLEM, np.zeros(1, np.int32), (("system", "be brief"), ("user", "print 1")))
 GOOD = {
     "id": "1",
@@ -52,7 +62,17 @@ async def served(*replies):
 def ask(*replies, retries=0, timeout_s=60.0, api_key_env=None):
     async def main():
         async with served(*replies) as (url, requests):
-            settings = EndpointSettings(url, "m", api_key_env, 9, 0.6, 0.95, timeout_s, retries, None)
+            settings = EndpointSettings(
+                url=url,
+                model="m",
+                api_key_env=api_key_env,
+                max_tokens=9,
+                temperature=0.6,
+                top_p=0.95,
+                timeout_s=timeout_s,
+                retries=retries,
+                requests_per_minute=None,
+            )
             source = EndpointSource(settings)
             return [await source.answer(PROMPT, 0)], requests
 
@@ -106,7 +126,17 @@ def test_what_is_no_answer_is_told_with_the_server(reply):
 
 
 def test_no_server_is_told():
-    settings = EndpointSettings("http://127.0.0.1:9/v1", "m", None, 9, 0.6, 0.95, 2.0, 0, None)
+    settings = EndpointSettings(
+        url="http://127.0.0.1:9/v1",
+        model="m",
+        api_key_env=None,
+        max_tokens=9,
+        temperature=0.6,
+        top_p=0.95,
+        timeout_s=2.0,
+        retries=0,
+        requests_per_minute=None,
+    )
     with pytest.raises(EndpointError, match=r"127\.0\.0\.1:9"):
         asyncio.run(EndpointSource(settings).answer(PROMPT, 0))
 
@@ -114,12 +144,36 @@ def test_no_server_is_told():
 def test_a_missing_key_is_told_before_anything_is_asked(monkeypatch):
     monkeypatch.delenv("SOME_KEY", raising=False)
     with pytest.raises(EndpointError, match="SOME_KEY"):
-        EndpointSource(EndpointSettings("http://127.0.0.1:9/v1", "m", "SOME_KEY", 9, 0.6, 0.95, 2.0, 0, None))
+        EndpointSource(
+            EndpointSettings(
+                url="http://127.0.0.1:9/v1",
+                model="m",
+                api_key_env="SOME_KEY",
+                max_tokens=9,
+                temperature=0.6,
+                top_p=0.95,
+                timeout_s=2.0,
+                retries=0,
+                requests_per_minute=None,
+            )
+        )
 
 
 def test_requests_are_spaced(monkeypatch):
     async def main():
-        source = EndpointSource(EndpointSettings("http://127.0.0.1:9/v1", "m", None, 9, 0.6, 0.95, 60.0, 0, 600))
+        source = EndpointSource(
+            EndpointSettings(
+                url="http://127.0.0.1:9/v1",
+                model="m",
+                api_key_env=None,
+                max_tokens=9,
+                temperature=0.6,
+                top_p=0.95,
+                timeout_s=60.0,
+                retries=0,
+                requests_per_minute=600,
+            )
+        )
         loop, moments = asyncio.get_running_loop(), []
 
         async def create(**_):

@@ -18,7 +18,17 @@ from tests.virtual_time import run_in_virtual_time
 
 
 def prompted(question_id):
-    problem = Problem(question_id, "", "", "other", None, None, "", (ProblemTest("", "1\n"),), ())
+    problem = Problem(
+        question_id=question_id,
+        question_title="",
+        question_content="",
+        platform="other",
+        difficulty=None,
+        contest_date=None,
+        starter_code="",
+        public_tests=(ProblemTest("", "1\n"),),
+        private_tests=(),
+    )
     return PromptedProblem(problem, np.zeros(1, np.int32), (("user", question_id),))
 
 
@@ -40,7 +50,14 @@ class Source:
         self.under_way -= 1
         if key in self.failing:
             raise EndpointError("no answer")
-        return Answer(*key, f"answer {sample_index}", 3, False, 0.01)
+        return Answer(
+            question_id=prompted.problem.question_id,
+            sample_index=sample_index,
+            text=f"answer {sample_index}",
+            tokens=3,
+            truncated=False,
+            seconds=0.01,
+        )
 
 
 class Judges:
@@ -59,14 +76,36 @@ class Judges:
             self.waited = self.expected - len(self.source.asked)
         passed = int(text.split()[1]) % 2 == 0
         status = Status.PASSED if passed else Status.WRONG_ANSWER
-        return Judgement(Verdict(status, int(passed), 1, 1, None if passed else 0, None, 0.0, ""), text, False, 0.0)
+        return Judgement(
+            verdict=Verdict(
+                status=status,
+                tests_passed=int(passed),
+                tests_run=1,
+                tests_total=1,
+                first_failed=None if passed else 0,
+                accepted_by=None,
+                seconds=0.0,
+                detail="",
+            ),
+            code=text,
+            incomplete=False,
+            seconds=0.0,
+        )
 
 
 def run(path, source, problems=("a", "b", "c"), samples=4, overlapped=True, deadline_s=10.0, in_flight=2, strict=False):
     log = AnswerLog(path, {"model": "m"})
     judges: Any = Judges(source, len(problems) * samples)
     evaluation = Evaluation(
-        [prompted(one) for one in problems], samples, source, judges, in_flight, 3, deadline_s, overlapped, strict
+        problems=[prompted(one) for one in problems],
+        samples=samples,
+        source=source,
+        evaluators=judges,
+        in_flight=in_flight,
+        in_judgement=3,
+        deadline_s=deadline_s,
+        overlapped=overlapped,
+        strict=strict,
     )
     progress = []
     try:

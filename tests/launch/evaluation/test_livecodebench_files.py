@@ -49,9 +49,20 @@ def judged(outcomes):
         for index, status in enumerate(statuses):
             code, passed = PROGRAMS[status], status is P
             text = f"answer {index}\n```python\n{code}\n```" if code else f"answer {index}"
-            ended = Verdict(status, 2 * passed, 2, 2, None if passed or not code else 0, None, 0.25, "detail")
-            answers[question_id, index] = Answer(question_id, index, text, 7, False, 0.5)
-            judgements[question_id, index] = Judgement(ended, code, False, 0.3)
+            ended = Verdict(
+                status=status,
+                tests_passed=2 * passed,
+                tests_run=2,
+                tests_total=2,
+                first_failed=None if passed or not code else 0,
+                accepted_by=None,
+                seconds=0.25,
+                detail="detail",
+            )
+            answers[question_id, index] = Answer(
+                question_id=question_id, sample_index=index, text=text, tokens=7, truncated=False, seconds=0.5
+            )
+            judgements[question_id, index] = Judgement(verdict=ended, code=code, incomplete=False, seconds=0.3)
     return answers, judgements
 
 

@@ -45,7 +45,13 @@ def asked(*problems, model=None):
 
 
 def found(*problems):
-    return EvaluationSet(problems, Summary(len(problems), 0, 0, (BadRow("p.jsonl", 4, "not JSON"),)), None)
+    return EvaluationSet(
+        problems=problems,
+        summary=Summary(
+            selected=len(problems), outside_window=0, undated=0, rejected=(BadRow("p.jsonl", 4, "not JSON"),)
+        ),
+        window=None,
+    )
 
 
 def test_an_evaluation_needs_no_learner_and_with_a_server_no_engine():
@@ -104,14 +110,23 @@ def test_engines_get_the_settings_of_the_evaluation():
         "evaluation.max_response_tokens=7", "evaluation.temperature=0.25", "evaluation.top_p=0.5"
     )
     pool: Any = object()
-    assert source(config, pool) == EngineSource(pool, 7, 0.25, 0.5)
+    assert source(config, pool) == EngineSource(generators=pool, max_tokens=7, temperature=0.25, top_p=0.5)
 
 
 def evaluated(tmp_path, *answers):
     """A log with answers (question, sample, status or None for one that is not judged)."""
     log = AnswerLog(tmp_path / "answers.jsonl", {})
     for question_id, index, status in answers:
-        log.add_answer(Answer(question_id, index, "```python\nprint(1)\n```", 9, index == 1, 0.5))
+        log.add_answer(
+            Answer(
+                question_id=question_id,
+                sample_index=index,
+                text="```python\nprint(1)\n```",
+                tokens=9,
+                truncated=index == 1,
+                seconds=0.5,
+            )
+        )
         if status is not None:
             log.add_judgement((question_id, index), rollout(status).judgement)
     return log
@@ -122,7 +137,7 @@ def test_the_report(tmp_path, console):
     config = evaluation_config("evaluation.samples=2", "run.name=r")
     tests = (ProblemTest("1 2\n", "3\n"),) * 3
     problems = problem("a", public_tests=tests), problem("b", public_tests=tests)
-    assert report(config, asked(*problems), log, {}, tmp_path, console) == 0
+    assert report(config=config, asked=asked(*problems), log=log, failures={}, directory=tmp_path, console=console) == 0
     shown = console.file.getvalue()
     assert "25.0" in shown and "50% of the answers were cut off at 256 tokens" in shown
     assert "25.0" in (tmp_path / "table.txt").read_text() and "a remark" in (tmp_path / "table.txt").read_text()
@@ -136,7 +151,17 @@ def test_lacking_answers_are_told_and_change_the_exit_status(tmp_path, console):
     log = evaluated(tmp_path, ("a", 0, PASSED), ("b", 0, OURS))
     config = evaluation_config("evaluation.samples=2", "run.name=r")
     failures = {"a#1": "the server: 503", "b#1": "the server: 503"}
-    assert report(config, asked(problem("a"), problem("b")), log, failures, tmp_path, console) == INCOMPLETE
+    assert (
+        report(
+            config=config,
+            asked=asked(problem("a"), problem("b")),
+            log=log,
+            failures=failures,
+            directory=tmp_path,
+            console=console,
+        )
+        == INCOMPLETE
+    )
     shown = console.file.getvalue()
     assert "no answer: a#1: the server: 503" in shown
     assert "2 answers are lacking" in shown and "run.name=r run.resume=true tries again" in shown
@@ -145,11 +170,25 @@ def test_lacking_answers_are_told_and_change_the_exit_status(tmp_path, console):
 
 def test_answers_that_could_not_be_judged_are_no_zero(tmp_path, console):
     log = evaluated(tmp_path, ("a", 0, OURS))
-    status = report(evaluation_config("evaluation.samples=1"), asked(problem("a")), log, {}, tmp_path, console)
+    status = report(
+        config=evaluation_config("evaluation.samples=1"),
+        asked=asked(problem("a")),
+        log=log,
+        failures={},
+        directory=tmp_path,
+        console=console,
+    )
     assert status == INCOMPLETE and "no attempt at any problem" in console.file.getvalue()
 
 
 def test_no_answer_at_all(tmp_path, console):
     log = evaluated(tmp_path)
     with pytest.raises(EndpointError, match="no answer at all; the first: 503"):
-        report(evaluation_config(), asked(problem("a")), log, {"a#0": "503"}, tmp_path, console)
+        report(
+            config=evaluation_config(),
+            asked=asked(problem("a")),
+            log=log,
+            failures={"a#0": "503"},
+            directory=tmp_path,
+            console=console,
+        )

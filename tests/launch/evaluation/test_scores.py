@@ -25,8 +25,17 @@ def judged(outcomes):
     for question_id, statuses in outcomes.items():
         for index, status in enumerate(statuses):
             if status is not None:
-                answers[question_id, index] = Answer(question_id, index, "text", 10 * (index + 1), index == 0, 0.5)
-                judgements[question_id, index] = Judgement(verdict(status), "print(1)", False, 0.1)
+                answers[question_id, index] = Answer(
+                    question_id=question_id,
+                    sample_index=index,
+                    text="text",
+                    tokens=10 * (index + 1),
+                    truncated=index == 0,
+                    seconds=0.5,
+                )
+                judgements[question_id, index] = Judgement(
+                    verdict=verdict(status), code="print(1)", incomplete=False, seconds=0.1
+                )
     return answers, judgements
 
 

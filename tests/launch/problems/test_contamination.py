@@ -125,7 +125,7 @@ def test_the_threshold_is_exclusive():
 def test_a_problem_counts_once_by_its_first_reason():
     same = problem("q", contest_date="2025-02-01")
     report = find_overlaps([same], [same], WINDOW)
-    assert report.overlaps == (Overlap("q", "question_id", "q", 1.0),)
+    assert report.overlaps == (Overlap(training_id="q", reason="question_id", evaluation_id="q", similarity=1.0),)
 
 
 def test_problems_without_a_date_are_counted():

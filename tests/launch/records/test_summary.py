@@ -25,7 +25,16 @@ def evaluate(directory, step, *groups):
     log = AnswerLog(path.with_suffix(".jsonl"), {})
     for place, statuses in enumerate(groups):
         for index, status in enumerate(statuses):
-            log.add_answer(Answer(f"q{place}", index, "an answer", 3, False, 0.5))
+            log.add_answer(
+                Answer(
+                    question_id=f"q{place}",
+                    sample_index=index,
+                    text="an answer",
+                    tokens=3,
+                    truncated=False,
+                    seconds=0.5,
+                )
+            )
             log.add_judgement((f"q{place}", index), rollout(status).judgement)
     log.write_parquet(path)
     log.close()

@@ -112,7 +112,9 @@ def test_shaped_rewards_are_logged_beside_the_rewards():
 def test_dynamic_sampling():
     groups = (group_of(PASSED, WRONG), group_of(WRONG, WRONG), group_of(PASSED, OURS))
     lost = Counter({DropReason.DEADLINE: 2, DropReason.FAILED: 1})
-    sampled = SampledStep(groups, (True, False, False), 2, lost, SamplingTimes(1.0, 0.5), 1.0)
+    sampled = SampledStep(
+        groups=groups, trained=(True, False, False), rounds=2, lost=lost, times=SamplingTimes(1.0, 0.5), span=1.0
+    )
     assert dynamic_sampling_metrics(sampled) == {
         "group/trained": 1,
         "group/dropped": 2,

@@ -62,17 +62,24 @@ class Judges:
         await asyncio.sleep(0)
         self.judged[problem.question_id] += 1
         right = int(problem.question_id) in self.mixed and self.judged[problem.question_id] % SIZE == 1
-        return Judgement(verdict(PASSED if right else WRONG), text, False, 0.0)
+        return Judgement(verdict=verdict(PASSED if right else WRONG), code=text, incomplete=False, seconds=0.0)
 
 
 def rollouts_of(engines, judges, *, steps=10, batch=8, staleness=0, rounds=0, deadline_s=60.0, seed=0, first_step=0):
     prompts = tuple(
         PromptedProblem(problem(str(index)), np.array([5, 6], np.int32), (("user", ""),)) for index in range(PROBLEMS)
     )
-    plan = RolloutPlan(steps, batch, SIZE, staleness, rounds)
+    plan = RolloutPlan(steps=steps, batch_size=batch, group_size=SIZE, max_staleness=staleness, most_rounds=rounds)
     display = Display(Console(file=io.StringIO()), steps, first_step)
-    sampler = Sampler(engines, judges, 16, deadline_s, None)
-    return Rollouts(plan, prompts, ProblemOrder(PROBLEMS, seed), sampler, display, first_step)
+    sampler = Sampler(generators=engines, evaluators=judges, max_tokens=16, deadline_s=deadline_s, seed=None)
+    return Rollouts(
+        plan=plan,
+        problems=prompts,
+        order=ProblemOrder(PROBLEMS, seed),
+        sampler=sampler,
+        display=display,
+        first_step=first_step,
+    )
 
 
 def sample_step(mixed, *, step=0, **plan):

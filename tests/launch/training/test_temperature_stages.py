@@ -27,7 +27,7 @@ def by_temperature(temperature, version):
     return {0.6: 2, 0.8: 2, 1.0: 3}.get(temperature, 4)
 
 
-EMPTY = BufferState(0, 0, (), {})
+EMPTY = BufferState(next_step=0, claimed=0, claims=(), ready={})
 
 
 def write(checkpoint, files):
@@ -166,7 +166,7 @@ def test_nothing_to_calibrate_on(tmp_path, tokens, status, message):
             return completion(tokens, temperature=request.temperature)
 
         async def judge(self, problem, text):
-            return Judgement(verdict(status), None, False, 0.0)
+            return Judgement(verdict=verdict(status), code=None, incomplete=False, seconds=0.0)
 
     with pytest.raises(CalibrationError, match=message):
         run(tmp_path, Mute(by_temperature), *DIVERSITY, "run.steps=1")
@@ -206,7 +206,7 @@ def test_a_checkpoint_without_the_drivers_state_is_refused(tmp_path):
 @pytest.mark.parametrize("text", ["", "{}", '{"temperature": {"value": "hot"}}', '{"temperature": {}, "other": 1}'])
 def test_a_foreign_drivers_state_is_refused(tmp_path, text):
     (tmp_path / "trainer").mkdir()
-    write(tmp_path, DriverState(TemperatureState(1.0), EMPTY).to_files() | {STATE: text.encode()})
+    write(tmp_path, DriverState(TemperatureState(value=1.0), EMPTY).to_files() | {STATE: text.encode()})
     with pytest.raises(
         CheckpointError, match=r"driver\.json and ready\.parquet are not the state of this version's driver"
     ):
@@ -215,7 +215,7 @@ def test_a_foreign_drivers_state_is_refused(tmp_path, text):
 
 def test_the_drivers_state_goes_through_its_file(tmp_path):
     (tmp_path / "trainer").mkdir()
-    temperature = TemperatureState(1.2, stage=3, steps=41, ema=1 / 3, reference=0.1 + 0.2, at_top=True)
+    temperature = TemperatureState(value=1.2, stage=3, steps=41, ema=1 / 3, reference=0.1 + 0.2, at_top=True)
     state = DriverState(temperature, EMPTY)
     write(tmp_path, state.to_files())
     assert read_driver_state(tmp_path) == state
@@ -229,7 +229,7 @@ def group(temperature, *responses):
 def test_stale_samples_of_an_earlier_stage_say_nothing_about_this_one(tmp_path):
     settings = config(f"run.root={tmp_path}", "temperature.value=1.2")
     display: Any = None
-    controller = Temperature(settings, TemperatureState(1.2, stage=1), RunDirectory(settings), display)
+    controller = Temperature(settings, TemperatureState(value=1.2, stage=1), RunDirectory(settings), display)
     stale, present = group(1.0, (5, 6, 7, 8), (5, 6, 7, 8)), group(1.2, (5, 6, 7, 8), (6, 7, 8, 9))
     assert controller.after_step([stale, present], [0.5, 1.0])["temperature/ema"] == 1.0
     assert controller.after_step([stale], [0.5])["temperature/ema"] == 1.0

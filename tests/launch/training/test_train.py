@@ -129,7 +129,7 @@ def test_completions_are_judged_while_a_step_is_written(tmp_path, monkeypatch):
 def test_a_step_without_any_verdict_ends_the_run(tmp_path):
     class Broken(World):
         async def judge(self, problem, text):
-            return Judgement(verdict(Status.SANDBOX_ERROR), None, False, 0.0)
+            return Judgement(verdict=verdict(Status.SANDBOX_ERROR), code=None, incomplete=False, seconds=0.0)
 
     with pytest.raises(EmptyBatch, match="sandbox_error"):
         run(tmp_path, Broken(distinct), "run.steps=1")

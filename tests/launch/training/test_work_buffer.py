@@ -17,7 +17,7 @@ class BufferMachine(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.buffer = WorkBuffer(CAPACITY, SIZE)
+        self.buffer = WorkBuffer(capacity=CAPACITY, group_size=SIZE)
         self.ended: Counter[int] = Counter()
         self.sampled: dict[int, set[int]] = {}
         self.steps = 0
@@ -95,7 +95,7 @@ class BufferMachine(RuleBasedStateMachine):
     @rule()
     def restart(self):
         """READY groups come back whole, others are sampled again."""
-        before, self.buffer = self.buffer, WorkBuffer(CAPACITY, SIZE)
+        before, self.buffer = self.buffer, WorkBuffer(capacity=CAPACITY, group_size=SIZE)
         self.buffer.trained, self.buffer.dropped = before.trained, before.dropped
         self.buffer.claimed = before.claimed
         for number, slot in before.slots.items():
@@ -130,7 +130,7 @@ TestBuffer = BufferMachine.TestCase
 
 
 def test_slots_of_a_step_come_in_the_order_of_claims():
-    buffer = WorkBuffer(4, 2)
+    buffer = WorkBuffer(capacity=4, group_size=2)
     for step, problem in ((1, 7), (0, 3), (1, 5)):
         buffer.claim(step, problem, 1.0, 0)
     assert [slot.claim.problem for slot in buffer.of_step(1)] == [7, 5]
@@ -138,7 +138,7 @@ def test_slots_of_a_step_come_in_the_order_of_claims():
 
 
 def test_a_completion_is_judged_once():
-    buffer = WorkBuffer(1, 2)
+    buffer = WorkBuffer(capacity=1, group_size=2)
     number = buffer.claim(0, 0, 1.0, 0).number
     buffer.generating(number)
     buffer.completed(number)
@@ -148,7 +148,7 @@ def test_a_completion_is_judged_once():
 
 
 def test_verdicts_may_come_before_the_last_completion():
-    buffer = WorkBuffer(1, 2)
+    buffer = WorkBuffer(capacity=1, group_size=2)
     number = buffer.claim(0, 0, 1.0, 0).number
     buffer.generating(number)
     buffer.completed(number)
