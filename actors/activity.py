@@ -60,7 +60,9 @@ class Activity:
         for member, busy in list(self.busy.items()):
             if busy.under_way:
                 self.spans.append(Span(member=member, started=busy.started, ended=now, calls=busy.calls))
-                busy.started, busy.ended, busy.calls = now, now, 0
+                busy.started = now
+                busy.ended = now
+                busy.calls = 0
             else:
                 self._close(member)
         taken = list(self.spans)

@@ -29,9 +29,11 @@ class LearnerActor:
     """One rank. Every method but the address is collective: the driver calls it on all ranks at once."""
 
     def __init__(self, rank: int, ranks: int, threads: int) -> None:
-        self.rank, self.ranks = rank, ranks
+        self.rank = rank
+        self.ranks = ranks
         self.sender: WeightSender | NcclSender | None = None  # on rank 0, once `open_sender` was called
-        self.sent_version, self.updated = -1, False
+        self.sent_version = -1
+        self.updated = False
         torch.set_num_threads(threads)
 
     def address(self) -> str:
@@ -105,7 +107,8 @@ class LearnerActor:
         else:
             collections.deque(parameters, maxlen=0)
             result = SendResult(bytes=0, seconds=0.0, failed={})
-        self.sent_version, self.updated = version, False
+        self.sent_version = version
+        self.updated = False
         return result
 
     def weight_digests(self, dtype: str) -> dict[str, str]:

@@ -40,7 +40,8 @@ class MemberLost(RuntimeError):
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(name, reason)  # both, so that it survives pickling
-        self.name, self.reason = name, reason
+        self.name = name
+        self.reason = reason
 
     def __str__(self) -> str:
         return f"{self.name}: {self.reason}"

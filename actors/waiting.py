@@ -32,7 +32,8 @@ async def gather(waits: Mapping[str, Awaitable[T]], what: str, deadline_s: float
     """
     tasks = {asyncio.ensure_future(wait): name for name, wait in waits.items()}
     loop = asyncio.get_running_loop()
-    reminder, ends = Reminder(started=loop.time(), waits=len(tasks)), loop.time() + deadline_s
+    reminder = Reminder(started=loop.time(), waits=len(tasks))
+    ends = loop.time() + deadline_s
     for task in tasks:
         task.add_done_callback(lambda _: reminder.finished.append(loop.time()))
     pending = set(tasks)

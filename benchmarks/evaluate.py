@@ -145,7 +145,8 @@ def recorded_part(data: Path, size: int, evaluators: EvaluatorPool) -> Part:
     programs = load_programs(data / PROGRAMS)
     chosen = choose_workload(programs, mixture(size, looping=sum(program.label == "tle" for program in programs)))
     problems = {problem.question_id: problem for problem in load_problems(data / PROBLEMS, strict=True).problems}
-    asked, texts = [], {}
+    asked = []
+    texts = {}
     for number, program in enumerate(chosen):
         problem = replace(problems[program.question_id], question_id=f"{program.question_id}:{number}")
         asked.append(PromptedProblem(problem, np.zeros(0, dtype=np.int32), ()))

@@ -126,7 +126,8 @@ def with_tests(workload: Workload) -> list[dict[str, Any]]:
     rows = []
     for program in workload.programs:
         problem = workload.problems[program.question_id]
-        inputs, outputs = [test.input for test in problem.tests], [test.output for test in problem.tests]
+        inputs = [test.input for test in problem.tests]
+        outputs = [test.output for test in problem.tests]
         rows.append({"inputs": inputs, "outputs": outputs, "func_name": problem.func_name, "code": program.code})
     return rows
 

@@ -157,7 +157,8 @@ def peer_table(judged: Sequence[Judged], peer: Sequence[Outcome]) -> Table:
         table.add_column(name, justify="right")
     for label in get_args(Label):
         pairs = [(one, other) for one, other in zip(judged, peer, strict=True) if one.program.label == label]
-        ours, theirs = sum(one.verdict.passed for one, _ in pairs), sum(other.passed for _, other in pairs)
+        ours = sum(one.verdict.passed for one, _ in pairs)
+        theirs = sum(other.passed for _, other in pairs)
         table.add_row(label, str(len(pairs)), str(ours), str(theirs))
     return table
 

@@ -72,7 +72,8 @@ class Bench:
     """Runs in a scratch directory, each with ``steps`` steps and the one before that is not counted."""
 
     def __init__(self, scratch: Path, steps: int) -> None:
-        self.scratch, self.steps = scratch, steps
+        self.scratch = scratch
+        self.steps = steps
         self.problems: Mapping[str, Problem] = {
             starter.problem.question_id: starter.problem for starter in training_problems()
         }
@@ -150,12 +151,15 @@ def main(
     """Measure the loop against itself and against TRL's."""
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # for TRL's side as for ours: spinning threads take cores from sandboxes
     if quick:
-        rounds, steps = 1, 2
+        rounds = 1
+        steps = 2
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
-        bench, (quickstart, uneven) = Bench(Path(scratch), steps), workloads()
+        bench = Bench(Path(scratch), steps)
+        (quickstart, uneven) = workloads()
         found = [bench.against_trl(workload, rounds) for workload in (quickstart, uneven)]
         overlap = bench.overlap(quickstart, rounds)
-    pairs, streamings = [pair for pair, _ in found], [streaming for _, streaming in found]
+    pairs = [pair for pair, _ in found]
+    streamings = [streaming for _, streaming in found]
     print_report(pairs, streamings, overlap)
     print(json.dumps({**figures(pairs, streamings, overlap), "rounds": rounds, "steps": steps, "peer": PEER}))
 

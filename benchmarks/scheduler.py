@@ -30,10 +30,13 @@ from benchmarks.tools.processes import child
 from benchmarks.tools.scheduler_report import DriverRun, Result, RoundTrips, Setting, figures, print_report
 
 PYTHON = Path(sys.executable)
-GENERATORS, EVALUATORS = 64, 1024
+GENERATORS = 64
+EVALUATORS = 1024
 SIZES = (256, 512, 1024)  # groups a step
-STEPS, TIMED_STEPS = 6, 3
-CALLS, IN_FLIGHT = 10_000, 2_000
+STEPS = 6
+TIMED_STEPS = 3
+CALLS = 10_000
+IN_FLIGHT = 2_000
 
 progress = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -66,7 +69,9 @@ def main(
 ) -> None:
     """Measure the driver."""
     instant, timed = settings([size // 4 for size in SIZES] if quick else SIZES)
-    at_once, drawn, trips = [run(one) for one in instant], [run(one) for one in timed], ray_calls(CALLS)
+    at_once = [run(one) for one in instant]
+    drawn = [run(one) for one in timed]
+    trips = ray_calls(CALLS)
     print_report(at_once, drawn, trips)
     print(json.dumps(figures(at_once, drawn, trips)))
 

@@ -55,7 +55,11 @@ from launch.composition import compose_config
 
 DEADLINE_S = 120.0
 HOST = "127.0.0.1"
-COPY, PLAIN, CHECKED, TWO, GLOO = "memcpy", "shared memory", "checked", "checked, two receivers", "gloo, checked"
+COPY = "memcpy"
+PLAIN = "shared memory"
+CHECKED = "checked"
+TWO = "checked, two receivers"
+GLOO = "gloo, checked"
 TRANSPORTS: dict[str, tuple[Backend, bool, int]] = {
     PLAIN: ("shared_memory", False, 1),
     CHECKED: ("shared_memory", True, 1),
@@ -63,7 +67,9 @@ TRANSPORTS: dict[str, tuple[Backend, bool, int]] = {
     GLOO: ("gloo", True, 1),
 }
 """Transport, with checksums or without, receivers."""
-RELOAD, ONE_ENGINE, TWO_ENGINES = "reload", "publication", "publication, two engines"
+RELOAD = "reload"
+ONE_ENGINE = "publication"
+TWO_ENGINES = "publication, two engines"
 
 progress = Console(stderr=True, highlight=False, soft_wrap=True)
 Seconds = dict[str, list[float]]
@@ -99,7 +105,8 @@ def wire(layout: WeightLayout, backend: Backend, bucket_mb: int, checksum: bool,
         deadline_s=DEADLINE_S,
     )
     sender = WeightSender(layout, settings, open_send_buffers(settings, HOST))
-    endpoint, names = sender.send_buffers.endpoint, [f"receiver {index}" for index in range(count)]
+    endpoint = sender.send_buffers.endpoint
+    names = [f"receiver {index}" for index in range(count)]
     with ExitStack() as stack:
         stack.callback(sender.close)
         receivers = [

@@ -65,13 +65,15 @@ def _validated(kind: type[T], values: Any) -> T:
 def _impossible_training(config: Config) -> list[str]:
     """Combinations that validate key by key but cannot be trained with, each with the fix."""
     found = []
-    algorithm, dataset = config.algorithm, config.dataset
+    algorithm = config.algorithm
+    dataset = config.dataset
     if algorithm.train_batch_size % algorithm.mini_batch_size:
         found.append(
             f"algorithm.mini_batch_size={algorithm.mini_batch_size} does not divide "
             f"algorithm.train_batch_size={algorithm.train_batch_size}: choose a divisor"
         )
-    learner, updates = config.learner, config.total_updates
+    learner = config.learner
+    updates = config.total_updates
     if learner.decay != "constant" and learner.warmup_steps >= updates:
         found.append(
             f"learner.warmup_steps={learner.warmup_steps} leaves nothing to learner.decay={learner.decay}: "
@@ -106,7 +108,9 @@ def _impossible_training(config: Config) -> list[str]:
 
 def _impossible_temperature(temperature: TemperatureConfig) -> list[str]:
     found = []
-    kind, grid, steps = temperature.kind, temperature.grid, [step for step, _ in temperature.schedule]
+    kind = temperature.kind
+    grid = temperature.grid
+    steps = [step for step, _ in temperature.schedule]
     if steps != sorted(set(steps)):
         found.append(f"temperature.schedule: steps {steps} do not ascend: sort the pairs, one for each step")
     if kind == "schedule" and not steps:

@@ -89,12 +89,14 @@ def extract_code(response: str, func_name: str | None) -> Extraction:
 def _outside_reasoning(text: str) -> tuple[bool, str]:
     """Whether the text ends inside a reasoning part, and what stands outside such parts."""
     kept: list[str] = []
-    begin, thinking = 0, False
+    begin = 0
+    thinking = False
     for mark in _REASONING_MARK.finditer(text):
         if mark[1]:
             # One that was never opened ends a reasoning part which the chat template began.
             kept = kept if thinking else []
-            begin, thinking = mark.end(), False
+            begin = mark.end()
+            thinking = False
         elif not thinking:
             kept.append(text[begin : mark.start()])
             thinking = True

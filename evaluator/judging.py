@@ -249,7 +249,8 @@ class _Comparison:
         if self._values == "python":
             self._compare = compare_python
         self._policy: Policy = policy
-        self._checking, self._limits = checking, limits
+        self._checking = checking
+        self._limits = limits
         self._open = contextlib.ExitStack()
         self._custom: Program | None = None
 

@@ -118,7 +118,8 @@ def parse_problem(row: Mapping[str, Any]) -> Problem:
     private = _tests(_private_cases(row), "private_test_cases", kind, values)
     if not public and not private:
         raise ProblemError("public_test_cases, private_test_cases: no tests at all")
-    time_limit, memory_limit = _positive(metadata, "time_limit_s"), _positive(metadata, "memory_limit_mb")
+    time_limit = _positive(metadata, "time_limit_s")
+    memory_limit = _positive(metadata, "memory_limit_mb")
     checker = metadata.pop("checker", None)
     try:
         parse_checker(checker)

@@ -111,7 +111,10 @@ class Sandbox:
         strict: bool = False,
         calls: bool = False,
     ) -> None:
-        self._preload, self._calls, self._without, self._strict = preload, calls, without, strict
+        self._preload = preload
+        self._calls = calls
+        self._without = without
+        self._strict = strict
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._log: int | None = None  # what the zygote itself writes to stderr: only ever its own tracebacks
@@ -272,7 +275,8 @@ class Program:
     """
 
     def __init__(self, channel: socket.socket, files: list[int], limits: Limits, began: float) -> None:
-        self._channel, self._limits = channel, limits
+        self._channel = channel
+        self._limits = limits
         self._stdin, self._stdout, self._stderr = files
         self._ends = began + limits.budget_s
         self._early: Report | None = None  # of a test that ended while it was asked for something else
@@ -402,7 +406,10 @@ class Calls:
     """Calls into one loaded program. ``ended`` is set when the ``Program.calls`` block is left."""
 
     def __init__(self, channel: socket.socket, program: Program, wall_s: float, longest: int) -> None:
-        self._channel, self._program, self._wall_s, self._longest = channel, program, wall_s, longest
+        self._channel = channel
+        self._program = program
+        self._wall_s = wall_s
+        self._longest = longest
         self._delay = 0.0  # what the process had waited for a processor when it was last asked
         self.ended: Ended | None = None
 
@@ -430,7 +437,8 @@ class Calls:
             return Reply("exited", f"the program wrote to the private channel: {error}")
 
     def _read(self, size: int) -> bytes:
-        chunks, missing = [], size
+        chunks = []
+        missing = size
         while missing:
             left = self._deadline - time.monotonic()
             if left <= 0 and not self._extend():
@@ -483,7 +491,8 @@ def memory_file() -> Iterator[int]:
 def write_over(descriptor: int, data: bytes) -> None:
     """Make ``data`` all that the file holds."""
     os.ftruncate(descriptor, 0)
-    view, offset = memoryview(data), 0
+    view = memoryview(data)
+    offset = 0
     while offset < len(view):
         offset += os.pwrite(descriptor, view[offset:], offset)
 

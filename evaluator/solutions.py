@@ -120,7 +120,8 @@ def _list_rows(handle: BinaryIO) -> Iterator[tuple[int, Any]]:
     """The values of one JSON list. Raises ValueError (RecursionError for a value nested too deep) where it is none."""
     text = _Pieces(io.TextIOWrapper(handle, "utf-8-sig"))
     text.mark()  # the opening bracket
-    row, mark = 0, text.mark(only="]")
+    row = 0
+    mark = text.mark(only="]")
     while mark != "]":
         row += 1
         yield row, text.value()
@@ -135,7 +136,9 @@ class _Pieces:
     """JSON text that is read as far as needed: ``_text`` from ``_at`` on is read, but not yet taken."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream, self._text, self._at = stream, "", 0
+        self._stream = stream
+        self._text = ""
+        self._at = 0
         self._decoder = json.JSONDecoder()
 
     def mark(self, only: str | None = None) -> str:

@@ -22,7 +22,8 @@ def context_tokens(model: Path) -> int:
 
 def check_context_length(config: Config, model: Path) -> None:
     """Check that the longest prompt with the longest answer fits the model's context. Raises PlacementError."""
-    generator, context = config.generator, context_tokens(model)
+    generator = config.generator
+    context = context_tokens(model)
     answer = max(generator.max_response_tokens, config.answer_tokens)
     if generator.max_prompt_tokens + answer > context:
         raise_if_any(

@@ -25,7 +25,8 @@ class Layout:
 
 def config_differences(saved: Any, here: Any) -> list[str]:
     """Between two Hugging Face configurations, in what decides the parameters' shapes."""
-    one, other = saved.get_text_config().to_dict(), here.get_text_config().to_dict()
+    one = saved.get_text_config().to_dict()
+    other = here.get_text_config().to_dict()
     return [
         f"{key} is {one.get(key)} there and {other.get(key)} here"
         for key in CONFIG_KEYS

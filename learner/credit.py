@@ -95,7 +95,8 @@ def assign_credit(group: Group, settings: CreditSettings, step: int, occurrence:
 def _shaped_reward(rollout: Rollout, settings: CreditSettings) -> float | None:
     if rollout.reward is None:
         return None
-    weight, length = settings.overlong_penalty, len(rollout.completion.response_token_ids)
+    weight = settings.overlong_penalty
+    length = len(rollout.completion.response_token_ids)
     if weight == 0:
         return rollout.reward
     return rollout.reward + weight * overlong_penalty(length, settings.max_response_tokens, settings.overlong_cache)
@@ -117,7 +118,8 @@ def train_batch(
     every completion is excluded.
     """
     places = {id(completion): place for place, completion in enumerate(prepared)}
-    minis, trained = [], [group for group in groups if group.trained]
+    minis = []
+    trained = [group for group in groups if group.trained]
     for start in range(0, len(trained), mini_batch_size):
         credited = [item for group in trained[start : start + mini_batch_size] for item in group.credited]
         minis.append(

@@ -88,7 +88,8 @@ class Learner:
 
     def __init__(self, settings: LearnerSettings) -> None:
         self.settings = settings
-        self.rank, self.ranks = dist.get_rank(), dist.get_world_size()
+        self.rank = dist.get_rank()
+        self.ranks = dist.get_world_size()
         self.device = torch.device(settings.device)
         torch.manual_seed(settings.seed)
         self.policy = load_policy(
@@ -151,8 +152,11 @@ class Learner:
         mismatch = mismatch_statistics(
             old.logprobs, [torch.from_numpy(sequence.sampler_logprobs) for sequence in sequences]
         )
-        old_done, learning_rate = time.monotonic(), self.guarded.learning_rate
-        totals, norms, offset = torch.zeros(len(fields(LossSums)), dtype=torch.float64), [], 0
+        old_done = time.monotonic()
+        learning_rate = self.guarded.learning_rate
+        totals = torch.zeros(len(fields(LossSums)), dtype=torch.float64)
+        norms = []
+        offset = 0
         for mini in batch.mini_batches:
             place = slice(offset, offset + len(mini))
             sums, norm = self._update_mini_batch(mini, old.logprobs[place], reference and reference[place])
@@ -160,7 +164,8 @@ class Learner:
             norms.append(norm)
             offset += len(mini)
         acting, pg_loss, kl_loss, high, low, dual, ppo_kl = totals.tolist()
-        minis, tokens = max(1, len(norms)), max(1.0, acting)
+        minis = max(1, len(norms))
+        tokens = max(1.0, acting)
         made = sum(map(math.isfinite, norms))
         return UpdateMetrics(
             pg_loss=pg_loss / minis,

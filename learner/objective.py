@@ -129,7 +129,8 @@ def policy_loss(logprobs: Tensor, tokens: LossTokens, objective: Objective) -> t
         current, tokens.old_logprobs, tokens.advantages, tokens.mismatch_weights, objective.clip
     )
     pg_loss = -(tokens.weights * surrogate.value).sum()
-    loss, kl_loss = pg_loss, torch.zeros_like(pg_loss)
+    loss = pg_loss
+    kl_loss = torch.zeros_like(pg_loss)
     if tokens.reference_logprobs is not None:
         kl_loss = (tokens.weights * k3(current, tokens.reference_logprobs)).sum()
         loss = pg_loss + objective.kl_weight * kl_loss

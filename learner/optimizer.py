@@ -64,7 +64,9 @@ class GuardedOptimizer:
     """
 
     def __init__(self, optimizer: torch.optim.AdamW, grad_clip: float, learning_rate: Callable[[int], float]) -> None:
-        self.optimizer, self.grad_clip, self._learning_rate = optimizer, grad_clip, learning_rate
+        self.optimizer = optimizer
+        self.grad_clip = grad_clip
+        self._learning_rate = learning_rate
         self.counters = UpdateCounters()
         self._start()
 

@@ -190,10 +190,12 @@ def calibrated(measurements: Sequence[Measurement], target: float) -> Decision:
     kept = f"reward >= {REWARD_KEPT:g} x {highest:.4f}"
     rule: Reason
     if diverse:
-        chosen, rule = diverse[0], "calibration"
+        chosen = diverse[0]
+        rule = "calibration"
         how = f"the smallest with D >= {target:g} and {kept}"
     else:
-        chosen, rule = max(keeping, key=lambda one: one.diversity), "calibration_fallback"
+        chosen = max(keeping, key=lambda one: one.diversity)
+        rule = "calibration_fallback"
         how = f"none has D >= {target:g} and {kept}; this is the highest D that keeps the reward"
     explanation = f"D {chosen.diversity:.4f}, reward {chosen.reward:.4f}; {how}"
     return Decision(step=0, old=None, new=chosen.temperature, rule=rule, explanation=explanation)

@@ -85,7 +85,8 @@ def mask_decision(rollout: Rollout, mask: TruncationMask, draw: MaskDraw) -> Mas
     Non-incorrect means correct, or incomplete: no complete code block, or the text ends inside an open fence. A
     truncated output with a complete, failing program is incorrect and never masked conditionally.
     """
-    completion, judgement = rollout.completion, rollout.judgement
+    completion = rollout.completion
+    judgement = rollout.judgement
     repeating = repeats(completion.response_token_ids, mask.window)
     non_incorrect = judgement.verdict.passed or judgement.incomplete
     eligible = rollout.truncated and non_incorrect and not repeating

@@ -50,9 +50,13 @@ class World:
     """
 
     def __init__(self, distinct, kill_at=None):
-        self.distinct, self.kill_at = distinct, kill_at
-        self.version, self.temperatures = 0, []
-        self.names, self.live, self.activity = ["learner rank 0"], {"generator 0": self}, Activity()
+        self.distinct = distinct
+        self.kill_at = kill_at
+        self.version = 0
+        self.temperatures = []
+        self.names = ["learner rank 0"]
+        self.live = {"generator 0": self}
+        self.activity = Activity()
         self.restarts = self.retried = 0
 
     async def publish(self, version):
@@ -100,7 +104,8 @@ class World:
 def run(root, world, *overrides):
     """Trains in ``root``; returns the run's directory and what was printed."""
     settings = config(f"run.root={root}", *SMALL, *overrides)
-    directory, printed = RunDirectory(settings), io.StringIO()
+    directory = RunDirectory(settings)
+    printed = io.StringIO()
     display = Display(Console(file=printed, width=200), settings.run.steps, directory.first_step)
     prompts = tuple(
         PromptedProblem(problem(name), np.array([5, 6], np.int32), (("user", name),)) for name in "abcdefgh"

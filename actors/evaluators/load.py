@@ -67,13 +67,19 @@ class LoadMeter:
         self._start_again()
 
     def _start_again(self) -> None:
-        self._queue_max, self._retried, self._lost, self._repeated = self._queue, 0, 0, 0
+        self._queue_max = self._queue
+        self._retried = 0
+        self._lost = 0
+        self._repeated = 0
         self._busy_s = self._sandbox_s = 0.0
 
     def now_is(self, queue: int, busy: int, sandboxes: int, actors: int) -> None:
         """From here on: calls that wait, sandboxes with a program, sandboxes, actors."""
         self._add_up()
-        self._queue, self._busy, self._sandboxes, self._actors = queue, busy, sandboxes, actors
+        self._queue = queue
+        self._busy = busy
+        self._sandboxes = sandboxes
+        self._actors = actors
         self._queue_max = max(self._queue_max, queue)
 
     def _add_up(self) -> None:

@@ -105,7 +105,10 @@ class EvaluatorPool:
         timeouts: PoolTimeouts,
         put: Callable[[Problem], Any] = ray.put,
     ) -> None:
-        self._sandboxes, self._cpus, self._bounds, self._timeouts = sandboxes, cpus, bounds, timeouts
+        self._sandboxes = sandboxes
+        self._cpus = cpus
+        self._bounds = bounds
+        self._timeouts = timeouts
         self._problems = SharedProblems(put)
         self._members = EvaluatorMembers(create, sandboxes, timeouts, on_change=self._assign, on_error=self._break)
         self._roster = self._members.roster

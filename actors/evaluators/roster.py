@@ -70,7 +70,8 @@ class EvaluatorMember:
 
     async def watch(self) -> None:
         """Ping the actor every other tick; raise MemberLost when it has died, or does not answer in time."""
-        interval_s, deadline_s = 2 * self.timeouts.tick_s, self.timeouts.ping_s
+        interval_s = 2 * self.timeouts.tick_s
+        deadline_s = self.timeouts.ping_s
         while True:
             answer = asyncio.ensure_future(self.handle.ping())
             try:
@@ -188,7 +189,9 @@ class EvaluatorMembers(PoolMembers[EvaluatorMember]):
     ) -> None:
         super().__init__(on_error)
         self.roster = Roster(sandboxes)
-        self._create, self._timeouts, self._on_change = create, timeouts, on_change
+        self._create = create
+        self._timeouts = timeouts
+        self._on_change = on_change
         self._numbers = itertools.count()
         self._missing_fences: set[str] = set()
 

@@ -31,7 +31,8 @@ class RepeatedPrograms:
     """
 
     def __init__(self, told: Callable[[], None], most: int = MOST) -> None:
-        self.told, self.most = told, most
+        self.told = told
+        self.most = most
         self.known: OrderedDict[Key, _Known] = OrderedDict()
 
     async def judgement(

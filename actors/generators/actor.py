@@ -258,7 +258,8 @@ def completion_of(queued: Queued, output: CompletionOutput, tokenizer: Any) -> C
     """The completion in the engine's final output. Raises EngineLost when the engine did not finish it."""
     if output.finish_reason not in ("stop", "length"):
         raise EngineLost(f"its engine ended {queued.request.name} with {output.finish_reason}")
-    request, ids = queued.request, np.asarray(output.token_ids, dtype=np.int32)
+    request = queued.request
+    ids = np.asarray(output.token_ids, dtype=np.int32)
     logprobs = [entry[token].logprob for entry, token in zip(output.logprobs, output.token_ids, strict=True)]
     return Completion(
         question_id=request.question_id,

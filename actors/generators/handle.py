@@ -24,7 +24,9 @@ class RemoteGenerator:
     """One actor with its engine. Every call raises MemberLost when either is dead, and is cancelled with its caller."""
 
     def __init__(self, name: str, actor: Any, settings: GeneratorSettings) -> None:
-        self.name, self.actor, self.settings = name, actor, settings
+        self.name = name
+        self.actor = actor
+        self.settings = settings
 
     async def start(self) -> None:
         """Start the engine. Raises RayTaskError with what vLLM says when it cannot."""

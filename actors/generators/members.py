@@ -48,7 +48,8 @@ class GeneratorMembers(PoolMembers[RemoteGenerator]):
         A later one has ``deadline_s`` to start and to be admitted. Raises DeadlineExceeded, or what the first that
         fails raises.
         """
-        self.deadline_s, self.admit = deadline_s, admit
+        self.deadline_s = deadline_s
+        self.admit = admit
         await self._start(self.newest.values(), "starting the engines", deadline_s)
         for member in self.newest.values():
             self._serve(member)

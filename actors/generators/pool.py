@@ -120,7 +120,8 @@ class GeneratorPool:
         if not share:
             return
         engine_seed = int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
-        reasons, requests = [], [request for request, _ in share]
+        reasons = []
+        requests = [request for request, _ in share]
         for attempt in range(RETRIES + 1):
             member = await self.members.wait_for(self.members.names[index])
             self.retried += len(share) if attempt > 0 else 0

@@ -23,7 +23,8 @@ from actors.weights.links import LEAST_WAIT_S, SLOTS, Endpoint, LinkError
 
 Group: Any = dist.ProcessGroupGloo
 """Without types: the stub lacks send, recv and the options of its constructor."""
-SENDER, RECEIVER = 0, 1
+SENDER = 0
+RECEIVER = 1
 
 
 def _left(ends: float) -> timedelta:
@@ -67,7 +68,8 @@ class GlooSender:
     """The sender's end of the link to one receiver."""
 
     def __init__(self, group: Any, buffers: tuple[Tensor, ...]) -> None:
-        self.group, self.buffers = group, buffers
+        self.group = group
+        self.buffers = buffers
         self.under_way: dict[int, tuple[Work, Work, Tensor]] = {}
 
     def reserve(self, slot: int, ends: float) -> None:
@@ -109,7 +111,8 @@ class GlooReceiver:
     """The receiver's end; ``host``: this node's address."""
 
     def __init__(self, endpoint: Endpoint, receiver: str, host: str, capacity: int, ends: float) -> None:
-        self.receiver, self.host = receiver, host
+        self.receiver = receiver
+        self.host = host
         self.buffers = _buffers(capacity)
         self.free = list(range(SLOTS))
         self.expected: _Expected | None = None
@@ -141,7 +144,8 @@ class GlooReceiver:
     def _expect(self, group: Any) -> None:
         if self.expected is not None or not self.lengths or not self.free:
             return
-        slot, length = self.free.pop(), self.lengths.pop()
+        slot = self.free.pop()
+        length = self.lengths.pop()
         header = torch.zeros(HEADER_BYTES, dtype=torch.uint8)
         works = group.recv([header], SENDER, 0), group.recv([self.buffers[slot][:length]], SENDER, 1)
         self.expected = _Expected(slot=slot, length=length, header=header, works=works)

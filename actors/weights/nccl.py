@@ -25,7 +25,8 @@ class NcclSender:
     """The sender in the learner's first rank, on its GPU."""
 
     def __init__(self, layout: WeightLayout, settings: SenderSettings, host: str) -> None:
-        self.layout, self.settings = layout, settings
+        self.layout = layout
+        self.settings = settings
         self.endpoint = Endpoint("nccl", host, 0)  # each generator is given a port of its own
         self.groups: dict[ReceiverGroup, Any] = {}
 
@@ -63,7 +64,8 @@ class NcclSender:
         from vllm.distributed.weight_transfer.nccl_common import trainer_init
 
         if receivers not in self.groups:
-            endpoint, size = receivers.endpoint, 1 + len(receivers.names)
+            endpoint = receivers.endpoint
+            size = 1 + len(receivers.names)
             meeting = {"master_address": endpoint.address, "master_port": endpoint.port, "world_size": size}
             self.groups[receivers] = trainer_init(meeting)
         return self.groups[receivers]
@@ -84,14 +86,17 @@ class NcclReceiver:
     """The engine's side, in the generator actor; ``workers``: of the engine."""
 
     def __init__(self, engine: AsyncLLM, connection: Connection, workers: int) -> None:
-        self.engine, self.connection, self.workers = engine, connection, workers
+        self.engine = engine
+        self.connection = connection
+        self.workers = workers
         self.joined = False
 
     async def load(self, version: int) -> None:
         """Receive and load one publication, and set the engine's version. Raises what vLLM raises."""
         from vllm.distributed.weight_transfer.base import WeightTransferInitRequest, WeightTransferUpdateRequest
 
-        endpoint, layout = self.connection.endpoint, self.connection.layout
+        endpoint = self.connection.endpoint
+        layout = self.connection.layout
         if not self.joined:
             join = {
                 "master_address": endpoint.address,

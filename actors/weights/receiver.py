@@ -86,7 +86,8 @@ class WeightReceiver:
     """Receives publications one after the other; after an error it is closed, and must be made anew."""
 
     def __init__(self, connection: Connection, link: ReceivingLink) -> None:
-        self.connection, self.link = connection, link
+        self.connection = connection
+        self.link = link
         self.sizes = connection.layout.sizes
         self.plan = plan_buckets(self.sizes, connection.capacity)
         self.buffers = BufferPool()
@@ -113,7 +114,8 @@ class WeightReceiver:
             header, array, slot = self.link.receive(ends)
             payload = torch.from_numpy(array)
             check_bucket(header, payload, version, index)
-            first, size = bucket[0], self.sizes[bucket[0].tensor]
+            first = bucket[0]
+            size = self.sizes[bucket[0].tensor]
             if size == first.length:  # whole tensors
                 copy = self.buffers.take(self.connection.capacity)[: len(payload)].copy_(payload)
                 complete = [(piece.tensor, copy[piece.offset : piece.offset + piece.length]) for piece in bucket]

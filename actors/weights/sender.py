@@ -37,7 +37,9 @@ class WeightSender:
     """Sends publications one after the other to whoever is connected."""
 
     def __init__(self, layout: WeightLayout, settings: SenderSettings, send_buffers: SendBuffers) -> None:
-        self.layout, self.settings, self.send_buffers = layout, settings, send_buffers
+        self.layout = layout
+        self.settings = settings
+        self.send_buffers = send_buffers
         self.plan = plan_buckets(layout.sizes, settings.bucket_bytes)
         self.endpoint = send_buffers.endpoint
         self.links: dict[str, SendingLink] = {}
@@ -94,7 +96,10 @@ class _Recipients:
     def __init__(
         self, send_buffers: SendBuffers, links: dict[str, SendingLink], receivers: list[str], deadline_s: float
     ) -> None:
-        self.send_buffers, self.links, self.receivers, self.deadline_s = send_buffers, links, receivers, deadline_s
+        self.send_buffers = send_buffers
+        self.links = links
+        self.receivers = receivers
+        self.deadline_s = deadline_s
         self.ends = time.monotonic() + deadline_s
         self.failed: dict[str, str] = {}
 
@@ -126,7 +131,8 @@ class _BucketFiller:
     """Copies tensors, one after the other, into the buckets of the plan."""
 
     def __init__(self, layout: WeightLayout, tensors: Iterator[tuple[str, Tensor]]) -> None:
-        self.layout, self.tensors = layout, tensors
+        self.layout = layout
+        self.tensors = tensors
         self.flat: Tensor | None = None
 
     def fill(self, bucket: Bucket, payload: Tensor) -> None:

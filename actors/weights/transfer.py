@@ -86,7 +86,8 @@ class WeightTransfer:
 
     def __init__(self, ranks: Sequence[ActorHandle], backend: Backend, settings: TransferSettings) -> None:
         self.ranks: Sequence[Any] = ranks
-        self.backend, self.settings = backend, settings
+        self.backend = backend
+        self.settings = settings
         self.generators: dict[str, Any] = {}
         self.receiver_groups: dict[str, ReceiverGroup] = {}
         self.connections = 0
@@ -206,7 +207,8 @@ class WeightTransfer:
         return ReceiverGroup(endpoint, tuple(receivers))
 
     async def _send(self, version: int, names: Sequence[str]) -> SendResult:
-        to, connected = [self.receiver_groups[name] for name in names], list(self.receiver_groups.values())
+        to = [self.receiver_groups[name] for name in names]
+        connected = list(self.receiver_groups.values())
         sends: dict[str, Awaitable[SendResult]] = {
             f"learner rank {index}": rank.send_weights.remote(version, to, connected)
             for index, rank in enumerate(self.ranks)

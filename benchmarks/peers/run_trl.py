@@ -33,12 +33,15 @@ class PreparedTrainer(GRPOTrainer):
 def session(request: dict[str, Any]) -> Iterator[Callable[[], dict[str, Any]]]:
     """A trainer that has made one update, on the shortest sequence, so that the optimizer's state exists."""
     torch.set_num_threads(request["threads"])
-    batch, old_logprob = request["batch"], request["old_logprob"]
+    batch = request["batch"]
+    old_logprob = request["old_logprob"]
     first = min(batch, key=lambda one: len(one["prompt"]) + len(one["response"]))
-    warm_up, inputs = prepared_inputs([first], old_logprob), prepared_inputs(batch, old_logprob)
+    warm_up = prepared_inputs([first], old_logprob)
+    inputs = prepared_inputs(batch, old_logprob)
     with tempfile.TemporaryDirectory() as folder:
         trainer = build_trainer(request, folder)
-        model, optimizer = trainer.model, trainer.create_optimizer()
+        model = trainer.model
+        optimizer = trainer.create_optimizer()
         gradient_bytes = sum(4 * parameter.numel() for parameter in model.parameters())
 
         def update(chosen: dict[str, torch.Tensor]) -> tuple[float, float]:

@@ -29,7 +29,8 @@ class TimedTrainer(GRPOTrainer):
     """Notes what its generation took and how many real tokens it dealt with."""
 
     def note_generation(self, seconds: float, tokens: int) -> None:
-        self.generation_s, self.tokens = seconds, tokens
+        self.generation_s = seconds
+        self.tokens = tokens
 
     def _generate_single_turn(self, prompt_ids: list[list[int]], *rest: Any, **named: Any) -> Any:
         began = time.perf_counter()
@@ -45,7 +46,8 @@ class Reward:
 
     def __init__(self, request: dict[str, Any], evaluator: Evaluator) -> None:
         self.problems = {row["question_id"]: parse_problem(row) for row in request["problems"]}
-        self.evaluator, self.seconds = evaluator, 0.0
+        self.evaluator = evaluator
+        self.seconds = 0.0
 
     def __call__(self, completions: list[Any], question_id: list[str], **_: Any) -> list[float | None]:
         began = time.perf_counter()
@@ -62,20 +64,25 @@ class StepClock(TrainerCallback):
     """A row for each ``updates`` optimizer updates, which make one step."""
 
     def __init__(self, updates: int, reward: Reward) -> None:
-        self.updates, self.reward = updates, reward
+        self.updates = updates
+        self.reward = reward
         self.rows: list[dict[str, float]] = []
 
     def begin(self, trainer: TimedTrainer) -> None:
-        self.trainer, self.last, self.last_cpu = trainer, time.perf_counter(), tree_cpu_seconds(os.getpid())
+        self.trainer = trainer
+        self.last = time.perf_counter()
+        self.last_cpu = tree_cpu_seconds(os.getpid())
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step % self.updates:
             return
-        now, cpu = time.perf_counter(), tree_cpu_seconds(os.getpid())
+        now = time.perf_counter()
+        cpu = tree_cpu_seconds(os.getpid())
         phases = {"gen": self.trainer.generation_s, "reward": self.reward.seconds}
         used = {"seconds": now - self.last, "cpu_s": cpu - self.last_cpu}
         self.rows.append({**used, "tokens": self.trainer.tokens, **phases})
-        self.last, self.last_cpu = now, cpu
+        self.last = now
+        self.last_cpu = cpu
 
 
 @contextmanager
@@ -102,7 +109,8 @@ def session(request: dict[str, Any]) -> Iterator[Callable[[], list[dict[str, flo
 
 def build_trainer(request: dict[str, Any], folder: str, reward: Reward, clock: StepClock) -> TimedTrainer:
     """This project's hyperparameters; a mini-batch is one micro-batch, a generation batch has all of a step's."""
-    group, mini_batches = request["group_size"], request["train_batch_size"] // request["mini_batch_size"]
+    group = request["group_size"]
+    mini_batches = request["train_batch_size"] // request["mini_batch_size"]
     settings = GRPOConfig(
         output_dir=folder,
         use_cpu=True,

@@ -27,8 +27,10 @@ from learner.rollout import Completion, Judgement, TrainBatch, TrainSequence
 
 VOCABULARY = 151_936
 END = 0
-MEDIAN_TOKENS, TOKENS_SIGMA = 600, 0.8
-MEDIAN_JUDGE_S, JUDGE_SIGMA = 0.1, 1.0
+MEDIAN_TOKENS = 600
+TOKENS_SIGMA = 0.8
+MEDIAN_JUDGE_S = 0.1
+JUDGE_SIGMA = 1.0
 TOKEN_S = 5e-3  # where times are drawn; on a GPU it is some times as long
 PASSING = 0.4
 CHARACTERS = 3  # of a token's text
@@ -49,7 +51,8 @@ class Drawn:
 
     @classmethod
     def for_run(cls, count: int, longest: int, seed: int) -> Drawn:
-        rng, tokens = np.random.default_rng(seed), 64 * longest
+        rng = np.random.default_rng(seed)
+        tokens = 64 * longest
         return cls(
             lengths=np.minimum(np.ceil(rng.lognormal(np.log(MEDIAN_TOKENS), TOKENS_SIGMA, count)), longest).astype(int),
             judge_seconds=rng.lognormal(np.log(MEDIAN_JUDGE_S), JUDGE_SIGMA, count),
@@ -125,7 +128,9 @@ class Generator:
     """One engine, which works on all its requests at once."""
 
     def __init__(self, name: str, play: Play) -> None:
-        self.name, self.actor, self.play = name, self, play
+        self.name = name
+        self.actor = self
+        self.play = play
 
     async def start(self) -> None:
         """It is there."""
@@ -155,7 +160,8 @@ class Evaluator:
 
     def __init__(self, sandboxes: int, play: Play) -> None:
         self.actor: Any = self
-        self.free, self.play = asyncio.Semaphore(sandboxes), play
+        self.free = asyncio.Semaphore(sandboxes)
+        self.play = play
 
     async def start(self) -> tuple[str, ...]:
         """It is there, and lacks no fence."""
@@ -163,7 +169,8 @@ class Evaluator:
 
     async def judge(self, problem: Any, text: str) -> Judgement:
         """The drawn verdict."""
-        play, number = self.play, int(text[: text.index("\n")])
+        play = self.play
+        number = int(text[: text.index("\n")])
         if play.timed:
             play.handovers.append(time.monotonic() - play.due.pop(number))
         async with self.free:
@@ -205,7 +212,8 @@ class Learner:
     """Takes a batch and keeps nothing of it; an update takes ``seconds``."""
 
     def __init__(self, seconds: float) -> None:
-        self.names, self.seconds = ["learner rank 0"], seconds
+        self.names = ["learner rank 0"]
+        self.seconds = seconds
 
     async def prepare(self, sequences: Sequence[TrainSequence], deadline_s: float) -> float:
         """Nothing is prepared."""
@@ -225,7 +233,8 @@ class Transfer:
     """Gives engines the version at once; ``peaks``: the most resident bytes between one publication and the next."""
 
     def __init__(self, play: Play) -> None:
-        self.play, self.peaks = play, list[int]()
+        self.play = play
+        self.peaks = list[int]()
 
     async def publish(self, version: int) -> Publication:
         """Requests from here on are answered with ``version``."""

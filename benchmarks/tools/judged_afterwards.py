@@ -15,7 +15,8 @@ def judged_afterwards(run: TrainerRun, problems: Mapping[str, Problem]) -> list[
 
     The steps are judged in order by one evaluator, so that adaptive limits are known as they were in the run.
     """
-    seconds, adaptive = [], run.config["evaluator"]["adaptive_timeout"]
+    seconds = []
+    adaptive = run.config["evaluator"]["adaptive_timeout"]
     with Evaluator(Limits(**run.limits), run.workers, adaptive_timeout=adaptive) as evaluator:
         for rows in run.rollouts:
             began = time.monotonic()

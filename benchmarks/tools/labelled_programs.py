@@ -15,7 +15,8 @@ Label = Literal["ok", "wa", "re", "tle", "ce"]
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
-PROBLEMS, PROGRAMS = "lcb_problems.jsonl.gz", "lcb_solutions_labelled.jsonl.gz"
+PROBLEMS = "lcb_problems.jsonl.gz"
+PROGRAMS = "lcb_solutions_labelled.jsonl.gz"
 
 SEED = 20_240_607
 
@@ -42,7 +43,8 @@ def load_programs(path: Path) -> tuple[LabelledProgram, ...]:
     programs = []
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         for number, row in enumerate(map(json.loads, lines), 1):
-            question_id, label = row["question_id"], row["verdict_on_these_tests"]
+            question_id = row["question_id"]
+            label = row["verdict_on_these_tests"]
             if label not in get_args(Label):
                 raise ValueError(f"{path}, line {number}: no such verdict: {label!r}")
             programs.append(
@@ -60,7 +62,8 @@ def mixture(size: int, looping: int) -> dict[Label, int]:
     >>> mixture(400, looping=37)
     {'ok': 200, 'wa': 123, 're': 40, 'tle': 37}
     """
-    loops, crashes = min(size // 10, looping), size // 10
+    loops = min(size // 10, looping)
+    crashes = size // 10
     right = size // 2
     return {"ok": right, "wa": size - right - crashes - loops, "re": crashes, "tle": loops}
 

@@ -79,7 +79,8 @@ def load_official(path: Path) -> tuple[Official, ...]:
 
 def cause_of(compared: Compared) -> Cause:
     """Why the verdicts of one program differ."""
-    judged, official = compared.judged, compared.official
+    judged = compared.judged
+    official = compared.official
     if 0 < official.share < 1:
         return Cause.CONTRADICTORY
     if judged.again is not None and judged.again.passed != judged.verdict.passed:

@@ -16,8 +16,10 @@ LONG_STEP_S = 30.0
 GOALS = {"ratio_e2e_vs_trl": 1.0, "ratio_e2e_vs_trl_uneven": 1.5, "overlap_hidden_fraction": 0.8}
 PERCENTILES = (5, 50, 95)  # of response lengths, in the last line
 SAME_WORK = 0.15  # relative difference of tokens a step that chance explains
-QUICKSTART, UNEVEN = "quickstart", "uneven"
-ON_POLICY, AHEAD = "max_staleness 0", "max_staleness 1"
+QUICKSTART = "quickstart"
+UNEVEN = "uneven"
+ON_POLICY = "max_staleness 0"
+AHEAD = "max_staleness 1"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,7 +159,8 @@ def steps_table(pairs: Sequence[Pair], overlap: Overlap) -> Table:
         (f"{QUICKSTART}, a core each, {AHEAD}", overlap.ahead),
     ]
     for name, steps in sorted(rows, key=lambda row: row[0].split(",")[0]):
-        lowest, highest = min(step.seconds for step in steps), max(step.seconds for step in steps)
+        lowest = min(step.seconds for step in steps)
+        highest = max(step.seconds for step in steps)
         table.add_row(
             name,
             str(len(steps)),
@@ -197,6 +200,7 @@ def goals_table(found: Mapping[str, float], streamings: Sequence[Streaming]) -> 
     for name, goal in GOALS.items():
         table.add_row(name, f"{found[name]:.2f}", f">= {goal:g}", "yes" if found[name] >= goal else "no")
     for one in streamings:
-        name, goal = f"visible_reward_fraction{suffix_of(one.workload)}", goal_of_visible(one.steps)
+        name = f"visible_reward_fraction{suffix_of(one.workload)}"
+        goal = goal_of_visible(one.steps)
         table.add_row(name, f"{found[name]:.3f}", f"< {goal:g}", "yes" if found[name] < goal else "no")
     return table

@@ -47,7 +47,8 @@ class Child:
     """A child that is ready to work; ``start_s`` is the seconds that getting there took."""
 
     def __init__(self, process: subprocess.Popen[bytes], control: socket.socket, log: Path) -> None:
-        self._process, self._log = process, log
+        self._process = process
+        self._log = log
         self._control = control
         self._replies = control.makefile("rb")
         began = time.monotonic()
@@ -83,7 +84,8 @@ def child(python: Path, module: str, request: Any) -> Iterator[Child]:
     """
     ours, theirs = socket.socketpair()
     with ours, tempfile.TemporaryDirectory(prefix="bench-") as scratch:
-        log, wanted = Path(scratch, "log"), Path(scratch, "request.json")
+        log = Path(scratch, "log")
+        wanted = Path(scratch, "request.json")
         wanted.write_text(json.dumps(request), encoding="utf-8")
         with theirs, log.open("wb") as output:
             process = subprocess.Popen(

@@ -55,7 +55,8 @@ from builtins import *
 @contextmanager
 def session(request: dict[str, Any]) -> Iterator[Callable[[], dict[str, float]]]:
     """The prelude is imported and the heap is set aside before the first fork."""
-    programs, workers = request["programs"], request["workers"]
+    programs = request["programs"]
+    workers = request["workers"]
     prelude: dict[str, Any] = {}
     exec(PRELUDE, prelude)
     import numpy  # noqa: F401 - some programs import it, and importing is not running
@@ -105,7 +106,9 @@ def run_program(program: dict[str, Any], prelude: dict[str, Any], slots: mmap.mm
     """In a forked process: all its tests, each one's CPU added to the slot as soon as it is known. Never returns."""
     threading.excepthook = lambda _: None  # a thread's failure is the program's own, and printing it is ours
     sys.setrecursionlimit(RECURSION)
-    cpu, done, clock = 0.0, 0, time.process_time
+    cpu = 0.0
+    done = 0
+    clock = time.process_time
     leave, save = os._exit, SLOT.pack_into  # a program may patch either name
     began = clock()
     try:

@@ -94,7 +94,8 @@ def settings_of(request: dict[str, Any]) -> LearnerSettings:
 def pad(sequences: Sequence[TrainSequence], indices: Sequence[int], device: torch.device) -> MicroBatch:
     """What ``pack`` gives, with every sequence lengthened at its end to the longest one's length."""
     micro = pack(sequences, indices, device)
-    count, width = len(micro.lengths), max(micro.lengths)
+    count = len(micro.lengths)
+    width = max(micro.lengths)
     lacking = torch.tensor([width - length for length in micro.lengths])
     moved = (lacking.cumsum(0) - lacking).repeat_interleave(torch.tensor(micro.lengths))
 

@@ -22,7 +22,9 @@ from benchmarks.tools.processes import serve
 from benchmarks.tools.scheduler_report import RoundTrips
 from learner.rollout import Completion, Judgement
 
-ANSWERS, LONGEST, PROMPT_TOKENS = 4096, 4096, 400
+ANSWERS = 4096
+LONGEST = 4096
+PROMPT_TOKENS = 400
 
 
 class Answering:
@@ -77,7 +79,8 @@ async def round_trips(name: str, call: Callable[[int], Awaitable[object]], calls
         async with free:
             await call(number % ANSWERS)
 
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall = time.perf_counter()
+    cpu = time.process_time()
     await asyncio.gather(*(one(number) for number in range(calls)))
     return RoundTrips(
         what=name, calls=calls, in_flight=in_flight, wall_s=time.perf_counter() - wall, cpu_s=time.process_time() - cpu

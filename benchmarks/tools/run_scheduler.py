@@ -45,7 +45,8 @@ from launch.records.timeline import Timeline
 from launch.training.policy import Weights
 from launch.training.run import Run
 
-PROBLEMS, PROMPT_TOKENS = 24_000, 400
+PROBLEMS = 24_000
+PROMPT_TOKENS = 400
 UPDATE_S = 2.0  # where times are drawn
 NAP_S = 0.01
 
@@ -62,18 +63,21 @@ class Stopwatch:
 
         The functions of a part must all run in one thread at a time.
         """
-        function, spent = getattr(owner, name), self.spent.setdefault(part, [0.0, 0.0])
+        function = getattr(owner, name)
+        spent = self.spent.setdefault(part, [0.0, 0.0])
 
         @functools.wraps(function)
         def watched(*arguments: Any, **options: Any) -> Any:
             inner: list[list[float]] = self.local.__dict__.setdefault("inner", [[0.0, 0.0]])
             inner.append([0.0, 0.0])
-            wall, cpu = time.perf_counter(), time.thread_time()
+            wall = time.perf_counter()
+            cpu = time.thread_time()
             try:
                 return function(*arguments, **options)
             finally:
                 took = [time.perf_counter() - wall, time.thread_time() - cpu]
-                within, outer = inner.pop(), inner[-1]
+                within = inner.pop()
+                outer = inner[-1]
                 for place in (0, 1):
                     spent[place] += took[place] - within[place]
                     outer[place] += took[place]
@@ -178,7 +182,8 @@ async def measure(run: Run, play: Play, transfer: Transfer) -> DriverRun:
     give_back()
     lateness: list[float] = []
     napping = asyncio.create_task(nap(lateness))
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall = time.perf_counter()
+    cpu = time.process_time()
     await launch.training.train.train(run)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     napping.cancel()

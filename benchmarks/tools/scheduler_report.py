@@ -123,7 +123,8 @@ def growth(peaks: Sequence[int]) -> float:
 
 def exponent(results: Sequence[Result]) -> float:
     """k of CPU seconds ~ completions ** k, between the smallest and the largest size: 1 is linear, 2 quadratic."""
-    (_, small), (_, large) = results[0], results[-1]
+    (_, small) = results[0]
+    (_, large) = results[-1]
     seconds = large.cpu_s / results[-1][0].steps * results[0][0].steps / small.cpu_s
     return math.log(seconds) / math.log(per_step(results[-1]) / per_step(results[0]))
 

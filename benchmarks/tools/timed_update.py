@@ -27,7 +27,8 @@ def timed_update(update: Callable[[], tuple[float, float]], gradient_bytes: int)
     update()
     before = product_seconds()
     resident = reset_peak()
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall = time.perf_counter()
+    cpu = time.process_time()
     loss, norm = update()
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     peak = peak_bytes() - resident - gradient_bytes
@@ -49,6 +50,7 @@ def timed_update(update: Callable[[], tuple[float, float]], gradient_bytes: int)
 def product_seconds() -> tuple[float, float]:
     """Wall and CPU seconds of one product."""
     one, out = torch.ones(SIZE, SIZE), torch.zeros(SIZE, SIZE)  # written, so that no page is missing
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall = time.perf_counter()
+    cpu = time.process_time()
     torch.mm(one, one, out=out)
     return time.perf_counter() - wall, time.process_time() - cpu

@@ -29,7 +29,8 @@ LAST_LAP = "bookkeeping"  # of a step, on the driver's track
 LOOK_S = 2.0  # between two looks at a run's processes
 END_S = 60.0  # for a run to end after it was asked to
 LOG_TAIL = 3000  # characters of a failed run's output that are shown
-GENERATOR, LEARNER = "ray::GeneratorActor", "ray::LearnerActor"
+GENERATOR = "ray::GeneratorActor"
+LEARNER = "ray::LearnerActor"
 
 
 class TrainerFailed(RuntimeError):
@@ -87,7 +88,8 @@ def run_trainer(folder: Path, overrides: Sequence[str], deadline_s: float, pinne
     log = folder.with_suffix(".log")
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=ROOT)
-    ends, usage = time.monotonic() + deadline_s, [(time.time(), 0.0)]
+    ends = time.monotonic() + deadline_s
+    usage = [(time.time(), 0.0)]
     try:
         while process.poll() is None and time.monotonic() < ends:
             if pinned:

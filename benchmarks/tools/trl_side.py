@@ -41,7 +41,8 @@ def request_like(run: TrainerRun, model: Path, problems: Mapping[str, Problem]) 
     """The questions of ``run``, step by step, under its settings. ``problems`` by question id."""
     config = run.config
     asked = [row["question_id"] for rows in run.rollouts for row in rows if row["sample_index"] == 0]
-    algorithm, generator = config["algorithm"], config["generator"]
+    algorithm = config["algorithm"]
+    generator = config["generator"]
     return PeerRequest(
         model=str(model.absolute()),
         prompts=[{"prompt": chat(problems[name]), "question_id": name} for name in asked],

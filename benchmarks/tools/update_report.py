@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-OURS, PADDED, PEER = "ours", "ours, padded", "TRL"
+OURS = "ours"
+PADDED = "ours, padded"
+PEER = "TRL"
 AGREEMENT = 1e-3  # relative difference of loss and gradient norm that rounding explains
 
 
@@ -97,7 +99,8 @@ def figures(comparisons: Sequence[Comparison], growth: Sequence[Growth]) -> dict
     updates = [one for comparison in comparisons for side in comparison.updates.values() for one in side]
     found["gemm_gflops"] = statistics.median(one.gemm_per_s for one in updates) / 1e9
     found["gemm_gflops_per_cpu"] = statistics.median(one.gemm_per_cpu_s for one in updates) / 1e9
-    small, large = growth[0], growth[-1]
+    small = growth[0]
+    large = growth[-1]
     found["cpu_per_token_growth"] = per_token(large) / per_token(small)
     return found
 

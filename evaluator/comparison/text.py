@@ -18,7 +18,8 @@ from evaluator.comparison.tolerance import STDIN_TOLERANCE, is_fraction_close, i
 _BLANKS = " \t\n\r\v\f"
 _BLANK_LINES = re.compile(r"\n[ \t\n\r\v\f]*\n")
 # A JSON answer is at most so many times as long as the expected text (0.30000000000000004 for 0.3, \u00e9 for é).
-_LONGER, _LONGER_BY = 32, 4096
+_LONGER = 32
+_LONGER_BY = 4096
 
 
 def exact(expected: str, actual: str) -> bool:
@@ -211,7 +212,8 @@ def _same_line_multiset(wanted: Iterable[Collection[bytes]], given: Iterable[Col
     fractions are nearly as close to each other as the tolerance could a pairing be missed.
     """
     left, right = (Counter(tuple(sorted(line)) if deep else tuple(line) for line in lines) for lines in (wanted, given))
-    missing, surplus = left - right, right - left
+    missing = left - right
+    surplus = right - left
     known = {token for line in missing for token in line}
     fractions = sorted({value for value in map(parse_fraction, known) if value is not None})
 

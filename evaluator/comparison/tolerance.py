@@ -31,7 +31,8 @@ def nearest_close(values: list[float], target: float | None, tolerance: Toleranc
     if target is None or not values:
         return None
     place = bisect_left(values, target)
-    above, below = values[min(place, len(values) - 1)], values[max(place - 1, 0)]
+    above = values[min(place, len(values) - 1)]
+    below = values[max(place - 1, 0)]
     nearest = above if abs(above - target) < abs(below - target) else below
     return nearest if is_close(nearest, target, tolerance) else None
 
@@ -49,13 +50,15 @@ def is_number_close(expected: bytes, actual: bytes, tolerance: Tolerance) -> boo
     """Return True if both tokens are numbers within ``tolerance`` of each other; two integers must be equal."""
     if INTEGER.fullmatch(expected) and INTEGER.fullmatch(actual):
         return plain_integer(expected) == plain_integer(actual)
-    wanted, given = parse_number(expected), parse_number(actual)
+    wanted = parse_number(expected)
+    given = parse_number(actual)
     return wanted is not None and given is not None and is_close(wanted, given, tolerance)
 
 
 def is_allclose(expected: bytes, actual: bytes) -> bool:
     """Return True if both tokens are numbers that np.allclose accepts with its default tolerances."""
-    wanted, given = parse_number(expected), parse_number(actual)
+    wanted = parse_number(expected)
+    given = parse_number(actual)
     return (
         wanted is not None and given is not None and is_close(wanted, given, Tolerance(1e-8 + 1e-5 * abs(wanted), 0.0))
     )

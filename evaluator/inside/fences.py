@@ -192,7 +192,8 @@ def open_closed_parents(paths: list[str]) -> None:
 
 def new_user_namespace() -> None:
     """A user namespace in which our own uid and gid keep their numbers."""
-    uid, gid = os.geteuid(), os.getegid()
+    uid = os.geteuid()
+    gid = os.getegid()
     kernel.call("unshare", kernel.CLONE_NEWUSER)
     kernel.write_file("/proc/self/setgroups", "deny")
     kernel.write_file("/proc/self/uid_map", f"{uid} {uid} 1")

@@ -249,7 +249,8 @@ def _tree(values: list[object], kind: Callable[[object], Any]) -> object:
     if not values or values[0] is None:
         return None
     root = kind(values[0])
-    parents, rest = deque([root]), iter(values[1:])
+    parents = deque([root])
+    rest = iter(values[1:])
     while parents:
         parent = parents.popleft()
         for side, value in zip(("left", "right"), rest, strict=False):
@@ -369,9 +370,11 @@ class Program:
     """A candidate: its names, and the signature by which its function is called."""
 
     def __init__(self, func_name: str, prelude: Prelude, signature: Signature | None) -> None:
-        self._func_name, self._prelude = func_name, prelude.names
+        self._func_name = func_name
+        self._prelude = prelude.names
         self._signature = signature
-        self._scan, self._serialise = make_reader(), make_serialiser()
+        self._scan = make_reader()
+        self._serialise = make_serialiser()
         self._names = prelude.main
         # The arguments of the last call, until the next ones are read: with everything freed between calls, the memory
         # of large ones would go back to the kernel and be faulted in anew each time, for a third of the call's time.
@@ -434,8 +437,10 @@ class PythonProgram(Program):
     """
 
     def __init__(self, func_name: str, starter_code: str) -> None:
-        self._func_name, self._starter_code = func_name, starter_code
-        self._scan, self._names = make_reader(), fresh_main({})
+        self._func_name = func_name
+        self._starter_code = starter_code
+        self._scan = make_reader()
+        self._names = fresh_main({})
 
     def load(self, code: types.CodeType) -> None:
         exec(compile(self._starter_code, "starter.py", "exec", dont_inherit=True), self._names)
@@ -479,7 +484,9 @@ def answer_calls(
         program = Program(func_name, prelude, starter_signature(starter_code, func_name))
     sys.modules["__main__"] = sys.modules["main"]
     serve = make_server(program, channel)
-    show, leave, failure = sys.__excepthook__, os._exit, sys.exc_info
+    show = sys.__excepthook__
+    leave = os._exit
+    failure = sys.exc_info
     try:
         program.load(code)
         serve()
@@ -494,8 +501,13 @@ def answer_calls(
 
 def make_server(program: Program, channel: int) -> Callable[[], None]:
     """The loop that reads requests and writes replies; all it needs is bound before the candidate's code runs."""
-    read, write, process_id, quote = os.read, os.write, os.getpid, encode_basestring_ascii
-    seek, truncate, scan = os.lseek, os.ftruncate, make_reader()
+    read = os.read
+    write = os.write
+    process_id = os.getpid
+    quote = encode_basestring_ascii
+    seek = os.lseek
+    truncate = os.ftruncate
+    scan = make_reader()
     answering = process_id()
 
     def receive() -> str | None:
@@ -508,7 +520,8 @@ def make_server(program: Program, channel: int) -> Callable[[], None]:
         return None if missing else b"".join(chunks)[4:].decode()
 
     def send(nonce: str, kind: str, text: str) -> None:
-        head, body = f'[{quote(nonce)}, "{kind}", '.encode(), quote(text).encode()
+        head = f'[{quote(nonce)}, "{kind}", '.encode()
+        body = quote(text).encode()
         size = (len(head) + len(body) + 1).to_bytes(8, "big")
         parts: Iterable[bytes] = (size, head, body, b"]")
         # A large body is not copied once more: results may take most of the memory there is.

@@ -96,16 +96,23 @@ SIGNALS = {
     "pidfd_send_signal": (424, 424),
 }
 """Denied only where nothing else scopes signals: there a candidate could end the evaluator itself."""
-CLONE, CLONE3 = (56, 220), (435, 435)
+CLONE = (56, 220)
+CLONE3 = (435, 435)
 _NEW_NAMESPACES = (
     *(kernel.CLONE_NEWNS, kernel.CLONE_NEWUTS, kernel.CLONE_NEWIPC, kernel.CLONE_NEWUSER, kernel.CLONE_NEWPID),
     *(kernel.CLONE_NEWNET, kernel.CLONE_NEWCGROUP),
 )
 
 # Classic BPF: load a word, jump if equal, greater or equal or any bit is set, return.
-_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_LOAD = 0x20
+_EQUAL = 0x15
+_AT_LEAST = 0x35
+_ANY_BIT = 0x45
+_RETURN = 0x06
 _NUMBER, _ARCH, _FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data
-_ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
+_ALLOW = 0x7FFF0000
+_KILL = 0x80000000
+_ERRNO = 0x00050000
 _SECCOMP_MODE_FILTER = 2
 _X32 = 0x40000000  # x86_64's second table of system calls
 

@@ -52,7 +52,8 @@ def finish(main: types.ModuleType, status: int) -> NoReturn:
     atexit._run_exitfuncs()
     status = status or flush_standard_files()
     # A stream that the program put here may need its globals, which are about to go.
-    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+    sys.stdout = sys.__stdout__
+    sys.stderr = sys.__stderr__
     # Files that the program opened and never closed are flushed when they are collected.
     for name in [name for name in main.__dict__ if name != "__builtins__"]:
         main.__dict__[name] = None

@@ -210,7 +210,9 @@ def prepare(
         main = stdio.fresh_main()
         return lambda _: stdio.run_program(code, main)
     loaded = functional.load_prelude() if prelude is None else prelude
-    func_name, starter_code, values = job.func_name, job.starter_code, job.values
+    func_name = job.func_name
+    starter_code = job.starter_code
+    values = job.values
 
     def answer_calls(passed: list[int]) -> NoReturn:
         os.dup2(passed[0], CHANNEL, inheritable=False)
@@ -248,7 +250,8 @@ def watch(pid: int, job: Job, channel: socket.socket, began: float, whole_namesp
     handle = os.pidfd_open(pid)
     poll.register(handle, select.POLLIN)
     poll.register(CHANNEL, select.POLLIN)
-    memory, timed_out = 0, False
+    memory = 0
+    timed_out = False
     left = job.wall_s
     while not (ready := poll.poll(max(0.0, min(left, WATCH_S)) * 1000)) or asks_delay(ready, channel, pid):
         # Each process has a limit of its own; this one is for all of them together.

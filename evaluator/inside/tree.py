@@ -69,7 +69,8 @@ def descendants() -> list[int]:
         with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as handle:
             # The command name may hold blanks and brackets, so fields are counted from its closing bracket.
             parents[int(name)] = int(handle.read().rpartition(b")")[2].split()[1])
-    mine, found = {os.getpid()}, []
+    mine = {os.getpid()}
+    found = []
     grown = True
     while grown:
         grown = False

@@ -161,7 +161,9 @@ class Progress:
     """One line on stderr, rewritten at most five times a second, where that is a terminal."""
 
     def __init__(self, total: int) -> None:
-        self._total, self._began, self._shown = total, time.monotonic(), 0.0
+        self._total = total
+        self._began = time.monotonic()
+        self._shown = 0.0
         self._terminal = sys.stderr.isatty()
 
     def show(self, done: int, passed: int) -> None:
@@ -192,7 +194,8 @@ def _say(text: str) -> None:
 
 
 def _print(tally: Tally, inputs: Inputs, seconds: float) -> None:
-    programs, problems = tally.statuses.total(), len(inputs.problems)
+    programs = tally.statuses.total()
+    problems = len(inputs.problems)
     title = f"{programs} programs for {problems} problems in {seconds:.1f} s"
     text = "\n\n".join([title, status_table(tally.statuses), pass_table(groups(inputs.problems, tally.attempts()))])
     try:

@@ -79,7 +79,8 @@ def pass_table(grouped: Mapping[str, Mapping[Attempts, int]]) -> str:
         shown = range(first, min(first + COLUMNS, largest + 1))
         rows = [["", "problems", "programs", *(f"pass@{k}" for k in shown)]]
         for name, counts in grouped.items():
-            problems, programs = sum(counts.values()), sum(one.tried * n for one, n in counts.items())
+            problems = sum(counts.values())
+            programs = sum(one.tried * n for one, n in counts.items())
             cells = [f"{_mean(counts, k):.1%}" if k <= fewest[name] else "-" for k in shown]
             rows.append([name, str(problems), str(programs), *cells])
         blocks.append(_aligned(rows))

@@ -43,7 +43,10 @@ class VerdictFile:
 
     def __init__(self, options: Options) -> None:
         self.rows = 0
-        self._path, self._begun, self._created, self._size = options.out, False, False, 0
+        self._path = options.out
+        self._begun = False
+        self._created = False
+        self._size = 0
         try:
             for path in (options.problems, options.solutions):
                 if self._path.exists() and path.exists() and self._path.samefile(path):

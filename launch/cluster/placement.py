@@ -69,7 +69,8 @@ def decide_devices(config: Config, resources: Resources) -> Config:
     GPUs that are not there.
     """
     found: Literal["cuda", "cpu"] = "cuda" if resources.gpus > 0 else "cpu"
-    generator, learner = config.generator, config.learner
+    generator = config.generator
+    learner = config.learner
     if generator.device == "auto":
         if found == "cpu" and generator.tensor_parallel > 1:
             raise PlacementError(
@@ -93,9 +94,12 @@ def count_parameters(path: str) -> int | None:
 
 def plan(config: Config, parameters: int) -> list[Part]:
     """The actors of a run, on decided devices, and their memory, estimated for a model of ``parameters`` parameters."""
-    generator, evaluator, learner = config.generator, config.evaluator, config.learner
+    generator = config.generator
+    evaluator = config.evaluator
+    learner = config.learner
     width = 4 if config.model.dtype == "float32" else 2
-    device, learner_device = generator.device, learner.device
+    device = generator.device
+    learner_device = learner.device
     assert "auto" not in (device, learner_device), "decide_devices comes first"
     share = parameters / learner.ranks
     return [
@@ -184,7 +188,8 @@ def local_evaluators(config: Config) -> int:
 
 def missing_evaluator_resources(config: Config, total: Mapping[str, float], address: str) -> list[str]:
     """Whether the running cluster's nodes, whose resources sum up to ``total``, declare places for evaluators."""
-    there, least = total.get(RESOURCE, 0.0), config.evaluator.min_actors
+    there = total.get(RESOURCE, 0.0)
+    least = config.evaluator.min_actors
     if there >= least:
         return []
     return [

@@ -169,6 +169,7 @@ def answer_row(answer: Answer, judgement: Judgement) -> dict[str, Any]:
 
 def differences(before: Any, after: Any) -> str:
     """The settings that differ between two headers, for a message."""
-    old, new = before.get("settings", {}), after["settings"]
+    old = before.get("settings", {})
+    new = after["settings"]
     changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     return "; ".join(f"{name} was {old.get(name)!r}, now {new.get(name)!r}" for name in changed)

@@ -64,7 +64,8 @@ class EngineSource:
 
     def request(self, prompted: PromptedProblem, sample_index: int) -> SampleRequest:
         """What an engine is asked for one answer."""
-        name, tokens = prompted.problem.question_id, prompted.token_ids
+        name = prompted.problem.question_id
+        tokens = prompted.token_ids
         return SampleRequest(
             question_id=name,
             sample_index=sample_index,
@@ -134,9 +135,11 @@ class Evaluation:
         Returns why there is no answer, by ``question_id#sample_index``. Raises DeadlineExceeded naming what was not
         ready in time; what is in the log then stays there.
         """
-        places, benches = asyncio.Semaphore(self.in_flight), asyncio.Semaphore(self.in_judgement)
+        places = asyncio.Semaphore(self.in_flight)
+        benches = asyncio.Semaphore(self.in_judgement)
         failures: dict[str, str] = {}
-        total, done = len(self.problems) * self.samples, 0
+        total = len(self.problems) * self.samples
+        done = 0
 
         async def sample(prompted: PromptedProblem, index: int) -> Answer | None:
             known = log.answers.get((prompted.problem.question_id, index))

@@ -97,13 +97,15 @@ def ask(config: Config, found: EvaluationSet, model: Path | None) -> Asked:
 
     Raises DatasetError when none fits, or one does not with ``dataset.strict``.
     """
-    style, problems = prompt_style(config.dataset), found.problems
+    style = prompt_style(config.dataset)
+    problems = found.problems
     remarks = [f"{title(config)}: {found.summary}", *(f"skipped: {row}" for row in found.summary.rejected)]
     remarks += found.remarks
     if model is None:
         asked = [PromptedProblem(one, NO_TOKENS, messages(one, style)) for one in problems]
         return Asked(asked, None, tuple(remarks))
-    context, answer = context_tokens(model), config.answer_tokens
+    context = context_tokens(model)
+    answer = config.answer_tokens
     kept = prompted(problems, AutoTokenizer.from_pretrained(model), style, context - answer)
     if len(kept) < len(problems):
         told = (
@@ -147,7 +149,8 @@ async def run_actors(
     if asked.model is not None:
         # Before the evaluators, which take what is left. The driver's end, which is near when this ends, releases it.
         reservation = await reserve_room(config, parts, asked.model, None)
-        longest, drawn = asked.longest_prompt + config.answer_tokens, len(log.answers)
+        longest = asked.longest_prompt + config.answer_tokens
+        drawn = len(log.answers)
         generators = generator_pool(
             config=config,
             model=asked.model,
@@ -182,7 +185,8 @@ async def run_actors(
 
 def source(config: Config, generators: GeneratorPool | None) -> AnswerSource:
     """Where answers come from: our engines, or the server at ``generator.endpoint``. Raises EndpointError."""
-    generator, evaluation = config.generator, config.evaluation
+    generator = config.generator
+    evaluation = config.evaluation
     if generators is not None:
         return EngineSource(
             generators=generators,
@@ -220,7 +224,8 @@ def report(
     if not log.judgements:
         raise EndpointError(f"no answer at all; the first: {next(iter(failures.values()))}")
     problems = [one.problem for one in asked.problems]
-    samples, temperature = config.evaluation.samples, config.evaluation.temperature
+    samples = config.evaluation.samples
+    temperature = config.evaluation.temperature
     scores = score(problems, samples, log.answers, log.judgements)
     tables = (table(scores, f"{title(config)}: pass@1, %"), pass_at_k_table(scores, f"{title(config)}: pass@k, %"))
     doubtful = list(doubts(config, scores))

@@ -142,7 +142,8 @@ def _cells(problems: Sequence[Problem], attempts: Mapping[str, Attempts]) -> tup
 
 def _cell(platform: str, difficulty: str, group: Mapping[str, Attempts], known: PassAtK) -> Cell:
     counts = Counter(group.values())
-    fewest, most = min(one.tried for one in counts), max(one.tried for one in counts)
+    fewest = min(one.tried for one in counts)
+    most = max(one.tried for one in counts)
     return Cell(
         platform=platform,
         difficulty=difficulty,

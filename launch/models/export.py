@@ -32,7 +32,8 @@ def export(settings: ExportConfig) -> Path:
     Raises ConfigError when ``output`` is taken, RunDirectoryError when the run has no such checkpoint, CheckpointError
     when it is damaged, OSError when the disk refuses.
     """
-    run, output = Path(settings.run), Path(settings.output)
+    run = Path(settings.run)
+    output = Path(settings.output)
     check_output(output, settings.overwrite)
     checkpoint = chosen_checkpoint(run, settings.step)
     config = parse_config(yaml.safe_load((run / "config.yaml").read_text()))

@@ -9,7 +9,9 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from transformers.models.qwen3.modeling_qwen3 import Qwen3Attention
 
-PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+PAD = "<|endoftext|>"
+START = "<|im_start|>"
+END = "<|im_end|>"
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -72,7 +74,9 @@ def start_by_copying(attention: Qwen3Attention) -> None:
     after many times the data; mimetic initialisation (arXiv 2305.09828: W_V W_O close to the identity) skips the
     plateau. Each key-value head projects onto a subspace of its own, its query heads map back from it.
     """
-    values, outputs, size = attention.v_proj.weight, attention.o_proj.weight, attention.head_dim
+    values = attention.v_proj.weight
+    outputs = attention.o_proj.weight
+    size = attention.head_dim
     basis = torch.linalg.qr(torch.randn(values.shape[1], values.shape[0]))[0].T
     values.copy_(basis)
     queries = outputs.shape[1] // size

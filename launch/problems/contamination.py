@@ -71,9 +71,12 @@ def find_overlaps(
     ids = {problem.question_id for problem in evaluation}
     titles = {title: problem.question_id for problem in evaluation if (title := normalised(problem.question_title))}
     index = SimilarityIndex([problem.question_content for problem in evaluation])
-    overlaps, undated = [], 0
+    overlaps = []
+    undated = 0
     for problem in training:
-        question_id, title, day = problem.question_id, normalised(problem.question_title), contest_day(problem)
+        question_id = problem.question_id
+        title = normalised(problem.question_title)
+        day = contest_day(problem)
         undated += window is not None and day is None
         if question_id in ids:
             overlaps.append(

@@ -81,7 +81,8 @@ def load_evaluation_set(config: DatasetConfig) -> EvaluationSet | None:
     if config.held_out_path is not None:
         problems, rejected = _read(config.held_out_path, "dataset.held_out_path", config.strict)
     elif _built_in_split(config):
-        problems, rejected = [starter.problem for starter in held_out_problems()], []
+        problems = [starter.problem for starter in held_out_problems()]
+        rejected = []
     else:
         return None
     return EvaluationSet(

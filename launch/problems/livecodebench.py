@@ -122,7 +122,8 @@ def _covered(selection: Selection, problems: Sequence[Problem]) -> DateWindow | 
 
 def _sources(selection: Selection, local: str | None) -> tuple[list[Path], DateWindow]:
     """The files to read, and the window of days that makes the selection out of their rows. Raises BenchmarkError."""
-    part, window = selection.part, selection.window
+    part = selection.part
+    window = selection.window
     if local is None:
         if part == "all":
             raise BenchmarkError("dataset.release=null: which release to fetch? Set dataset.release=release_v6, say")
@@ -176,7 +177,8 @@ def _download(name: str) -> Path:
 
 def _digests(paths: Sequence[Path]) -> tuple[dict[Path, str], list[BadRow]]:
     """SHA-256 of every file's bytes, and the files that cannot be opened."""
-    digests, unreadable = {}, []
+    digests = {}
+    unreadable = []
     for path in paths:
         try:
             with path.open("rb") as handle:

@@ -116,7 +116,8 @@ def _plus_task(row: Mapping[str, Any]) -> Task:
     task_id, prompt, entry_point, solution, contract, assertion = required(row, PLUS_COLUMNS)
     # Some of its asserts use math without an import.
     published = Published(entry_point, solution, f"import math\n{assertion}")
-    base, plus = row.get("base_input") or [], row["plus_input"] or []
+    base = row.get("base_input") or []
+    plus = row["plus_input"] or []
     if not all(isinstance(arguments, list) for arguments in [*base, *plus]):
         raise ProblemError("base_input, plus_input: expected lists of lists of arguments")
     return Task(
@@ -182,7 +183,8 @@ def _further(
     written = _types(base)
     typed = _types([[from_tagged_text(line) for line in test.input.split("\n") if line] for test in tests])
     texts = {place for place, kinds in written.items() if str in kinds and typed[place] and str not in typed[place]}
-    further, left_out = [], []
+    further = []
+    left_out = []
     for arguments in [*base, *plus]:
         try:
             values = [_typed(value, typed, texts, (index,)) for index, value in enumerate(arguments)]

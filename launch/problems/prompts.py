@@ -87,9 +87,11 @@ def instruction(problem: Problem) -> str:
 def livecodebench_question(problem: Problem) -> str:
     """LiveCodeBench's user message. As there, starter code alone decides which of the two kinds of answer is wanted."""
     if problem.starter_code:
-        task, code = LIVECODEBENCH_WITH_STARTER, problem.starter_code
+        task = LIVECODEBENCH_WITH_STARTER
+        code = problem.starter_code
     else:
-        task, code = LIVECODEBENCH_WITHOUT_STARTER, "# YOUR CODE HERE"
+        task = LIVECODEBENCH_WITHOUT_STARTER
+        code = "# YOUR CODE HERE"
     return (
         f"### Question:\n{problem.question_content}\n\n"
         f"### Format: {task}\n```python\n{code}\n```\n\n"

@@ -139,7 +139,8 @@ def asks_equality(tests: str, called: Sequence[str]) -> bool:
 def _is_equality(test: ast.expr, called: Sequence[str]) -> bool:
     match test:
         case ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]):
-            on_left, on_right = _calls(left, called), _calls(right, called)
+            on_left = _calls(left, called)
+            on_right = _calls(right, called)
             return (on_left == [left] and not on_right) or (on_right == [right] and not on_left)
     return False
 

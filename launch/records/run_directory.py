@@ -99,7 +99,8 @@ class RunDirectory:
         """
         self.path = open_directory(config, ("rollouts", "evaluation", "checkpoints"))
         self.wants_tensorboard = config.run.tensorboard
-        self.keep, self.metric = config.run.keep_checkpoints, choosing_metric(config)
+        self.keep = config.run.keep_checkpoints
+        self.metric = choosing_metric(config)
         checkpoints = complete_checkpoints(self.path / "checkpoints")
         self.checkpoint = checkpoints[-1] if checkpoints else None
         self.first_step = _step(self.checkpoint) if self.checkpoint else 0
@@ -225,7 +226,8 @@ def _column(kind: pa.DataType, values: Sequence[Any]) -> pa.Array:
 
 
 def _row(step: int, group: CreditedGroup, item: Credited) -> dict[str, object]:
-    completion, judgement = item.rollout.completion, item.rollout.judgement
+    completion = item.rollout.completion
+    judgement = item.rollout.judgement
     verdict = judgement.verdict
     return {
         "step": step,

@@ -53,7 +53,8 @@ def compared(before: Path, after: Path) -> tuple[dict[str, Attempts], dict[str, 
     """Attempts of two evaluations at the problems judged in both; empty when there is none, or no evaluation."""
     if not (before.exists() and after.exists()):
         return {}, {}
-    first, last = attempts(before), attempts(after)
+    first = attempts(before)
+    last = attempts(after)
     both = [question_id for question_id in first if question_id in last]
     return {name: first[name] for name in both}, {name: last[name] for name in both}
 

@@ -26,7 +26,8 @@ class Timeline:
     """Collects spans in memory; ``flush`` appends them to the file. Times are those of ``time.monotonic``."""
 
     def __init__(self, folder: Path, most_bytes: int = MOST_BYTES) -> None:
-        self.path, self.most_bytes = folder / FILE, most_bytes
+        self.path = folder / FILE
+        self.most_bytes = most_bytes
         self.to_epoch = time.time() - time.monotonic()
         self.tracks: dict[str, int] = {}
         self.events: list[Event] = []

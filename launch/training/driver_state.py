@@ -20,7 +20,8 @@ from learner.temperature import TemperatureState
 
 STATE = "driver.json"
 READY = "ready.parquet"
-TOKENS, NUMBERS = pa.list_(pa.int32()), pa.list_(pa.float32())
+TOKENS = pa.list_(pa.int32())
+NUMBERS = pa.list_(pa.float32())
 COMPLETION = pa.struct(
     [
         ("question_id", pa.string()),
@@ -138,7 +139,8 @@ def ready_parquet(ready: Mapping[int, Sequence[Rollout]]) -> bytes:
 
 def read_ready(content: bytes) -> dict[int, list[Rollout]]:
     """What ``ready_parquet`` wrote. Raises pa.ArrowException or pydantic.ValidationError for anything else."""
-    judgement, found = TypeAdapter(Judgement), dict[int, list[Rollout]]()
+    judgement = TypeAdapter(Judgement)
+    found = dict[int, list[Rollout]]()
     for row in pq.read_table(io.BytesIO(content)).cast(SCHEMA).to_pylist():
         values = row["completion"]
         values |= {name: np.array(values[name], dtype) for name, dtype in ARRAYS.items()}

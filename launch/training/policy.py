@@ -23,8 +23,11 @@ class Weights:
     def __init__(
         self, learner: LearnerGroup, transfer: WeightTransfer, generators: GeneratorPool, display: Display, version: int
     ) -> None:
-        self.learner, self.transfer, self.generators = learner, transfer, generators
-        self.display, self.version = display, version
+        self.learner = learner
+        self.transfer = transfer
+        self.generators = generators
+        self.display = display
+        self.version = version
         self.steady = asyncio.Lock()
 
     async def prepare(self, sequences: Sequence[TrainSequence], deadline_s: float) -> float:

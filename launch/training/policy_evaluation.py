@@ -40,7 +40,9 @@ async def evaluate_policy(run: Run, step: int) -> PolicyEvaluation:
 
     What a killed run had of this evaluation, whose weights are those of its last checkpoint, is not sampled again.
     """
-    config, evaluation, started = run.config, run.config.evaluation, time.monotonic()
+    config = run.config
+    evaluation = run.config.evaluation
+    started = time.monotonic()
     if not evaluation_due(run, step):
         return PolicyEvaluation(None, {})
     path = run.directory.evaluation_path(step)
@@ -63,7 +65,8 @@ async def evaluate_policy(run: Run, step: int) -> PolicyEvaluation:
 
 
 def _evaluation(run: Run, step: int) -> Evaluation:
-    config, evaluation = run.config, run.config.evaluation
+    config = run.config
+    evaluation = run.config.evaluation
     engines = EngineSource(
         generators=run.generators,
         max_tokens=config.answer_tokens,

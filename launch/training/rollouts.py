@@ -100,7 +100,10 @@ class Rollouts:
         display: Display,
         first_step: int,
     ) -> None:
-        self.plan, self.problems, self.order, self.sampler = plan, problems, order, sampler
+        self.plan = plan
+        self.problems = problems
+        self.order = order
+        self.sampler = sampler
         self.display = display
         self.buffer = WorkBuffer(capacity=(plan.max_staleness + 1) * plan.batch_size, group_size=plan.group_size)
         self.next_step = first_step
@@ -125,7 +128,8 @@ class Rollouts:
         Without those that do not come before the step's deadline, of which ``step`` tells.
         """
         progress = self.progress[step]
-        self.awaited_step, left = step, progress.asked + self.sampler.deadline_s - time.monotonic()
+        self.awaited_step = step
+        left = progress.asked + self.sampler.deadline_s - time.monotonic()
         if progress.to_come:
             came = {f"{progress.to_come} completions": progress.all_came.wait()}
             with contextlib.suppress(DeadlineExceeded):
@@ -139,7 +143,9 @@ class Rollouts:
         A group that is not judged within the deadline is left out. Every group with all equal rewards is, too, where
         there are rounds of further sampling; the slots that this frees are what a round can claim.
         """
-        self.awaited_step, rounds, equal = step, 0, []
+        self.awaited_step = step
+        rounds = 0
+        equal = []
         used = [slot.claim.problem for slot in self.buffer.of_step(step)]
         times = await self._judged(step)
         while self.plan.most_rounds:
@@ -197,7 +203,8 @@ class Rollouts:
     def restore(self, state: BufferState) -> None:
         """Go on from a checkpoint. Raises CheckpointError where its groups are not those of this configuration."""
         self._refuse_foreign(state)
-        self.next_step, self.buffer.claimed = state.next_step, state.claimed
+        self.next_step = state.next_step
+        self.buffer.claimed = state.claimed
         for claim in state.claims:
             self.buffer.take_up(claim, state.ready.get(claim.number, ()))
             if claim.step not in self.progress:
@@ -217,7 +224,8 @@ class Rollouts:
             self.buffer.drop(number, DropReason.STOPPED)
 
     def _refuse_foreign(self, state: BufferState) -> None:
-        problems, size = self.problems, self.plan.group_size
+        problems = self.problems
+        size = self.plan.group_size
         known = [
             claim.problem < len(problems)
             and {rollout.completion.question_id for rollout in state.ready.get(claim.number, ())}
@@ -298,7 +306,8 @@ class Rollouts:
 
     async def _judged(self, step: int) -> SamplingTimes:
         """Wait for all verdicts of ``step``; groups that lack one at the deadline are left out."""
-        started, slots = time.monotonic(), self.buffer.of_step(step)
+        started = time.monotonic()
+        slots = self.buffer.of_step(step)
         waits = {name: task for slot in slots for name, task in self.tasks.get(slot.claim.number, {}).items()}
         left = self.progress[step].asked + self.sampler.deadline_s - started
         try:
@@ -310,7 +319,8 @@ class Rollouts:
                     self._lose(slot, DropReason.DEADLINE)
         for slot in slots:
             self.tasks.pop(slot.claim.number, None)
-        ended, last = time.monotonic(), max(started, self.progress[step].last_completion)
+        ended = time.monotonic()
+        last = max(started, self.progress[step].last_completion)
         return SamplingTimes(last - started, ended - last)
 
     def _drop_equal(self, step: int) -> list[Slot]:

@@ -66,7 +66,9 @@ class Run:
 
     async def temperature(self) -> Temperature:
         """As the checkpoint says, else as configured or calibrated."""
-        config, directory, display = self.config, self.directory, self.display
+        config = self.config
+        directory = self.directory
+        display = self.display
         if self.resumed is not None:
             state = self.resumed.temperature
         else:
@@ -82,7 +84,9 @@ class Run:
 
     def rollouts(self) -> Rollouts:
         """Begun, or as the checkpoint says."""
-        config, algorithm, first = self.config, self.config.algorithm, self.directory.first_step
+        config = self.config
+        algorithm = self.config.algorithm
+        first = self.directory.first_step
         plan = RolloutPlan(
             steps=config.run.steps,
             batch_size=algorithm.train_batch_size,
@@ -118,7 +122,9 @@ class Run:
 
         ``prepared``, ``updated``: the driver's laps, and what the learner says of its own time in them.
         """
-        timeline, (preparing, seconds), (updating, update) = self.timeline, prepared, updated
+        timeline = self.timeline
+        (preparing, seconds) = prepared
+        (updating, update) = updated
         for rank in self.learner.names:
             timeline.span(rank, "old log-probs", preparing.ended - seconds, preparing.ended, step=step)
             timeline.span(rank, "update", updating.ended - update.update_seconds, updating.ended, step=step)

@@ -71,7 +71,8 @@ class Sampler:
 
         Raises DeadlineExceeded naming the completions that were not ready in time.
         """
-        done, total = 0, len(problems) * samples
+        done = 0
+        total = len(problems) * samples
 
         async def one(prompted: PromptedProblem, wait: Awaitable[Completion]) -> Rollout:
             nonlocal done

@@ -38,7 +38,9 @@ class Temperature:
     """Holds the state; ``before_step``, sample, ``after_step``, in turn."""
 
     def __init__(self, config: Config, state: TemperatureState, directory: RunDirectory, display: Display) -> None:
-        self.state, self.directory, self.display = state, directory, display
+        self.state = state
+        self.directory = directory
+        self.display = display
         self.rule = temperature_rule(config.temperature)
 
     def before_step(self, step: int) -> float:
@@ -89,7 +91,8 @@ async def first_temperature(
     """
     if config.temperature.kind != "diversity":
         return TemperatureState(value=config.temperature.value)
-    settings, path = calibration_settings(config, len(training)), directory.calibration_path
+    settings = calibration_settings(config, len(training))
+    path = directory.calibration_path
     calibration = read_calibration(path, settings)
     if calibration is None:
         order = ProblemOrder(len(training), config.run.seed)

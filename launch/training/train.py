@@ -44,7 +44,8 @@ async def train(run: Run) -> Scores | None:
     Row s of the metrics is about version s of the policy: its evaluation, if one is due, and the step that it trained.
     The last version trains no step, so its row is an evaluation only.
     """
-    config, directory = run.config, run.directory
+    config = run.config
+    directory = run.directory
     published = await run.weights.publish()
     temperature = await run.temperature()
     rollouts = run.rollouts()
@@ -89,7 +90,9 @@ class Credit:
 
 async def train_step(run: Run, step: int, rollouts: Rollouts, version: int, temperature: Temperature) -> StepResult:
     """Take the step's judged groups, update the policy of ``version`` on them, give the new weights to the engines."""
-    config, display, laps = run.config, run.display, Laps(run.timeline)
+    config = run.config
+    display = run.display
+    laps = Laps(run.timeline)
     deadline_s = config.learner.deadline_s
     completions = await rollouts.completions(step)
     generation = laps.done("wait for completions")

@@ -115,7 +115,8 @@ class WorkBuffer:
             )
         slot = Slot(claim=claim, rollouts=list(rollouts) or [None] * self.group_size)
         if rollouts:
-            slot.completions, slot.state = self.group_size, GroupState.READY
+            slot.completions = self.group_size
+            slot.state = GroupState.READY
         self.slots[claim.number] = slot
         self.claimed = max(self.claimed, claim.number + 1)
         return claim
@@ -139,7 +140,8 @@ class WorkBuffer:
 
     def judged(self, number: int, rollout: Rollout) -> None:
         """One of its completions has its verdict."""
-        slot, place = self._slot(number), rollout.completion.sample_index
+        slot = self._slot(number)
+        place = rollout.completion.sample_index
         if slot.rollouts[place] is not None:
             raise WorkBufferError(f"claim {number}: completion {rollout.completion.name} is judged twice")
         slot.rollouts[place] = rollout

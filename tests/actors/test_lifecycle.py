@@ -37,7 +37,8 @@ def test_a_failure_is_reported_and_an_end_is_not():
 
 def test_stopping_waits_until_all_have_cleaned_up():
     async def play():
-        ended, failures = [], []
+        ended = []
+        failures = []
         background = BackgroundTasks(failures.append)
 
         async def work(name):
@@ -61,7 +62,9 @@ class FakeMember:
     """Lives until it is told to fail with an error."""
 
     def __init__(self, name):
-        self.name, self.started, self.killed = name, False, False
+        self.name = name
+        self.started = False
+        self.killed = False
         self.end = asyncio.get_running_loop().create_future()
 
     async def start(self):
@@ -86,7 +89,8 @@ class FakeMembers(PoolMembers):
 def test_members_are_started_together_and_removed_when_lost(caplog):
     async def play():
         bugs = []
-        pool, members = FakeMembers(bugs.append), [FakeMember("a"), FakeMember("b"), FakeMember("c")]
+        pool = FakeMembers(bugs.append)
+        members = [FakeMember("a"), FakeMember("b"), FakeMember("c")]
         assert await pool._start(members, "starting", 5.0) == ["a is ready", "b is ready", "c is ready"]
         for member in members:
             pool._watch(member)

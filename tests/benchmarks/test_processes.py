@@ -41,7 +41,8 @@ def measure_floor(*programs):
 
 
 def test_the_floor_counts_the_programs_cpu_and_no_waiting():
-    burn, sleep = BURN.format(seconds=0.2), "import time\ntime.sleep(0.5)\n"
+    burn = BURN.format(seconds=0.2)
+    sleep = "import time\ntime.sleep(0.5)\n"
     measured = measure_floor((burn, None, ["", "", ""], 2), (sleep, None, [""], 1), (METHOD, "add", ["1\n2"], 1))
     assert measured.result["tests"] == 4 and measured.result["unfinished"] == 0
     assert 0.4 <= measured.result["cpu_s"] < 0.9  # with the waiting it would be 0.9
@@ -84,7 +85,8 @@ def test_the_peer_judges_and_works_more_than_once():
     ]
     request = {"workers": 2, "timeout_s": 6, "programs": programs}
     with child(PEER, "benchmarks.peers.run_livecodebench", request) as peer:
-        first, second = peer.work(), peer.work()
+        first = peer.work()
+        second = peer.work()
     assert [one["passed"] for one in first.result] == [True, False, True, False]
     assert [one["tests_run"] for one in first.result] == [2, 1, 1, 1]
     assert first.result[3]["verdict"] == "Runtime Error"

@@ -66,7 +66,8 @@ def test_a_part_does_not_count_what_another_takes(monkeypatch):
 
     monkeypatch.setattr(run_scheduler.time, "perf_counter", lambda: clock["wall"])
     monkeypatch.setattr(run_scheduler.time, "thread_time", lambda: clock["cpu"])
-    inner, stopwatch = SimpleNamespace(run=lambda: work(4.0, 2.0)), Stopwatch()
+    inner = SimpleNamespace(run=lambda: work(4.0, 2.0))
+    stopwatch = Stopwatch()
     outer = SimpleNamespace(run=lambda: work(1.0, 0.5) or inner.run() or 7)
     stopwatch.watch(inner, "run", "inner")
     stopwatch.watch(outer, "run", "outer")

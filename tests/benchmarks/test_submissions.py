@@ -27,8 +27,10 @@ from evaluator import Problem, ProblemTest, Status, Verdict
 
 PLAIN = "print(input())\n"
 THREAD = "import threading\nthreading.Thread(target=main).start()\n"
-PASSED, FAILED = Official((True,), None), Official((False,), "wrong answer")
-SLOW, CRASHED = Official((False,), "time limit"), Official((False,), "runtime error")
+PASSED = Official((True,), None)
+FAILED = Official((False,), "wrong answer")
+SLOW = Official((False,), "time limit")
+CRASHED = Official((False,), "runtime error")
 
 
 def verdict(passed, accepted_by="exact"):
@@ -159,7 +161,8 @@ def test_both_figures_are_means_over_problems_of_the_same_programs():
 
 
 def test_what_the_causes_add_is_the_difference_of_the_figures():
-    found, row = gains(ROWS), row_of(ROWS)
+    found = gains(ROWS)
+    row = row_of(ROWS)
     assert {cause: count for cause, (count, _) in found.items()} == {
         Cause.THREAD: 1,
         Cause.TIME_LIMIT: 1,

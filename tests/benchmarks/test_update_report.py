@@ -98,9 +98,11 @@ def test_the_padded_path_computes_the_same(tmp_path):
             tiny_model(tmp_path), dtype=torch.float32, attn_implementation=SEGMENT_ATTENTION
         )
     )
-    sequences, order = sequences_of([1.0] * 5), [3, 0, 4, 1, 2]
+    sequences = sequences_of([1.0] * 5)
+    order = [3, 0, 4, 1, 2]
     cpu = torch.device("cpu")
-    padded, packed = pad(sequences, order, cpu), pack(sequences, order, cpu)
+    padded = pad(sequences, order, cpu)
+    packed = pack(sequences, order, cpu)
     width = max(len(one.token_ids) for one in sequences)
     assert padded.input_ids.shape == (5 * width,)
     assert padded.lengths == (width,) * 5

@@ -102,7 +102,8 @@ def test_every_recipe_is_known():
 
 @pytest.mark.parametrize(("experiment", "recipe"), [("lcb_v6_grpo", "grpo"), ("lcb_v6_dapo", "dapo")])
 def test_the_baselines_of_the_paper_differ_in_algorithm_temperature_and_name_only(experiment, recipe):
-    base, found = config(experiment="lcb_v6"), config(experiment=experiment)
+    base = config(experiment="lcb_v6")
+    found = config(experiment=experiment)
     assert found.algorithm == config(f"algorithm={recipe}", experiment="lcb_v6").algorithm
     same: dict[str, Any] = {"algorithm": base.algorithm, "temperature": base.temperature}
     assert dataclasses.replace(found, **same, run=dataclasses.replace(found.run, name=base.run.name)) == base
@@ -372,7 +373,8 @@ DIFFERENCES = [
 @pytest.mark.parametrize("path", DIFFERENCES, ids=str)
 def test_a_group_an_experiment_and_a_command_hold_only_what_differs(path, tmp_path):
     """No key of the file has the value that composes without the file's own keys."""
-    copy_of_conf, group = tmp_path / "conf", path.parent.name
+    copy_of_conf = tmp_path / "conf"
+    group = path.parent.name
     shutil.copytree(CONF, copy_of_conf, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     defaults = [*(yaml.safe_load((CONF / path).read_text()) or {}).get("defaults", [])]
     if "_self_" not in defaults:

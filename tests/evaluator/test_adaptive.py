@@ -12,7 +12,8 @@ from evaluator import Evaluator, Limits, Problem, ProblemTest, Status, adaptive,
 from evaluator.adaptive import AdaptiveLimits
 
 LIMITS = Limits(wall_s=6.0, cpu_s=5.0)
-LOOP, RIGHT = "while True: pass", "print(1)"
+LOOP = "while True: pass"
+RIGHT = "print(1)"
 SLEEPS = "import time\ntime.sleep(600)"
 SLOW = "import time\ntime.sleep(1.4)\nprint(1)"  # right, and over the second that is granted at first
 

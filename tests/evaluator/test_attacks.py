@@ -238,7 +238,8 @@ def test_a_thousand_hostile_programs_leave_nothing(tmp_path, monkeypatch):
     hurried = replace(ECHO, time_limit_s=0.5)
     with Evaluator(replace(LIMITS, memory_mb=128, output_bytes=1 << 20), workers=2) as evaluator:
         assert evaluator.evaluate(ECHO, RIGHT).passed
-        files, processes = len(os.listdir("/proc/self/fd")), len(descendants())
+        files = len(os.listdir("/proc/self/fd"))
+        processes = len(descendants())
         futures = [evaluator.submit(hurried, code) for code in drawn]
         assert Status.SANDBOX_ERROR not in {future.result().status for future in futures}
         assert evaluator.evaluate(ECHO, RIGHT).passed

@@ -767,7 +767,8 @@ def test_trees_come_back(tree):
     assert shape(to_nodes(from_nodes(tree, node), node, {})) == shape(tree)
 
 
-LIST, TREE = NodeType("ListNode"), NodeType("TreeNode")
+LIST = NodeType("ListNode")
+TREE = NodeType("TreeNode")
 HEADERS = {
     "def f(self, a: int, head: Optional[ListNode], b: int) -> bool:": Signature((None, LIST, None), None, False),
     "def f(self, p: TreeNode, q: 'TreeNode') -> List[TreeNode]:": Signature(

@@ -36,7 +36,8 @@ def test_values_come_back(value, canonical):
 def test_the_order_of_making_does_not_show(items, random):
     stirred = random.sample(items, len(items))
     assert tagged_text(set(items), True) == tagged_text(set(stirred), True)
-    entries, reordered = dict.fromkeys(items, 0), dict.fromkeys(stirred, 0)
+    entries = dict.fromkeys(items, 0)
+    reordered = dict.fromkeys(stirred, 0)
     assert tagged_text(entries, True) == tagged_text(reordered, True)
     assert list(from_tagged_text(tagged_text(entries, False))) == list(entries)
 

@@ -50,7 +50,8 @@ def two_nodes() -> Iterator[RayNodes]:
     ray.shutdown()  # of a cluster that other tests have left
     ray_command("get-auth-token", "--generate")
     port, dashboard, client = (free_port() for _ in range(3))
-    address, url = f"{socket.gethostbyname(socket.gethostname())}:{port}", f"http://127.0.0.1:{dashboard}"
+    address = f"{socket.gethostbyname(socket.gethostname())}:{port}"
+    url = f"http://127.0.0.1:{dashboard}"
     temporary = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # not pytest's: the paths of sockets must be short
     started: list[subprocess.Popen[bytes]] = []
     try:

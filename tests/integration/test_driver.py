@@ -141,7 +141,8 @@ def test_dynamic_sampling_with_a_reference_model(interrupted: tuple[Path, Stoppe
     assert [row["step"] for row in rows] == [0, 1]
     for row in rows:
         assert all(math.isfinite(value) for value in row.values())
-        trained, left_out = row["group/trained"], row["group/dropped"]
+        trained = row["group/trained"]
+        left_out = row["group/dropped"]
         assert trained == 4 or row["group/rounds"] == 3
         table = pq.read_table(directory / "rollouts" / f"step_{row['step']:06d}.parquet")
         assert table["trained"].to_pylist().count(True) == 4 * trained

@@ -30,7 +30,8 @@ from launch.problems.starter import held_out_problems
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
 DEADLINE_S = 600.0
-PROBLEMS, SAMPLES = 8, 4
+PROBLEMS = 8
+SAMPLES = 4
 KEY = "s3cret"
 
 

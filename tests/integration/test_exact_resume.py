@@ -33,7 +33,8 @@ SECONDS = ("generation_seconds", "evaluation_seconds")
 
 def arguments(model: Path, root: Path, *overrides: str) -> list[str]:
     """A run with evaluations and a temperature that is calibrated and then follows the diversity."""
-    training, held_out = root / "training.jsonl", root / "held_out.jsonl"
+    training = root / "training.jsonl"
+    held_out = root / "held_out.jsonl"
     if not training.exists():
         write_problems(training, [starter.problem for starter in training_problems()[:PROBLEMS]])
         write_problems(held_out, [starter.problem for starter in held_out_problems()[:4]])

@@ -31,7 +31,8 @@ class Admission:
     """The driver's part in a restart: it lets a fresh engine in when told to."""
 
     def __init__(self) -> None:
-        self.asked, self.open = asyncio.Event(), asyncio.Event()
+        self.asked = asyncio.Event()
+        self.open = asyncio.Event()
         self.names: list[str] = []
 
     async def __call__(self, name: str, actor: Any) -> None:
@@ -144,7 +145,8 @@ def test_the_pool_deals_an_ordered_batch_out_the_same_way(engines: Engines) -> N
 
 def test_a_cancelled_request_stops_decoding(engines: Engines) -> None:
     """An engine that still decoded would compute for seconds, and an ordered batch waits until it is idle."""
-    long, short = requests(2, AT_ONCE, 400), requests(2, 1, 4)
+    long = requests(2, AT_ONCE, 400)
+    short = requests(2, 1, 4)
 
     async def to_idle_again(work: Coroutine[Any, Any, list[Completion]]) -> float:
         """CPU seconds of the engines from the cancellation of ``work`` until they are idle."""
@@ -172,7 +174,8 @@ def test_a_cancelled_request_stops_decoding(engines: Engines) -> None:
 
 def test_a_dead_engine_costs_no_request_and_is_replaced(engines: Engines, reference: list[Completion]) -> None:
     """Its process ends in mid-batch: all is answered; the fresh engine serves only once it has been let in."""
-    pool, admission = engines.pool, engines.admission
+    pool = engines.pool
+    admission = engines.admission
     asked = requests(8, 4, 120)
 
     async def kill_one() -> list[Completion]:

@@ -39,7 +39,8 @@ class WithoutEngine:
     """A generator actor that never answers question "held", and for "dead" finds its engine dead."""
 
     def __init__(self) -> None:
-        self.changed, self.held = asyncio.Condition(), 0
+        self.changed = asyncio.Condition()
+        self.held = 0
 
     async def generate(self, request: SampleRequest) -> Completion:
         if request.question_id == "dead":

@@ -241,7 +241,8 @@ async def _sampled_over_an_update(connected: Pair, prompts: list[np.ndarray], de
 def test_a_wrong_version_is_refused(connected: Pair, prompts: list[np.ndarray]) -> None:
     """The buckets say which version they hold; the engine does not take it for another, and keeps what it has."""
     connected.publish()
-    transfer, engine = connected.transfer, connected.generators.actors[0]
+    transfer = connected.transfer
+    engine = connected.generators.actors[0]
     assert transfer is not None
     groups = list(transfer.receiver_groups.values())
 

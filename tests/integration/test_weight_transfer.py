@@ -83,7 +83,8 @@ class Setting:
         return actor
 
     def train(self) -> None:
-        tokens, logprobs = np.arange(5, 17), np.full(8, -7.0, np.float32)
+        tokens = np.arange(5, 17)
+        logprobs = np.full(8, -7.0, np.float32)
         sequences = tuple(
             TrainSequence(
                 token_ids=tokens, prompt_length=4, sampler_logprobs=logprobs, temperature=1.0, advantage=advantage

@@ -31,7 +31,8 @@ REWARDS = st.lists(st.sampled_from([0.0, 1.0]), min_size=2, max_size=16).filter(
 
 @given(REWARDS)
 def test_equation_two(rewards):
-    mean, std = statistics.mean(rewards), statistics.stdev(rewards)
+    mean = statistics.mean(rewards)
+    std = statistics.stdev(rewards)
     assert group_advantages(rewards) == pytest.approx([(reward - mean) / (std + 1e-6) for reward in rewards])
 
 

@@ -98,10 +98,12 @@ def first_two(rank, model, path):
     refused = {part: (failing[part], *refused_save(learner, path, part, failing[part])) for part in PARTS}
     torch.manual_seed(10 + rank)
     save_checkpoint(learner, path, {})
-    left, expected = os.listdir(path.parent), torch.rand(3)
+    left = os.listdir(path.parent)
+    expected = torch.rand(3)
     torch.manual_seed(99)
     load_checkpoint(learner, path)
-    restored, state = torch.equal(torch.rand(3), expected), whole_state(learner)
+    restored = torch.equal(torch.rand(3), expected)
+    state = whole_state(learner)
     damaged = {name: damaged_load(learner, path, name) for name in ("rng_1_of_2.pt", "__1_0.distcp")}
     return {"refused": refused, "left": left, "restored": restored, "state": state, "damaged": damaged}
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from learner.clipped_surrogate import Clip, clipped_surrogate
 
-CLIP, DUAL = Clip(0.2, 0.28, None), Clip(0.2, 0.28, 3.0)
+CLIP = Clip(0.2, 0.28, None)
+DUAL = Clip(0.2, 0.28, 3.0)
 
 
 def surrogate(ratios, advantages, weights=None, clip=CLIP):

@@ -10,7 +10,9 @@ from learner.overlong_penalty import overlong_penalty
 from learner.rollout import Group
 from tests.factories import credited_group, crediting, group_of, rollout, truncated
 
-PASSED, WRONG, OURS = Status.PASSED, Status.WRONG_ANSWER, Status.SANDBOX_ERROR
+PASSED = Status.PASSED
+WRONG = Status.WRONG_ANSWER
+OURS = Status.SANDBOX_ERROR
 FRESH = tuple(range(10, 22))
 
 

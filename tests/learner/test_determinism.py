@@ -48,9 +48,11 @@ def monkeypatch_module():
 def runs(tmp_path_factory, monkeypatch_module):
     """What two pairs of processes computed, four processes in all."""
     monkeypatch_module.setenv("OMP_WAIT_POLICY", "PASSIVE")  # four threads that spin on two cores would wait for ever
-    model, found = tiny_model(tmp_path_factory.mktemp("model")), []
+    model = tiny_model(tmp_path_factory.mktemp("model"))
+    found = []
     for _ in range(2):
-        folder, alone = tmp_path_factory.mktemp("ranks"), tmp_path_factory.mktemp("alone")
+        folder = tmp_path_factory.mktemp("ranks")
+        alone = tmp_path_factory.mktemp("alone")
         found += on_two_ranks(run, folder, model, str(alone), start_method="spawn")
     return found
 
@@ -70,5 +72,6 @@ def test_every_process_computes_the_same_bits(runs, ranks):
 
 def test_the_comparison_sees_another_order_of_summation(runs):
     """One and two ranks sum in another order: close, and not the same bits."""
-    one, two = runs[0]["one rank"]["parameters"], runs[0]["two ranks"]["parameters"]
+    one = runs[0]["one rank"]["parameters"]
+    two = runs[0]["two ranks"]["parameters"]
     assert any(not torch.equal(ours, theirs) for ours, theirs in zip(one, two, strict=True))

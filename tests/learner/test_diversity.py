@@ -44,7 +44,8 @@ def test_pooled_over_responses_not_averaged():
 
 
 def test_of_a_step_is_the_mean_over_groups_that_have_one():
-    same, short = [np.array([1, 2, 3, 4])] * 2, [np.array([1, 2, EOS])]
+    same = [np.array([1, 2, 3, 4])] * 2
+    short = [np.array([1, 2, EOS])]
     fresh = [np.array([1, 2, 3, 4]), np.array([5, 6, 7, 8])]
     assert mean_distinct_ngrams(distinct_ngrams(group, {EOS}) for group in (same, fresh, short)) == (1 / 2 + 1) / 2
     assert mean_distinct_ngrams([None]) is None

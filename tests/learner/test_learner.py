@@ -232,7 +232,8 @@ def test_logprobs_at_temperature_equal_a_float64_reference(tied, temperature):
 
 def test_advantage_zero_counts_in_the_mean_and_nowhere_else(tied):
     learner = Learner(learner_settings(tied))
-    active, idle = sequences_of([1.0, -0.5, 2.0]), sequences_of([0.0] * 4, seed=1)
+    active = sequences_of([1.0, -0.5, 2.0])
+    idle = sequences_of([0.0] * 4, seed=1)
     tokens = [sum(item.response_length for item in sequences) for sequences in (active, active + idle)]
     assert_close(gradients(learner, active + idle), gradients(learner, active), scale=tokens[1] / tokens[0])
 
@@ -295,7 +296,8 @@ def test_an_update_finds_what_was_prepared_and_computes_the_rest(tied, known):
     plain, prepared = (Learner(learner_settings(tied)) for _ in range(2))
     expected = plain.update(given)
     prepared.prepare([dataclasses.replace(numbered[number], advantage=0.0) for number in known])
-    computed, logprobs = [], prepared.logprobs
+    computed = []
+    logprobs = prepared.logprobs
     prepared.logprobs = lambda sequences, policy=None: computed.append(len(sequences)) or logprobs(sequences, policy)
     found = prepared.update(again)
     assert computed == [len(numbered) - len(known)]
@@ -406,7 +408,8 @@ def test_saving_again_replaces(tied, tmp_path):
 
 
 def test_a_checkpoint_holds_the_drivers_files(tied, tmp_path):
-    learner, path = Learner(learner_settings(tied)), tmp_path / "step_000001"
+    learner = Learner(learner_settings(tied))
+    path = tmp_path / "step_000001"
     save_checkpoint(learner, path, {"driver.json": b'{"temperature": 1.2}', "other": b"\0"})
     assert (path / "trainer" / "driver.json").read_bytes() == b'{"temperature": 1.2}'
     assert (path / "trainer" / "other").read_bytes() == b"\0"
@@ -459,7 +462,8 @@ def test_a_checkpoint_of_another_model_is_refused(tied, tmp_path, other):
 @pytest.mark.parametrize("name", ["*.distcp", ".metadata"])
 @pytest.mark.parametrize("size", [None, 0, 1000])
 def test_a_damaged_checkpoint_is_refused(tied, tmp_path, name, size):
-    learner, path = Learner(learner_settings(tied)), tmp_path / "step_000001"
+    learner = Learner(learner_settings(tied))
+    path = tmp_path / "step_000001"
     save_checkpoint(learner, path, {})
     (file,) = (path / "trainer").glob(name)
     if size is None:

@@ -75,7 +75,8 @@ def table_of_defaults():
     assert all(len(row) == 5 and row[3].strip() for row in rows)
     listed = {}
     for row in rows:
-        (first, *others), values = re.findall(r"`([^`]+)`", row[1]), re.findall(r"`([^`]+)`", row[2])
+        (first, *others) = re.findall(r"`([^`]+)`", row[1])
+        values = re.findall(r"`([^`]+)`", row[2])
         group = first.split(".")[0]
         keys = [first, *(f"{group}.{key}" for key in others)]
         listed |= dict(zip(keys, map(yaml.safe_load, values), strict=True))

@@ -94,7 +94,8 @@ def test_the_parts_add_up_to_the_whole(kind, seed, beta, data):
     tokens = loss_tokens(mini, old, against, settings)
     order = data.draw(st.permutations(range(len(mini))))
     cuts = sorted(data.draw(st.sets(st.integers(1, len(mini)), max_size=3)) | {0, len(mini)})
-    total, totals = 0.0, torch.zeros(7, dtype=torch.float64)
+    total = 0.0
+    totals = torch.zeros(7, dtype=torch.float64)
     for start, end in itertools.pairwise(cuts):
         part = order[start:end]
         values = [current[index].clone().requires_grad_() for index in part]
@@ -125,7 +126,8 @@ def test_finite_differences(kind):
 def test_tokens_without_a_finite_sampler_log_prob_are_left_out(kind, bad):
     """As if the sequences were shorter by them: in the loss, in its divisor, and in the sums."""
     mini = [sequence(response=(7, 8, 9), advantage=1.0), sequence(response=(7, 8), advantage=-1.0)]
-    old, current = logprobs_of(mini, 0), logprobs_of(mini, 1)
+    old = logprobs_of(mini, 0)
+    current = logprobs_of(mini, 1)
     shorter = [sequence(response=(7, 9), advantage=1.0), mini[1]]
     rest = [torch.tensor([0, 2]), torch.tensor([0, 1])]
     mini[0].sampler_logprobs[1] = bad
@@ -153,7 +155,8 @@ def test_nothing_that_counts_is_a_loss_of_zero(kind):
 @given(st.sampled_from(KINDS), st.integers(0, 999))
 def test_masked_sequences_have_no_gradient(kind, seed):
     mini = sequences_of([1.0, 0.0, -1.0, 0.0], seed=seed)
-    old, current = logprobs_of(mini, seed), logprobs_of(mini, seed + 1)
+    old = logprobs_of(mini, seed)
+    current = logprobs_of(mini, seed + 1)
     _, gradients, sums = loss_of(mini, current, old, None, objective(aggregation=kind))
     assert not gradients[1].any()
     assert not gradients[3].any()

@@ -19,7 +19,8 @@ from tests.tiny_learner import learner_settings, sequence, sequences_of, tiny_mo
 from tests.two_ranks import on_two_ranks
 
 DECAYS = ("constant", "cosine", "linear")
-updates, kinds = st.integers(0, 5000), st.sampled_from(DECAYS)
+updates = st.integers(0, 5000)
+kinds = st.sampled_from(DECAYS)
 
 
 @st.composite
@@ -105,7 +106,8 @@ def test_adamw_by_hand_with_and_without_decay():
     nn.init.constant_(model.bias, 2.0)
     one = guarded(model, rate=lambda update: (0.01, 0.02)[update])
     for gradient in (0.5, -2.0):
-        model.weight.grad, model.bias.grad = torch.tensor([[gradient]]), torch.tensor([gradient])
+        model.weight.grad = torch.tensor([[gradient]])
+        model.bias.grad = torch.tensor([gradient])
         assert one.step() == pytest.approx(abs(gradient) * 2**0.5)
         assert model.weight.grad is None
     with_decay, without = (adamw_by_hand(2.0, (0.5, -2.0), (0.01, 0.02), decay) for decay in (0.1, 0.0))
@@ -122,7 +124,8 @@ def test_a_broken_gradient_changes_nothing_and_is_counted(broken):
         model = nn.Linear(2, 2)
         one = guarded(model, rate=lambda update: 0.1 / (update + 1))
         for gradient in gradients:
-            model.weight.grad, model.bias.grad = torch.ones(2, 2), torch.ones(2)
+            model.weight.grad = torch.ones(2, 2)
+            model.bias.grad = torch.ones(2)
             model.weight.grad[0, 1] = gradient
             assert math.isfinite(one.step()) == math.isfinite(gradient)
             assert model.weight.grad is None
@@ -134,7 +137,8 @@ def test_a_broken_gradient_changes_nothing_and_is_counted(broken):
 
 
 def test_the_counters_are_its_state():
-    one, other = guarded(nn.Linear(1, 1)), guarded(nn.Linear(1, 1))
+    one = guarded(nn.Linear(1, 1))
+    other = guarded(nn.Linear(1, 1))
     one.counters = UpdateCounters(7, 3, 2)
     other.load_state_dict(one.state_dict())
     assert other.counters == UpdateCounters(7, 3, 2)
@@ -149,7 +153,8 @@ def mini(name, sampler=-4.0):
 
 def break_gradients(learner, updates):
     """The gradients of these updates (counted from 0, skipped ones too) get a NaN."""
-    true, seen = learner.guarded.step, iter(range(100))
+    true = learner.guarded.step
+    seen = iter(range(100))
 
     def step():
         if next(seen) in updates:

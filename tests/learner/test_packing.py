@@ -10,7 +10,8 @@ from tests.tiny_learner import sequence, sequences_of
 
 CPU = torch.device("cpu")
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=25)
-RANKS, BUDGET = st.integers(1, 5), st.integers(1, 100)
+RANKS = st.integers(1, 5)
+BUDGET = st.integers(1, 100)
 
 
 def loads(lengths, plan):
@@ -81,7 +82,9 @@ def test_packing_against_a_naive_loop(seed, count, data):
     sequences = sequences_of([1.0] * count, seed=seed)
     indices = data.draw(st.lists(st.integers(0, count - 1), min_size=1, unique=True))
     micro = pack(sequences, indices, CPU)
-    tokens, rows, targets = [], [], []
+    tokens = []
+    rows = []
+    targets = []
     for index in indices:
         for position, token in enumerate(sequences[index].token_ids):
             if position >= sequences[index].prompt_length:

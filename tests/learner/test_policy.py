@@ -53,7 +53,8 @@ def uneven(seed=0):
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_packed_equals_separate_forwards(kind, checkpointing):
     sequences = uneven()
-    reference, model = build(kind, "sdpa"), build(kind)
+    reference = build(kind, "sdpa")
+    model = build(kind)
     if checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.train()
@@ -70,7 +71,8 @@ def test_packed_equals_separate_forwards(kind, checkpointing):
 
 
 def test_the_order_in_the_row_does_not_matter(kind):
-    sequences, policy = uneven(), Policy(build(kind))
+    sequences = uneven()
+    policy = Policy(build(kind))
     order = [3, 0, 7, 5, 1, 2, 6, 4]
     counts = [one.response_length for one in sequences]
     with torch.no_grad():
@@ -83,9 +85,11 @@ def test_the_order_in_the_row_does_not_matter(kind):
 def test_no_token_sees_another_sequence(kind):
     """Changing every token of one sequence moves no log-prob of the others, and their gradient does not reach it."""
     model = build(kind)
-    policy, states = Policy(model), []
+    policy = Policy(model)
+    states = []
     model.base_model.embed_tokens.register_forward_hook(lambda *args: states.append(args[2]) or args[2].retain_grad())
-    ours, other = sequences_of([1.0, 1.0, 1.0], seed=1), sequences_of([1.0], seed=2)[0]
+    ours = sequences_of([1.0, 1.0, 1.0], seed=1)
+    other = sequences_of([1.0], seed=2)[0]
     counts = [one.response_length for one in ours]
     expected, _ = policy(pack(ours, range(3), CPU))
     changed = [ours[0], dataclasses.replace(ours[1], token_ids=(ours[1].token_ids + 17) % VOCABULARY), ours[2]]
@@ -108,7 +112,8 @@ def test_an_attention_that_mixes_sequences_is_refused(kind):
 
 
 def test_a_mask_is_refused():
-    heads, groups = torch.zeros(1, 2, 3, 4), torch.zeros(1, 1, 3, 4)
+    heads = torch.zeros(1, 2, 3, 4)
+    groups = torch.zeros(1, 1, 3, 4)
     arguments = (torch.nn.Identity(), heads, groups, groups)
     assert segment_attention(*arguments, None, lengths=(2, 1), scaling=1.0)[0].shape == (1, 3, 2, 4)
     with pytest.raises(ValueError, match="without a mask"):

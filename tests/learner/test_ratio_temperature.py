@@ -11,7 +11,9 @@ from learner.rollout import TrainBatch
 from tests.tiny_learner import learner_settings, sequences_of, tiny_model
 
 pytestmark = pytest.mark.usefixtures("process_group")
-CLIP_LOW, CLIP_HIGH, CAP = 0.2, 0.28, 2.0
+CLIP_LOW = 0.2
+CLIP_HIGH = 0.28
+CAP = 2.0
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,8 @@ def logprobs_at(model, item, temperature):
 def expected_gradients(before, now, items, temperature_of):
     """Of the objective, by plain autograd over one sequence at a time; also how many tokens it clips."""
     now.zero_grad()
-    tokens, clipped = sum(item.response_length for item in items), 0
+    tokens = sum(item.response_length for item in items)
+    clipped = 0
     for item in items:
         temperature = temperature_of(item)
         old = logprobs_at(before, item, temperature).detach()

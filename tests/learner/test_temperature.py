@@ -28,7 +28,8 @@ RULE = DiversityController(GRID, floor=0.5)
 
 def followed(rule, state, diversities, first=0):
     """The states that the steps were sampled with, the decisions, and the state after the last step."""
-    states, decisions = [], []
+    states = []
+    decisions = []
     for step, diversity in enumerate(diversities, first):
         state, decision = decided(rule, state, step)
         states.append(state)

@@ -10,7 +10,9 @@ from torch import Tensor
 from learner import token_logprobs as module
 from learner.token_logprobs import token_logprobs
 
-TOKENS, WIDTH, VOCABULARY = 10, 8, 50
+TOKENS = 10
+WIDTH = 8
+VOCABULARY = 50
 
 
 def inputs(bias=True) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
@@ -54,8 +56,10 @@ def test_each_token_has_its_own_temperature():
 
 
 def test_entropy_by_hand():
-    hidden, head = torch.ones(1, 1), torch.tensor([[0.0], [0.0], [-1000.0]])
-    target, one = torch.tensor([0]), torch.ones(1)
+    hidden = torch.ones(1, 1)
+    head = torch.tensor([[0.0], [0.0], [-1000.0]])
+    target = torch.tensor([0])
+    one = torch.ones(1)
     assert token_logprobs(hidden, head, None, target, one)[1].item() == pytest.approx(math.log(2))
     flat = torch.zeros(VOCABULARY, 1)
     assert token_logprobs(hidden, flat, None, target, one)[1].item() == pytest.approx(math.log(VOCABULARY))
@@ -65,8 +69,10 @@ def test_entropy_by_hand():
 @pytest.mark.parametrize("bias", [True, False])
 def test_gradients_equal_a_float64_reference(monkeypatch, rows, bias):
     """In chunks of ``rows``; the last one shorter."""
-    temperatures, weights = torch.linspace(0.5, 1.5, TOKENS), torch.linspace(-1.0, 2.0, TOKENS)
-    values, exact = inputs(bias), inputs(bias)
+    temperatures = torch.linspace(0.5, 1.5, TOKENS)
+    weights = torch.linspace(-1.0, 2.0, TOKENS)
+    values = inputs(bias)
+    exact = inputs(bias)
     monkeypatch.setitem(module.CHUNK_ELEMENTS, "cpu", rows * VOCABULARY + 7)
     logprobs, entropies = token_logprobs(*values, temperatures)
     expected, expected_entropies = reference(*values, temperatures)
@@ -84,7 +90,8 @@ def test_gradients_equal_a_float64_reference(monkeypatch, rows, bias):
 
 def test_the_whole_logits_never_exist(monkeypatch):
     """Forward and backward: no tensor of more than a chunk is made from hidden states and head."""
-    rows, sizes = 3, []
+    rows = 3
+    sizes = []
     compute = module._logits
     monkeypatch.setitem(module.CHUNK_ELEMENTS, "cpu", rows * VOCABULARY)
     monkeypatch.setattr(module, "_logits", lambda *args: (sizes.append(len(args[0])), compute(*args))[1])

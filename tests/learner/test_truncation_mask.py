@@ -11,7 +11,8 @@ from tests.factories import rollout, truncated
 
 WINDOW = 4
 PINNED = 0.7216194651095196
-FRESH, REPEATING = tuple(range(10, 22)), (10, 11, 12, 13) * 3
+FRESH = tuple(range(10, 22))
+REPEATING = (10, 11, 12, 13) * 3
 
 
 def decide(item, probability=1.0, kind="conditional", **draw):
@@ -45,7 +46,8 @@ def test_one_condition_alone_decides(item):
 def test_the_draw_alone_decides():
     item = truncated(incomplete=True, tokens=FRESH)
     drawn = mask_uniform(0, 0, "q", 0)
-    below, above = decide(item, probability=drawn), decide(item, probability=drawn + 1e-9)
+    below = decide(item, probability=drawn)
+    above = decide(item, probability=drawn + 1e-9)
     assert (below.eligible, below.masked) == (True, False)
     assert (above.eligible, above.masked) == (True, True)
     assert not decide(item, probability=0.0).masked

@@ -16,8 +16,10 @@ def pool_state(queue, busy, actors, idle_s):
 def situations(draw):
     least = draw(st.integers(1, 20))
     bounds = Bounds(least, least + draw(st.integers(0, 20)))
-    sandboxes, actors = draw(SANDBOXES), draw(st.integers(0, 50))
-    queue, busy = draw(st.integers(0, 2000)), draw(st.integers(0, IN_HAND * sandboxes * actors))
+    sandboxes = draw(SANDBOXES)
+    actors = draw(st.integers(0, 50))
+    queue = draw(st.integers(0, 2000))
+    busy = draw(st.integers(0, IN_HAND * sandboxes * actors))
     return pool_state(queue, busy, actors, draw(st.floats(0, 1000))), bounds, sandboxes
 
 
@@ -62,7 +64,8 @@ def test_more_work_never_wants_fewer(situation, more):
 def test_no_two_sizes_at_once_for_the_same_work(situation):
     """After a change the same work is spread over the new size, and leaves it as it is: no growth, and no shrinking."""
     state, bounds, sandboxes = situation
-    wanted, work = wanted_actors(state, bounds, sandboxes), state.queue + state.busy
+    wanted = wanted_actors(state, bounds, sandboxes)
+    work = state.queue + state.busy
     busy = min(work, IN_HAND * sandboxes * wanted)
     assert wanted_actors(pool_state(work - busy, busy, wanted, 0.0), bounds, sandboxes) == wanted
 
@@ -81,7 +84,8 @@ def test_who_shrinks_does_not_grow_with_up_to_twice_the_work(situation):
 
 @given(SANDBOXES, st.integers(1, 20), st.integers(0, 100))
 def test_an_idle_pool_ends_at_its_least(sandboxes, least, more):
-    bounds, actors = Bounds(least, least + more), least + more
+    bounds = Bounds(least, least + more)
+    actors = least + more
     for _ in range(more):
         actors = wanted_actors(pool_state(0, 0, actors, IDLE_S), bounds, sandboxes)
     assert actors == least

@@ -26,7 +26,8 @@ class Evaluator:
     """A fake actor: finishes each call when told to, in any order; dies or hangs when told to."""
 
     def __init__(self, factory):
-        self.factory, self.calls = factory, {}
+        self.factory = factory
+        self.calls = {}
         self.dead = self.killed = self.stopped = False
         self.answers_pings = True
         self.actor = self
@@ -79,8 +80,10 @@ class Factory:
     """Makes a pool's fake evaluators."""
 
     def __init__(self, start_s=0.0):
-        self.start_s, self.missing = start_s, ("landlock",)
-        self.created, self.begun = [], []
+        self.start_s = start_s
+        self.missing = ("landlock",)
+        self.created = []
+        self.begun = []
 
     def create(self):
         self.created.append(Evaluator(self))
@@ -194,7 +197,8 @@ def test_calls_of_a_dead_actor_come_before_those_who_wait():
 
 def test_what_kills_each_actor_is_a_sandbox_error_and_no_reward():
     async def scenario(factory, pool, judge):
-        task, killed = judge("a"), set()
+        task = judge("a")
+        killed = set()
         while not task.done():
             for one in factory.created:
                 if "a" in one.calls and one not in killed:
@@ -220,7 +224,8 @@ def test_load_counts_retries_and_losses_once():
                 if "a" in one.calls and not one.dead:
                     one.die()
             await asyncio.sleep(0.005)
-        first, second = pool.load(), pool.load()
+        first = pool.load()
+        second = pool.load()
         assert (first.retried, first.lost) == (TRIES - 1, 1)
         assert (second.retried, second.lost) == (0, 0)
 
@@ -456,7 +461,8 @@ def test_a_fault_of_the_pool_itself_is_raised_to_those_who_wait():
 
 def test_one_copy_of_a_problem_for_all_completions_that_are_judged():
     async def play():
-        factory, puts = Factory(), []
+        factory = Factory()
+        puts = []
         pool = EvaluatorPool(
             factory.create,
             sandboxes=1,

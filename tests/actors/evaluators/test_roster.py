@@ -61,7 +61,9 @@ def act(roster, sandboxes, what, number, present, calls):
 
 @given(st.integers(1, 3), st.lists(st.tuples(ACTIONS, st.integers(0, 50)), max_size=80))
 def test_counts_are_those_of_a_look_at_all(sandboxes, actions):
-    roster, present, calls = Roster(sandboxes), [], []
+    roster = Roster(sandboxes)
+    present = []
+    calls = []
     for what, number in actions:
         act(roster=roster, sandboxes=sandboxes, what=what, number=number, present=present, calls=calls)
         assert list(roster.members) == present
@@ -73,7 +75,8 @@ def test_counts_are_those_of_a_look_at_all(sandboxes, actions):
 
 
 def test_who_is_removed_while_it_starts_does_not_come_back():
-    roster, member = Roster(1), EvaluatorMember(name="evaluator 0", handle=NO_HANDLE, timeouts=TIMEOUTS)
+    roster = Roster(1)
+    member = EvaluatorMember(name="evaluator 0", handle=NO_HANDLE, timeouts=TIMEOUTS)
     roster.add(member)
     roster.remove(member)
     roster.mark_ready(member)

@@ -24,7 +24,8 @@ def test_one_copy_for_all_users_until_the_last():
         puts.append(weakref.ref(copy))
         return copy
 
-    shared, one = SharedProblems(put), problem()
+    shared = SharedProblems(put)
+    one = problem()
     with shared.use(one) as first:
         with shared.use(one) as second:
             assert first is second
@@ -41,7 +42,9 @@ def test_one_copy_for_all_users_until_the_last():
 
 
 def test_equal_names_are_not_the_same_problem():
-    shared, one, other = SharedProblems(Copy), problem("q"), problem("q")
+    shared = SharedProblems(Copy)
+    one = problem("q")
+    other = problem("q")
     with shared.use(one) as first, shared.use(other) as second:
         assert first is not second
         assert len(shared) == 2

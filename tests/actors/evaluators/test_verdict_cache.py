@@ -25,7 +25,8 @@ class Judge:
     """Says what it is told to, after a moment; counts."""
 
     def __init__(self, *statuses):
-        self.statuses, self.calls = list(statuses), 0
+        self.statuses = list(statuses)
+        self.calls = 0
 
     async def __call__(self):
         self.calls += 1
@@ -38,7 +39,8 @@ class Judge:
 
 def test_equal_answers_share_a_verdict_while_it_is_made_and_later():
     async def run():
-        memory, judge = Counted(), Judge()
+        memory = Counted()
+        judge = Judge()
         first, second = await asyncio.gather(*(memory.judgement("q", "a", judge) for _ in range(2)))
         assert first is second is await memory.judgement("q", "a", judge)
         assert (judge.calls, memory.count) == (1, 2)
@@ -49,7 +51,8 @@ def test_equal_answers_share_a_verdict_while_it_is_made_and_later():
 @pytest.mark.parametrize("other", [("q", "b"), ("r", "a")])
 def test_another_answer_or_problem_is_judged(other):
     async def run():
-        memory, judge = Counted(), Judge()
+        memory = Counted()
+        judge = Judge()
         await memory.judgement("q", "a", judge)
         await memory.judgement(other[0], other[1], judge)
         assert (judge.calls, memory.count) == (2, 0)
@@ -59,7 +62,8 @@ def test_another_answer_or_problem_is_judged(other):
 
 def test_a_failure_of_ours_is_not_remembered():
     async def run():
-        memory, judge = Counted(), Judge(Status.SANDBOX_ERROR, ValueError("broken"))
+        memory = Counted()
+        judge = Judge(Status.SANDBOX_ERROR, ValueError("broken"))
         assert (await memory.judgement("q", "a", judge)).verdict.status is Status.SANDBOX_ERROR
         with pytest.raises(ValueError, match="broken"):
             await memory.judgement("q", "a", judge)
@@ -71,7 +75,8 @@ def test_a_failure_of_ours_is_not_remembered():
 
 def test_a_cancelled_caller_does_not_take_the_verdict_from_others():
     async def run():
-        memory, judge = Counted(), Judge()
+        memory = Counted()
+        judge = Judge()
         one, other = (asyncio.ensure_future(memory.judgement("q", "a", judge)) for _ in range(2))
         await asyncio.sleep(0)
         one.cancel()
@@ -83,7 +88,8 @@ def test_a_cancelled_caller_does_not_take_the_verdict_from_others():
 
 def test_a_judgement_ends_with_its_last_caller():
     async def run():
-        memory, judge = Counted(), Judge()
+        memory = Counted()
+        judge = Judge()
         callers = [asyncio.ensure_future(memory.judgement("q", "a", judge)) for _ in range(2)]
         await asyncio.sleep(0)
         (task,) = (known.task for known in memory.known.values())
@@ -99,7 +105,8 @@ def test_a_judgement_ends_with_its_last_caller():
 
 def test_what_is_remembered_is_bounded():
     async def run():
-        memory, judge = Counted(most=2), Judge()
+        memory = Counted(most=2)
+        judge = Judge()
         for text in ("a", "b", "a", "c", "a", "b"):
             await memory.judgement("q", text, judge)
         assert (judge.calls, len(memory.known)) == (4, 2)

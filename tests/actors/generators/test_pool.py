@@ -20,8 +20,14 @@ class FakeGenerator:
     """Answers when told to; when it dies, all it was asked for is lost. ``actor`` is itself."""
 
     def __init__(self, name, index, restart):
-        self.name, self.index, self.restart, self.actor = name, index, restart, self
-        self.started, self.waiting, self.asked, self.killed = False, {}, [], False
+        self.name = name
+        self.index = index
+        self.restart = restart
+        self.actor = self
+        self.started = False
+        self.waiting = {}
+        self.asked = []
+        self.killed = False
         self.dead = asyncio.get_running_loop().create_future()
 
     async def start(self):
@@ -113,7 +119,8 @@ def in_loop(test):
 
         run_in_virtual_time(closing())
 
-    run.__name__, run.__doc__ = test.__name__, test.__doc__
+    run.__name__ = test.__name__
+    run.__doc__ = test.__doc__
     return run
 
 
@@ -167,7 +174,8 @@ async def test_a_request_that_ends_every_generator_fails_with_its_name():
 @in_loop
 async def test_a_fresh_generator_serves_only_once_it_was_admitted():
     """And requests wait while there is no other."""
-    asked, go = [], asyncio.Event()
+    asked = []
+    go = asyncio.Event()
 
     async def admit(name, actor):
         asked.append((name, actor.restart))
@@ -365,7 +373,8 @@ def test_every_request_is_answered_once_or_fails_with_its_name(count, actions):
     """Requests, answers and deaths in any order."""
 
     async def run():
-        made, tasks = await started(count), []
+        made = await started(count)
+        tasks = []
         for what, number in actions:
             if what == "ask":
                 one = request(f"q{number}", len(tasks))

@@ -52,7 +52,8 @@ def test_a_call_that_fails_is_no_longer_outstanding():
 )
 def test_what_is_outstanding_adds_up_and_returns_to_nothing(calls, random):
     """Calls begin and end in any order while members come and go."""
-    routes, open_calls = StickyRoutes(), []
+    routes = StickyRoutes()
+    open_calls = []
     for key, weight, live in calls:
         before = dict(routes.load)
         stack = ExitStack()

@@ -102,7 +102,8 @@ def test_another_bucket_than_the_one_due_is_refused(version, index, length, chec
 
 def test_bytes_of_another_bucket_under_the_right_header_are_refused():
     """Two buckets of a publication, or the same bucket of two publications, exchanged in memory."""
-    first, second = payload_of(8192, seed=1), payload_of(8192, seed=2)
+    first = payload_of(8192, seed=1)
+    second = payload_of(8192, seed=2)
     header = make_header(3, 5, first, checksum=True)
     with pytest.raises(CorruptWeights):
         check_bucket(header, second, 3, 5)

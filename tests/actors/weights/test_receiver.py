@@ -7,7 +7,8 @@ from actors.weights.receiver import BufferPool
 
 def test_memory_of_a_tensor_that_is_gone_is_used_again():
     pool = BufferPool()
-    first, second = pool.take(64), pool.take(64)
+    first = pool.take(64)
+    second = pool.take(64)
     place = first.data_ptr()
     assert second.data_ptr() != place
     del first

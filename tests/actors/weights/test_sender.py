@@ -14,7 +14,8 @@ from actors.weights.sender import WeightSender
 from tests.actors.weights.fake_receivers import Receiver, connection_of, receiver_group_of, sender_of, tensors_of
 
 # A test that waited for a deadline of PATIENT seconds would be ended by its own limit first.
-PATIENT, IMPATIENT = 600.0, 5.0
+PATIENT = 600.0
+IMPATIENT = 5.0
 # Of a receiver that closes its link while a bucket is under way, a sender over gloo may learn at its deadline only.
 CLOSING = 20.0
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(120)]
@@ -78,7 +79,8 @@ def assert_is(received, version):
 
 def test_two_receivers_get_every_tensor_again_and_again(setting):
     """Also one that keeps tensors until others have come, for more publications than there are buffers."""
-    first, second = setting.join("a"), setting.join("b")
+    first = setting.join("a")
+    second = setting.join("b")
     for version in range(5):
         first.tell("load", version)
         second.tell("load, keeping layers", version)
@@ -105,7 +107,8 @@ def test_one_who_joins_later_is_sent_to_alone(setting):
 
 @pytest.mark.faults
 def test_one_who_dies_in_the_middle_is_dropped_at_once(setting, backend):
-    first, second = setting.join("a"), setting.join("b")
+    first = setting.join("a")
+    second = setting.join("b")
     first.tell("load", 1)
     second.tell("die in the middle", 1)
     failed = setting.send(1, "a", "b").failed.keys()
@@ -120,7 +123,8 @@ def test_one_who_dies_in_the_middle_is_dropped_at_once(setting, backend):
 
 @pytest.mark.faults
 def test_one_who_hangs_is_dropped_at_the_deadline_and_can_come_back(impatient):
-    first, second = impatient.join("a"), impatient.join("b")
+    first = impatient.join("a")
+    second = impatient.join("b")
     first.tell("load", 1)
     second.tell("hang")
     sent = impatient.send(1, "a", "b")

@@ -62,7 +62,9 @@ def test_an_error_comes_in_place_of_its_item(count):
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_who_leaves_early_does_not_wait_for_the_item_under_way(count):
-    begun, going_on, ended = threading.Event(), threading.Event(), threading.Event()
+    begun = threading.Event()
+    going_on = threading.Event()
+    ended = threading.Event()
 
     def items():
         yield 1

@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 
 from evaluator.checker import AnyCase, AnyOrder, Checker, Tolerance
 
-LINES, DEEP = AnyOrder(deep=False), AnyOrder(deep=True)
+LINES = AnyOrder(deep=False)
+DEEP = AnyOrder(deep=True)
 CHECKERS: list[Checker | None] = [None, Tolerance(1e-6, 1e-6), AnyCase(), LINES, DEEP]
 FRACTIONS = st.floats(-1e9, 1e9).map(lambda value: f"{value:.7f}")
 TOKENS = st.one_of(

@@ -55,7 +55,8 @@ def test_a_changed_token_is_rejected(words: list[str], data: st.DataObject) -> N
         return
     for checker in (None, AnyCase()):
         assert compare_stdin(" ".join(words), " ".join(changed), checker) is None
-    as_json, changed_json = json.dumps(words), json.dumps(changed)
+    as_json = json.dumps(words)
+    changed_json = json.dumps(changed)
     for either in CHECKERS:
         assert compare_functional(as_json, changed_json, either) is None
 

@@ -16,7 +16,8 @@ def test_a_fraction_is_met_within_the_tolerance(value: float, error: float, tole
     near = value + error * tolerance * max(1.0, abs(value))
     far = value + 1.1 * tolerance * max(1.0, abs(value)) + 1e-12
     granted = None if tolerance == 1e-6 else Tolerance(tolerance, tolerance)
-    expected, others = f"{value:.17f}", ["7.5", "-2e+19"]
+    expected = f"{value:.17f}"
+    others = ["7.5", "-2e+19"]
     for answer, accepted in ((near, True), (far, False)):
         assert (compare_stdin(f"{expected}\n", f"{answer:.17f}\n", granted) is not None) == accepted
         if granted is None:  # alone, among others

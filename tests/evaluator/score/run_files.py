@@ -48,8 +48,11 @@ class Judge:
     starts = True
 
     def __init__(self, limits, workers, **keywords):
-        self.limits, self.workers, self.keywords = limits, workers, keywords
-        self.closed, self.all_tests = False, set()
+        self.limits = limits
+        self.workers = workers
+        self.keywords = keywords
+        self.closed = False
+        self.all_tests = set()
         self.made.append(self)
 
     @property

@@ -96,7 +96,8 @@ class Later(Future):
 
     def __init__(self, judge, code):
         super().__init__()
-        self.judge, self.code = judge, code
+        self.judge = judge
+        self.code = code
 
     def result(self, timeout=None):
         while not self.done():
@@ -108,7 +109,9 @@ class Disorderly:
     """A judge whose verdicts come in any order: ``picks`` says which of the open ones is next."""
 
     def __init__(self, picks):
-        self.picks, self.open, self.most = itertools.cycle(picks), [], 0
+        self.picks = itertools.cycle(picks)
+        self.open = []
+        self.most = 0
 
     def submit(self, problem, code, *, all_tests):
         self.open.append(Later(self, code))
@@ -289,7 +292,8 @@ def alive(pid):
 
 def descendants(pid):
     parents = {int(name): found[1] for name in os.listdir("/proc") if name.isdigit() and (found := stat_of(name))}
-    family, last = set(), {pid}
+    family = set()
+    last = {pid}
     while last := {child for child, parent in parents.items() if parent in last}:
         family |= last
     return family

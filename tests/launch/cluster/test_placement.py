@@ -32,7 +32,8 @@ def sentences(resources, *overrides, parameters=2**28, **experiment):
 
 def test_the_plan_of_a_laptop():
     parts = by_role("model.dtype=float32", "generator.kv_cache_gib=0.5", "learner.ranks=2")
-    generator, learner = dict(parts["generator"].memory), dict(parts["learner rank"].memory)
+    generator = dict(parts["generator"].memory)
+    learner = dict(parts["learner rank"].memory)
     assert (generator["weights"], generator["KV cache"]) == (1.0, 0.5)
     # Sharded over two ranks: 4 bytes of weight, 4 of gradient and 8 of moments for half the parameters.
     assert (learner["float32 weights"], learner["gradients"], learner["AdamW moments"]) == (0.5, 0.5, 1.0)
@@ -41,7 +42,8 @@ def test_the_plan_of_a_laptop():
 
 
 def test_bfloat16_halves_the_generators_weights_only():
-    wide, narrow = by_role("model.dtype=float32"), by_role("model.dtype=bfloat16")
+    wide = by_role("model.dtype=float32")
+    narrow = by_role("model.dtype=bfloat16")
     assert dict(narrow["generator"].memory)["weights"] == dict(wide["generator"].memory)["weights"] / 2
     assert narrow["learner rank"] == wide["learner rank"]
 
@@ -96,8 +98,10 @@ def test_everything_lacking_is_said_at_once():
 
 
 def test_parameters_of_a_local_checkpoint(tmp_path):
-    embedding, norms = 97 * 64, 64 + 2 * (64 + 64 + 16 + 16)
-    attention, mlp = 64 * 64 + 2 * 64 * 32 + 64 * 64, 3 * 64 * 96
+    embedding = 97 * 64
+    norms = 64 + 2 * (64 + 64 + 16 + 16)
+    attention = 64 * 64 + 2 * 64 * 32 + 64 * 64
+    mlp = 3 * 64 * 96
     expected = embedding + norms + 2 * (attention + mlp)
     assert count_parameters(str(tiny_model(tmp_path / "tied"))) == expected
     assert count_parameters(str(tiny_model(tmp_path / "untied", tied=False))) == expected + embedding

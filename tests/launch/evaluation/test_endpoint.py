@@ -174,7 +174,8 @@ def test_requests_are_spaced(monkeypatch):
                 requests_per_minute=600,
             )
         )
-        loop, moments = asyncio.get_running_loop(), []
+        loop = asyncio.get_running_loop()
+        moments = []
 
         async def create(**_):
             moments.append(loop.time())

@@ -36,8 +36,11 @@ class Source:
     """Answers after a moment; notes who was asked, and how many were under way at most."""
 
     def __init__(self, failing=(), stop_after=None):
-        self.asked, self.under_way, self.most = [], 0, 0
-        self.failing, self.stop_after = failing, stop_after
+        self.asked = []
+        self.under_way = 0
+        self.most = 0
+        self.failing = failing
+        self.stop_after = stop_after
 
     async def answer(self, prompted, sample_index):
         key = (prompted.problem.question_id, sample_index)
@@ -64,8 +67,11 @@ class Judges:
     """Passes even samples; notes how many answers were still to come when it judged first."""
 
     def __init__(self, source, expected):
-        self.source, self.expected, self.waited = source, expected, None
-        self.under_way, self.most = 0, 0
+        self.source = source
+        self.expected = expected
+        self.waited = None
+        self.under_way = 0
+        self.most = 0
 
     async def judge(self, problem, text):
         self.under_way += 1

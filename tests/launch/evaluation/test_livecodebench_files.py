@@ -44,10 +44,12 @@ def dated(question_id, difficulty, **changes):
 
 
 def judged(outcomes):
-    answers, judgements = {}, {}
+    answers = {}
+    judgements = {}
     for question_id, statuses in outcomes.items():
         for index, status in enumerate(statuses):
-            code, passed = PROGRAMS[status], status is P
+            code = PROGRAMS[status]
+            passed = status is P
             text = f"answer {index}\n```python\n{code}\n```" if code else f"answer {index}"
             ended = Verdict(
                 status=status,

@@ -21,7 +21,9 @@ from launch.problems.evaluation_set import BadRow, EvaluationSet, Summary
 from launch.problems.prompts import PromptedProblem
 from tests.factories import evaluation_config, problem, rollout
 
-PASSED, WRONG, OURS = Status.PASSED, Status.WRONG_ANSWER, Status.SANDBOX_ERROR
+PASSED = Status.PASSED
+WRONG = Status.WRONG_ANSWER
+OURS = Status.SANDBOX_ERROR
 
 
 @pytest.fixture

@@ -16,12 +16,16 @@ from launch.evaluation.scores import ALL, counted, metrics, pass_at_k_table, sco
 from learner.rollout import Judgement
 from tests.factories import problem, verdict
 
-PASSED, FAILED, ERROR, MISSING = Status.PASSED, Status.WRONG_ANSWER, Status.SANDBOX_ERROR, None
+PASSED = Status.PASSED
+FAILED = Status.WRONG_ANSWER
+ERROR = Status.SANDBOX_ERROR
+MISSING = None
 
 
 def judged(outcomes):
     """Answers and judgements of outcomes by question id; None is an answer that never came."""
-    answers, judgements = {}, {}
+    answers = {}
+    judgements = {}
     for question_id, statuses in outcomes.items():
         for index, status in enumerate(statuses):
             if status is not None:

@@ -53,7 +53,8 @@ def test_the_order_depends_on_the_seed_only():
 
 def test_a_batch_reaches_over_the_end_of_an_epoch():
     order = ProblemOrder(5, 3)
-    first, second = order.batch(0, 5), order.batch(1, 5)
+    first = order.batch(0, 5)
+    second = order.batch(1, 5)
     assert order.batch(1, 3) == [*first[3:], second[0]]
 
 
@@ -80,7 +81,8 @@ def test_a_path_wins_over_a_name(tmp_path):
 
 
 def test_held_out_problems_of_a_file(tmp_path):
-    training, held_out = write(tmp_path / "p.jsonl", row("a")), write(tmp_path / "h.jsonl", row("b"), "[]")
+    training = write(tmp_path / "p.jsonl", row("a"))
+    held_out = write(tmp_path / "h.jsonl", row("b"), "[]")
     loaded = load_dataset(dataset(path=training, held_out_path=held_out))
     assert [one.question_id for one in loaded.held_out] == ["b"]
     assert [str(bad) for bad in loaded.rejected] == [f"{held_out}, line 2: expected an object, got list"]

@@ -214,7 +214,8 @@ DAYS = st.none() | st.dates(datetime.date(2024, 1, 1), datetime.date(2024, 12, 3
 
 @given(DAYS, DAYS, DAYS, DAYS, DAYS.filter(bool))
 def test_windows_as_sets_of_days(start, end, other_start, other_end, one):
-    window, other = DateWindow(start, end), DateWindow(other_start, other_end)
+    window = DateWindow(start, end)
+    other = DateWindow(other_start, other_end)
     assert (one in window.within(other)) == (one in window and one in other)
     assert window.completed(other).start == (start or other_start)
     assert window.completed(other).end == (end or other_end)
@@ -362,7 +363,8 @@ LINES = st.one_of(
 @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.lists(LINES, max_size=8), DAYS, DAYS)
 def test_every_row_is_accounted_for(tmp_path, rows, start, end):
-    path, window = write(tmp_path / "p.jsonl", row("good", "2024-06-01"), *rows), DateWindow(start, end)
+    path = write(tmp_path / "p.jsonl", row("good", "2024-06-01"), *rows)
+    window = DateWindow(start, end)
     try:
         loaded = load(path, window=window)
     except BenchmarkError as error:

@@ -177,7 +177,8 @@ def test_variants(family: Family) -> None:
     """On twelve variants the reference passes, and each of the three wrong programs fails."""
     assert len({family.statement(family.params(index)) for index in range(300)}) >= 12
     for index in range(12):
-        item, wrong = family.problem(index), family.wrong(family.params(index))
+        item = family.problem(index)
+        wrong = family.wrong(family.params(index))
         assert passes(item.problem, item.reference), item.problem.question_content
         assert len({item.reference, *wrong}) == 4
         for code in wrong:

@@ -17,7 +17,9 @@ from learner.credit import assign_credit
 from learner.rollout import Group
 from tests.factories import config, credited_group, crediting, rollout
 
-PASSED, WRONG, OURS = Status.PASSED, Status.WRONG_ANSWER, Status.SANDBOX_ERROR
+PASSED = Status.PASSED
+WRONG = Status.WRONG_ANSWER
+OURS = Status.SANDBOX_ERROR
 GROUPS = [credited_group(PASSED, WRONG)]
 
 
@@ -60,7 +62,8 @@ def test_metrics_grow_by_rows(fresh):
 
 
 def test_rollouts(fresh):
-    logprobs, versions = np.array([-0.5, -1.5, -0.25], dtype=np.float32), np.array([2, 2, 3], dtype=np.int32)
+    logprobs = np.array([-0.5, -1.5, -0.25], dtype=np.float32)
+    versions = np.array([2, 2, 3], dtype=np.int32)
     rollouts = (
         rollout(
             PASSED,

@@ -12,7 +12,9 @@ from launch.records.run_directory import RunDirectory
 from launch.records.summary import attempts, interval, quarters, summary
 from tests.factories import config, credited_group, metrics_row, rollout
 
-PASSED, WRONG, OURS = Status.PASSED, Status.WRONG_ANSWER, Status.SANDBOX_ERROR
+PASSED = Status.PASSED
+WRONG = Status.WRONG_ANSWER
+OURS = Status.SANDBOX_ERROR
 
 
 @pytest.fixture

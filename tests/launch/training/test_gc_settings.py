@@ -16,7 +16,8 @@ class Knot:
 
 
 def test_what_was_there_is_not_looked_at():
-    old, before = Knot(), gc.get_threshold()
+    old = Knot()
+    before = gc.get_threshold()
     there = weakref.ref(old)
     with only_the_new():
         del old

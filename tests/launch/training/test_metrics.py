@@ -32,7 +32,9 @@ from tests.factories import (
     update_result,
 )
 
-PASSED, WRONG, OURS = Status.PASSED, Status.WRONG_ANSWER, Status.SANDBOX_ERROR
+PASSED = Status.PASSED
+WRONG = Status.WRONG_ANSWER
+OURS = Status.SANDBOX_ERROR
 
 
 def metrics(*groups, version=0, rho=1.0, **of_algorithm):
@@ -69,7 +71,8 @@ def test_lengths():
 
 
 def test_diversity_is_the_mean_over_problems():
-    same, two = (5, 6, 7, 8, 2), (9, 10, 11, 12, 2)
+    same = (5, 6, 7, 8, 2)
+    two = (9, 10, 11, 12, 2)
     found = metrics([rollout(tokens=same), rollout(tokens=same)], [rollout(tokens=same), rollout(tokens=two)])
     assert found["diversity/distinct_4"] == (1 / 2 + 1) / 2
     # A group too short for any 4-gram has no diversity, not one of zero.
@@ -77,7 +80,8 @@ def test_diversity_is_the_mean_over_problems():
 
 
 def test_truncation():
-    fresh, repeating = (5, 6, 7, 8), (5, 6, 5, 6)
+    fresh = (5, 6, 7, 8)
+    repeating = (5, 6, 5, 6)
     found = metrics(
         [
             truncated(WRONG, incomplete=True, tokens=fresh),
@@ -190,6 +194,7 @@ def test_timings_by_hand():
 
 def test_timings_add_up():
     found = timing_metrics(step_times(), update_result(update_seconds=2.9), tokens=1)
-    whole, span = found.pop("timing_s/step"), found.pop("timing_s/span/gen")
+    whole = found.pop("timing_s/step")
+    span = found.pop("timing_s/span/gen")
     assert span > 0  # overlaps other parts
     assert sum(value for name, value in found.items() if name.startswith("timing_s/")) == pytest.approx(whole)

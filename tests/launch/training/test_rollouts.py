@@ -24,15 +24,22 @@ from learner.rollout import Group, Judgement
 from tests.factories import completion, group_of, problem, rollout, verdict
 from tests.virtual_time import run_in_virtual_time
 
-PASSED, WRONG, OURS = Status.PASSED, Status.WRONG_ANSWER, Status.SANDBOX_ERROR
-PROBLEMS, SIZE = 40, 2
+PASSED = Status.PASSED
+WRONG = Status.WRONG_ANSWER
+OURS = Status.SANDBOX_ERROR
+PROBLEMS = 40
+SIZE = 2
 
 
 class Engines:
     """Answer at once, but to the problems in ``hanging``; die over those in ``deadly``."""
 
     def __init__(self, hanging=(), deadly=()):
-        self.hanging, self.deadly, self.asked, self.under_way, self.most = set(hanging), set(deadly), [], 0, 0
+        self.hanging = set(hanging)
+        self.deadly = set(deadly)
+        self.asked = []
+        self.under_way = 0
+        self.most = 0
         self.released = asyncio.Event()
 
     async def generate(self, request):
@@ -56,7 +63,8 @@ class Judges:
     """Of the answers to the problems in ``mixed`` the first is right, to others none."""
 
     def __init__(self, mixed=()):
-        self.mixed, self.judged = set(mixed), Counter()
+        self.mixed = set(mixed)
+        self.judged = Counter()
 
     async def judge(self, problem, text):
         await asyncio.sleep(0)
@@ -190,7 +198,9 @@ def test_lengths_do_not_make_rewards_differ():
 @pytest.mark.parametrize("staleness", [0, 1, 2])
 def test_no_group_is_staler_than_allowed_and_all_end_once(staleness):
     """Steps are sampled as far ahead as allowed, in the order of problems, and no slot is left at the end."""
-    engines, judges, steps = Engines(), Judges(range(0, PROBLEMS, 3)), 6
+    engines = Engines()
+    judges = Judges(range(0, PROBLEMS, 3))
+    steps = 6
     rollouts = rollouts_of(engines, judges, steps=steps, batch=4, staleness=staleness)
     ahead = []
 
@@ -344,7 +354,8 @@ def test_late_completions_are_told_of_with_the_verdicts():
 
 def test_a_checkpoint_keeps_what_is_ready_and_samples_the_rest_again():
     first, second = (ProblemOrder(PROBLEMS, 0).batch(step, 4) for step in (1, 2))
-    engines, judges = Engines(hanging=first[1:2]), Judges()
+    engines = Engines(hanging=first[1:2])
+    judges = Judges()
     rollouts = rollouts_of(engines, judges, batch=4, staleness=2)
 
     async def until_killed():

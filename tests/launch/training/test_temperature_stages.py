@@ -43,7 +43,8 @@ def falling(temperature, version):
 def test_calibration_measures_the_grid_and_step_0_is_sampled_at_its_choice(tmp_path):
     world = World(by_temperature)
     directory, printed = run(tmp_path, world, *DIVERSITY, "run.steps=2")
-    calibrating, training = world.temperatures[: 6 * 3 * 4], world.temperatures[6 * 3 * 4 :]
+    calibrating = world.temperatures[: 6 * 3 * 4]
+    training = world.temperatures[6 * 3 * 4 :]
     assert calibrating == [temperature for temperature in GRID for _ in range(3 * 4)]
     assert training == [1.0] * (2 * 2 * 4)
     saved = json.loads((directory.path / "calibration.json").read_text())
@@ -230,7 +231,8 @@ def test_stale_samples_of_an_earlier_stage_say_nothing_about_this_one(tmp_path):
     settings = config(f"run.root={tmp_path}", "temperature.value=1.2")
     display: Any = None
     controller = Temperature(settings, TemperatureState(value=1.2, stage=1), RunDirectory(settings), display)
-    stale, present = group(1.0, (5, 6, 7, 8), (5, 6, 7, 8)), group(1.2, (5, 6, 7, 8), (6, 7, 8, 9))
+    stale = group(1.0, (5, 6, 7, 8), (5, 6, 7, 8))
+    present = group(1.2, (5, 6, 7, 8), (6, 7, 8, 9))
     assert controller.after_step([stale, present], [0.5, 1.0])["temperature/ema"] == 1.0
     assert controller.after_step([stale], [0.5])["temperature/ema"] == 1.0
     assert controller.state.steps == 2

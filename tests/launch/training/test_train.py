@@ -112,10 +112,13 @@ def test_a_checkpoint_has_the_groups_that_were_sampled_ahead(tmp_path):
 
 def test_completions_are_judged_while_a_step_is_written(tmp_path, monkeypatch):
     """The step sampled ahead waits for nothing that the driver does with the last one."""
-    world, write, judged = Halves(distinct), RunDirectory.write_rollouts, []
+    world = Halves(distinct)
+    write = RunDirectory.write_rollouts
+    judged = []
 
     def slow(directory, step, groups):
-        ahead, ends = 8 * min(step + 3, 4), time.monotonic() + 60
+        ahead = 8 * min(step + 3, 4)
+        ends = time.monotonic() + 60
         while world.judged < ahead and time.monotonic() < ends:
             time.sleep(0.01)
         judged.append(world.judged)

@@ -9,7 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from launch.training.work_buffer import DropReason, GroupState, WorkBuffer, WorkBufferError
 from tests.factories import rollout
 
-CAPACITY, SIZE = 4, 3
+CAPACITY = 4
+SIZE = 3
 
 
 class BufferMachine(RuleBasedStateMachine):
@@ -96,7 +97,8 @@ class BufferMachine(RuleBasedStateMachine):
     def restart(self):
         """READY groups come back whole, others are sampled again."""
         before, self.buffer = self.buffer, WorkBuffer(capacity=CAPACITY, group_size=SIZE)
-        self.buffer.trained, self.buffer.dropped = before.trained, before.dropped
+        self.buffer.trained = before.trained
+        self.buffer.dropped = before.dropped
         self.buffer.claimed = before.claimed
         for number, slot in before.slots.items():
             ready = slot.state is GroupState.READY
