@@ -1,1 +1,4 @@
-"""The Ray roles, each thin: generators, evaluators, learner ranks, and the transfer of weights between them."""
+"""Ray actors of the three roles (generator, evaluator, learner rank), their pools, and the weight transfer.
+
+The actors are thin: the computation lives in ``learner``, ``evaluator`` and vLLM.
+"""

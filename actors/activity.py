@@ -1,4 +1,4 @@
-"""When each member of a pool had something to do: the spans of the timeline."""
+"""Busy time of a pool's members, recorded as spans for the timeline."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-SHORTEST_GAP_S = 0.1
-"""A shorter pause does not end a span: a timeline of every call would be as long as the run's list of completions."""
-MOST_SPANS = 100_000
+MIN_GAP_S = 0.1
+"""Shortest pause that ends a span. Without it the timeline would have one span per call."""
+MAX_SPANS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """``member`` was busy from ``started`` to ``ended`` (``time.monotonic``) with ``calls`` calls."""
+    """Stretch of time in which a pool member had calls in progress.
+
+    Attributes:
+        member: Name of the member.
+        started: Start in ``time.monotonic`` seconds.
+        ended: End in ``time.monotonic`` seconds.
+        calls: Calls that began within the span.
+    """
 
     member: str
     started: float
@@ -22,47 +29,52 @@ class Span:
 
 
 @dataclass(kw_only=True)
-class _Busy:
+class _OpenSpan:
+    """Span that may still grow; it has ``in_progress`` unfinished calls."""
+
     started: float
     ended: float
     calls: int = 0
-    under_way: int = 0
+    in_progress: int = 0
 
 
 class Activity:
-    """Told of every call's begin and end; ``take`` hands out the spans since the last time."""
+    """Recorder of when each pool member is busy.
+
+    The pool calls ``begin`` and ``end`` around every call; the timeline collects the spans with ``take``.
+    """
 
     def __init__(self) -> None:
-        self.busy: dict[str, _Busy] = {}
-        self.spans: deque[Span] = deque(maxlen=MOST_SPANS)  # the oldest are lost where nobody takes them
+        self.open_spans: dict[str, _OpenSpan] = {}
+        self.spans: deque[Span] = deque(maxlen=MAX_SPANS)  # if nobody calls `take`, the oldest spans are dropped
 
     def begin(self, member: str) -> None:
-        """A call to ``member`` goes out."""
+        """Record the start of a call to ``member``."""
         now = time.monotonic()
-        busy = self.busy.get(member)
-        if busy is not None and busy.under_way == 0 and now - busy.ended > SHORTEST_GAP_S:
+        span = self.open_spans.get(member)
+        if span is not None and span.in_progress == 0 and now - span.ended > MIN_GAP_S:
             self._close(member)
-            busy = None
-        if busy is None:
-            busy = self.busy[member] = _Busy(started=now, ended=now)
-        busy.under_way += 1
-        busy.calls += 1
+            span = None
+        if span is None:
+            span = self.open_spans[member] = _OpenSpan(started=now, ended=now)
+        span.in_progress += 1
+        span.calls += 1
 
     def end(self, member: str) -> None:
-        """A call to ``member`` came back."""
-        busy = self.busy[member]
-        busy.under_way -= 1
-        busy.ended = time.monotonic()
+        """Record the end of a call to ``member``."""
+        span = self.open_spans[member]
+        span.in_progress -= 1
+        span.ended = time.monotonic()
 
     def take(self) -> list[Span]:
-        """The spans that have ended, and those that go on, up to now."""
+        """Return all spans since the previous ``take``; a span with unfinished calls is split at the current time."""
         now = time.monotonic()
-        for member, busy in list(self.busy.items()):
-            if busy.under_way:
-                self.spans.append(Span(member=member, started=busy.started, ended=now, calls=busy.calls))
-                busy.started = now
-                busy.ended = now
-                busy.calls = 0
+        for member, span in list(self.open_spans.items()):
+            if span.in_progress:
+                self.spans.append(Span(member=member, started=span.started, ended=now, calls=span.calls))
+                span.started = now
+                span.ended = now
+                span.calls = 0
             else:
                 self._close(member)
         taken = list(self.spans)
@@ -70,5 +82,5 @@ class Activity:
         return taken
 
     def _close(self, member: str) -> None:
-        busy = self.busy.pop(member)
-        self.spans.append(Span(member=member, started=busy.started, ended=busy.ended, calls=busy.calls))
+        span = self.open_spans.pop(member)
+        self.spans.append(Span(member=member, started=span.started, ended=span.ended, calls=span.calls))

@@ -1,4 +1,4 @@
-"""The learner role: one FSDP2 rank in a Ray actor."""
+"""Learner role: one FSDP2 rank in a Ray actor."""
 
 from __future__ import annotations
 
@@ -18,40 +18,52 @@ import torch.distributed as dist
 from actors.weights.layout import WeightLayout, tensor_digest
 from actors.weights.links import ReceiverGroup, SenderInfo, SendResult
 from actors.weights.nccl import NcclSender
-from actors.weights.sender import SenderSettings, WeightSender, open_send_buffers
+from actors.weights.sender import SenderSettings, WeightSender
+from actors.weights.transports import TRANSPORTS
 from learner.checkpoint import load_checkpoint, save_checkpoint
 from learner.learner import DTYPES, Learner, LearnerSettings, UpdateMetrics
-from learner.policy import iterate_parameters, publication_order
+from learner.policy import iterate_parameters, list_published_parameters
 from learner.rollout import TrainBatch, TrainSequence
 
 
 class LearnerActor:
-    """One rank. Every method but the address is collective: the driver calls it on all ranks at once."""
+    """FSDP2 rank ``rank`` of ``world_size``, with ``threads`` PyTorch threads.
 
-    def __init__(self, rank: int, ranks: int, threads: int) -> None:
+    These methods are collective, so the driver must call them on all ranks at once: ``start``, ``prepare``, ``update``,
+    ``logprobs``, ``send_weights``, ``weight_digests``, ``save`` and ``stop``.
+    """
+
+    def __init__(self, rank: int, world_size: int, threads: int) -> None:
         self.rank = rank
-        self.ranks = ranks
-        self.sender: WeightSender | NcclSender | None = None  # on rank 0, once `open_sender` was called
+        self.world_size = world_size
+        self.sender: WeightSender | NcclSender | None = None  # only on rank 0, after `open_sender`
         self.sent_version = -1
         self.updated = False
         torch.set_num_threads(threads)
 
-    def address(self) -> str:
-        """``host:port`` free on this node, for the ranks to meet at."""
+    def find_free_address(self) -> str:
+        """Return a free ``host:port`` on this node, at which a process group can initialize."""
         with socket.socket() as free:
             free.bind(("", 0))
             return f"{ray.util.get_node_ip_address()}:{free.getsockname()[1]}"
 
     def start(self, settings: LearnerSettings, address: str, deadline_s: float, checkpoint: str | None) -> float:
-        """Join the group, load the model, and go on from ``checkpoint`` if given; returns the seconds it took."""
+        """Join the process group and load the model; returns the seconds it took.
+
+        Args:
+            settings: Settings of the learner.
+            address: ``host:port`` of rank 0, for the initialization of the process group.
+            deadline_s: Timeout of every collective operation.
+            checkpoint: Checkpoint directory to resume from, or None.
+        """
         started = time.monotonic()
         if settings.device == "cuda":
-            torch.cuda.set_device(0)  # Ray shows each rank only its own GPU
+            torch.cuda.set_device(0)  # Ray makes only the rank's own GPU visible
         dist.init_process_group(
             "nccl" if settings.device == "cuda" else "gloo",
             init_method=f"tcp://{address}",
             rank=self.rank,
-            world_size=self.ranks,
+            world_size=self.world_size,
             timeout=timedelta(seconds=deadline_s),
         )
         self.learner = Learner(settings)
@@ -60,26 +72,26 @@ class LearnerActor:
         return time.monotonic() - started
 
     def prepare(self, sequences: Sequence[TrainSequence]) -> float:
-        """Old log-probs of a step's completions, for its update; the seconds they took."""
+        """Compute and cache the old log-probs of a step's completions; returns the seconds it took."""
         return self.learner.prepare(sequences)
 
     def update(self, batch: TrainBatch) -> UpdateMetrics:
-        """One training step."""
+        """Run one training step and return its metrics."""
         self.updated = True
         return self.learner.update(batch)
 
-    def logprobs(self, sequences: Sequence[TrainSequence]) -> list[np.ndarray]:
-        """Log-probs [R_i] float32 of the sequences' response tokens under the present policy."""
-        return [values.numpy() for values in self.learner.logprobs(sequences).logprobs]
+    def compute_logprobs(self, sequences: Sequence[TrainSequence]) -> list[np.ndarray]:
+        """Return the log-probs [R_i] float32 of each sequence's response tokens under the current policy."""
+        return [values.numpy() for values in self.learner.compute_logprobs(sequences).logprobs]
 
-    def node(self) -> tuple[str, str]:
-        """Id and address of this actor's node."""
+    def locate(self) -> tuple[str, str]:
+        """Return the id and the IP address of this actor's node."""
         return ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
 
     def open_sender(self, settings: SenderSettings) -> SenderInfo:
-        """On rank 0: create the sender if there is none; returns what it sends and where receivers connect."""
+        """Create the weight sender if there is none; returns its layout and endpoint. Call it on rank 0 only."""
         if self.sender is None:
-            parameters = publication_order(self.learner.policy)
+            parameters = list_published_parameters(self.learner.policy)
             layout = WeightLayout(
                 tuple(name for name, _ in parameters),
                 tuple(tuple(parameter.shape) for _, parameter in parameters),
@@ -89,48 +101,59 @@ class LearnerActor:
             if settings.backend == "nccl":
                 self.sender = NcclSender(layout, settings, host)
             else:
-                self.sender = WeightSender(layout, settings, open_send_buffers(settings, host))
+                send_buffers = TRANSPORTS[settings.backend].open_send_buffers(settings.bucket_bytes, host)
+                self.sender = WeightSender(layout, settings, send_buffers)
         return SenderInfo(self.sender.layout, self.sender.endpoint)
 
     def check_version(self, version: int) -> None:
-        """Raise ValueError if ``version`` was published and the learner has been updated since."""
+        """Raise ValueError if ``version`` was published before and the learner has been updated since."""
         if version == self.sent_version and self.updated:
             raise ValueError(
-                f"weights version {version} is gone, the learner has been updated since: publish its next version"
+                f"weights version {version} cannot be published again, the learner has been updated since: "
+                "publish the next version instead"
             )
 
-    def send_weights(self, version: int, to: Sequence[ReceiverGroup], connected: Sequence[ReceiverGroup]) -> SendResult:
-        """Gather the model, tensor by tensor; rank 0, which has the sender, sends it ``to`` these receivers."""
+    def send_weights(
+        self, version: int, recipients: Sequence[ReceiverGroup], connected: Sequence[ReceiverGroup]
+    ) -> SendResult:
+        """Gather the model tensor by tensor on all ranks; rank 0, which has the sender, sends it.
+
+        Args:
+            version: Version number of the weights.
+            recipients: Receivers that get the weights.
+            connected: All connected receivers; the sender closes its links to any others.
+        """
         parameters = iterate_parameters(self.learner.policy)
         if self.sender is not None:
-            result = self.sender.send(parameters, version, to, connected)
+            result = self.sender.send(parameters, version, recipients, connected)
         else:
-            collections.deque(parameters, maxlen=0)
+            collections.deque(parameters, maxlen=0)  # consumes the iterator: gathering is collective
             result = SendResult(bytes=0, seconds=0.0, failed={})
         self.sent_version = version
         self.updated = False
         return result
 
     def weight_digests(self, dtype: str) -> dict[str, str]:
-        """A digest of every tensor as it is sent."""
+        """Return a digest of every tensor in the dtype in which it is sent, by parameter name."""
         weights = iterate_parameters(self.learner.policy)
-        # Copied, because NumPy's view of a tensor forbids FSDP to free it afterwards.
+        # The copy is needed: a NumPy view of the tensor would prevent FSDP from freeing it.
         return {name: tensor_digest(value.to("cpu", DTYPES[dtype], copy=True)) for name, value in weights}
 
     def close_weights(self) -> None:
-        """Free the sender's buffers."""
+        """Close the weight sender and free its buffers."""
         if self.sender is not None:
             self.sender.close()
             self.sender = None
 
     def save(self, path: str, driver_files: Mapping[str, bytes]) -> None:
-        """Write a checkpoint (see ``learner.checkpoint``)."""
+        """Write a checkpoint that includes ``driver_files`` (see ``learner.checkpoint``)."""
         save_checkpoint(self.learner, Path(path), driver_files)
 
-    def processes(self) -> list[int]:
-        """Process id of this rank."""
+    def process_ids(self) -> list[int]:
+        """Return this rank's process id, in a list as for all roles."""
         return [os.getpid()]
 
     def stop(self) -> None:
-        """Leave the group."""
+        """Leave the process group."""
+
         dist.destroy_process_group()

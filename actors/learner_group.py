@@ -1,4 +1,8 @@
-"""The learner's ranks in step: every call goes to all of them."""
+"""Group of the learner's ranks: every call goes to all of them, because ranks compute collectively.
+
+The driver awaits a method of ``LearnerGroup``; the group calls the method of the same name on each ``LearnerActor`` and
+waits for all ranks, until the deadline.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,11 @@ T = TypeVar("T")
 
 
 class LearnerGroup:
-    """FSDP2 ranks; every call goes to all of them."""
+    """FSDP2 ranks, called together.
+
+    ``deadline_s`` of the methods bounds the whole call; they raise DeadlineExceeded with the ranks that are pending, or
+    the first error of a rank.
+    """
 
     def __init__(
         self,
@@ -28,7 +36,14 @@ class LearnerGroup:
         threads: int,
         settings: LearnerSettings,
     ) -> None:
-        """One rank for each of ``strategies``, which say where Ray puts it."""
+        """Create one actor per rank.
+
+        Args:
+            strategies: Ray scheduling strategy of each rank, which places it on a node.
+            cpus: CPUs that each rank reserves.
+            threads: PyTorch threads of each rank.
+            settings: Settings of the learner.
+        """
         self.settings = settings
         environment = {
             "OMP_NUM_THREADS": str(threads),
@@ -48,35 +63,40 @@ class LearnerGroup:
         self.names = [f"learner rank {rank}" for rank in range(len(strategies))]
 
     async def start(self, deadline_s: float, checkpoint: str | None) -> None:
-        """Load the model on all ranks, from ``checkpoint`` if given; returns when they are ready."""
-        found = self.actors[0].address.remote()
-        (address,) = await gather({self.names[0]: found}, "the learner's address", deadline_s)
-        await self._on_all(
+        """Load the model on all ranks, from the directory ``checkpoint`` if given; returns when all are ready."""
+        address_reference = self.actors[0].find_free_address.remote()
+        (address,) = await gather({self.names[0]: address_reference}, "finding the learner's address", deadline_s)
+        await self._call_all(
             "starting the learner",
             deadline_s,
             lambda rank: rank.start.remote(self.settings, address, deadline_s, checkpoint),
         )
 
     async def prepare(self, sequences: Sequence[TrainSequence], deadline_s: float) -> float:
-        """Old log-probs of a step's completions, for its update; the seconds they took on the first rank."""
+        """Compute and cache the old log-probs of a step's completions; returns the seconds rank 0 took."""
         shared = ray.put(sequences)
-        return (await self._on_all("old log-probs", deadline_s, lambda rank: rank.prepare.remote(shared)))[0]
+        return (await self._call_all("old log-probs", deadline_s, lambda rank: rank.prepare.remote(shared)))[0]
 
     async def update(self, batch: TrainBatch, deadline_s: float) -> UpdateMetrics:
-        """One training step on all ranks; the metrics are the same on each, so the first's are returned."""
+        """Run one training step on all ranks; returns the metrics of rank 0, which equal those of the others."""
         shared = ray.put(batch)
-        return (await self._on_all("the update", deadline_s, lambda rank: rank.update.remote(shared)))[0]
+        return (await self._call_all("the update", deadline_s, lambda rank: rank.update.remote(shared)))[0]
 
-    async def logprobs(self, sequences: Sequence[TrainSequence], deadline_s: float) -> list[np.ndarray]:
-        """Log-probs [R_i] of the sequences' response tokens under the present policy."""
+    async def compute_logprobs(self, sequences: Sequence[TrainSequence], deadline_s: float) -> list[np.ndarray]:
+        """Return the log-probs [R_i] float32 of each sequence's response tokens under the current policy."""
         shared = ray.put(sequences)
-        return (await self._on_all("log-probs", deadline_s, lambda rank: rank.logprobs.remote(shared)))[0]
+        return (await self._call_all("log-probs", deadline_s, lambda rank: rank.compute_logprobs.remote(shared)))[0]
 
     async def save(self, path: str, driver_files: Mapping[str, bytes], deadline_s: float) -> None:
-        """Write a checkpoint with the driver's files, by name, in it; returns when it is complete."""
-        shared = ray.put(driver_files)
-        await self._on_all(f"checkpoint {path}", deadline_s, lambda rank: rank.save.remote(path, shared))
+        """Write a checkpoint to ``path``; returns when it is complete.
 
-    async def _on_all(self, what: str, deadline_s: float, call: Callable[[ActorHandle], Awaitable[T]]) -> list[T]:
+        ``driver_files``: contents by file name, stored inside the checkpoint.
+        """
+        shared = ray.put(driver_files)
+        await self._call_all(f"checkpoint {path}", deadline_s, lambda rank: rank.save.remote(path, shared))
+
+    async def _call_all(
+        self, operation: str, deadline_s: float, call: Callable[[ActorHandle], Awaitable[T]]
+    ) -> list[T]:
         calls = {name: call(actor) for name, actor in zip(self.names, self.actors, strict=True)}
-        return await gather(calls, what, deadline_s)
+        return await gather(calls, operation, deadline_s)

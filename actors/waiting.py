@@ -1,4 +1,4 @@
-"""The one way to wait: with a deadline, the name of what is awaited, and who has not answered."""
+"""Waiting with a deadline: errors and logs name the operation and everything that is still pending."""
 
 from __future__ import annotations
 
@@ -16,84 +16,102 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 POLL_S = 1.0
-REMIND_S = 60.0
-LATE_S = 5.0
-"""Nothing that has been awaited for less is called late."""
+REMINDER_INTERVAL_S = 60.0
+MIN_LATE_S = 5.0
+"""Shortest wait that may be reported as late."""
 
 
 class DeadlineExceeded(RunFailed, TimeoutError):
-    """Something did not happen in time; the message names it and what was still pending."""
+    """Missed deadline; the message names the operation and what was still pending."""
 
 
-async def gather(waits: Mapping[str, Awaitable[T]], what: str, deadline_s: float) -> list[T]:
-    """Await all, in order. Raises DeadlineExceeded naming the pending ids, or the first error any of them raises.
+async def gather(awaitables: Mapping[str, Awaitable[T]], operation: str, deadline_s: float) -> list[T]:
+    """Await all ``awaitables`` concurrently and return their results in the mapping's order.
 
-    Whatever is still pending is cancelled on the way out. What is late is logged by name.
+    Whatever is still pending when this returns or raises is cancelled. Late awaitables are logged by name.
+
+    Args:
+        awaitables: What to await, by the name that logs and errors use for it.
+        operation: What all of it is for, in logs and errors: "<operation> did not finish within 30 s".
+        deadline_s: Seconds for all of them together.
+
+    Raises:
+        DeadlineExceeded: Some were still pending at the deadline; the message names them.
+        Exception: The first exception that an awaitable raised.
     """
-    tasks = {asyncio.ensure_future(wait): name for name, wait in waits.items()}
+    tasks = {asyncio.ensure_future(awaitable): name for name, awaitable in awaitables.items()}
     loop = asyncio.get_running_loop()
-    reminder = Reminder(started=loop.time(), waits=len(tasks))
-    ends = loop.time() + deadline_s
+    reminder = Reminder(started=loop.time(), total=len(tasks))
+    deadline = loop.time() + deadline_s
     for task in tasks:
-        task.add_done_callback(lambda _: reminder.finished.append(loop.time()))
+        task.add_done_callback(lambda _: reminder.finish_times.append(loop.time()))
     pending = set(tasks)
     try:
         while pending:
-            left = ends - loop.time()
+            remaining_s = deadline - loop.time()
             done, pending = await asyncio.wait(
-                pending, timeout=max(0.0, min(left, POLL_S, REMIND_S)), return_when=asyncio.FIRST_EXCEPTION
+                pending,
+                timeout=max(0.0, min(remaining_s, POLL_S, REMINDER_INTERVAL_S)),
+                return_when=asyncio.FIRST_EXCEPTION,
             )
             for task in done:
                 task.result()
-            if pending and left <= 0:
-                raise DeadlineExceeded(_message(what, deadline_s, [tasks[task] for task in pending]))
-            if pending and reminder.due(loop.time()):
-                log.warning("still waiting for %s: %s", what, _shorten([tasks[task] for task in pending]))
+            if pending and remaining_s <= 0:
+                names = _join_names([tasks[task] for task in pending])
+                raise DeadlineExceeded(f"{operation} did not finish within {deadline_s:g} s; pending: {names}")
+            if pending and reminder.check_due(loop.time()):
+                log.warning("still waiting for %s: %s", operation, _join_names([tasks[task] for task in pending]))
         return [task.result() for task in tasks]
     finally:
         for task in pending:
             task.cancel()
 
 
-async def in_thread(work: Callable[[], T], what: str, deadline_s: float) -> T:
-    """What ``work`` returns or raises; the loop goes on meanwhile. ``work`` may read only what nobody changes.
+async def run_in_thread(work: Callable[[], T], operation: str, deadline_s: float) -> T:
+    """Run ``work`` in a thread and return its result, without blocking the event loop.
 
-    Raises DeadlineExceeded. Nothing can end a thread: ``work`` then, or when the caller is cancelled, goes on unheard.
+    ``work`` must only read data that no one modifies meanwhile. A thread cannot be stopped: after the deadline, or when
+    the caller is cancelled, ``work`` runs on and its result is discarded. Raises DeadlineExceeded.
     """
-    (result,) = await gather({what: asyncio.to_thread(work)}, what, deadline_s)
+    (result,) = await gather({operation: asyncio.to_thread(work)}, operation, deadline_s)
     return result
 
 
 @dataclass(kw_only=True)
 class Reminder:
-    """When to name what is still pending: once past twice the median of the others, and after a minute of no progress.
+    """Decides when to log what is still pending.
 
-    ``finished`` has the times at which others were done.
+    A reminder is due after REMINDER_INTERVAL_S without progress, and once when at least half of the awaitables have
+    finished and the wait has lasted twice their median time (and at least MIN_LATE_S).
+
+    Attributes:
+        started: Start of the wait, in event-loop seconds like all times here.
+        total: Number of awaitables.
+        finish_times: Times at which awaitables finished.
+        late_reported: The one reminder about late awaitables has been given.
+        last_reminder: Time of the last reminder about missing progress.
     """
 
     started: float
-    waits: int
-    finished: list[float] = field(default_factory=list)
-    called_late: bool = False
-    reminded: float = -math.inf
+    total: int
+    finish_times: list[float] = field(default_factory=list)
+    late_reported: bool = False
+    last_reminder: float = -math.inf
 
-    def due(self, now: float) -> bool:
-        """Is it time at ``now``?"""
-        if now - max(self.finished[-1] if self.finished else self.started, self.reminded) >= REMIND_S:
-            self.reminded = now
+    def check_due(self, now: float) -> bool:
+        """Return True if a reminder is due at ``now``, and record it as given."""
+        last_progress = self.finish_times[-1] if self.finish_times else self.started
+        if now - max(last_progress, self.last_reminder) >= REMINDER_INTERVAL_S:
+            self.last_reminder = now
             return True
-        if self.called_late or 2 * len(self.finished) < self.waits:
+        if self.late_reported or 2 * len(self.finish_times) < self.total:
             return False
-        median = statistics.median(self.finished) - self.started
-        self.called_late = now - self.started > max(LATE_S, 2 * median)
-        return self.called_late
+        median = statistics.median(self.finish_times) - self.started
+        self.late_reported = now - self.started > max(MIN_LATE_S, 2 * median)
+        return self.late_reported
 
 
-def _message(what: str, deadline_s: float, names: Sequence[str]) -> str:
-    return f"{what} did not finish within {deadline_s:g} s; pending: {_shorten(names)}"
-
-
-def _shorten(names: Sequence[str], most: int = 8) -> str:
+def _join_names(names: Sequence[str], limit: int = 8) -> str:
     names = sorted(names)
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
+    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + rest

@@ -1,1 +1,1 @@
-"""Measurements against other systems: `make bench NAME=evaluator`. Not part of the installed package."""
+"""Measurements against other systems (``make bench NAME=evaluator``). Not part of the installed package."""

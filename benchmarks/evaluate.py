@@ -1,14 +1,14 @@
-"""launch.evaluate with answers judged while others are sampled, against all sampled first and judged afterwards.
+"""Compare launch.evaluate with overlap (judging answers while others are sampled) and without (judging afterwards).
 
     python -m benchmarks.evaluate [--data DIR] [--pairs N] [--size N]
 
-Two parts, each alternating both orders in one run, with the same evaluator actors (2 sandboxes):
+There are two workloads. On each, both modes alternate in one run, with the same evaluator actors (2 sandboxes):
 
-- *recorded programs*: what real models wrote, half of it wrong, a tenth looping, given back after the time that an
-  engine elsewhere (on GPUs) would take: one token after the other at a fixed rate, a fixed number of answers at once.
-  Both sides get the same samples at the same pace, and sampling takes no CPU here.
-- *real engine*: the starter policy on its held-out problems, vLLM and sandboxes on the same cores. Both sides sample
-  for themselves. Its programs end at once, so there is little to hide.
+- *recorded programs*: programs that real models wrote, half of them wrong, a tenth looping. Each is returned after the
+  time that an engine elsewhere (on GPUs) would take, at a fixed number of tokens per second and of answers at a time.
+  Both modes get the same answers at the same pace, and sampling takes no CPU here.
+- *real engine*: the starter policy on its held-out problems, with vLLM and sandboxes on the same cores. Each evaluation
+  samples its own answers. Their programs end at once, so there is little to hide.
 
 ``hidden`` is the share of the shorter of sampling and judging that overlapping saves.
 """
@@ -36,31 +36,31 @@ from actors.evaluators.pool import EvaluatorPool
 from actors.generators.pool import GeneratorPool
 from actors.lifecycle import stop_all
 from benchmarks.tools.labelled_programs import (
-    DATA,
-    PROBLEMS,
-    PROGRAMS,
-    choose_workload,
-    load_programs,
-    mixture,
+    DATA_DIRECTORY,
+    PROBLEMS_FILE,
+    PROGRAMS_FILE,
+    compute_label_counts,
+    load_labelled_programs,
+    load_problems_by_id,
+    select_programs,
 )
 from conf.schema import Config
-from evaluator import load_problems
-from launch.cluster.placement import decide_devices
-from launch.cluster.pools import evaluator_pool, generator_pool
+from launch.cluster.placement import resolve_devices
+from launch.cluster.pools import make_evaluator_pool, make_generator_pool
 from launch.cluster.ray_cluster import find_resources, start_ray
 from launch.cluster.reservation import reserve
 from launch.composition import compose_config
 from launch.evaluation.answers import Answer, AnswerLog
-from launch.evaluation.evaluation import AnswerSource, EngineSource, Evaluation, in_flight
-from launch.evaluation.model_evaluation import roles
-from launch.preflight import model_parameters
-from launch.problems.prompts import PromptedProblem, answer, prompted
-from launch.problems.starter import held_out_problems
-from launch.session import local_model
+from launch.evaluation.evaluation import AnswerSource, EngineSource, Evaluation, compute_max_in_flight
+from launch.evaluation.model_evaluation import plan_evaluation_roles
+from launch.preflight import count_model_parameters
+from launch.problems.prompts import PromptedProblem, build_prompts, format_answer
+from launch.problems.starter import build_held_out_problems
+from launch.session import resolve_local_model
 
-TOKENS_PER_S = 40.0  # of one answer: what a served 4B model gives when it decodes many at once
-AT_ONCE = 64  # answers
-IN_JUDGEMENT = 16
+TOKENS_PER_S = 40.0  # per answer: the speed of a served 4B model that decodes many answers at a time
+RECORDED_MAX_IN_FLIGHT = 64  # answers sampled at a time
+MAX_IN_JUDGEMENT = 16  # answers judged at a time
 CHARACTERS_PER_TOKEN = 3.5
 DEADLINE_S = 1800.0
 
@@ -69,13 +69,16 @@ progress = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """Gives recorded answers, by question, after the time that writing them would take."""
+class RecordedAnswerSource:
+    """Source of recorded answers, each returned after the time that sampling it would take.
+
+    ``texts`` are the answers by question id.
+    """
 
     texts: dict[str, str]
 
     async def answer(self, prompted: PromptedProblem, sample_index: int) -> Answer:
-        """The recorded answer."""
+        """Return the recorded answer to a problem."""
         text = self.texts[prompted.problem.question_id]
         tokens = round(len(text) / CHARACTERS_PER_TOKEN)
         await asyncio.sleep(tokens / TOKENS_PER_S)
@@ -90,8 +93,14 @@ class Recorded:
 
 
 @dataclass(frozen=True)
-class Timed:
-    """One evaluation: wall seconds in all, of sampling until the last answer, and which answers passed."""
+class EvaluationTiming:
+    """Cost and result of one evaluation.
+
+    Attributes:
+        wall_s: Wall seconds.
+        sampling_s: Wall seconds until the last answer was sampled.
+        passed: (question id, sample index) of the answers that passed.
+    """
 
     wall_s: float
     sampling_s: float
@@ -99,177 +108,208 @@ class Timed:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
-    """What to ask whom, and how many answers at once."""
+class EvaluationWorkload:
+    """Problems to evaluate, and where their answers come from and are judged.
+
+    Attributes:
+        name: Name of the workload.
+        problems: Problems with their prompts.
+        samples: Answers per problem.
+        source: Source of the answers.
+        max_in_flight: Answers sampled at a time.
+        evaluators: Pool that judges the answers.
+    """
 
     name: str
     problems: Sequence[PromptedProblem]
     samples: int
     source: AnswerSource
-    at_once: int
+    max_in_flight: int
     evaluators: EvaluatorPool
 
-    async def run(self, overlapped: bool) -> Timed:
-        """Evaluate once, from nothing."""
-        last = [0.0]
+    async def run(self, overlapped: bool) -> EvaluationTiming:
+        """Run a whole evaluation, judging answers during sampling (``overlapped``) or afterwards."""
+        last_answer_at = [0.0]
 
-        class Watched:
+        class TimedSource:
             async def answer(_, prompted: PromptedProblem, sample_index: int) -> Answer:
                 answer = await self.source.answer(prompted, sample_index)
-                last[0] = time.monotonic()
+                last_answer_at[0] = time.monotonic()
                 return answer
 
         with tempfile.TemporaryDirectory() as scratch:
             log = AnswerLog(Path(scratch) / "answers.jsonl", {})
-            asked = Evaluation(
+            evaluation = Evaluation(
                 problems=self.problems,
                 samples=self.samples,
-                source=Watched(),
+                source=TimedSource(),
                 evaluators=self.evaluators,
-                in_flight=self.at_once,
-                in_judgement=IN_JUDGEMENT,
+                max_in_flight=self.max_in_flight,
+                max_in_judgement=MAX_IN_JUDGEMENT,
                 deadline_s=DEADLINE_S,
-                overlapped=overlapped,
+                judge_while_sampling=overlapped,
             )
             began = time.monotonic()
-            await asked.run(log)
-            wall = time.monotonic() - began
+            await evaluation.run(log)
+            wall_s = time.monotonic() - began
             log.close()
         passed = frozenset(key for key, judgement in log.judgements.items() if judgement.verdict.passed)
-        progress.print(f"  {self.name}, {'overlapped' if overlapped else 'afterwards'}: {wall:.1f} s")
-        return Timed(wall, last[0] - began, passed)
+        mode = "judged while sampling" if overlapped else "judged afterwards"
+        progress.print(f"  {self.name}, {mode}: {wall_s:.1f} s")
+        return EvaluationTiming(wall_s, last_answer_at[0] - began, passed)
 
 
-def recorded_part(data: Path, size: int, evaluators: EvaluatorPool) -> Part:
-    """``size`` recorded programs, each asked for as if its problem were one of its own."""
-    programs = load_programs(data / PROGRAMS)
-    chosen = choose_workload(programs, mixture(size, looping=sum(program.label == "tle" for program in programs)))
-    problems = {problem.question_id: problem for problem in load_problems(data / PROBLEMS, strict=True).problems}
-    asked = []
+def build_recorded_workload(data: Path, size: int, evaluators: EvaluatorPool) -> EvaluationWorkload:
+    """Build the workload of ``size`` recorded programs; each gets a copy of its problem with an id of its own."""
+    programs = load_labelled_programs(data / PROGRAMS_FILE)
+    label_counts = compute_label_counts(size, looping=sum(program.label == "tle" for program in programs))
+    selected = select_programs(programs, label_counts)
+    problems = load_problems_by_id(data / PROBLEMS_FILE)
+    prompted_problems = []
     texts = {}
-    for number, program in enumerate(chosen):
+    for number, program in enumerate(selected):
         problem = replace(problems[program.question_id], question_id=f"{program.question_id}:{number}")
-        asked.append(PromptedProblem(problem, np.zeros(0, dtype=np.int32), ()))
-        texts[problem.question_id] = answer(program.code)
-    return Part(
+        prompted_problems.append(PromptedProblem(problem, np.zeros(0, dtype=np.int32), ()))
+        texts[problem.question_id] = format_answer(program.code)
+    return EvaluationWorkload(
         name="recorded programs",
-        problems=asked,
+        problems=prompted_problems,
         samples=1,
-        source=Recorded(texts),
-        at_once=AT_ONCE,
+        source=RecordedAnswerSource(texts),
+        max_in_flight=RECORDED_MAX_IN_FLIGHT,
         evaluators=evaluators,
     )
 
 
-def engine_part(config: Config, model: Path, generators: GeneratorPool, evaluators: EvaluatorPool) -> Part:
-    """The starter policy on its held-out problems."""
-    problems = [starter.problem for starter in held_out_problems()]
+def build_engine_workload(
+    config: Config, model: Path, generators: GeneratorPool, evaluators: EvaluatorPool
+) -> EvaluationWorkload:
+    """Build the workload of the held-out starter problems.
+
+    Args:
+        config: Configuration.
+        model: Checkpoint of the starter policy, for its tokenizer.
+        generators: Pool that samples the answers.
+        evaluators: Pool that judges the answers.
+    """
+    problems = [starter.problem for starter in build_held_out_problems()]
     tokenizer = AutoTokenizer.from_pretrained(model)
-    asked = prompted(problems, tokenizer, "training", config.generator.max_prompt_tokens)
+    prompted_problems = build_prompts(problems, tokenizer, "training", config.generator.max_prompt_tokens)
     source = EngineSource(
         generators=generators, max_tokens=config.generator.max_response_tokens, temperature=1.0, top_p=1.0
     )
-    return Part(
+    return EvaluationWorkload(
         name="real engine",
-        problems=asked,
+        problems=prompted_problems,
         samples=config.evaluation.samples,
         source=source,
-        at_once=in_flight(config),
+        max_in_flight=compute_max_in_flight(config),
         evaluators=evaluators,
     )
 
 
 @dataclass(frozen=True)
-class Compared:
-    """A part measured both ways, several times."""
+class OverlapComparison:
+    """A workload evaluated several times with judging during sampling, and as often with judging afterwards."""
 
-    part: Part
-    overlapped: Sequence[Timed]
-    afterwards: Sequence[Timed]
+    workload: EvaluationWorkload
+    overlapped: Sequence[EvaluationTiming]
+    afterwards: Sequence[EvaluationTiming]
 
     @property
-    def ratios(self) -> list[float]:
-        """Problems/s overlapped over problems/s afterwards, pair by pair."""
+    def speed_ratios(self) -> list[float]:
+        """Speed with overlap over speed without, pair by pair."""
         return [after.wall_s / over.wall_s for over, after in zip(self.overlapped, self.afterwards, strict=True)]
 
     @property
-    def hidden(self) -> float:
+    def hidden_fraction(self) -> float:
         """Share of the shorter of sampling and judging that overlapping saves, by medians."""
-        wall = statistics.median(one.wall_s for one in self.afterwards)
-        sampling = statistics.median(one.sampling_s for one in self.afterwards)
-        saved = wall - statistics.median(one.wall_s for one in self.overlapped)
-        return saved / min(sampling, wall - sampling)
+        wall_s = statistics.median(timing.wall_s for timing in self.afterwards)
+        sampling_s = statistics.median(timing.sampling_s for timing in self.afterwards)
+        saved_s = wall_s - statistics.median(timing.wall_s for timing in self.overlapped)
+        return saved_s / min(sampling_s, wall_s - sampling_s)
 
-    def per_second(self, runs: Sequence[Timed]) -> float:
-        """Problems/s, by the median."""
-        return len(self.part.problems) / statistics.median(one.wall_s for one in runs)
+    def problems_per_s(self, timings: Sequence[EvaluationTiming]) -> float:
+        """Return problems per second, from the median time."""
+        return len(self.workload.problems) / statistics.median(timing.wall_s for timing in timings)
 
 
-async def compare(part: Part, pairs: int) -> Compared:
-    """Both ways, who begins alternating."""
-    overlapped: list[Timed] = []
-    afterwards: list[Timed] = []
+async def compare_modes(workload: EvaluationWorkload, pairs: int) -> OverlapComparison:
+    """Evaluate ``pairs`` times in each mode; the mode that starts alternates."""
+    overlapped: list[EvaluationTiming] = []
+    afterwards: list[EvaluationTiming] = []
     for number in range(pairs):
-        for now in (number % 2 == 0, number % 2 == 1):
-            (overlapped if now else afterwards).append(await part.run(now))
-    return Compared(part, overlapped, afterwards)
+        for overlap in (number % 2 == 0, number % 2 == 1):
+            (overlapped if overlap else afterwards).append(await workload.run(overlap))
+    return OverlapComparison(workload, overlapped, afterwards)
 
 
-def print_report(compared: Sequence[Compared]) -> None:
-    """A table, and as the last line one JSON object."""
-    table = Table(title="problems/s of launch.evaluate", title_justify="left")
+def print_report(comparisons: Sequence[OverlapComparison]) -> None:
+    """Print a table, and the metrics as one JSON object on the last line."""
+    table = Table(title="launch.evaluate with judging while sampling and afterwards", title_justify="left")
     headings = (
-        "part",
+        "workload",
         "answers",
-        "overlapped",
-        "afterwards",
-        "ratio (least-most)",
+        "problems/s, while sampling",
+        "problems/s, afterwards",
+        "speed ratio (range)",
         "sampling s",
         "judging s",
-        "hidden",
+        "hidden share",
     )
     for heading in headings:
         table.add_column(heading)
-    figures: dict[str, Any] = {}
-    for one in compared:
-        ratios = one.ratios
-        sampling = statistics.median(run.sampling_s for run in one.afterwards)
-        judging = statistics.median(run.wall_s - run.sampling_s for run in one.afterwards)
+    summary: dict[str, Any] = {}
+    for comparison in comparisons:
+        ratios = comparison.speed_ratios
+        sampling_s = statistics.median(timing.sampling_s for timing in comparison.afterwards)
+        judging_s = statistics.median(timing.wall_s - timing.sampling_s for timing in comparison.afterwards)
         table.add_row(
-            one.part.name,
-            str(len(one.part.problems) * one.part.samples),
-            f"{one.per_second(one.overlapped):.2f}",
-            f"{one.per_second(one.afterwards):.2f}",
+            comparison.workload.name,
+            str(len(comparison.workload.problems) * comparison.workload.samples),
+            f"{comparison.problems_per_s(comparison.overlapped):.2f}",
+            f"{comparison.problems_per_s(comparison.afterwards):.2f}",
             f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})",
-            f"{sampling:.1f}",
-            f"{judging:.1f}",
-            f"{one.hidden:.0%}",
+            f"{sampling_s:.1f}",
+            f"{judging_s:.1f}",
+            f"{comparison.hidden_fraction:.0%}",
         )
-        name = one.part.name.replace(" ", "_")
-        figures[f"ratio_{name}"] = round(statistics.median(ratios), 3)
-        figures[f"hidden_{name}"] = round(one.hidden, 3)
-    recorded = compared[0]
-    verdicts = [run.passed for run in (*recorded.overlapped, *recorded.afterwards)]
-    figures["verdicts_changed"] = len(frozenset.union(*verdicts) - frozenset.intersection(*verdicts))
+        name = comparison.workload.name.replace(" ", "_")
+        summary[f"ratio_{name}"] = round(statistics.median(ratios), 3)
+        summary[f"hidden_{name}"] = round(comparison.hidden_fraction, 3)
+    recorded = comparisons[0]
+    passed = [timing.passed for timing in (*recorded.overlapped, *recorded.afterwards)]
+    summary["verdicts_changed"] = len(frozenset.union(*passed) - frozenset.intersection(*passed))
     console.print(table)
     console.print(
-        f"recorded programs: {AT_ONCE} at once, {TOKENS_PER_S:g} tokens/s each; verdicts that differ between runs: "
-        f"{figures['verdicts_changed']}"
+        f"Recorded programs: {RECORDED_MAX_IN_FLIGHT} answers at a time, {TOKENS_PER_S:g} tokens/s each; verdicts that "
+        f"differ between evaluations: {summary['verdicts_changed']}"
     )
-    print(json.dumps(figures))
+    print(json.dumps(summary))
 
 
-async def measure(config: Config, model: Path, data: Path, size: int, pairs: int) -> list[Compared]:
-    """Both parts, on actors that are started once."""
-    parts = roles(config, model_parameters(config, model))
+async def measure(config: Config, model: Path, data: Path, size: int, pairs: int) -> list[OverlapComparison]:
+    """Compare both modes on both workloads, on actors that are started once.
+
+    Args:
+        config: Configuration.
+        model: Checkpoint of the starter policy.
+        data: Directory with the problems and the recorded programs.
+        size: Number of recorded programs.
+        pairs: Evaluations per workload and mode.
+    """
+    parts = plan_evaluation_roles(config, count_model_parameters(config, model))
     reservation = await reserve(parts, config.cluster.placement_deadline_s)
-    evaluators = evaluator_pool(config)
-    longest = config.generator.max_prompt_tokens + config.generator.max_response_tokens
-    generators = generator_pool(config, model, 10_000, longest, reservation)
+    evaluators = make_evaluator_pool(config)
+    max_model_tokens = config.generator.max_prompt_tokens + config.generator.max_response_tokens
+    generators = make_generator_pool(config, model, 10_000, max_model_tokens, reservation)
     try:
         await asyncio.gather(evaluators.start(DEADLINE_S), generators.start(DEADLINE_S))
-        measured = (recorded_part(data, size, evaluators), engine_part(config, model, generators, evaluators))
-        return [await compare(part, pairs) for part in measured]
+        workloads = (
+            build_recorded_workload(data, size, evaluators),
+            build_engine_workload(config, model, generators, evaluators),
+        )
+        return [await compare_modes(workload, pairs) for workload in workloads]
     finally:
         generators.close()
         await evaluators.stop()
@@ -277,23 +317,23 @@ async def measure(config: Config, model: Path, data: Path, size: int, pairs: int
 
 
 def main(
-    data: Annotated[Path, typer.Option(help="directory with the problems and the labelled programs")] = DATA,
-    pairs: Annotated[int, typer.Option(min=1, help="rounds")] = 3,
-    size: Annotated[int, typer.Option(min=20, help="recorded programs")] = 240,
+    data: Annotated[Path, typer.Option(help="directory with the problems and the labelled programs")] = DATA_DIRECTORY,
+    pairs: Annotated[int, typer.Option(min=1, help="evaluations per workload and mode")] = 3,
+    size: Annotated[int, typer.Option(min=20, help="number of recorded programs")] = 240,
 ) -> None:
-    """Measure what judging while sampling saves."""
-    if not (data / PROGRAMS).exists():
-        progress.print(f"no {PROGRAMS} in {data}: name its directory with --data")
+    """Measure how much time judging during sampling saves."""
+    if not (data / PROGRAMS_FILE).exists():
+        progress.print(f"{PROGRAMS_FILE} is missing in {data}: name its directory with --data")
         raise typer.Exit(2)
     config = compose_config(command="evaluate", training=False)
-    model = local_model(config, progress)
-    config = decide_devices(config, find_resources(config))
+    model = resolve_local_model(config, progress)
+    config = resolve_devices(config, find_resources(config))
     start_ray(config)
     try:
-        compared = asyncio.run(measure(config, model, data, size, pairs))
+        comparisons = asyncio.run(measure(config, model, data, size, pairs))
     finally:
         ray.shutdown()
-    print_report(compared)
+    print_report(comparisons)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Accuracy: this evaluator's verdicts on real programs against those of an independent runner on the same tests.
+"""Compare this evaluator's verdicts on recorded programs with labels, an independent runner's verdicts.
 
     python -m benchmarks.labelled [--data DIR] [--adaptive-timeout] [--peer]
 
-Every labelled program is judged, two at a time. Those on which we and the label disagree are judged once more, one at a
-time, because a limit in seconds means less on a busy machine; both verdicts are listed. With ``--peer`` LiveCodeBench's
-own evaluator judges them as well (``make bench NAME=evaluator`` installs it).
+The labels come from the same tests. All labelled programs are judged, two at a time. Programs on which our verdict and
+the label disagree are judged a second time, one at a time, because a limit in seconds means less on a busy machine;
+both verdicts are listed. With ``--peer`` LiveCodeBench's evaluator judges the programs as well
+(``make bench NAME=evaluator`` installs it).
 """
 
 from __future__ import annotations
@@ -22,11 +23,27 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.evaluator import MEMORY_MB, TIMEOUT_S, WORKERS, Workload, progress, run_peer
-from benchmarks.tools.evaluator_report import PEER_NAME, Outcome
-from benchmarks.tools.labelled_programs import DATA, PROBLEMS, PROGRAMS, Label, LabelledProgram, load_programs
-from benchmarks.tools.run_ours import build_evaluator
-from evaluator import Limits, Problem, Status, Verdict, load_problems
+from benchmarks.evaluator import (
+    MEMORY_MB,
+    TIMEOUT_S,
+    WORKERS,
+    JudgingWorkload,
+    check_data_files,
+    progress,
+    run_peer_evaluator,
+)
+from benchmarks.tools.evaluator_report import PEER_NAME, ProgramResult
+from benchmarks.tools.labelled_programs import (
+    DATA_DIRECTORY,
+    PROBLEMS_FILE,
+    PROGRAMS_FILE,
+    Label,
+    LabelledProgram,
+    load_labelled_programs,
+    load_problems_by_id,
+)
+from benchmarks.tools.run_our_evaluator import build_evaluator
+from evaluator import Limits, Problem, Status, Verdict
 
 LABELS: dict[Status, Label] = {
     Status.PASSED: "ok",
@@ -37,172 +54,197 @@ LABELS: dict[Status, Label] = {
     Status.TIME_LIMIT: "tle",
     Status.COMPILE_ERROR: "ce",
 }  # no_code and sandbox_error agree with no label
-SLICE = 600  # programs between two lines of progress
+PROGRESS_INTERVAL = 600  # programs between two lines of progress
 
 console = Console(width=150, highlight=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Judged:
-    """A labelled program with our verdict; ``again`` is a second one, where the first did not agree."""
+class JudgedProgram:
+    """A labelled program with our verdict, and a second verdict if the program was judged again."""
 
     program: LabelledProgram
     problem: Problem
     verdict: Verdict
-    again: Verdict | None = None
+    second_verdict: Verdict | None = None
 
     @property
     def agrees(self) -> bool:
-        """Whether we and the label agree that it passes, or that it does not."""
+        """True if our verdict and the label agree on whether the program passes."""
         return self.verdict.status in LABELS and self.verdict.passed == (self.program.label == "ok")
 
     @property
     def agrees_on_status(self) -> bool:
-        """Whether we and the label agree on how it fails, too."""
+        """True if our verdict and the label also agree on how the program fails."""
         return LABELS.get(self.verdict.status) == self.program.label
 
 
-def load_labelled(data: Path) -> list[tuple[LabelledProgram, Problem]]:
-    """All labelled programs with their problems, in the file's order; exits with a message where there is no data."""
-    if not (data / PROBLEMS).exists() or not (data / PROGRAMS).exists():
-        progress.print(f"no {PROBLEMS} and {PROGRAMS} in {data}: name their directory with --data")
-        raise typer.Exit(2)
-    problems = {problem.question_id: problem for problem in load_problems(data / PROBLEMS, strict=True).problems}
-    return [(program, problems[program.question_id]) for program in load_programs(data / PROGRAMS)]
+def load_programs_with_problems(data: Path) -> list[tuple[LabelledProgram, Problem]]:
+    """Load all labelled programs with their problems, in file order; exit with a message if the files are missing."""
+    check_data_files(data)
+    problems = load_problems_by_id(data / PROBLEMS_FILE)
+    return [(program, problems[program.question_id]) for program in load_labelled_programs(data / PROGRAMS_FILE)]
 
 
-def judge_all(programs: Sequence[tuple[LabelledProgram, Problem]], workers: int, adaptive: bool) -> list[Judged]:
-    """Our verdicts, in order."""
+def judge_all(programs: Sequence[tuple[LabelledProgram, Problem]], workers: int, adaptive: bool) -> list[JudgedProgram]:
+    """Judge programs with this project's evaluator.
+
+    Args:
+        programs: Programs with their problems.
+        workers: Programs judged at a time.
+        adaptive: Use adaptive time limits.
+
+    Returns:
+        Judged programs, in the order of ``programs``.
+    """
     limits = Limits(wall_s=TIMEOUT_S, cpu_s=TIMEOUT_S, memory_mb=MEMORY_MB)
     items = [(problem, program.code) for program, problem in programs]
     verdicts: list[Verdict] = []
     with build_evaluator(limits, workers, adaptive) as evaluator:
-        for start in range(0, len(items), SLICE):
-            verdicts += asyncio.run(evaluator.evaluate_many(items[start : start + SLICE]))
+        for start in range(0, len(items), PROGRESS_INTERVAL):
+            verdicts += asyncio.run(evaluator.evaluate_many(items[start : start + PROGRESS_INTERVAL]))
             progress.print(f"  {len(verdicts)} of {len(items)} programs judged")
     return [
-        Judged(program=program, problem=problem, verdict=verdict)
+        JudgedProgram(program=program, problem=problem, verdict=verdict)
         for (program, problem), verdict in zip(programs, verdicts, strict=True)
     ]
 
 
-def second_look(judged: Sequence[Judged], settled: Callable[[Judged], bool]) -> list[Judged]:
-    """The same with programs that are not ``settled`` judged again, one at a time and at fixed limits."""
-    doubtful = [one for one in judged if not settled(one)]
-    again = judge_all([(one.program, one.problem) for one in doubtful], workers=1, adaptive=False)
-    verdicts = {one.program: one.verdict for one in again}
+def rejudge(judged: Sequence[JudgedProgram], is_settled: Callable[[JudgedProgram], bool]) -> list[JudgedProgram]:
+    """Judge programs that are not settled a second time, one at a time with fixed limits; return all programs."""
+    unsettled = [item for item in judged if not is_settled(item)]
+    rejudged = judge_all([(item.program, item.problem) for item in unsettled], workers=1, adaptive=False)
+    second_verdicts = {item.program: item.verdict for item in rejudged}
     return [
-        Judged(program=one.program, problem=one.problem, verdict=one.verdict, again=verdicts.get(one.program))
-        for one in judged
+        JudgedProgram(
+            program=item.program,
+            problem=item.problem,
+            verdict=item.verdict,
+            second_verdict=second_verdicts.get(item.program),
+        )
+        for item in judged
     ]
 
 
-def agreement_table(judged: Sequence[Judged]) -> Table:
-    """Agreement on passing by platform and difficulty (rows) and label (columns), and which way the rest goes."""
-    table = Table(title="passes or not: agreeing / programs")
+def build_agreement_table(judged: Sequence[JudgedProgram]) -> Table:
+    """Build the table of agreement with the labels: a row per platform and difficulty, a column per label."""
+    table = Table(title="Our verdict and the label agree on pass or fail: agreeing / all programs")
     for name in ("platform", "difficulty"):
         table.add_column(name)
-    for name in (*get_args(Label), "all", "only we pass it", "only the label does", "no verdict", "status agrees"):
+    for label in get_args(Label):
+        table.add_column(f"label {label}", justify="right")
+    for name in ("all labels", "only we pass it", "only label passes it", "no verdict", "status agrees"):
         table.add_column(name, justify="right")
-    kinds: dict[tuple[str, str], list[Judged]] = {}
-    for one in judged:
-        kinds.setdefault((one.problem.platform, one.problem.difficulty or ""), []).append(one)
-    for kind, some in sorted(kinds.items()):
-        table.add_row(*kind, *agreement_row(some))
+    groups: dict[tuple[str, str], list[JudgedProgram]] = {}
+    for item in judged:
+        groups.setdefault((item.problem.platform, item.problem.difficulty or ""), []).append(item)
+    for group, members in sorted(groups.items()):
+        table.add_row(*group, *format_agreement_cells(members))
     table.add_section()
-    table.add_row("all", "", *agreement_row(judged))
+    table.add_row("all", "", *format_agreement_cells(judged))
     return table
 
 
-def agreement_row(judged: Sequence[Judged]) -> list[str]:
-    """The cells of one row, without its name."""
-    groups = [[one for one in judged if one.program.label == label] for label in get_args(Label)]
-    cells = [f"{sum(one.agrees for one in group)}/{len(group)}" if group else "" for group in (*groups, judged)]
-    differing = [one for one in judged if not one.agrees]
-    none = sum(one.verdict.status not in LABELS for one in differing)
-    ours = sum(one.verdict.passed for one in differing)
-    status = sum(one.agrees_on_status for one in judged)
-    return cells + [str(count) for count in (ours, len(differing) - ours - none, none, status)]
+def format_agreement_cells(judged: Sequence[JudgedProgram]) -> list[str]:
+    """Format a row of the agreement table, without platform and difficulty."""
+    by_label = [[item for item in judged if item.program.label == label] for label in get_args(Label)]
+    cells = [f"{sum(item.agrees for item in group)}/{len(group)}" if group else "" for group in (*by_label, judged)]
+    differing = [item for item in judged if not item.agrees]
+    no_verdict = sum(item.verdict.status not in LABELS for item in differing)
+    only_ours = sum(item.verdict.passed for item in differing)
+    only_label = len(differing) - only_ours - no_verdict
+    status_agrees = sum(item.agrees_on_status for item in judged)
+    return cells + [str(count) for count in (only_ours, only_label, no_verdict, status_agrees)]
 
 
-def difference_table(title: str, judged: Sequence[Judged]) -> Table:
-    """Each difference with our detail and the verdict of the second look."""
+def build_disagreement_table(title: str, judged: Sequence[JudgedProgram]) -> Table:
+    """Build the table of programs on which our verdict and the label disagree, with both of our verdicts."""
     table = Table(title=f"{title}: {len(judged)}")
-    for name in ("question id", "index", "kind", "label", "ours", "test", "again", "seconds", "detail"):
+    for name in (
+        *("question id", "index", "kind", "label", "our verdict", "first failed test", "second verdict"),
+        *("seconds", "detail"),
+    ):
         table.add_column(name, no_wrap=name != "detail")
-    for one in judged:
-        again = "" if one.again is None else str(one.again.status)
-        first = one.verdict.first_failed
-        test = "" if first is None else f"{first} of {one.verdict.tests_total}"
-        kind = "stdin" if one.problem.func_name is None else "functional"
+    for item in judged:
+        second_verdict = "" if item.second_verdict is None else str(item.second_verdict.status)
+        first_failed = item.verdict.first_failed
+        failed_test = "" if first_failed is None else f"{first_failed} of {item.verdict.tests_total}"
+        kind = "stdin" if item.problem.func_name is None else "functional"
         table.add_row(
-            *(one.program.question_id, str(one.program.index), kind, one.program.label, str(one.verdict.status), test),
-            *(again, f"{one.verdict.seconds:.1f}", one.verdict.detail[:200]),
+            *(item.program.question_id, str(item.program.index), kind, item.program.label, str(item.verdict.status)),
+            *(failed_test, second_verdict, f"{item.verdict.seconds:.1f}", item.verdict.detail[:200]),
         )
     return table
 
 
-def judge_by_peer(programs: Sequence[tuple[LabelledProgram, Problem]], data: Path) -> tuple[Outcome, ...]:
-    """The verdicts of LiveCodeBench's evaluator on the same tests, in order."""
+def judge_with_peer(programs: Sequence[tuple[LabelledProgram, Problem]], data: Path) -> tuple[ProgramResult, ...]:
+    """Judge programs with LiveCodeBench's evaluator on the same tests; results are in the order of ``programs``."""
     problems = {problem.question_id: problem for _, problem in programs}
-    return run_peer(
-        Workload(tuple(program for program, _ in programs), problems, (data / PROBLEMS).absolute())
-    ).outcomes
+    return run_peer_evaluator(
+        JudgingWorkload(tuple(program for program, _ in programs), problems, (data / PROBLEMS_FILE).absolute())
+    ).results
 
 
-def peer_table(judged: Sequence[Judged], peer: Sequence[Outcome]) -> Table:
-    """How many programs of each label pass, by our verdicts and by the peer's."""
-    table = Table(title=f"programs that pass: ours and {PEER_NAME}'s")
-    for name in ("label", "programs", "ours", PEER_NAME):
+def build_peer_table(judged: Sequence[JudgedProgram], peer_results: Sequence[ProgramResult]) -> Table:
+    """Build the table of passing programs per label, by our verdicts and by the peer's."""
+    table = Table(title="Programs that pass, by label")
+    for name in ("label", "programs", "pass with ours", f"pass with {PEER_NAME}"):
         table.add_column(name, justify="right")
     for label in get_args(Label):
-        pairs = [(one, other) for one, other in zip(judged, peer, strict=True) if one.program.label == label]
-        ours = sum(one.verdict.passed for one, _ in pairs)
-        theirs = sum(other.passed for _, other in pairs)
+        pairs = [
+            (item, result) for item, result in zip(judged, peer_results, strict=True) if item.program.label == label
+        ]
+        ours = sum(item.verdict.passed for item, _ in pairs)
+        theirs = sum(result.passed for _, result in pairs)
         table.add_row(label, str(len(pairs)), str(ours), str(theirs))
     return table
 
 
-def figures(judged: Sequence[Judged], seconds: float) -> dict[str, float]:
-    """What the last line says; ``agree_after_second_look`` takes the second verdict where there is one."""
+def compute_summary(judged: Sequence[JudgedProgram], seconds: float) -> dict[str, float]:
+    """Compute the metrics of the JSON line; ``*_after_second_look`` use the second verdict where there is one."""
     final = [
-        one if one.again is None else Judged(program=one.program, problem=one.problem, verdict=one.again)
-        for one in judged
+        item
+        if item.second_verdict is None
+        else JudgedProgram(program=item.program, problem=item.problem, verdict=item.second_verdict)
+        for item in judged
     ]
     return {
         "programs": len(judged),
-        "agree": sum(one.agrees for one in judged),
-        "agree_after_second_look": sum(one.agrees for one in final),
-        "agree_on_status": sum(one.agrees_on_status for one in judged),
-        "agree_on_status_after_second_look": sum(one.agrees_on_status for one in final),
-        "sandbox_errors": sum(one.verdict.status is Status.SANDBOX_ERROR for one in judged),
+        "agree": sum(item.agrees for item in judged),
+        "agree_after_second_look": sum(item.agrees for item in final),
+        "agree_on_status": sum(item.agrees_on_status for item in judged),
+        "agree_on_status_after_second_look": sum(item.agrees_on_status for item in final),
+        "sandbox_errors": sum(item.verdict.status is Status.SANDBOX_ERROR for item in judged),
         "seconds": round(seconds, 1),
     }
 
 
 def main(
-    data: Annotated[Path, typer.Option(help="directory with the problems and the labelled programs")] = DATA,
-    adaptive_timeout: Annotated[bool, typer.Option(help="lower the limit of problems once solved")] = False,
-    peer: Annotated[bool, typer.Option(help=f"also ask {PEER_NAME}'s evaluator")] = False,
+    data: Annotated[Path, typer.Option(help="directory with the problems and the labelled programs")] = DATA_DIRECTORY,
+    adaptive_timeout: Annotated[bool, typer.Option(help="lower the time limits of problems once solved")] = False,
+    peer: Annotated[bool, typer.Option(help=f"also judge with {PEER_NAME}'s evaluator")] = False,
 ) -> None:
     """Compare this evaluator's verdicts with the labels."""
-    programs = load_labelled(data)
+    programs = load_programs_with_problems(data)
     began = time.monotonic()
     first = judge_all(programs, WORKERS, adaptive_timeout)
     seconds = time.monotonic() - began
-    judged = second_look(first, lambda one: one.agrees_on_status)
-    console.print(agreement_table(judged))
-    for title, some in (
-        ("Pass or not: we and the label disagree", [one for one in judged if not one.agrees]),
-        ("Both fail it, differently", [one for one in judged if one.agrees and not one.agrees_on_status]),
+    judged = rejudge(first, lambda item: item.agrees_on_status)
+    console.print(build_agreement_table(judged))
+    for title, differing in (
+        ("Our verdict and the label disagree on pass or fail", [item for item in judged if not item.agrees]),
+        (
+            "Our verdict and the label both fail the program, with different statuses",
+            [item for item in judged if item.agrees and not item.agrees_on_status],
+        ),
     ):
-        console.print(difference_table(title, some) if some else f"{title}: none.")
-    ways = Counter((one.program.label, str(one.verdict.status)) for one in judged if not one.agrees_on_status)
-    counts = [f"{label} but {status}: {count}" for (label, status), count in sorted(ways.items())]
-    console.print("; ".join(counts) or "every status agrees")
+        console.print(build_disagreement_table(title, differing) if differing else f"{title}: none.")
+    counts = Counter((item.program.label, str(item.verdict.status)) for item in judged if not item.agrees_on_status)
+    lines = [f"label {label}, our status {status}: {count}" for (label, status), count in sorted(counts.items())]
+    console.print("; ".join(lines) or "every status agrees")
     if peer:
-        console.print(peer_table(judged, judge_by_peer(programs, data)))
-    print(json.dumps(figures(judged, seconds)))
+        console.print(build_peer_table(judged, judge_with_peer(programs, data)))
+    print(json.dumps(compute_summary(judged, seconds)))
 
 
 if __name__ == "__main__":

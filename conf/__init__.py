@@ -1,1 +1,1 @@
-"""Hydra YAML and the schema that validates what it composes to."""
+"""Configuration: Hydra YAML files, and the schema that validates the composed configuration."""

@@ -1,6 +1,6 @@
-"""The schema of every configuration: frozen dataclasses with a docstring per key, the types and ranges of the values.
+"""Schema of the configuration: frozen dataclasses with a docstring for each key, and types with value ranges.
 
-The defaults stand in ``conf/config.yaml``; ``conf.validation`` turns what Hydra composes into these dataclasses.
+Defaults are in ``conf/config.yaml``. ``conf.validation`` converts the values that Hydra composes to these dataclasses.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from evaluator.errors import UserError
 
-# Strict: "12" is not a number and true is not 1; whole numbers are taken where a float is asked for.
+# Strict: "12" is not accepted as a number, nor true as 1; an integer is accepted for a float.
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
 NonNegativeInt = Annotated[int, Field(ge=0, strict=True)]
 PositiveFloat = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
@@ -25,306 +25,341 @@ Switch = Annotated[bool, Field(strict=True)]
 Device = Literal["auto", "cpu", "cuda"]
 
 
-def _iso_day(text: str) -> str:
+def _validate_iso_day(text: str) -> str:
     try:
         return datetime.date.fromisoformat(text).isoformat()
     except ValueError:
-        raise ValueError("not a day such as 2025-01-31") from None
+        raise ValueError("not a date of the form 2025-01-31") from None
 
 
-def _path(value: Any) -> Any:
+def _require_path(value: Any) -> Any:
     if value is None:
-        raise ValueError("missing: name a directory")
+        raise ValueError("missing: set it to a directory")
     return value
 
 
-def _checkpoint_choice(value: Any) -> Any:
+def _validate_checkpoint_choice(value: Any) -> Any:
     if value in ("best", "last") or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
         return value
     raise ValueError("not best, last or the number of a step")
 
 
-Directory = Annotated[str, BeforeValidator(_path)]
-CheckpointChoice = Annotated[int | str, BeforeValidator(_checkpoint_choice)]
-IsoDay = Annotated[str, Field(strict=True), AfterValidator(_iso_day)]
+Directory = Annotated[str, BeforeValidator(_require_path)]
+CheckpointChoice = Annotated[int | str, BeforeValidator(_validate_checkpoint_choice)]
+IsoDay = Annotated[str, Field(strict=True), AfterValidator(_validate_iso_day)]
 
-CHECKED = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
 class ConfigError(UserError, ValueError):
-    """The configuration is invalid; the message has one line per problem, each with the key's path."""
+    """The configuration is invalid. The message has one line per problem, each with the path of the key."""
 
 
-@dataclass(frozen=True, config=CHECKED)
+@dataclass(frozen=True, config=STRICT)
 class RunConfig:
     name: str
     """Name of the run; its directory is ``<root>/<name>``."""
     seed: NonNegativeInt
-    """Seeds data order, masks, engine and learner."""
+    """Random seed of the problem order, the truncation mask, the engines and the learner."""
     steps: PositiveInt
-    """Training steps; one step samples ``algorithm.train_batch_size`` groups."""
+    """Number of training steps; each step samples completions for ``algorithm.train_batch_size`` problems."""
     root: str
-    """Directory that holds run directories."""
+    """Directory that contains the run directories."""
     resume: Switch
-    """Go on from the last complete checkpoint of the run directory; without it a used directory is refused."""
+    """Resume from the last complete checkpoint of the run directory. If false, a directory that contains a run is an
+    error."""
     checkpoint_every: PositiveInt
-    """Steps between checkpoints; the last step makes one, and so does every step that an evaluation follows."""
+    """Steps between checkpoints. A checkpoint is also written after the last step and before every evaluation."""
     keep_checkpoints: PositiveInt
-    """How many checkpoints to keep; older ones are deleted, but for the best in the run's evaluations."""
+    """Number of newest checkpoints to keep. The best checkpoint in the run's evaluations is kept as well; all others
+    are deleted."""
     deterministic: Switch
-    """Draw all random numbers as functions of ``seed`` and step, and let no timing decide: a run that was killed and
-    resumed then equals one that was not, bit for bit. On-policy only."""
+    """Make the run reproducible: all random numbers are functions of ``seed`` and the step, and no result depends on
+    timing. A run that was killed and resumed then equals an uninterrupted one bit for bit. On-policy only."""
     tensorboard: Switch
-    """Also write TensorBoard event files into the run directory."""
+    """Write TensorBoard event files into the run directory, in addition to metrics.jsonl."""
 
 
-@dataclass(frozen=True, config=CHECKED)
+@dataclass(frozen=True, config=STRICT)
 class ModelConfig:
     path: str
-    """A local Hugging Face checkpoint, a hub id, or ``starter`` (built on first use by launch.warm_start)."""
+    """Directory of a Hugging Face checkpoint, a hub id, or ``starter`` (a small model, trained on first use as by
+    launch.warm_start)."""
     parameters_m: PositiveFloat
-    """Millions of parameters, for the placement plan of a dry run where the checkpoint is not on this machine."""
+    """Number of parameters in millions. Used to plan memory if the checkpoint is not on this machine."""
     attention: Literal["auto", "flash_attention_2", "sdpa"]
-    """Learner's attention; ``auto`` takes flash-attn where it imports and the device is CUDA, else sdpa."""
+    """Attention implementation of the learner; ``auto`` is flash_attention_2 if flash-attn is installed and the device
+    is CUDA, otherwise sdpa."""
     dtype: Literal["float32", "bfloat16"]
-    """Compute dtype of learner and generators; master weights, gradients and the optimizer stay float32."""
+    """Compute dtype of learner and generators. Master weights, gradients and optimizer state are always float32."""
 
 
-@dataclass(frozen=True, config=CHECKED)
+@dataclass(frozen=True, config=STRICT)
 class DatasetConfig:
     name: Literal["starter", "lcb_v6", "livecodebench", "humaneval", "mbpp"] | None
-    """``starter``: built-in problems, a training and a held-out split. To evaluate on LiveCodeBench: ``lcb_v6`` (its
-    last increment) or ``livecodebench`` (its ``release``); on others: ``humaneval``, ``mbpp``. Null: files only."""
+    """Built-in data set. ``starter``: problems to train and to evaluate on. Benchmarks to evaluate on: ``lcb_v6`` (the
+    last increment of LiveCodeBench), ``livecodebench`` (its ``release``), ``humaneval``, ``mbpp``. Null: only files."""
     path: str | None
-    """Problems to train on: JSONL, JSONL.gz or Parquet in the format of docs/formats.md; wins over ``name``."""
+    """File of problems to train on: JSONL, JSONL.gz or Parquet in the format of docs/formats.md. Null: the training
+    problems of ``name``."""
     held_out_path: str | None
-    """Problems to evaluate on; null takes those of ``name``, a benchmark's from the hub. With a benchmark, a copy of
-    it: a file as published, or, of LiveCodeBench, also a directory with its files."""
+    """File of problems to evaluate on. If ``name`` is a benchmark: a local copy of it (the published file, or for
+    LiveCodeBench also a directory of its files). Null: the evaluation problems of ``name``, a benchmark being
+    downloaded from the hub."""
     release: Literal["release_v1", "release_v2", "release_v3", "release_v4", "release_v5", "release_v6"] | None
-    """The release of ``livecodebench``; null takes every row of ``held_out_path``."""
+    """Release of ``livecodebench``; null uses every row of ``held_out_path``."""
     start_date: IsoDay | None
-    """Evaluate on LiveCodeBench's problems from this day on (YYYY-MM-DD)."""
+    """First day (YYYY-MM-DD) of the LiveCodeBench problems to evaluate on; null for no limit."""
     end_date: IsoDay | None
-    """Evaluate on LiveCodeBench's problems up to this day, included."""
+    """Last day (YYYY-MM-DD), inclusive, of the LiveCodeBench problems to evaluate on; null for no limit."""
     allow_overlap: Switch
-    """Train also on problems that are in the evaluation set, resemble one, or are dated inside its window."""
+    """Keep training problems that are in the evaluation set, resemble one of its problems, or are dated inside its time
+    window. If false, they are dropped."""
     prompt: Literal["training", "livecodebench"] | None
-    """How problems are put to the model: in this project's words, or in those of LiveCodeBench for chat models. Null:
-    in the latter where ``name`` is LiveCodeBench."""
+    """Prompt template: this project's own, or LiveCodeBench's for chat models. Null: ``livecodebench`` if ``name`` is
+    a LiveCodeBench data set, otherwise ``training``."""
     strict: Switch
-    """A malformed row, or a problem too long to evaluate on, ends the run instead of being reported and skipped."""
+    """End the run at a malformed row, or at a problem that is too long to evaluate on. If false, these are reported and
+    skipped."""
 
 
-@dataclass(frozen=True, config=CHECKED)
+@dataclass(frozen=True, config=STRICT)
 class GeneratorConfig:
     actors: PositiveInt
     """Number of vLLM engines."""
     device: Device
-    """Where the engines run; ``auto`` is CUDA where the cluster has a GPU."""
+    """Device of the engines; ``auto`` is CUDA if the cluster has a GPU, otherwise CPU."""
     tensor_parallel: PositiveInt
     """GPUs per engine (1 on CPU)."""
     max_prompt_tokens: PositiveInt
-    """Longest prompt; problems with longer ones are left out and counted."""
+    """Longest prompt in tokens. Problems with a longer prompt are dropped, and their number is reported."""
     max_response_tokens: PositiveInt
-    """L_max of the truncation mask: generation stops here with finish reason ``length``."""
+    """Longest response in tokens (L_max of the truncation mask). Generation stops there, with finish reason
+    ``length``."""
     max_sequences: PositiveInt
-    """Sequences decoded at once by one engine."""
+    """Largest number of sequences that an engine decodes at once."""
     kv_cache_gib: PositiveFloat
-    """KV cache per engine on CPU."""
+    """Size of the KV cache of an engine on CPU, in GiB."""
     gpu_memory_fraction: Probability
-    """Share of each GPU's memory vLLM may take."""
+    """Share of each GPU's memory that vLLM may use."""
     cpus: PositiveFloat
     """Ray CPUs reserved per engine."""
     threads: PositiveInt
     """OpenMP threads of an engine on CPU."""
     start_deadline_s: PositiveFloat
-    """Seconds an engine may take to start."""
+    """Seconds that an engine may take to start."""
     deadline_s: PositiveFloat
-    """Seconds a step's generation, with its scoring, may take; groups that are not ready by then are left out."""
+    """Seconds that generation and judging of a step may take. Groups that are not complete by then are dropped."""
     partial_rollouts: Switch
-    """Let completions in flight go on under new weights; else they are waited for before each publication. Matters
-    with ``algorithm.max_staleness`` >= 1 only."""
+    """Let completions in flight continue with new weights. If false, each weight update waits for them. Only relevant
+    if ``algorithm.max_staleness`` >= 1."""
     endpoint: str | None
-    """launch.evaluate only: URL (ending in /v1) of an OpenAI-compatible server to ask for ``model.path`` instead."""
+    """URL (ending in /v1) of an OpenAI-compatible server that samples the answers of ``model.path``, instead of own
+    engines. Only for launch.evaluate."""
     api_key_env: str | None
-    """Name of the environment variable that holds the server's key; null for a server that wants none."""
+    """Name of the environment variable that contains the server's API key; null if the server needs none."""
     requests_per_minute: PositiveFloat | None
-    """Most requests a minute to the server; null asks as fast as ``max_sequences`` requests at once are answered."""
+    """Largest number of requests per minute to the server; null for no limit. At most ``actors`` x ``max_sequences``
+    requests are in flight at the same time."""
     retries: NonNegativeInt
-    """How often a request that the server refused, dropped or let time out is tried again, each time later."""
+    """Number of retries of a request to the server that was rejected, dropped or timed out, with increasing waits."""
     request_timeout_s: PositiveFloat
-    """Seconds the server may take for one answer."""
+    """Seconds that the server may take for an answer."""
 
 
-@dataclass(frozen=True, config=CHECKED)
+@dataclass(frozen=True, config=STRICT)
 class EvaluatorConfig:
     min_actors: PositiveInt
-    """Fewest evaluator actors; equal to ``max_actors`` for a fixed pool."""
+    """Smallest number of evaluator actors; set it equal to ``max_actors`` for a pool of fixed size."""
     max_actors: PositiveInt
-    """Most evaluator actors: the pool grows while work waits. Each takes 1 of the Ray resource ``evaluator``."""
+    """Largest number of evaluator actors; the pool grows while programs are waiting. Each actor takes 1 of the Ray
+    resource ``evaluator``."""
     workers: PositiveInt
-    """Sandboxes (programs at once) per actor."""
+    """Sandboxes per actor, each of which runs one program at a time."""
     cpus: NonNegativeFloat
     """Ray CPUs reserved per actor."""
     wall_s: PositiveFloat
-    """Wall seconds per test; a problem's own limit wins where it is lower."""
+    """Limit of wall-clock seconds per test; a problem's own limit applies if it is lower."""
     cpu_s: PositiveFloat
-    """CPU seconds per test."""
+    """Limit of CPU seconds per test."""
     memory_mb: PositiveInt
-    """Memory per program, MiB."""
+    """Memory limit of a program in MiB."""
     budget_s: PositiveFloat
-    """Wall seconds for all tests of a program together."""
+    """Limit of wall-clock seconds for all tests of a program together."""
     policy: Literal["judge", "paper"]
-    """``judge`` compares as the problem's own judge; ``paper`` also by the looser conversions of arXiv 2603.07777."""
+    """Comparison of outputs: ``judge`` compares as the problem's own judge does; ``paper`` also accepts the looser
+    conversions of arXiv 2603.07777."""
     adaptive_timeout: bool
-    """Once a problem has been solved, its limit becomes max(1 s, 10 x the slowest accepted test)."""
+    """Once a problem has been solved, reduce its time limit to max(1 s, 10 x the slowest accepted test)."""
     strict: bool
-    """Refuse to run where the host lacks one of the sandbox's fences."""
+    """End the run if the host does not support one of the sandbox's isolation mechanisms. If false, a warning is
+    printed."""
 
 
-@dataclass(frozen=True, config=CHECKED)
+@dataclass(frozen=True, config=STRICT)
 class LearnerConfig:
     ranks: PositiveInt
-    """FSDP2 ranks; one Ray actor each."""
+    """Number of FSDP2 ranks; each is a Ray actor."""
     device: Device
-    """Where the ranks run; ``auto`` is CUDA (NCCL) where the cluster has a GPU, else CPU (gloo)."""
+    """Device of the ranks; ``auto`` is CUDA (NCCL) if the cluster has a GPU, otherwise CPU (gloo)."""
     learning_rate: PositiveFloat
     """AdamW learning rate after warm-up."""
     warmup_steps: NonNegativeInt
-    """Optimizer updates of linear warm-up."""
+    """Number of optimizer updates of linear warm-up."""
     decay: Literal["constant", "cosine", "linear"]
-    """Learning rate after warm-up; the last two fall to 0 over the run's ``run.steps``, resumed or not."""
+    """Learning rate schedule after warm-up. ``cosine`` and ``linear`` decrease to 0 at step ``run.steps``, also in a
+    resumed run."""
     betas: Annotated[list[Probability], Field(min_length=2, max_length=2)]
     """AdamW betas."""
     weight_decay: NonNegativeFloat
-    """AdamW weight decay, of matrices; norms and biases have none."""
+    """AdamW weight decay of matrices; norms and biases have none."""
     grad_clip: PositiveFloat
-    """Largest global gradient norm."""
+    """Largest global gradient norm; larger gradients are scaled down to it."""
     max_skipped_updates: PositiveInt
-    """An update whose gradient is not finite is skipped; after so many in a row the run stops."""
+    """Number of consecutive updates with a non-finite gradient after which the run ends. Such updates are skipped."""
     micro_batch_tokens: PositiveInt
-    """Tokens in one forward pass of one rank: prompts and responses, nothing is padded."""
+    """Largest number of tokens (prompts and responses, without padding) in a forward pass of a rank."""
     sync_every_micro_batch: Switch
-    """Reduce gradients over ranks after each micro-batch; else once per update, which holds 4 bytes a parameter on
-    every rank meanwhile: for a slow network between ranks."""
+    """Reduce gradients over ranks after each micro-batch. If false, reduce them once per update: faster on a slow
+    network between ranks, but each rank then keeps 4 bytes per parameter during the update."""
     activation_checkpointing: Switch
-    """Recompute layer activations in the backward pass."""
+    """Recompute layer activations in the backward pass, to save memory."""
     cpus: PositiveFloat
     """Ray CPUs reserved per rank."""
     threads: PositiveInt
     """Torch threads of a rank on CPU."""
     start_deadline_s: PositiveFloat
-    """Seconds the group may take to load the model."""
+    """Seconds that the ranks may take to start and load the model."""
     deadline_s: PositiveFloat
-    """Seconds an update or a checkpoint may take."""
+    """Seconds that an update or a checkpoint may take."""
 
 
-@dataclass(frozen=True, config=CHECKED)
+@dataclass(frozen=True, config=STRICT)
 class AlgorithmConfig:
+    reward: str
+    """Reward of a completion: ``passed`` (1 if all tests passed, else 0), ``fraction`` (share of tests passed), or
+    MODULE:FUNCTION, a function of your own (docs/extending.md)."""
     group_size: Annotated[int, Field(ge=2, strict=True)]
-    """G: completions per problem."""
+    """Completions per problem (G)."""
     train_batch_size: PositiveInt
-    """Problems sampled per step."""
+    """Problems per step."""
     mini_batch_size: PositiveInt
     """Problems per optimizer update; must divide ``train_batch_size``."""
     max_staleness: NonNegativeInt
-    """Policy versions between sampling and training, at most. 0: on-policy, sampling and learning take turns; 1: the
-    next step is sampled while the learner works."""
+    """Largest number of policy versions between sampling and training. 0: on-policy, sampling and learning take turns.
+    1: the completions of the next step are sampled while the learner updates."""
     clip_low: Probability
-    """eps: the importance ratio is clipped below at 1 - eps."""
+    """Lower clip range eps: the importance ratio is clipped to at least 1 - eps."""
     clip_high: PositiveFloat
-    """eps_high: the importance ratio is clipped above at 1 + eps_high."""
+    """Upper clip range eps_high: the importance ratio is clipped to at most 1 + eps_high."""
     dual_clip: Annotated[float, Field(gt=1, strict=True, allow_inf_nan=False)] | None
-    """c of the dual clip: a token with a negative advantage A counts at most c * |A|; null switches it off."""
+    """Constant c of the dual clip, which limits the loss of a token with a negative advantage A to c * |A|; null
+    switches it off."""
     aggregation: Literal["token_mean", "sequence_mean", "constant"]
-    """Mean over all tokens of a mini-batch, mean over sequences of each one's token mean (GRPO), or the sum divided
-    by sequences x ``generator.max_response_tokens`` (Dr. GRPO)."""
+    """Aggregation of token losses in a mini-batch. ``token_mean``: mean over all tokens. ``sequence_mean``: mean over
+    sequences of the mean over their tokens (GRPO). ``constant``: sum divided by sequences x
+    ``generator.max_response_tokens`` (Dr. GRPO)."""
     kl_weight: NonNegativeFloat
-    """beta0: weight of the KL penalty against the initial policy, which is loaded only where this is positive."""
+    """Weight beta0 of the KL penalty against the initial policy; with 0 that policy is not loaded."""
     advantage: Literal["standardised", "centred", "leave_one_out"]
-    """Rewards less the group's mean, over its std (GRPO); not divided (Dr. GRPO); less the others' mean (RLOO)."""
+    """Advantage of a completion. ``standardised``: (reward - group mean) / group standard deviation (GRPO).
+    ``centred``: reward - group mean (Dr. GRPO). ``leave_one_out``: reward - mean of the other rewards in the group
+    (RLOO)."""
     overlong_penalty: NonNegativeFloat
-    """Most that the reward falls by as a response nears the length limit (DAPO); 0 switches the penalty off."""
+    """Largest reduction of the reward of a response near the length limit (DAPO); 0 switches the penalty off."""
     overlong_cache: Probability
-    """Last share of ``generator.max_response_tokens`` over which ``overlong_penalty`` grows to its full size."""
+    """Share of ``generator.max_response_tokens``, at its end, over which ``overlong_penalty`` grows from 0 to its full
+    value."""
     dynamic_sampling_rounds: NonNegativeInt
-    """Most rounds of further sampling in a step, until ``train_batch_size`` groups have both rewards; only those are
-    trained (DAPO). 0 trains on every group."""
+    """Largest number of additional sampling rounds in a step, to get ``train_batch_size`` groups whose rewards differ;
+    only such groups are trained on (DAPO). 0: no additional rounds, and all groups are trained on."""
     truncation_mask: Literal["none", "failing", "all", "conditional"]
-    """Truncated outputs whose advantage becomes 0: none, those of reward 0 (DeepCoder), all, or by the paper's rule."""
+    """Truncated completions whose advantage is set to 0: ``none``; ``failing``: those with reward 0 (DeepCoder);
+    ``all``; ``conditional``: those that the rule of MicroCoder-GRPO selects (docs/method.md)."""
     mask_probability: Probability
-    """rho of the conditional truncation mask."""
+    """Probability rho of the conditional truncation mask."""
     repeat_window: PositiveInt
-    """m of the repeat test: the last m tokens equal the m before them."""
+    """Window m, in tokens, of the repeat test of the conditional truncation mask: a response repeats itself if its last
+    m tokens equal the m tokens before them."""
     mismatch_cap: NonNegativeFloat
-    """Cap of the truncated importance weight between sampler and learner; 0 switches it off (weight 1)."""
+    """Upper bound of the truncated importance weight that corrects the mismatch between sampler and learner; 0 switches
+    the correction off (weight 1)."""
 
 
-@dataclass(frozen=True, config=CHECKED)
+@dataclass(frozen=True, config=STRICT)
 class TemperatureConfig:
     kind: Literal["fixed", "schedule", "diversity"]
-    """``fixed``: ``value``. ``schedule``: ``value``, then the changes of ``schedule``. ``diversity``: calibrated before
-    step 0 on ``grid``, then raised along it in stages when diversity falls."""
+    """Rule that sets the sampling temperature. ``fixed``: always ``value``. ``schedule``: ``value``, then the changes
+    in ``schedule``. ``diversity``: calibrated on ``grid`` before step 0, then raised to the next temperature of
+    ``grid`` when the diversity of responses falls."""
     value: PositiveFloat
-    """The sampling temperature, at which log-probs and ratios are taken too; calibration replaces it."""
+    """Sampling temperature, at which log-probs and importance ratios are computed as well. With ``kind: diversity``,
+    calibration replaces it."""
     schedule: list[tuple[PositiveInt, PositiveFloat]]
-    """Changes as [step, temperature] pairs: [[140, 1.2]] samples from step 140 on at 1.2."""
+    """Changes of the temperature as [step, temperature] pairs: [[140, 1.2]] sets it to 1.2 from step 140 on."""
     grid: Annotated[list[PositiveFloat], Field(min_length=2)]
-    """Temperatures that calibration measures and that the stages may take, ascending."""
+    """Temperatures that ``kind: diversity`` may choose, in ascending order."""
     highest: PositiveFloat
-    """No temperature of the run may be above this."""
+    """Upper limit; a configuration with a higher temperature is an error."""
     target_diversity: OpenShare
-    """Calibration takes the smallest temperature with at least this share of distinct 4-grams. Comparable only at
-    equal group size and similar lengths of the responses: each experiment has its own."""
+    """Diversity (share of distinct 4-grams) that calibration aims at: it chooses the smallest temperature of ``grid``
+    that reaches it with nearly the highest reward. Diversity depends on group size and response length, so each
+    experiment needs its own value."""
     min_diversity: OpenShare
-    """A stage ends also when the average diversity is under this; below ``target_diversity``."""
+    """Moving average of the diversity below which the temperature is raised; must be less than ``target_diversity``.
+    docs/temperature.md describes the other condition under which it is raised."""
     calibration_prompts: PositiveInt
-    """Problems sampled, ``algorithm.group_size`` times each, at every temperature of the grid."""
+    """Number of problems for calibration. Each is sampled ``algorithm.group_size`` times at every temperature of
+    ``grid``."""
 
 
-@dataclass(frozen=True, config=CHECKED)
+@dataclass(frozen=True, config=STRICT)
 class EvaluationConfig:
     samples: NonNegativeInt
-    """Answers per problem; 0 skips the evaluation."""
+    """Answers per problem; 0 switches evaluation off."""
     temperature: PositiveFloat
     """Sampling temperature of the evaluation."""
     top_p: TopP
-    """Nucleus of the evaluation: sample from the likeliest tokens that have this probability together."""
+    """Nucleus sampling of the evaluation: sample from the most probable tokens whose probabilities sum up to this."""
     max_response_tokens: PositiveInt | None
-    """Longest answer of the evaluation; null takes ``generator.max_response_tokens``."""
+    """Longest answer of the evaluation in tokens; null uses ``generator.max_response_tokens``."""
     every: NonNegativeInt
-    """Training steps between evaluations; 0 evaluates before the first and after the last step only."""
+    """Training steps between evaluations. Evaluations before the first and after the last step always take place; 0:
+    only these two."""
     deadline_s: PositiveFloat
-    """Seconds one evaluation may take."""
+    """Seconds that an evaluation may take."""
 
 
-@dataclass(frozen=True, config=CHECKED)
+@dataclass(frozen=True, config=STRICT)
 class ClusterConfig:
     address: str | None
-    """Address of a running Ray cluster (``auto``, HOST:PORT); null starts a local one that ends with the driver."""
+    """Address of a running Ray cluster (``auto`` or HOST:PORT); null starts a local cluster that ends with the
+    driver."""
     placement_deadline_s: PositiveFloat
-    """Seconds a running cluster may take to have room for all engines and learner ranks at once."""
+    """Seconds to wait until a running cluster has room for all engines and learner ranks at the same time."""
     num_cpus: PositiveInt | None
-    """Ray CPUs of a local cluster; null takes what the machine has."""
+    """Ray CPUs of a local cluster; null uses the number of CPUs of the machine."""
     object_store_mb: PositiveInt
-    """Object store of a local cluster, MiB."""
+    """Size of the object store of a local cluster in MiB."""
 
 
-@dataclass(frozen=True, config=CHECKED)
+@dataclass(frozen=True, config=STRICT)
 class WeightTransferConfig:
     backend: Literal["auto", "shared_memory", "gloo", "nccl"]
-    """The transport; ``auto``: NCCL between GPUs, shared memory on the CPU of one node, else gloo."""
+    """Transport of weights from learner to engines; ``auto`` is nccl between GPUs, shared_memory between CPU processes
+    of one node, otherwise gloo."""
     bucket_mb: PositiveInt
-    """MiB sent at once; sender and receiver have three such buffers each, or share them."""
+    """Size of a bucket, the unit in which weights are sent, in MiB. Sender and receivers each allocate three buffers of
+    this size, or share them."""
     checksum: Switch
-    """Check every bucket's bytes (not with nccl)."""
+    """Verify a checksum of every bucket (not with nccl)."""
     deadline_s: PositiveFloat
-    """Seconds until a generator that does not take new weights is left out."""
+    """Seconds that a weight transfer may take. A generator that does not finish in time is dropped and restarted."""
 
 
-@dataclass(frozen=True, config=CHECKED)
+@dataclass(frozen=True, config=STRICT)
 class Config:
-    """Everything a run depends on. Keys that can't go together are refused by ``conf.validation.parse_config``."""
+    """Complete configuration of a run. ``conf.validation.parse_config`` rejects keys that conflict with each other."""
 
     run: RunConfig
     model: ModelConfig
@@ -338,43 +373,44 @@ class Config:
     weight_transfer: WeightTransferConfig
     cluster: ClusterConfig
     dry_run: Switch
-    """Print the resolved configuration and the placement plan, start nothing."""
+    """Print the resolved configuration and the placement plan, without starting a run."""
 
     @property
     def answer_tokens(self) -> int:
-        """Longest answer of an evaluation."""
+        """Longest answer of an evaluation in tokens."""
         return self.evaluation.max_response_tokens or self.generator.max_response_tokens
 
     @property
     def total_updates(self) -> int:
-        """Optimizer updates of the whole run."""
+        """Number of optimizer updates of the whole run."""
         return self.run.steps * (self.algorithm.train_batch_size // self.algorithm.mini_batch_size)
 
 
-@dataclass(frozen=True, config=CHECKED)
+@dataclass(frozen=True, config=STRICT)
 class WarmStartConfig:
     """Settings of ``launch.warm_start``."""
 
     model: str | None
-    """A local Hugging Face checkpoint to go on from; null trains a tokenizer and a small model from nothing."""
+    """Directory of a Hugging Face checkpoint to start from; null trains a tokenizer and a small model from scratch."""
     problems: str | None
-    """Problems (JSONL, JSONL.gz or Parquet); null takes the starter problems' training families."""
+    """File of problems (JSONL, JSONL.gz or Parquet); null uses the training families of the starter problems."""
     solutions: str | None
-    """Solutions to them: JSONL of ``{"question_id", "code_list"}``."""
+    """File of solutions to ``problems``: JSONL of ``{"question_id", "code_list"}``."""
     output: str
-    """Where the checkpoint goes; the starter policy goes to its cache instead."""
+    """Directory for the checkpoint. Not used for the starter policy, which is written to the cache."""
     pairs: PositiveInt
-    """Starter pairs to draw."""
+    """Number of starter problems with programs to train the starter policy on."""
     mistakes: Probability
-    """Share of the starter pairs that get the program of another variant of the same family."""
+    """Share of ``pairs`` whose program is replaced by that of another variant of the same problem family."""
     vocabulary: PositiveInt
-    """Largest vocabulary of a tokenizer trained from nothing."""
+    """Largest vocabulary of a tokenizer trained from scratch."""
     steps: PositiveInt
-    """AdamW updates."""
+    """Number of AdamW updates."""
     decay_steps: PositiveInt
-    """Updates after which the cosine schedule would reach zero; at least ``steps``."""
+    """Number of updates after which the cosine schedule would reach 0; at least ``steps``."""
     short_steps: NonNegativeInt
-    """First updates that draw from the shortest quarter of the sequences: copying is learned sooner on them."""
+    """Number of first updates that use only the shortest quarter of the sequences, on which a model learns to copy
+    constants sooner."""
     batch_size: PositiveInt
     """Sequences per update."""
     learning_rate: PositiveFloat
@@ -382,32 +418,32 @@ class WarmStartConfig:
     threads: PositiveInt
     """Torch threads."""
     seed: NonNegativeInt
-    """Seeds initial weights, order and the choice of pairs."""
+    """Random seed of the initial weights, the order of examples and the choice of ``pairs``."""
 
 
-@dataclass(frozen=True, config=CHECKED)
+@dataclass(frozen=True, config=STRICT)
 class ExportConfig:
     """Settings of ``launch.export``."""
 
     run: Directory
-    """The run directory."""
+    """Run directory."""
     step: CheckpointChoice
-    """Which checkpoint: a step, ``last``, or ``best`` (by pass@1 in the run's own evaluations)."""
+    """Checkpoint to export: the number of a step, ``last``, or ``best`` (highest pass@1 in the run's evaluations)."""
     output: Directory
-    """Where the model goes."""
+    """Directory to write the model to."""
     dtype: Literal["float32", "bfloat16"] | None
-    """Of the written weights; null takes the run's ``model.dtype``, in which its engines sampled."""
+    """Dtype of the exported weights; null uses the run's ``model.dtype``, in which its engines sampled."""
     overwrite: Switch
-    """Replace a model that an export has written to ``output``."""
+    """Replace a model that an earlier export has written to ``output``."""
 
 
-@dataclass(frozen=True, config=CHECKED)
+@dataclass(frozen=True, config=STRICT)
 class ScaleConfig:
     """Settings of ``launch.scale``."""
 
     run: Directory
-    """The run: its directory, or its name if that is in ``runs/``."""
+    """Directory of the run, or its name if the directory is in ``runs/``."""
     evaluators: PositiveInt
-    """How many evaluator actors it is to have."""
+    """Number of evaluator actors that the run shall have."""
     deadline_s: PositiveFloat
-    """Seconds to wait until it has them."""
+    """Seconds to wait until that many evaluators run."""

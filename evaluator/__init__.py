@@ -1,6 +1,7 @@
-"""The reward: what a coding problem is, and whether a program solves it.
+"""Reward of code models: coding problems, and the evaluator that judges whether a program solves one.
 
-Standard library only at import; numpy and pyarrow are imported by the functions that need them.
+Importing this package loads the standard library only; numpy and pyarrow are imported inside the functions that use
+them.
 """
 
 from evaluator.evaluator import Evaluator

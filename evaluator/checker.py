@@ -1,7 +1,8 @@
-"""What a problem's ``metadata.checker`` grants beyond the default comparison: frozen types and their reading.
+"""Checkers: the comparison that a problem's ``metadata.checker`` allows beyond the default one.
 
-``float`` replaces the default numeric tolerance, ``tokens_ci`` lets case go, ``unordered`` and ``unordered_deep`` let
-order go (never multiplicity), ``custom`` decides by a program of the problem's author, which runs in a sandbox.
+``float`` replaces the default numeric tolerance. ``tokens_ci`` ignores the case of ASCII letters. ``unordered`` and
+``unordered_deep`` ignore order, but not multiplicity. ``custom`` decides by a program of the problem's author, which
+runs in a sandbox.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-DEFAULT_TOLERANCE = 1e-6  # of a ``float`` checker that names neither error
+DEFAULT_TOLERANCE = 1e-6  # for a ``float`` checker that gives neither ``abs`` nor ``rel``
 
-_KEYS = {
+_ALLOWED_KEYS = {
     "float": frozenset({"abs", "rel"}),
     "tokens_ci": frozenset[str](),
     "unordered": frozenset[str](),
@@ -25,8 +26,10 @@ _KEYS = {
 
 @dataclass(frozen=True)
 class Tolerance:
-    """``float``: a number may differ by ``abs``, or by ``rel`` times the expected one. Integers also from fractions,
-    but two integers must be equal."""
+    """``float`` checker: a number may differ by ``abs``, or by ``rel`` times the expected number.
+
+    A fraction may also match an expected integer within the tolerance; two integers must be equal.
+    """
 
     abs: float
     rel: float
@@ -34,35 +37,37 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class AnyCase:
-    """``tokens_ci``: the case of ASCII letters does not matter."""
+    """``tokens_ci`` checker: ignore the case of ASCII letters."""
 
 
 @dataclass(frozen=True)
 class AnyOrder:
-    """``unordered`` (the outermost list) and ``unordered_deep`` (every list): order does not matter, multiplicity does.
+    """``unordered`` checker (outermost list) or, with ``deep``, ``unordered_deep`` checker (every list).
 
-    On standard output the outermost list is that of the lines, or of the tokens where the expected output is one line
-    or one token a line; ``deep`` lets go the order of the lines and of the tokens in each line.
+    Order is ignored, multiplicity is not. On standard output, the outermost list consists of the lines, or of the
+    tokens if the expected output is a single line or has one token per line; ``deep`` ignores the order of the lines
+    and the order of the tokens within each line.
     """
 
     deep: bool
 
 
 @dataclass(frozen=True)
-class Custom:
-    """``custom``: ``code`` defines ``check(inp, out, exp)``; the truth of what it returns is the verdict."""
+class CustomChecker:
+    """``custom`` checker: ``code`` defines ``check(inp, out, exp)``, which returns true to accept the answer."""
 
     code: str
 
 
-Checker = Tolerance | AnyCase | AnyOrder | Custom
+Checker = Tolerance | AnyCase | AnyOrder | CustomChecker
 
 
 def parse_checker(value: object) -> Checker | None:
-    """The checker that a decoded ``metadata.checker`` names, None for None.
+    """Parse a decoded ``metadata.checker``; None (no checker) stays None.
 
-    Of a ``float`` checker that names one error only, the other one is 0. Raises ValueError that says what is wrong and
-    what is allowed; an unknown key is an error, since a misspelt tolerance would silently be another one.
+    A ``float`` checker that gives only one of ``abs`` and ``rel`` gets 0 for the other. Raises ValueError that names
+    the error and the allowed values; unknown keys are errors, because a misspelt ``rel`` would silently change the
+    tolerance.
 
     >>> parse_checker({"type": "float", "abs": 1e-4, "rel": 0})
     Tolerance(abs=0.0001, rel=0.0)
@@ -73,33 +78,37 @@ def parse_checker(value: object) -> Checker | None:
         return None
     if not isinstance(value, Mapping):
         raise ValueError(f"expected an object, got {type(value).__name__}")
-    kind = value.get("type")
-    if not isinstance(kind, str) or kind not in _KEYS:
-        raise ValueError(f"type: {kind!r} is none of {', '.join(_KEYS)}")
-    unknown = [key for key in value if key != "type" and key not in _KEYS[kind]]
+    checker_type = value.get("type")
+    if not isinstance(checker_type, str) or checker_type not in _ALLOWED_KEYS:
+        raise ValueError(f"type: expected one of {', '.join(_ALLOWED_KEYS)}, got {checker_type!r}")
+    unknown = [key for key in value if key != "type" and key not in _ALLOWED_KEYS[checker_type]]
     if unknown:
-        allowed = ", ".join(["type", *sorted(_KEYS[kind])])
-        raise ValueError(f"{unknown[0]}: unknown key of a {kind} checker, which has {allowed}")
-    if kind == "float":
-        return _tolerance(value)
-    if kind == "tokens_ci":
+        allowed = ", ".join(["type", *sorted(_ALLOWED_KEYS[checker_type])])
+        raise ValueError(f"{unknown[0]}: unknown key of a {checker_type} checker, which has {allowed}")
+    if checker_type == "float":
+        return _parse_tolerance(value)
+    if checker_type == "tokens_ci":
         return AnyCase()
-    if kind == "custom":
-        return Custom(_checked_code(value.get("code")))
-    return AnyOrder(deep=kind == "unordered_deep")
+    if checker_type == "custom":
+        return CustomChecker(_check_code(value.get("code")))
+    return AnyOrder(deep=checker_type == "unordered_deep")
 
 
-def custom_program(code: str, values: Literal["json", "python"] | None = None) -> str:
-    """The source of a program whose ``check_answer(inp, out, exp)`` calls the ``check`` that ``code`` defines.
+def build_checker_program(code: str, values: Literal["json", "python"] | None = None) -> str:
+    """Return the source of a program whose ``check_answer(inp, out, exp)`` calls the ``check`` defined by ``code``.
 
-    ``check_answer`` takes three texts: a test's input, the candidate's answer (what it printed, or the JSON text of
-    what it returned) and the test's output. For standard input (``values`` None) ``check`` gets them as they are; else
-    it gets what they mean, in plain or tagged JSON: the list of arguments, the returned value and the expected one. The
-    answer is True or False. A check that raises has not accepted; but when it cannot take the expected answer either,
-    it is the check that is broken, and its exception goes on.
+    ``check_answer`` takes three texts (the input of a test, the candidate's answer and the expected output) and returns
+    True or False. If ``check`` raises, the answer is rejected; if it also raises for the expected answer, the check
+    itself is broken, and its exception propagates.
+
+    Args:
+        code: Source that defines ``check(inp, out, exp)``.
+        values: None for standard-input problems: ``check`` gets the texts unchanged. For functional problems, the
+            encoding of values, "json" or "python" (tagged JSON): ``check`` gets the list of arguments, the returned
+            value and the expected value.
     """
-    texts = "inp, out, exp" if values is None else _DECODED
-    return _PROGRAM.replace("READER", _READERS[values]).replace("READ", texts).replace("CODE", repr(code))
+    arguments = "inp, out, exp" if values is None else _DECODED_ARGUMENTS
+    return _PROGRAM_TEMPLATE.replace("READER", _READERS[values]).replace("READ", arguments).replace("CODE", repr(code))
 
 
 _READERS = {
@@ -107,11 +116,12 @@ _READERS = {
     "json": "from json import loads as _value",
     "python": "from evaluator.inside.values import from_tagged_text as _value",
 }
-_DECODED = '[_value(line) for line in inp.split("\\n") if line.strip()], _value(out), _value(exp)'
+_DECODED_ARGUMENTS = '[_value(line) for line in inp.split("\\n") if line.strip()], _value(out), _value(exp)'
 
-# The code is executed from a string, not pasted in: it may begin with a __future__ import, lack a last newline, or use
-# any name, and still finds what the harness predefines. Arguments are read anew for each call, which may change them.
-_PROGRAM = """READER
+# The code is executed from a string, not pasted in: it may begin with a __future__ import, have no final newline or use
+# any name, and it still sees the names that the harness predefines. Arguments are decoded again for each call, because
+# a check may modify them.
+_PROGRAM_TEMPLATE = """READER
 
 _names = dict(globals())
 exec(compile(CODE, "checker", "exec"), _names)
@@ -130,15 +140,15 @@ def check_answer(inp, out, exp):
 """
 
 
-def _tolerance(value: Mapping[str, Any]) -> Tolerance:
+def _parse_tolerance(value: Mapping[str, Any]) -> Tolerance:
     if "abs" not in value and "rel" not in value:
         return Tolerance(DEFAULT_TOLERANCE, DEFAULT_TOLERANCE)
-    return Tolerance(_error_bound(value, "abs"), _error_bound(value, "rel"))
+    return Tolerance(_parse_error_bound(value, "abs"), _parse_error_bound(value, "rel"))
 
 
-def _error_bound(value: Mapping[str, Any], name: str) -> float:
+def _parse_error_bound(value: Mapping[str, Any], name: str) -> float:
     bound = value.get(name, 0.0)
-    # The type first: isfinite() raises for an integer beyond the range of float.
+    # Compared with math.inf, not by isfinite(), which raises for an integer beyond the range of float.
     if isinstance(bound, bool) or not isinstance(bound, int | float) or not 0 <= bound < math.inf:
         raise ValueError(f"{name}: expected a number that is not negative, got {bound!r}"[:200])
     try:
@@ -147,15 +157,15 @@ def _error_bound(value: Mapping[str, Any], name: str) -> float:
         raise ValueError(f"{name}: too large for a tolerance") from None
 
 
-def _checked_code(code: object) -> str:
+def _check_code(code: object) -> str:
     if not isinstance(code, str):
         raise ValueError(f"code: expected the source of check(inp, out, exp), got {type(code).__name__}")
     try:
         tree = ast.parse(code)
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         raise ValueError(f"code: not Python: {error}") from error
-    defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    if "check" not in defined:
-        found = ", ".join(sorted(defined)) or "none"
-        raise ValueError(f"code: defines no function check(inp, out, exp) at its top level; functions there: {found}")
+    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    if "check" not in functions:
+        names = ", ".join(sorted(functions)) or "none"
+        raise ValueError(f"code: defines no function check(inp, out, exp) at its top level; functions there: {names}")
     return code

@@ -1,9 +1,9 @@
-"""Base classes of the errors that are meant for a person, with the exit status of a command that ends with one.
+"""Base classes of errors addressed to the user, each with the exit status of a command that fails with it.
 
-A command catches these two and prints the message alone, without a traceback; any other exception is a bug and keeps
-its traceback. A subclass that callers also catch as a builtin exception names both bases, ours first:
-``class ProblemError(UserError, ValueError)``. Its message is its first argument, so that it survives pickling: Ray
-sends exceptions between processes.
+Commands catch these two classes and print only the message. Any other exception is a bug and keeps its traceback. A
+subclass that callers may also catch as a builtin exception names both bases, ours first:
+``class ProblemError(UserError, ValueError)``. The message must be the first argument, so that the exception survives
+pickling when Ray sends it between processes.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import ClassVar
 
 
 class UserError(Exception):
-    """Something the user can put right before the work starts: a file, an argument, a missing resource."""
+    """Error that the user can fix before the work starts, such as a bad file, a bad argument or a missing resource."""
 
     exit_status: ClassVar[int] = 2
 
 
 class RunFailed(Exception):
-    """The work stopped under way, for a reason a person can act on: a full disk, a sandbox that does not start."""
+    """Failure while the work was running that the user can act on, such as a full disk or a sandbox that fails."""
 
     exit_status: ClassVar[int] = 1

@@ -1,6 +1,6 @@
-"""Judge programs, many at a time: each worker is a thread with warm sandboxes of its own.
+"""Judge many programs concurrently. Each worker is a thread with warm sandboxes of its own.
 
-submit ──► W threads, each with its sandboxes ──► compile once ──► test after test ──► compare ──► Verdict
+submit ──► queue ──► worker thread ──► compile once ──► run each test ──► compare ──► Verdict
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from evaluator.adaptive import FLOOR_S, AdaptiveLimits, with_time
+from evaluator.adaptive import MIN_LIMIT_S, AdaptiveLimits, cap_time
 from evaluator.comparison import Policy
-from evaluator.judging import Tally, Worker, judge
+from evaluator.judging import VerdictBuilder, Worker, judge
 from evaluator.problem import Problem
 from evaluator.sandbox import Limits, SandboxError
 from evaluator.verdict import Status, Verdict
@@ -24,25 +24,35 @@ _HARDEST_FIRST = {"hard": 0, "medium": 1, "easy": 2}
 
 
 @dataclass(eq=False, kw_only=True)
-class _Case:
-    """A program on its way to ``answer``. ``deferred``: it met a provisional time limit, and has been queued again."""
+class _PendingProgram:
+    """A submitted program without a verdict yet.
+
+    Attributes:
+        builder: Results of the tests run so far.
+        future: Gets the verdict.
+        seconds: Wall time spent on the program so far.
+        deferred: The program hit a provisional time limit and was queued again.
+    """
 
     problem: Problem
     code: str | None
-    tally: Tally
-    answer: Future[Verdict] = field(default_factory=Future)
+    builder: VerdictBuilder
+    future: Future[Verdict] = field(default_factory=Future)
     seconds: float = 0.0
     deferred: bool = False
 
 
 class Evaluator:
-    """Judges programs, ``workers`` at a time; each worker keeps warm sandboxes. Close it, or use it in a ``with``.
+    """Judge programs, ``workers`` at a time, in warm sandboxes. Close it, or use it in a ``with`` statement.
 
-    ``limits`` bound each test; a problem's own ``time_limit_s`` and ``memory_limit_mb`` win where they are lower.
-    ``adaptive_timeout``: once a problem has been solved, its time limit follows the slowest accepted test (see
-    ``AdaptiveLimits``). Until then a program that takes longer than a second is put off as long as others for its
-    problem are waiting: one of them may show what time it takes.
-    ``policy``: see ``evaluator.comparison``. ``strict``: SandboxError where a fence is missing.
+    Args:
+        limits: Limits of each test. A problem's own ``time_limit_s`` and ``memory_limit_mb`` apply if they are lower.
+        workers: Number of programs judged at the same time.
+        policy: Comparison policy, see ``evaluator.comparison``.
+        strict: Raise SandboxError if the host does not support all sandbox isolation.
+        adaptive_timeout: Lower the time limit of a problem once a program has solved it (see ``AdaptiveLimits``). Until
+            then, a program that takes longer than a second is deferred while other programs for the same problem are
+            waiting, since one of them may solve it and so lower the limit.
     """
 
     def __init__(
@@ -67,7 +77,7 @@ class Evaluator:
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="evaluator")
         self._closing = threading.Event()
         self._lock = threading.Lock()
-        self._open: Counter[str] = Counter()  # programs without a verdict, by problem
+        self._unjudged: Counter[str] = Counter()  # number of programs without a verdict, by question id
         if strict:
             try:
                 self._workers[0].light.start()
@@ -83,126 +93,129 @@ class Evaluator:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Names of the fences this host refuses (starts a sandbox)."""
-        return self._threads.submit(self._ask_missing).result(120)
+        """Names of the isolation mechanisms that this host does not support. Starts a sandbox."""
+        return self._threads.submit(self._find_missing_fences).result(120)
 
     def submit(self, problem: Problem, code: str | None, *, all_tests: bool = False) -> Future[Verdict]:
-        """Queue one program. ``code`` None (nothing extracted) gives ``no_code``.
+        """Queue one program and return the future of its verdict. ``code`` None (no code extracted) gives ``no_code``.
 
-        Stops at the first failed test unless ``all_tests``. The future never raises for what a program does.
+        Judging stops at the first failed test unless ``all_tests``. Nothing that the program does makes the future
+        raise.
         """
-        case = self._open_case(problem, code, all_tests)
-        self._queue(case)
-        return case.answer
+        pending = self._add_pending(problem, code, all_tests)
+        self._enqueue(pending)
+        return pending.future
 
     def evaluate(self, problem: Problem, code: str | None, *, all_tests: bool = False) -> Verdict:
-        """``submit`` and wait."""
+        """Judge one program: ``submit`` it and wait for the verdict."""
         return self.submit(problem, code, all_tests=all_tests).result()
 
     async def evaluate_many(
         self, items: Iterable[tuple[Problem, str | None]], *, all_tests: bool = False
     ) -> list[Verdict]:
-        """Judge many programs on all workers; verdicts in the order of ``items``."""
-        cases = [self._open_case(problem, code, all_tests) for problem, code in items]
-        # What takes long should not begin when the other workers are almost done.
-        for case in sorted(cases, key=lambda case: _expected_effort(case.problem)):
-            self._queue(case)
-        return list(await asyncio.gather(*(asyncio.wrap_future(case.answer) for case in cases)))
+        """Judge many programs on all workers. Returns the verdicts in the order of ``items``."""
+        pending_programs = [self._add_pending(problem, code, all_tests) for problem, code in items]
+        # Slow programs first: one that started last would keep a single worker busy while the others are idle.
+        for pending in sorted(pending_programs, key=lambda pending: _effort_sort_key(pending.problem)):
+            self._enqueue(pending)
+        return list(await asyncio.gather(*(asyncio.wrap_future(pending.future) for pending in pending_programs)))
 
     def close(self) -> None:
-        """Drop what is queued, wait for running tests (bounded by their limits), end all sandboxes."""
+        """Cancel queued programs, wait for running tests (bounded by their limits) and stop all sandboxes."""
         self._closing.set()
         self._threads.shutdown(wait=True, cancel_futures=True)
         for worker in self._workers:
             worker.close()
 
-    def _ask_missing(self) -> tuple[str, ...]:
+    def _find_missing_fences(self) -> tuple[str, ...]:
         worker = self._idle.get_nowait()
         try:
             return worker.light.missing
         finally:
             self._idle.put(worker)
 
-    def _open_case(self, problem: Problem, code: str | None, all_tests: bool) -> _Case:
-        case = _Case(
+    def _add_pending(self, problem: Problem, code: str | None, all_tests: bool) -> _PendingProgram:
+        pending = _PendingProgram(
             problem=problem,
             code=code,
-            tally=Tally(total=len(problem.tests), all_tests=all_tests, closing=self._closing),
+            builder=VerdictBuilder(total=len(problem.tests), all_tests=all_tests, closing=self._closing),
         )
         with self._lock:
-            self._open[problem.question_id] += 1
-        case.answer.add_done_callback(lambda _: self._close_case(case))
-        return case
+            self._unjudged[problem.question_id] += 1
+        pending.future.add_done_callback(lambda _: self._remove_pending(pending))
+        return pending
 
-    def _queue(self, case: _Case) -> None:
-        attempt = self._threads.submit(self._attempt, case)
-        attempt.add_done_callback(lambda attempt: _settle(case, attempt))
+    def _enqueue(self, pending: _PendingProgram) -> None:
+        attempt = self._threads.submit(self._judge_pending, pending)
+        attempt.add_done_callback(lambda attempt: _resolve(pending, attempt))
 
-    def _close_case(self, case: _Case) -> None:
+    def _remove_pending(self, pending: _PendingProgram) -> None:
         with self._lock:
-            self._open[case.problem.question_id] -= 1
-            self._open += Counter()  # drops zeros
+            self._unjudged[pending.problem.question_id] -= 1
+            self._unjudged += Counter()  # drops zero counts
 
-    def _attempt(self, case: _Case) -> Verdict | None:
-        """A verdict, or None if there is none yet (or nobody waits for it any more)."""
-        if not case.deferred and not case.answer.set_running_or_notify_cancel():
+    def _judge_pending(self, pending: _PendingProgram) -> Verdict | None:
+        """Return the verdict, or None if the program was queued again or its future was cancelled."""
+        if not pending.deferred and not pending.future.set_running_or_notify_cancel():
             return None
-        limits, final = self._limits(case)
-        worker = self._idle.get_nowait()  # as many workers as threads: there always is one
+        limits, is_final = self._choose_limits(pending)
+        worker = self._idle.get_nowait()  # never empty: there are as many workers as threads
         try:
             verdict = judge(
                 worker=worker,
-                problem=case.problem,
-                code=case.code,
+                problem=pending.problem,
+                code=pending.code,
                 limits=limits,
                 policy=self._policy,
-                tally=case.tally,
+                builder=pending.builder,
             )
         finally:
             self._idle.put(worker)
-        case.seconds += verdict.seconds
-        if verdict.status is Status.TIME_LIMIT and not final and not self._closing.is_set():
-            case.deferred = True
-            self._queue(case)
+        pending.seconds += verdict.seconds
+        if verdict.status is Status.TIME_LIMIT and not is_final and not self._closing.is_set():
+            pending.deferred = True
+            self._enqueue(pending)
             return None
         if self._adaptive is not None and verdict.passed:
-            self._adaptive.solved(case.problem.question_id, max(outcome.seconds for outcome in case.tally.outcomes))
-        return replace(verdict, seconds=case.seconds)
+            slowest_s = max(result.seconds for result in pending.builder.results)
+            self._adaptive.mark_solved(pending.problem.question_id, slowest_s)
+        return replace(verdict, seconds=pending.seconds)
 
-    def _limits(self, case: _Case) -> tuple[Limits, bool]:
-        """What a test may use now, and whether a time limit met is final."""
-        limits = limits_of(case.problem, self.limits)
+    def _choose_limits(self, pending: _PendingProgram) -> tuple[Limits, bool]:
+        """Return the limits of a test of this program now, and whether hitting the time limit is final."""
+        limits = apply_problem_limits(pending.problem, self.limits)
         if self._adaptive is None:
             return limits, True
-        question_id = case.problem.question_id
-        known = self._adaptive.lower(question_id, limits)
-        if case.deferred:
-            if known.wall_s > FLOOR_S:
-                case.tally.outcomes.pop()  # the test that met the provisional limit is run again
-            return known, True
-        if known is not limits or self._open[question_id] < 2 or case.tally.all_tests:
-            return known, True
-        return with_time(limits, FLOOR_S), limits.wall_s <= FLOOR_S
+        question_id = pending.problem.question_id
+        solved_limits = self._adaptive.lower(question_id, limits)
+        if pending.deferred:
+            if solved_limits.wall_s > MIN_LIMIT_S:
+                pending.builder.results.pop()  # run the test that hit the provisional limit again
+            return solved_limits, True
+        if solved_limits is not limits or self._unjudged[question_id] < 2 or pending.builder.all_tests:
+            return solved_limits, True
+        return cap_time(limits, MIN_LIMIT_S), limits.wall_s <= MIN_LIMIT_S
 
 
-def _settle(case: _Case, attempt: Future[Verdict | None]) -> None:
-    """Pass on what became of an attempt: its verdict, its error, or that the evaluator was closed."""
+def _resolve(pending: _PendingProgram, attempt: Future[Verdict | None]) -> None:
+    """Set the result of the pending program's future: the verdict, the error, or that the evaluator was closed."""
     if attempt.cancelled():
-        if not case.answer.cancel():
-            case.answer.set_result(case.tally.without_tests(Status.SANDBOX_ERROR, "the evaluator was closed"))
+        if not pending.future.cancel():
+            closed = pending.builder.build_verdict_without_tests(Status.SANDBOX_ERROR, "the evaluator was closed")
+            pending.future.set_result(closed)
     elif (error := attempt.exception()) is not None:
-        case.answer.set_exception(error)
+        pending.future.set_exception(error)
     elif (verdict := attempt.result()) is not None:
-        case.answer.set_result(verdict)
+        pending.future.set_result(verdict)
 
 
-def _expected_effort(problem: Problem) -> tuple[int, int]:
-    """A key that sorts the greatest effort first, as far as can be told from outside."""
+def _effort_sort_key(problem: Problem) -> tuple[int, int]:
+    """Return a key that sorts the programs expected to take longest first."""
     return _HARDEST_FIRST.get(problem.difficulty or "", 1), -len(problem.tests)
 
 
-def limits_of(problem: Problem, limits: Limits) -> Limits:
-    """``limits`` lowered to the problem's own where those are lower."""
+def apply_problem_limits(problem: Problem, limits: Limits) -> Limits:
+    """Return ``limits`` lowered to the problem's own time and memory limits."""
     seconds = limits.wall_s if problem.time_limit_s is None else problem.time_limit_s
     memory = limits.memory_mb if problem.memory_limit_mb is None else problem.memory_limit_mb
     return replace(

@@ -1,4 +1,4 @@
-"""Judge one program: its problem's tests in a sandbox, answers compared outside, the results summed up."""
+"""Judge one program: run the problem's tests in a sandbox, compare the answers outside it, and build the verdict."""
 
 from __future__ import annotations
 
@@ -12,17 +12,28 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from evaluator.checker import Custom, custom_program, parse_checker
-from evaluator.comparison import Policy, compare_functional, compare_python, compare_stdin, loosest
+from evaluator.checker import CustomChecker, build_checker_program, parse_checker
+from evaluator.comparison import Policy, compare_functional, compare_python, compare_stdin, find_loosest_strategy
 from evaluator.problem import Problem, ProblemTest
-from evaluator.sandbox import BudgetSpent, Calls, CompileError, Ended, Limits, Program, Reply, Sandbox, SandboxError
+from evaluator.sandbox import (
+    BudgetExceeded,
+    CallSession,
+    CompileError,
+    Limits,
+    ProcessResult,
+    Reply,
+    Sandbox,
+    SandboxedProgram,
+    SandboxError,
+)
 from evaluator.verdict import Status, Verdict
 
-# Too dear to keep in every sandbox (a fork copies their page tables); programs that name them run in a second one.
+# Not preloaded in every sandbox, since each fork would copy their page tables; programs that name them run in a second
+# sandbox.
 HEAVY_MODULES = ("numpy", "sortedcontainers")
-_HEAVY = re.compile(rf"\b({'|'.join(HEAVY_MODULES)})\b")
+_HEAVY_MODULE_NAME = re.compile(rf"\b({'|'.join(HEAVY_MODULES)})\b")
 
-_FAILED_CALL = {
+_FAILED_CALL_STATUS = {
     "timeout": Status.TIME_LIMIT,
     "exited": Status.RUNTIME_ERROR,
     "error": Status.RUNTIME_ERROR,
@@ -32,8 +43,15 @@ _FAILED_CALL = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
-    """One test's result; ``accepted_by`` is set exactly when it passed. ``seconds`` is the program's wall time."""
+class TestResult:
+    """Result of one test.
+
+    Attributes:
+        status: ``PASSED`` or the way in which the test failed.
+        accepted_by: Comparison strategy that accepted the answer; set only if the test passed.
+        detail: Explanation for a reader.
+        seconds: Wall time of the program.
+    """
 
     status: Status
     accepted_by: str | None = None
@@ -42,43 +60,48 @@ class Outcome:
 
 
 @dataclass(kw_only=True)
-class Tally:
-    """The tests judged so far, in order, and whether another is wanted."""
+class VerdictBuilder:
+    """Results of the tests judged so far, in test order, and the verdict that they add up to.
+
+    Attributes:
+        total: Number of tests of the problem.
+        all_tests: Go on after a failed test.
+        closing: Set when the evaluator is being closed.
+    """
 
     total: int
     all_tests: bool
     closing: threading.Event
-    outcomes: list[Outcome] = field(default_factory=list)
+    results: list[TestResult] = field(default_factory=list)
 
-    @property
-    def goes_on(self) -> bool:
-        """Whether the next test should run."""
-        if len(self.outcomes) == self.total or (self.outcomes and self.outcomes[-1].status is Status.SANDBOX_ERROR):
+    def should_continue(self) -> bool:
+        """Return True if another test should run. If the evaluator is closing, add a sandbox error and return False."""
+        if len(self.results) == self.total or (self.results and self.results[-1].status is Status.SANDBOX_ERROR):
             return False
         if self.closing.is_set():
-            self.outcomes.append(Outcome(status=Status.SANDBOX_ERROR, detail="the evaluator was closed"))
+            self.results.append(TestResult(status=Status.SANDBOX_ERROR, detail="the evaluator was closed"))
             return False
-        return self.all_tests or not self.outcomes or self.outcomes[-1].status is Status.PASSED
+        return self.all_tests or not self.results or self.results[-1].status is Status.PASSED
 
-    def verdict(self, seconds: float) -> Verdict:
-        """Sum up: the first failed test decides the status, but a sandbox error anywhere voids the verdict."""
-        failed = [index for index, outcome in enumerate(self.outcomes) if outcome.status is not Status.PASSED]
-        ours = [index for index in failed if self.outcomes[index].status is Status.SANDBOX_ERROR]
-        decisive = self.outcomes[(ours or failed)[0]] if failed else None
-        names = [outcome.accepted_by for outcome in self.outcomes if outcome.accepted_by is not None]
+    def build_verdict(self, seconds: float) -> Verdict:
+        """Return the verdict: the first failed test decides the status, except that any sandbox error overrides it."""
+        failed = [index for index, result in enumerate(self.results) if result.status is not Status.PASSED]
+        sandbox_errors = [index for index in failed if self.results[index].status is Status.SANDBOX_ERROR]
+        decisive = self.results[(sandbox_errors or failed)[0]] if failed else None
+        strategies = [result.accepted_by for result in self.results if result.accepted_by is not None]
         return Verdict(
             status=decisive.status if decisive else Status.PASSED,
-            tests_passed=len(self.outcomes) - len(failed),
-            tests_run=len(self.outcomes),
+            tests_passed=len(self.results) - len(failed),
+            tests_run=len(self.results),
             tests_total=self.total,
             first_failed=failed[0] if failed else None,
-            accepted_by=None if failed else loosest(names),
+            accepted_by=None if failed else find_loosest_strategy(strategies),
             seconds=seconds,
             detail=decisive.detail if decisive else "",
         )
 
-    def without_tests(self, status: Status, detail: str, seconds: float = 0.0) -> Verdict:
-        """The verdict on a program of which no test was run."""
+    def build_verdict_without_tests(self, status: Status, detail: str, seconds: float = 0.0) -> Verdict:
+        """Return a verdict with this status for a program of which no test was run."""
         return Verdict(
             status=status,
             tests_passed=0,
@@ -93,223 +116,262 @@ class Tally:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Worker:
-    """The sandboxes of one thread; each starts at its first use.
+    """Sandboxes of one worker thread. Each starts when first used.
 
-    ``light`` runs whole programs, ``calls`` functions, ``heavy`` both if they name a heavy module, ``checking`` the
-    problems' own checkers.
+    Attributes:
+        light: For programs that read standard input.
+        calls: For functions.
+        heavy: For programs of either kind that name a module of ``HEAVY_MODULES``.
+        checkers: For the custom checkers of problems.
     """
 
     light: Sandbox
     calls: Sandbox
     heavy: Sandbox
-    checking: Sandbox
+    checkers: Sandbox
 
     @classmethod
     def create(cls, strict: bool) -> Worker:
+        """Create the sandboxes of a worker. With ``strict``, they raise SandboxError if a fence is missing."""
         return cls(
             light=Sandbox(strict=strict),
             calls=Sandbox(strict=strict, calls=True),
             heavy=Sandbox(HEAVY_MODULES, strict=strict, calls=True),
-            checking=Sandbox(strict=strict, calls=True),
+            checkers=Sandbox(strict=strict, calls=True),
         )
 
-    def sandbox(self, problem: Problem, code: str) -> Sandbox:
-        """The cheapest that has warm what the program needs."""
-        if _HEAVY.search(code):
+    def choose_sandbox(self, problem: Problem, code: str) -> Sandbox:
+        """Return the cheapest sandbox that has the modules of the program preloaded."""
+        if _HEAVY_MODULE_NAME.search(code):
             return self.heavy
         return self.light if problem.func_name is None else self.calls
 
     def close(self) -> None:
-        for sandbox in (self.light, self.calls, self.heavy, self.checking):
+        """Stop all sandboxes."""
+        for sandbox in (self.light, self.calls, self.heavy, self.checkers):
             sandbox.close()
 
 
-def judge(worker: Worker, problem: Problem, code: str | None, limits: Limits, policy: Policy, tally: Tally) -> Verdict:
-    """Run the tests that ``tally`` still wants and sum up. ``code`` None (nothing extracted) gives ``no_code``."""
-    began = time.monotonic()
+def judge(
+    worker: Worker, problem: Problem, code: str | None, limits: Limits, policy: Policy, builder: VerdictBuilder
+) -> Verdict:
+    """Run the remaining tests of a program and return its verdict.
+
+    Args:
+        worker: The sandboxes to use.
+        problem: The problem with its tests.
+        code: The program; None (no code extracted) gives ``no_code``.
+        limits: Limits of each test, and the time budget for all tests together.
+        policy: Comparison policy.
+        builder: Results of the tests judged so far. New results are added to it.
+    """
+    start_time = time.monotonic()
     if code is None:
-        return tally.without_tests(Status.NO_CODE, "")
+        return builder.build_verdict_without_tests(Status.NO_CODE, "")
     if not problem.tests:
-        return tally.without_tests(Status.SANDBOX_ERROR, "the problem has no tests")
-    sandbox = worker.sandbox(problem, code)
+        return builder.build_verdict_without_tests(Status.SANDBOX_ERROR, "the problem has no tests")
+    sandbox = worker.choose_sandbox(problem, code)
     try:
-        compare = _Comparison(problem, policy, worker.checking, limits)
-        run = _run_tests if problem.func_name is None else _call_tests
-        with compare:
-            _with_one_retry(_within_budget(partial(run, sandbox, problem, code), limits, compare, tally), tally)
+        answer_judge = _AnswerJudge(problem, policy, worker.checkers, limits)
+        run = _run_tests if problem.func_name is None else _run_call_tests
+        with answer_judge:
+            run_remaining = _limit_to_budget(partial(run, sandbox, problem, code), limits, answer_judge, builder)
+            _run_with_one_retry(run_remaining, builder)
     except CompileError as error:
-        return tally.without_tests(Status.COMPILE_ERROR, str(error), time.monotonic() - began)
+        return builder.build_verdict_without_tests(Status.COMPILE_ERROR, str(error), time.monotonic() - start_time)
     except SandboxError as error:
-        tally.outcomes.append(Outcome(status=Status.SANDBOX_ERROR, detail=str(error)))
-    return tally.verdict(time.monotonic() - began)
+        builder.results.append(TestResult(status=Status.SANDBOX_ERROR, detail=str(error)))
+    return builder.build_verdict(time.monotonic() - start_time)
 
 
-def _within_budget(
-    run: Callable[[Limits, _Comparison, Tally], None], limits: Limits, compare: _Comparison, tally: Tally
+def _limit_to_budget(
+    run: Callable[[Limits, _AnswerJudge, VerdictBuilder], None],
+    limits: Limits,
+    answer_judge: _AnswerJudge,
+    builder: VerdictBuilder,
 ) -> Callable[[], None]:
-    """``run`` with what is left of the program's budget: one that leaves files is started again for each test."""
+    """Return a function that calls ``run`` with the rest of the program's time budget.
+
+    It is called repeatedly, because a program that leaves files is started again for each test.
+    """
     spent = 0.0
 
-    def run_rest() -> None:
+    def run_remaining() -> None:
         nonlocal spent
         if spent >= limits.budget_s:
-            raise BudgetSpent
-        began = time.monotonic()
-        run(replace(limits, budget_s=limits.budget_s - spent), compare, tally)
-        spent += time.monotonic() - began  # not where the sandbox failed: that is no time of the program's
+            raise BudgetExceeded
+        start_time = time.monotonic()
+        run(replace(limits, budget_s=limits.budget_s - spent), answer_judge, builder)
+        spent += time.monotonic() - start_time  # skipped if the sandbox failed, which must not cost the program time
 
-    return run_rest
+    return run_remaining
 
 
-def _with_one_retry(run: Callable[[], None], tally: Tally) -> None:
-    """The sandbox's own failures get one retry a test, in a fresh zygote. Raises SandboxError at the second."""
-    tried = -1
-    while tally.goes_on:
-        position = len(tally.outcomes)
+def _run_with_one_retry(run: Callable[[], None], builder: VerdictBuilder) -> None:
+    """Run all tests, retrying each test once in a fresh sandbox if the sandbox fails.
+
+    Raises SandboxError if it fails again.
+    """
+    retried_at = -1
+    while builder.should_continue():
+        tests_done = len(builder.results)
         try:
             run()
         except SandboxError:
-            if tried == len(tally.outcomes):
+            if retried_at == len(builder.results):
                 raise
-            tried = len(tally.outcomes)
-        except BudgetSpent:
-            tally.outcomes.append(Outcome(status=Status.TIME_LIMIT, detail="the budget of all tests together is spent"))
+            retried_at = len(builder.results)
+        except BudgetExceeded:
+            builder.results.append(
+                TestResult(status=Status.TIME_LIMIT, detail="the time budget for all tests together is used up")
+            )
             return
         else:
-            assert len(tally.outcomes) > position  # each pass judges a test, so this ends
+            assert len(builder.results) > tests_done  # each iteration judges a test, so the loop ends
 
 
 def _run_tests(
-    sandbox: Sandbox, problem: Problem, code: str, limits: Limits, compare: _Comparison, tally: Tally
+    sandbox: Sandbox, problem: Problem, code: str, limits: Limits, answer_judge: _AnswerJudge, builder: VerdictBuilder
 ) -> None:
-    """Standard input and output: a fresh process for each test, and a fresh template after one that left files."""
-    with sandbox.program(code, limits) as program:
-        while tally.goes_on and program.alive and not program.dirty:
-            test = problem.tests[len(tally.outcomes)]
-            ended = program.run(test.input.encode("utf-8", "surrogateescape"))
-            tally.outcomes.append(_judge_run(ended, limits, test, compare))
+    """Run the tests of a standard-input program, each in a fresh process.
+
+    Returns early after a test that left files: the next test then needs a fresh template.
+    """
+    with sandbox.load_program(code, limits) as program:
+        while builder.should_continue() and program.alive and not program.dirty:
+            test = problem.tests[len(builder.results)]
+            process = program.run(test.input.encode("utf-8", "surrogateescape"))
+            builder.results.append(_judge_process(process, limits, test, answer_judge))
 
 
-def _call_tests(
-    sandbox: Sandbox, problem: Problem, code: str, limits: Limits, compare: _Comparison, tally: Tally
+def _run_call_tests(
+    sandbox: Sandbox, problem: Problem, code: str, limits: Limits, answer_judge: _AnswerJudge, builder: VerdictBuilder
 ) -> None:
-    """Functions: call after call in one process, as long as it lives and is of use."""
-    tests = problem.tests[len(tally.outcomes) :]
-    # Each call has its own wall limit; the limits of the process can only be sums.
+    """Run the tests of a function as calls in one process, for as long as that process is usable."""
+    tests = problem.tests[len(builder.results) :]
+    # Each call has its own wall limit; the process as a whole can only be limited to their sum.
     total = replace(limits, cpu_s=limits.cpu_s * len(tests), wall_s=limits.wall_s * len(tests) + 1)
-    with sandbox.program(code, total, problem.func_name, problem.starter_code, problem.values) as program:
-        while tally.goes_on and program.alive:
-            _call_one_process(program, problem, limits, compare, tally)
+    with sandbox.load_program(code, total, problem.func_name, problem.starter_code, problem.values) as program:
+        while builder.should_continue() and program.alive:
+            _call_in_one_process(program, problem, limits, answer_judge, builder)
 
 
-def _call_one_process(program: Program, problem: Problem, limits: Limits, compare: _Comparison, tally: Tally) -> None:
-    outcome = None
-    with program.calls(limits.wall_s) as calls:
-        while tally.goes_on:
-            test = problem.tests[len(tally.outcomes)]
-            began = time.monotonic()
+def _call_in_one_process(
+    program: SandboxedProgram, problem: Problem, limits: Limits, answer_judge: _AnswerJudge, builder: VerdictBuilder
+) -> None:
+    result = None
+    with program.start_calls(limits.wall_s) as calls:
+        while builder.should_continue():
+            test = problem.tests[len(builder.results)]
+            start_time = time.monotonic()
             reply = calls.call(test.input)
-            outcome = _judge_reply(reply, time.monotonic() - began, test, compare)
-            tally.outcomes.append(outcome)
+            result = _judge_reply(reply, time.monotonic() - start_time, test, answer_judge)
+            builder.results.append(result)
             if reply.kind not in ("value", "error", "type"):
                 break
-    if outcome is not None:
-        tally.outcomes[-1] = _after_calls(outcome, calls, limits)
+    if result is not None:
+        builder.results[-1] = _apply_process_limits(result, calls, limits)
 
 
-def _judge_run(ended: Ended, limits: Limits, test: ProblemTest, compare: _Comparison) -> Outcome:
-    fail = partial(Outcome, seconds=ended.wall_s)
-    if len(ended.stdout) >= limits.output_bytes:
-        return fail(status=Status.OUTPUT_LIMIT, detail=f"{len(ended.stdout)} bytes of output")
-    if ended.timed_out or ended.cpu_s >= limits.cpu_s or ended.exit_code == -signal.SIGXCPU:
-        return fail(status=Status.TIME_LIMIT, detail=f"{ended.wall_s:.2f} s wall, {ended.cpu_s:.2f} s CPU")
-    last = _last_line(ended.stderr)
-    if ended.memory_mb > limits.memory_mb or (ended.exit_code != 0 and _is_memory_error(last)):
-        return fail(status=Status.MEMORY_LIMIT, detail=f"{ended.memory_mb:.0f} MiB; {last}")
-    if ended.exit_code != 0:
-        return fail(status=Status.RUNTIME_ERROR, detail=f"exit {_exit_name(ended.exit_code)}; {last}")
-    return compare.outcome(test, ended.stdout.decode("utf-8", "surrogateescape"), ended.wall_s)
+def _judge_process(process: ProcessResult, limits: Limits, test: ProblemTest, answer_judge: _AnswerJudge) -> TestResult:
+    fail = partial(TestResult, seconds=process.wall_s)
+    if len(process.stdout) >= limits.output_bytes:
+        return fail(status=Status.OUTPUT_LIMIT, detail=f"{len(process.stdout)} bytes of output")
+    if process.timed_out or process.cpu_s >= limits.cpu_s or process.exit_code == -signal.SIGXCPU:
+        return fail(status=Status.TIME_LIMIT, detail=f"{process.wall_s:.2f} s wall, {process.cpu_s:.2f} s CPU")
+    last_line = _last_line(process.stderr)
+    if process.memory_mb > limits.memory_mb or (process.exit_code != 0 and _is_memory_error(last_line)):
+        return fail(status=Status.MEMORY_LIMIT, detail=f"{process.memory_mb:.0f} MiB; {last_line}")
+    if process.exit_code != 0:
+        return fail(status=Status.RUNTIME_ERROR, detail=f"exit {_describe_exit(process.exit_code)}; {last_line}")
+    return answer_judge.judge_answer(test, process.stdout.decode("utf-8", "surrogateescape"), process.wall_s)
 
 
-def _judge_reply(reply: Reply, seconds: float, test: ProblemTest, compare: _Comparison) -> Outcome:
+def _judge_reply(reply: Reply, seconds: float, test: ProblemTest, answer_judge: _AnswerJudge) -> TestResult:
     if reply.kind == "error" and _is_memory_error(reply.text):
-        return Outcome(status=Status.MEMORY_LIMIT, detail=reply.text, seconds=seconds)
+        return TestResult(status=Status.MEMORY_LIMIT, detail=reply.text, seconds=seconds)
     if reply.kind != "value":
-        return Outcome(status=_FAILED_CALL[reply.kind], detail=reply.text, seconds=seconds)
-    return compare.outcome(test, reply.text, seconds)
+        return TestResult(status=_FAILED_CALL_STATUS[reply.kind], detail=reply.text, seconds=seconds)
+    return answer_judge.judge_answer(test, reply.text, seconds)
 
 
-class _Comparison:
-    """How answers to one problem are compared; a problem's own checker runs in a sandbox of its own meanwhile."""
+class _AnswerJudge:
+    """Compares answers with expected outputs of one problem. A custom checker runs in a sandbox of its own."""
 
-    def __init__(self, problem: Problem, policy: Policy, checking: Sandbox, limits: Limits) -> None:
+    def __init__(self, problem: Problem, policy: Policy, checkers: Sandbox, limits: Limits) -> None:
         self._checker = parse_checker(problem.checker)
         self._values = None if problem.func_name is None else problem.values
         self._compare = compare_stdin if self._values is None else compare_functional
         if self._values == "python":
             self._compare = compare_python
         self._policy: Policy = policy
-        self._checking = checking
+        self._checker_sandbox = checkers
         self._limits = limits
-        self._open = contextlib.ExitStack()
-        self._custom: Program | None = None
+        self._exit_stack = contextlib.ExitStack()
+        self._custom_program: SandboxedProgram | None = None
 
-    def __enter__(self) -> _Comparison:
+    def __enter__(self) -> _AnswerJudge:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._open.close()
+        self._exit_stack.close()
 
-    def outcome(self, test: ProblemTest, answer: str, seconds: float) -> Outcome:
-        """Passed or wrong; a test whose expected output cannot be used is our fault. Raises SandboxError."""
-        if isinstance(self._checker, Custom):
-            return self._check(self._checker, test, answer, seconds)
+    def judge_answer(self, test: ProblemTest, answer: str, seconds: float) -> TestResult:
+        """Return whether the answer passes the test. An unusable expected output is reported as a sandbox error.
+
+        Raises SandboxError if a custom checker does not compile or its sandbox fails.
+        """
+        if isinstance(self._checker, CustomChecker):
+            return self._run_custom_checker(self._checker, test, answer, seconds)
         try:
             accepted_by = self._compare(test.output, answer, self._checker, self._policy)
         except ValueError as error:
-            return Outcome(
+            return TestResult(
                 status=Status.SANDBOX_ERROR, detail=f"the expected output is unusable: {error}", seconds=seconds
             )
         if accepted_by is None:
-            return Outcome(status=Status.WRONG_ANSWER, detail=f"answered {answer[:160]!r}", seconds=seconds)
-        return Outcome(status=Status.PASSED, accepted_by=accepted_by, seconds=seconds)
+            return TestResult(status=Status.WRONG_ANSWER, detail=f"answered {answer[:160]!r}", seconds=seconds)
+        return TestResult(status=Status.PASSED, accepted_by=accepted_by, seconds=seconds)
 
-    def _check(self, checker: Custom, test: ProblemTest, answer: str, seconds: float) -> Outcome:
-        """Ask the problem's own checker, in a fresh process each time: it is code from a file, and may keep state."""
-        if self._custom is None:
-            source = custom_program(checker.code, self._values)
-            self._custom = self._open.enter_context(self._checking.program(source, self._limits, "check_answer"))
-        arguments = "\n".join(json.dumps(part) for part in (test.input, answer, test.output))
+    def _run_custom_checker(self, checker: CustomChecker, test: ProblemTest, answer: str, seconds: float) -> TestResult:
+        """Run the problem's own checker in a fresh process, because its code is untrusted and may keep state."""
+        if self._custom_program is None:
+            source = build_checker_program(checker.code, self._values)
+            loading = self._checker_sandbox.load_program(source, self._limits, "check_answer")
+            self._custom_program = self._exit_stack.enter_context(loading)
+        arguments = "\n".join(json.dumps(text) for text in (test.input, answer, test.output))
         try:
-            with self._custom.calls(self._limits.wall_s) as calls:
+            with self._custom_program.start_calls(self._limits.wall_s) as calls:
                 reply = calls.call(arguments)
-        except CompileError as error:  # not the candidate's
-            raise SandboxError(f"the problem's checker: {error}") from error
+        except CompileError as error:  # in the checker's source, so not a fault of the candidate
+            raise SandboxError(f"the problem's checker does not compile: {error}") from error
         if reply.kind != "value":
-            detail = f"the problem's checker is broken: {reply.text[:160]}"
-            return Outcome(status=Status.SANDBOX_ERROR, detail=detail, seconds=seconds)
+            detail = f"the problem's checker failed: {reply.text[:160]}"
+            return TestResult(status=Status.SANDBOX_ERROR, detail=detail, seconds=seconds)
         if reply.text == "true":
-            return Outcome(status=Status.PASSED, accepted_by="custom", seconds=seconds)
-        return Outcome(status=Status.WRONG_ANSWER, detail="the problem's checker refuses the answer", seconds=seconds)
-
-
-def _after_calls(outcome: Outcome, calls: Calls, limits: Limits) -> Outcome:
-    """The last outcome of a process in the light of how it ended: a killed child may have met a limit."""
-    ended = calls.ended
-    assert ended is not None
-    died = outcome.status is Status.RUNTIME_ERROR
-    last = _last_line(ended.stderr)
-    if ended.memory_mb > limits.memory_mb or (died and ended.exit_code != 0 and _is_memory_error(last)):
-        return replace(
-            outcome, status=Status.MEMORY_LIMIT, accepted_by=None, detail=f"{ended.memory_mb:.0f} MiB; {last}"
+            return TestResult(status=Status.PASSED, accepted_by="custom", seconds=seconds)
+        return TestResult(
+            status=Status.WRONG_ANSWER, detail="the problem's checker rejected the answer", seconds=seconds
         )
-    if died and ended.exit_code == -signal.SIGXCPU:
-        return replace(outcome, status=Status.TIME_LIMIT, detail=f"{ended.cpu_s:.2f} s CPU")
-    return outcome
+
+
+def _apply_process_limits(result: TestResult, calls: CallSession, limits: Limits) -> TestResult:
+    """Return the last result of a process, corrected if the process was killed by its memory or CPU limit."""
+    process = calls.process_result
+    assert process is not None
+    died = result.status is Status.RUNTIME_ERROR
+    last_line = _last_line(process.stderr)
+    if process.memory_mb > limits.memory_mb or (died and process.exit_code != 0 and _is_memory_error(last_line)):
+        return replace(
+            result, status=Status.MEMORY_LIMIT, accepted_by=None, detail=f"{process.memory_mb:.0f} MiB; {last_line}"
+        )
+    if died and process.exit_code == -signal.SIGXCPU:
+        return replace(result, status=Status.TIME_LIMIT, detail=f"{process.cpu_s:.2f} s CPU")
+    return result
 
 
 def _is_memory_error(line: str) -> bool:
-    """Whether a traceback's last line, or an exception's name and text, is of a MemoryError (numpy has its own)."""
+    """Return True if a traceback's last line, or an exception's name and text, is a MemoryError (numpy has its own)."""
     return line.partition(":")[0].endswith("MemoryError")
 
 
@@ -317,7 +379,7 @@ def _last_line(text: str) -> str:
     return text.strip().rpartition("\n")[2]
 
 
-def _exit_name(exit_code: int | None) -> str:
+def _describe_exit(exit_code: int | None) -> str:
     if exit_code is None or exit_code >= 0:
         return str(exit_code)
     return signal.Signals(-exit_code).name if -exit_code in list(signal.Signals) else str(exit_code)

@@ -1,7 +1,7 @@
-"""Unbiased pass@k (Chen et al., arXiv 2107.03374, section 2.1) with bootstrap intervals over problems.
+"""Unbiased pass@k (Chen et al., arXiv 2107.03374, section 2.1) with bootstrap confidence intervals over problems.
 
-Problems, not samples, are resampled: the question an interval answers is how the figure would vary with other problems
-of the same kind. Differences of two runs are paired by problem, which removes the problems' own difficulty.
+The bootstrap resamples problems, not programs: an interval shows how much the score would vary with other problems of
+the same kind. Differences between two runs are paired by problem, which removes the variance of problem difficulty.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Attempts:
-    """How often one problem was tried, and how many of those programs passed."""
+    """Number of programs tried for one problem, and how many of them passed."""
 
     tried: int
     passed: int
@@ -28,7 +28,7 @@ class Attempts:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over problems with its bootstrap interval (percentiles), all as fractions."""
+    """Mean over problems with its bootstrap percentile interval, all as fractions."""
 
     mean: float
     low: float
@@ -36,9 +36,9 @@ class Estimate:
 
 
 def pass_at_k(tried: int, passed: int, k: int) -> float:
-    """Probability that one of ``k`` programs drawn from ``tried`` without return passes.
+    """Return the probability that at least one of ``k`` programs passes, drawn without replacement from ``tried``.
 
-    Raises ValueError when fewer than ``k`` were tried.
+    Raises ValueError if fewer than ``k`` programs were tried.
 
     >>> pass_at_k(4, 1, 1), pass_at_k(4, 1, 4), pass_at_k(4, 2, 2) == 1 - 1 / 6, pass_at_k(8, 0, 1)
     (0.25, 1.0, True, 0.0)
@@ -47,18 +47,29 @@ def pass_at_k(tried: int, passed: int, k: int) -> float:
         raise ValueError(f"pass@{k} needs at least {k} attempts (k >= 1), there are {tried}")
     if not 0 <= passed <= tried:
         raise ValueError(f"{passed} passed of {tried} tried")
-    missed = 1.0
-    # Product form of C(tried - passed, k) / C(tried, k): no large numbers, and 0 as soon as k draws must hit.
+    all_failed = 1.0
+    # Product form of C(tried - passed, k) / C(tried, k): avoids large numbers, and is 0 if k draws must include a pass.
     for draw in range(k):
-        missed *= max(0, tried - passed - draw) / (tried - draw)
-    return 1.0 - missed
+        all_failed *= max(0, tried - passed - draw) / (tried - draw)
+    return 1.0 - all_failed
 
 
 def estimate(
     attempts: Mapping[str, Attempts], k: int, *, samples: int = 2000, confidence: float = 0.95, seed: int = 0
 ) -> Estimate:
-    """Mean pass@k over problems (keys are question ids) and its interval. Raises ValueError without problems."""
-    return _bootstrap(_values(attempts, k), samples, confidence, seed)
+    """Estimate the mean pass@k over problems with a bootstrap interval.
+
+    Args:
+        attempts: Attempts by question id.
+        k: Number of programs drawn per problem.
+        samples: Number of bootstrap resamples.
+        confidence: Coverage of the interval.
+        seed: Seed of the resampling.
+
+    Raises:
+        ValueError: There are no problems, or a problem has fewer than ``k`` attempts.
+    """
+    return _bootstrap(_pass_at_k_per_problem(attempts, k), samples, confidence, seed)
 
 
 def paired_difference(
@@ -70,31 +81,35 @@ def paired_difference(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Estimate:
-    """Mean of pass@k of ``second`` minus that of ``first``, problem by problem, and its interval.
+    """Estimate the mean over problems of pass@k of ``second`` minus pass@k of ``first``, with a bootstrap interval.
 
-    Raises ValueError when the runs are not on the same problems.
+    Arguments as in ``estimate``. Raises ValueError if the two runs are not on the same problems.
     """
     if first.keys() != second.keys():
-        odd = sorted(first.keys() ^ second.keys())
-        raise ValueError(f"{len(odd)} problems are in one run only, for example {odd[0]!r}")
-    ordered = {question_id: second[question_id] for question_id in first}
-    return _bootstrap(_values(ordered, k) - _values(first, k), samples, confidence, seed)
+        unpaired = sorted(first.keys() ^ second.keys())
+        raise ValueError(f"{len(unpaired)} problems are in one run only, for example {unpaired[0]!r}")
+    second_in_order = {question_id: second[question_id] for question_id in first}
+    return _bootstrap(
+        _pass_at_k_per_problem(second_in_order, k) - _pass_at_k_per_problem(first, k), samples, confidence, seed
+    )
 
 
-def _values(attempts: Mapping[str, Attempts], k: int) -> np.ndarray:
-    """pass@k of each problem, float64 [problems]."""
-    import numpy as np  # not at the top: importing the package must stay fast
+def _pass_at_k_per_problem(attempts: Mapping[str, Attempts], k: int) -> np.ndarray:
+    """Return pass@k of each problem, float64 [problems]."""
+    import numpy as np  # imported here, so that importing the package stays fast
 
     if not attempts:
         raise ValueError("no problems")
-    return np.array([pass_at_k(one.tried, one.passed, k) for one in attempts.values()])
+    return np.array(
+        [pass_at_k(problem_attempts.tried, problem_attempts.passed, k) for problem_attempts in attempts.values()]
+    )
 
 
 def _bootstrap(values: np.ndarray, samples: int, confidence: float, seed: int) -> Estimate:
     import numpy as np
 
     generator = np.random.default_rng(seed)
-    # Resamples drawn as counts per problem: [samples, problems] of small integers instead of indices and a gather.
+    # Multinomial counts [samples, problems] are equivalent to drawing problem indices, without gathering values.
     counts = generator.multinomial(len(values), np.full(len(values), 1 / len(values)), size=samples)
     means = counts @ values / len(values)
     tail = (1 - confidence) / 2

@@ -1,4 +1,4 @@
-"""What a coding problem is: frozen types and the reading of problem rows."""
+"""Coding problems: immutable types, and reading and writing of problem rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any, Literal, NoReturn
 
 from evaluator.checker import parse_checker
 from evaluator.errors import UserError
-from evaluator.inside.values import Values, from_tagged_text
+from evaluator.inside.values import ValueFormat, from_tagged_text
 
 TestType = Literal["stdin", "functional"]
 
@@ -36,13 +36,17 @@ _COLUMNS = frozenset(
         "metadata",
     }
 )
-_METADATA_EXTRA = "metadata"  # key of Problem.extra under which unknown metadata keys are kept
-_MAX_UNPACKED = 1 << 30  # bytes; a compressed bomb must not take the machine with it
+_METADATA_EXTRA = "metadata"  # key of Problem.extra that holds unknown metadata keys
+_MAX_UNPACKED_BYTES = 1 << 30  # protects the machine against decompression bombs
 
 
 @dataclass(frozen=True)
 class ProblemTest:
-    """One test. ``stdin``: text in, text out. ``functional``: one JSON value a line in, one JSON value out."""
+    """Test of a problem.
+
+    ``stdin``: input and output are texts. ``functional``: the input is one JSON value per line, the output one JSON
+    value.
+    """
 
     input: str
     output: str
@@ -51,11 +55,14 @@ class ProblemTest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """One programming problem, as in LiveCodeBench's ``code_generation_lite`` rows.
+    """Programming problem, as in LiveCodeBench's ``code_generation_lite`` rows.
 
-    ``func_name`` is None for standard-input problems. ``values``: arguments and results of functions are JSON, or with
-    "python" tagged JSON (``evaluator.inside.values``) and ``starter_code`` a whole program. ``checker`` is the
-    decoded ``metadata.checker``, if any. ``extra`` keeps the columns this project gives no meaning to.
+    Attributes:
+        func_name: Function to call; None for standard-input problems.
+        checker: The decoded ``metadata.checker``, if any.
+        values: Encoding of arguments and results of functions: "json", or "python" for tagged JSON
+            (``evaluator.inside.values``). With "python", ``starter_code`` is a complete program.
+        extra: Columns that this project does not interpret.
     """
 
     question_id: str
@@ -71,22 +78,22 @@ class Problem:
     time_limit_s: float | None = None
     memory_limit_mb: int | None = None
     checker: Mapping[str, Any] | None = None
-    values: Values = "json"
+    values: ValueFormat = "json"
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def tests(self) -> tuple[ProblemTest, ...]:
-        """Public tests first, then private ones: the order in which ``first_failed`` counts."""
+        """Public tests, then private tests. ``Verdict.first_failed`` is an index into this tuple."""
         return self.public_tests + self.private_tests
 
 
 class ProblemError(UserError, ValueError):
-    """A row that is not a problem; the message names the field and what is wrong with it."""
+    """Error for a row that is not a valid problem. The message names the field and the error."""
 
 
 @dataclass(frozen=True)
 class RejectedRow:
-    """A row that was skipped: its 1-based line (JSONL) or row (Parquet) and why."""
+    """Row that was skipped: its 1-based line (JSONL) or row number (Parquet), and the reason."""
 
     line: int
     reason: str
@@ -97,29 +104,29 @@ class RejectedRow:
 
 @dataclass(frozen=True)
 class LoadedProblems:
-    """The problems of a file in its order, and the rows that are none."""
+    """Problems of a file in file order, and the rows that were rejected."""
 
     problems: tuple[Problem, ...]
     rejected: tuple[RejectedRow, ...]
 
 
 def parse_problem(row: Mapping[str, Any]) -> Problem:
-    """A problem from a row with the columns of LiveCodeBench's ``code_generation_lite``.
+    """Parse a row with the columns of LiveCodeBench's ``code_generation_lite``. Raises ProblemError.
 
-    Private tests may be base64 of zlib of a pickled JSON string, as the benchmark ships them. Raises ProblemError.
+    Private tests may be encoded as the benchmark ships them: base64 of zlib of a pickled JSON string.
     """
-    metadata = _json_field(row, "metadata", dict, default={})
+    metadata = _get_json(row, "metadata", dict, default={})
     func_name = metadata.pop("func_name", None) or None
     if func_name is not None and not (isinstance(func_name, str) and func_name.isidentifier()):
         raise ProblemError(f"metadata.func_name: {func_name!r} is not a Python name")
-    kind: TestType = "stdin" if func_name is None else "functional"
-    values = _values(metadata, func_name, _text(row, "starter_code"))
-    public = _tests(_json_field(row, "public_test_cases", list, default=[]), "public_test_cases", kind, values)
-    private = _tests(_private_cases(row), "private_test_cases", kind, values)
+    test_type: TestType = "stdin" if func_name is None else "functional"
+    values = _pop_values(metadata, func_name, _get_text(row, "starter_code"))
+    public = _parse_tests(_get_json(row, "public_test_cases", list, default=[]), "public_test_cases", test_type, values)
+    private = _parse_tests(_get_private_tests(row), "private_test_cases", test_type, values)
     if not public and not private:
         raise ProblemError("public_test_cases, private_test_cases: no tests at all")
-    time_limit = _positive(metadata, "time_limit_s")
-    memory_limit = _positive(metadata, "memory_limit_mb")
+    time_limit = _pop_positive(metadata, "time_limit_s")
+    memory_limit = _pop_positive(metadata, "memory_limit_mb")
     checker = metadata.pop("checker", None)
     try:
         parse_checker(checker)
@@ -129,13 +136,13 @@ def parse_problem(row: Mapping[str, Any]) -> Problem:
     if metadata:
         extra[_METADATA_EXTRA] = metadata
     return Problem(
-        question_id=_required_id(row),
-        question_title=_text(row, "question_title"),
-        question_content=_text(row, "question_content"),
-        platform=_text(row, "platform") or "other",
-        difficulty=_optional_text(row, "difficulty"),
-        contest_date=_optional_text(row, "contest_date"),
-        starter_code=_text(row, "starter_code"),
+        question_id=_get_question_id(row),
+        question_title=_get_text(row, "question_title"),
+        question_content=_get_text(row, "question_content"),
+        platform=_get_text(row, "platform") or "other",
+        difficulty=_get_optional_text(row, "difficulty"),
+        contest_date=_get_optional_text(row, "contest_date"),
+        starter_code=_get_text(row, "starter_code"),
         public_tests=public,
         private_tests=private,
         func_name=func_name,
@@ -148,7 +155,7 @@ def parse_problem(row: Mapping[str, Any]) -> Problem:
 
 
 def to_row(problem: Problem) -> dict[str, Any]:
-    """The row of a problem, with tests and metadata as JSON strings: what ``parse_problem`` reads back."""
+    """Convert a problem to a row with tests and metadata as JSON strings. Inverse of ``parse_problem``."""
     extra = dict(problem.extra)
     metadata = dict(extra.pop(_METADATA_EXTRA, {}))
     for name, value in (
@@ -168,26 +175,26 @@ def to_row(problem: Problem) -> dict[str, Any]:
         "difficulty": problem.difficulty,
         "contest_date": problem.contest_date,
         "starter_code": problem.starter_code,
-        "public_test_cases": _tests_json(problem.public_tests),
-        "private_test_cases": _tests_json(problem.private_tests),
+        "public_test_cases": _dump_tests(problem.public_tests),
+        "private_test_cases": _dump_tests(problem.private_tests),
         "metadata": json.dumps(metadata),
         **extra,
     }
 
 
 def load_problems(path: str | Path, strict: bool = False) -> LoadedProblems:
-    """Read problems from JSONL, JSONL.gz or Parquet (by the name's end).
+    """Load problems from JSONL, JSONL.gz or Parquet, chosen by the file name's suffix.
 
-    Rows that are no problems, and rows whose id came before, are reported in ``rejected``; with ``strict`` the first
-    one raises ProblemError. A file that cannot be read at all raises OSError, or ValueError for an unknown ending.
+    Invalid rows, and rows that repeat an earlier question id, are returned in ``rejected``. With ``strict``, the first
+    one raises ProblemError. Raises OSError if the file cannot be read, and ValueError for an unknown suffix.
     """
     problems: dict[str, Problem] = {}
     rejected: list[RejectedRow] = []
-    for line, row in _rows(Path(path)):
+    for line, row in _read_rows(Path(path)):
         try:
-            problem = parse_problem(_decoded(row))
+            problem = parse_problem(_decode_row(row))
             if problem.question_id in problems:
-                raise ProblemError(f"question_id: {problem.question_id!r} came before")
+                raise ProblemError(f"question_id: {problem.question_id!r} is a duplicate of an earlier row")
             problems[problem.question_id] = problem
         except ProblemError as error:
             if strict:
@@ -196,10 +203,10 @@ def load_problems(path: str | Path, strict: bool = False) -> LoadedProblems:
     return LoadedProblems(tuple(problems.values()), tuple(rejected))
 
 
-def _rows(path: Path) -> Iterator[tuple[int, str | bytes | Mapping[str, Any]]]:
-    """Rows with their 1-based numbers: undecoded lines of JSONL, mappings of Parquet."""
+def _read_rows(path: Path) -> Iterator[tuple[int, str | bytes | Mapping[str, Any]]]:
+    """Yield rows with their 1-based numbers: undecoded lines of JSONL, or mappings of Parquet."""
     if path.suffix == ".parquet":
-        import pyarrow.parquet  # slow to import, and needed for this format only
+        import pyarrow.parquet  # slow to import, and only needed for this format
 
         number = 0
         with pyarrow.parquet.ParquetFile(path) as table:
@@ -216,7 +223,7 @@ def _rows(path: Path) -> Iterator[tuple[int, str | bytes | Mapping[str, Any]]]:
         raise ValueError(f"{path}: neither .jsonl, .jsonl.gz nor .parquet")
 
 
-def _decoded(row: str | bytes | Mapping[str, Any]) -> Mapping[str, Any]:
+def _decode_row(row: str | bytes | Mapping[str, Any]) -> Mapping[str, Any]:
     if isinstance(row, Mapping):
         return row
     try:
@@ -228,7 +235,7 @@ def _decoded(row: str | bytes | Mapping[str, Any]) -> Mapping[str, Any]:
     return value
 
 
-def _text(row: Mapping[str, Any], name: str) -> str:
+def _get_text(row: Mapping[str, Any], name: str) -> str:
     value = row.get(name)
     if value is None:
         return ""
@@ -237,14 +244,14 @@ def _text(row: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _optional_text(row: Mapping[str, Any], name: str) -> str | None:
+def _get_optional_text(row: Mapping[str, Any], name: str) -> str | None:
     value = row.get(name)
-    if isinstance(value, datetime.date):  # Parquet may hold a real timestamp where JSON has a string
+    if isinstance(value, datetime.date):  # Parquet may contain a timestamp where JSON has a string
         return value.isoformat()
-    return _text(row, name) or None
+    return _get_text(row, name) or None
 
 
-def _required_id(row: Mapping[str, Any]) -> str:
+def _get_question_id(row: Mapping[str, Any]) -> str:
     value = row.get("question_id")
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
@@ -253,7 +260,7 @@ def _required_id(row: Mapping[str, Any]) -> str:
     return value
 
 
-def _positive(metadata: dict[str, Any], name: str) -> float | None:
+def _pop_positive(metadata: dict[str, Any], name: str) -> float | None:
     value = metadata.pop(name, None)
     if value is None:
         return None
@@ -262,8 +269,8 @@ def _positive(metadata: dict[str, Any], name: str) -> float | None:
     return value
 
 
-def _json_field(row: Mapping[str, Any], name: str, kind: type, default: Any) -> Any:
-    """A column that holds JSON text (or, from Parquet or by hand, already the value)."""
+def _get_json(row: Mapping[str, Any], name: str, expected_type: type, default: Any) -> Any:
+    """Return a column that contains JSON text, or an already decoded value (from Parquet or written by hand)."""
     value = row.get(name)
     if value is None or value == "":
         return default
@@ -272,47 +279,48 @@ def _json_field(row: Mapping[str, Any], name: str, kind: type, default: Any) -> 
             value = json.loads(value)
         except (ValueError, RecursionError) as error:
             raise ProblemError(f"{name}: not JSON: {error}") from error
-    if not isinstance(value, kind):
-        raise ProblemError(f"{name}: expected a JSON {kind.__name__}, got {type(value).__name__}")
+    if not isinstance(value, expected_type):
+        raise ProblemError(f"{name}: expected a JSON {expected_type.__name__}, got {type(value).__name__}")
     return dict(value) if isinstance(value, dict) else value
 
 
-def _private_cases(row: Mapping[str, Any]) -> list[Any]:
+def _get_private_tests(row: Mapping[str, Any]) -> list[Any]:
     value = row.get("private_test_cases")
     if isinstance(value, str) and value and not value.lstrip().startswith("["):
-        row = {"private_test_cases": _unpack(value)}
-    cases: list[Any] = _json_field(row, "private_test_cases", list, default=[])
+        row = {"private_test_cases": _unpack_private_tests(value)}
+    cases: list[Any] = _get_json(row, "private_test_cases", list, default=[])
     return cases
 
 
 class _TextOnlyUnpickler(pickle.Unpickler):
-    """Builds nothing but literals: every class or function a pickle names is refused, so it can run no code."""
+    """Unpickler for plain data. It rejects every class or function that a pickle names, so a pickle cannot run code."""
 
     def find_class(self, module: str, name: str) -> NoReturn:
-        raise ProblemError(f"private_test_cases: the pickle asks for {module}.{name}")
+        """Reject a class or function that the pickle names. Raises ProblemError."""
+        raise ProblemError(f"private_test_cases: the pickle refers to {module}.{name}; only a plain string is allowed")
 
 
-def _unpack(text: str) -> str:
-    """The string inside base64 of zlib of a pickle. Raises ProblemError."""
+def _unpack_private_tests(text: str) -> str:
+    """Decode base64 of zlib of a pickled string. Raises ProblemError."""
     try:
         inflater = zlib.decompressobj()
-        data = inflater.decompress(base64.b64decode(text, validate=True), _MAX_UNPACKED)
+        data = inflater.decompress(base64.b64decode(text, validate=True), _MAX_UNPACKED_BYTES)
         if inflater.unconsumed_tail:
-            raise ProblemError(f"private_test_cases: unpacks to more than {_MAX_UNPACKED} bytes")
+            raise ProblemError(f"private_test_cases: unpacks to more than {_MAX_UNPACKED_BYTES} bytes")
         value = _TextOnlyUnpickler(io.BytesIO(data)).load()
     except ProblemError:
         raise
     except (binascii.Error, zlib.error) as error:
         raise ProblemError(f"private_test_cases: neither JSON nor base64 of zlib: {error}") from error
-    except Exception as error:  # a malformed pickle may raise nearly anything; all of it means the same
+    except Exception as error:  # a malformed pickle may raise nearly any exception, always for the same reason
         raise ProblemError(f"private_test_cases: not a pickle of a string: {error!r}") from error
     if not isinstance(value, str):
         raise ProblemError(f"private_test_cases: the pickle holds {type(value).__name__}, not a string")
     return value
 
 
-def _values(metadata: dict[str, Any], func_name: str | None, starter_code: str) -> Values:
-    values: Values | None = metadata.pop("values", None)
+def _pop_values(metadata: dict[str, Any], func_name: str | None, starter_code: str) -> ValueFormat:
+    values: ValueFormat | None = metadata.pop("values", None)
     if values is None or values == "json":
         return "json"
     if values != "python":
@@ -326,34 +334,36 @@ def _values(metadata: dict[str, Any], func_name: str | None, starter_code: str) 
     return values
 
 
-def _tests(cases: list[Any], name: str, kind: TestType, values: Values) -> tuple[ProblemTest, ...]:
+def _parse_tests(cases: list[Any], name: str, test_type: TestType, values: ValueFormat) -> tuple[ProblemTest, ...]:
     tests = []
     for index, case in enumerate(cases):
-        where = f"{name}[{index}]"
+        location = f"{name}[{index}]"
         if not isinstance(case, dict):
-            raise ProblemError(f"{where}: expected an object, got {type(case).__name__}")
-        for part in ("input", "output"):
-            if not isinstance(case.get(part), str):
-                raise ProblemError(f"{where}.{part}: expected text, got {case.get(part)!r}"[:300])
-        given = case.get("testtype") or kind
-        if given != kind:
-            raise ProblemError(f"{where}.testtype: {given!r} in a {kind} problem (metadata.func_name decides)")
-        if kind == "functional":
-            check = from_tagged_text if values == "python" else json.loads
-            _check_value(case["output"], f"{where}.output", check)
+            raise ProblemError(f"{location}: expected an object, got {type(case).__name__}")
+        for key in ("input", "output"):
+            if not isinstance(case.get(key), str):
+                raise ProblemError(f"{location}.{key}: expected text, got {case.get(key)!r}"[:300])
+        case_type = case.get("testtype") or test_type
+        if case_type != test_type:
+            raise ProblemError(
+                f"{location}.testtype: expected {test_type!r}, as metadata.func_name implies, got {case_type!r}"
+            )
+        if test_type == "functional":
+            decode = from_tagged_text if values == "python" else json.loads
+            _check_json_value(case["output"], f"{location}.output", decode)
             for number, line in enumerate(case["input"].split("\n"), 1):
                 if line.strip():
-                    _check_value(line, f"{where}.input, line {number}", check)
-        tests.append(ProblemTest(case["input"], case["output"], kind))
+                    _check_json_value(line, f"{location}.input, line {number}", decode)
+        tests.append(ProblemTest(case["input"], case["output"], test_type))
     return tuple(tests)
 
 
-def _check_value(text: str, where: str, read: Callable[[str], Any]) -> None:
+def _check_json_value(text: str, location: str, decode: Callable[[str], Any]) -> None:
     try:
-        read(text)
+        decode(text)
     except (ValueError, RecursionError) as error:
-        raise ProblemError(f"{where}: not one JSON value: {error}") from error
+        raise ProblemError(f"{location}: not one JSON value: {error}") from error
 
 
-def _tests_json(tests: tuple[ProblemTest, ...]) -> str:
+def _dump_tests(tests: tuple[ProblemTest, ...]) -> str:
     return json.dumps([{"input": t.input, "output": t.output, "testtype": t.testtype} for t in tests])

@@ -1,8 +1,10 @@
-"""Run untrusted programs: a warm interpreter behind kernel fences, one forked process a test, dead trees afterwards.
+"""Run untrusted programs in a sandbox: a warm interpreter, isolated by the kernel, that forks a process for each test.
 
-The verdict's material is only what the kernel tells (exit status, usage) and the bytes the candidate wrote; expected
-outputs never come near it. See ``evaluator.inside`` for the other side. Linux 5.9 or later (pidfd). Evaluator section
-of arXiv 2603.07777 (MicroCoder-GRPO), which leaves isolation open.
+Each isolation mechanism (a namespace, the private root, Landlock, seccomp, a resource limit, ...) is called a *fence*
+and has a name; a host may not support all of them. Verdicts depend only on facts from the kernel (exit status, resource
+usage) and on the bytes that the candidate wrote. Expected outputs never enter the sandbox. The code that runs inside is
+in ``evaluator.inside``. Requires Linux 5.9 or later (pidfd). The paper (arXiv 2603.07777, MicroCoder-GRPO, evaluator
+section) does not specify the isolation.
 """
 
 from __future__ import annotations
@@ -25,42 +27,50 @@ from typing import Any, ClassVar, Literal
 
 from evaluator.errors import RunFailed
 from evaluator.inside.report import MARK, Report
-from evaluator.inside.values import Values
+from evaluator.inside.values import ValueFormat
 
 logger = logging.getLogger(__name__)
 
-START_S = 60.0  # for the interpreter to start, build its fences and import what is common
-GRACE_S = 20.0  # what an answer may take beyond the test's own limits, on a loaded machine
-PATIENCE = 2.0  # times a call's limit: the most that waiting for a processor may add to it
-STDERR_TAIL = 2000  # bytes kept of a program's stderr
-INSIDE = Path(__file__).with_name("inside") / "__main__.py"
+START_TIMEOUT_S = 60.0  # for the interpreter to start, build its fences and import the common modules
+GRACE_S = 20.0  # how much longer than the test's own limits a reply may take, on a loaded machine
+MAX_SCHEDULING_DELAY_FACTOR = (
+    2.0  # how far waiting for a processor can extend a time limit, as a multiple of that limit
+)
+STDERR_TAIL = 2000  # bytes of a program's stderr to keep
+ZYGOTE_SCRIPT = Path(__file__).with_name("inside") / "__main__.py"
 
 ReplyKind = Literal["value", "error", "type", "timeout", "exited", "too_long"]
-_REPLY_KINDS: tuple[ReplyKind, ...] = ("value", "error", "type")  # those that the harness sends
+_REPLY_KINDS: tuple[ReplyKind, ...] = ("value", "error", "type")  # the kinds that the harness itself sends
 
 
 class SandboxError(RunFailed, RuntimeError):
-    """The sandbox failed, not the program. The sandbox starts afresh at its next use."""
+    """Failure of the sandbox, not of the program. The sandbox restarts at its next use."""
 
 
 class CompileError(ValueError):
-    """The source is not a Python program; the message says why."""
+    """Error for source that is not a Python program; the message gives the reason."""
 
 
-class BudgetSpent(Exception):
-    """The program used up ``Limits.budget_s``."""
+class BudgetExceeded(Exception):
+    """Error for a program that used up ``Limits.budget_s``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What one test may use. ``wall_s`` and ``cpu_s`` are seconds; ``budget_s`` is for all tests of a program together.
+    """Resource limits of one test.
 
-    On a crowded machine, time in which a program was ready to run but got no processor does not count against
-    ``wall_s`` (up to twice as much again): else a right program would fail for what its neighbours do.
+    On a crowded machine, the time for which a program was ready to run but got no processor does not count towards
+    ``wall_s``, up to twice ``wall_s``. Otherwise a correct program could fail because of other programs.
 
-    ``memory_mb`` bounds the resident memory (MiB) of a test's processes together; each one's address space is bounded
-    by that plus 1 GiB, so that a thread with a large reserved stack starts. ``output_bytes`` bounds every file,
-    standard output and all scratch files together; ``processes`` counts threads too; ``files`` open descriptors.
+    Attributes:
+        wall_s: Wall time in seconds.
+        cpu_s: CPU time in seconds.
+        memory_mb: Resident memory in MiB of all processes of the test together. The address space of each process is
+            limited to 1 GiB more than this, so that a thread with a large reserved stack can start.
+        output_bytes: Size of each file: standard output and, together, all scratch files.
+        processes: Number of processes and threads.
+        files: Number of open descriptors.
+        budget_s: Wall time in seconds for all tests of a program together.
     """
 
     wall_s: float = 6.0
@@ -73,8 +83,18 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ended:
-    """How a test ended. ``exit_code`` is negative for a signal, None if unknown."""
+class ProcessResult:
+    """Result of the process of a test.
+
+    Attributes:
+        exit_code: Exit code; negative for a signal, None if unknown.
+        timed_out: The process hit its wall limit and was killed.
+        wall_s: Wall time in seconds.
+        cpu_s: CPU time in seconds.
+        memory_mb: Peak resident memory in MiB.
+        stdout: Standard output.
+        stderr: The end of standard error.
+    """
 
     exit_code: int | None
     timed_out: bool
@@ -87,22 +107,25 @@ class Ended:
 
 @dataclass(frozen=True)
 class Reply:
-    """The answer to one call: ``text`` is JSON for kind ``value``, else an explanation."""
+    """Reply to one call. ``text`` is JSON for kind ``value``, otherwise an explanation."""
 
     kind: ReplyKind
     text: str
 
 
 class Sandbox:
-    """A warm zygote. One thread at a time may use it; it starts at its first use and again after a failure.
+    """Warm zygote process from which programs are forked. It starts when first used, and again after a failure.
 
-    ``missing`` names the fences that the host refuses; they are logged once a process. ``preload`` names modules to
-    keep warm, and ``calls`` says that programs will answer calls: both only save time. ``without`` leaves fences of
-    these names out on purpose (to test on a good host what a poor one does). ``strict`` makes a missing fence a
-    SandboxError.
+    Only one thread at a time may use a sandbox.
+
+    Args:
+        preload: Modules to import once, so that programs which import them start faster.
+        without: Names of fences not to build, to test what happens on a host without them.
+        strict: Raise SandboxError if the host does not support a fence. Otherwise missing fences are logged once.
+        calls: Prepare for programs whose functions are called, to save time.
     """
 
-    _reported: ClassVar[set[tuple[str, ...]]] = set()
+    _reported_missing: ClassVar[set[tuple[str, ...]]] = set()
 
     def __init__(
         self,
@@ -117,7 +140,7 @@ class Sandbox:
         self._strict = strict
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
-        self._log: int | None = None  # what the zygote itself writes to stderr: only ever its own tracebacks
+        self._log: int | None = None  # stderr of the zygote itself, never of a candidate: only its own tracebacks
         self._missing: tuple[str, ...] = ()
 
     def __enter__(self) -> Sandbox:
@@ -128,23 +151,23 @@ class Sandbox:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Names of the fences this host refuses; starts the zygote if it does not run."""
-        self._started()
+        """Names of the fences that this host does not support. Starts the zygote if it is not running."""
+        self._ensure_started()
         return self._missing
 
     @property
-    def zygote_pid(self) -> int | None:
-        """Process id of the zygote's guard, None before the first use."""
+    def guard_pid(self) -> int | None:
+        """Process id of the guard, which watches the zygote; None before the first use."""
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Start the zygote now rather than at the first program. Raises SandboxError."""
-        self._started()
+        """Start the zygote now instead of with the first program. Raises SandboxError."""
+        self._ensure_started()
 
     def close(self) -> None:
-        """End the zygote and all below it. The sandbox may be used again, and then starts afresh."""
+        """Stop the zygote and all its descendants. The sandbox starts again if it is used again."""
         if self._control is not None:
-            self._control.close()  # the cell sees the end of its control socket, kills what runs, and exits
+            self._control.close()  # the cell sees its control socket closed, kills running programs, and exits
             self._control = None
         if self._process is not None:
             try:
@@ -158,49 +181,56 @@ class Sandbox:
             self._log = None
 
     @contextlib.contextmanager
-    def program(
+    def load_program(
         self,
         source: str,
         limits: Limits,
         func_name: str | None = None,
         starter_code: str = "",
-        values: Values = "json",
-    ) -> Iterator[Program]:
-        """A template of ``source``, ready for tests; gone with all its processes when the block is left.
+        values: ValueFormat = "json",
+    ) -> Iterator[SandboxedProgram]:
+        """Load a program for testing. Leaving the ``with`` block ends all its processes.
 
-        With ``func_name`` it answers calls of that function, whose ``starter_code`` may name linked lists and trees,
-        with ``values`` (see ``evaluator.inside.functional``).
-        Raises SandboxError, also inside the block.
+        Args:
+            source: Source of the program.
+            limits: Limits of each test, or of the process that answers calls.
+            func_name: Function to call; None for a program that reads standard input.
+            starter_code: Starter code of a functional problem. Its annotations may name linked lists and trees.
+            values: Encoding of arguments and results, see ``evaluator.inside.functional``.
+
+        Raises:
+            SandboxError: The sandbox failed. May also be raised inside the ``with`` block.
         """
-        began = time.monotonic()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        start_time = time.monotonic()
+        owner_end, child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with contextlib.ExitStack() as stack:
-            stack.enter_context(ours)
-            files = [stack.enter_context(memory_file()) for _ in range(3)]
-            write_over(files[2], source.encode("utf-8", "surrogatepass"))  # read before it becomes stderr
-            with theirs:
+            stack.enter_context(owner_end)
+            files = [stack.enter_context(open_memory_file()) for _ in range(3)]
+            # The template reads the source from this file before it uses the file as stderr.
+            replace_contents(files[2], source.encode("utf-8", "surrogatepass"))
+            with child_end:
                 job = asdict(limits) | {"func_name": func_name, "starter_code": starter_code, "values": values}
-                self._send(job, [*files, theirs.fileno()])
+                self._send(job, [*files, child_end.fileno()])
             try:
-                yield Program(ours, files, limits, began)
+                yield SandboxedProgram(owner_end, files, limits, start_time)
             except _ChannelError as error:
-                raise self._failed(str(error)) from error
+                raise self._close_after_failure(str(error)) from error
             finally:
-                ours.close()  # the template sees the end of its channel and exits
+                owner_end.close()  # the template sees its channel closed and exits
                 if self._control is not None:
-                    self._expect_done()
+                    self._wait_for_done()
 
     def _send(self, job: dict[str, Any], files: list[int]) -> None:
-        control = self._started()
+        control = self._ensure_started()
         try:
             control.settimeout(GRACE_S)
             socket.send_fds(control, [json.dumps(job).encode()], files)
         except OSError as error:
-            raise self._failed(f"the zygote takes no program: {error}") from error
+            raise self._close_after_failure(f"cannot send the program to the zygote: {error}") from error
 
-    def _expect_done(self) -> None:
+    def _wait_for_done(self) -> None:
         if self._receive(GRACE_S) != b"done":
-            raise self._failed("the zygote died")
+            raise self._close_after_failure("the zygote exited")
 
     def _receive(self, timeout: float) -> bytes:
         assert self._control is not None
@@ -208,43 +238,43 @@ class Sandbox:
         try:
             return self._control.recv(65536)
         except TimeoutError as error:
-            raise self._failed(f"no word from the zygote in {timeout:.0f} s") from error
+            raise self._close_after_failure(f"the zygote did not answer within {timeout:.0f} s") from error
         except OSError as error:
-            raise self._failed(f"the zygote is gone: {error}") from error
+            raise self._close_after_failure(f"lost the connection to the zygote: {error}") from error
 
-    def _failed(self, reason: str) -> SandboxError:
+    def _close_after_failure(self, reason: str) -> SandboxError:
         if self._log is not None:
-            reason += " " + contents(self._log, STDERR_TAIL).decode(errors="replace").strip()
-        self.close()  # not a plain kill: where there is no pid namespace, only the guard can end what escaped
-        logger.warning("sandbox: %s; it will be restarted", reason)
+            reason += " " + read_contents(self._log, STDERR_TAIL).decode(errors="replace").strip()
+        self.close()  # not a plain kill: without a pid namespace, only the guard can kill processes that escaped
+        logger.warning("sandbox failed, it will be restarted at its next use: %s", reason)
         return SandboxError(reason)
 
-    def _started(self) -> socket.socket:
+    def _ensure_started(self) -> socket.socket:
         if self._control is None:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            self._control = ours
-            with theirs:
-                self._spawn(theirs.fileno())
-            packet = self._receive(START_S)
+            owner_end, child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self._control = owner_end
+            with child_end:
+                self._spawn(child_end.fileno())
+            packet = self._receive(START_TIMEOUT_S)
             if not packet:
-                raise self._failed("the zygote did not start")
+                raise self._close_after_failure("the zygote did not start")
             self._missing = tuple(json.loads(packet)["missing"])
             if self._missing and self._strict:
-                raise self._failed(f"strict, and this host refuses {', '.join(self._missing)}")
-            if self._missing and self._missing not in Sandbox._reported:
-                Sandbox._reported.add(self._missing)
-                logger.warning("sandbox: this host refuses %s", ", ".join(self._missing))
+                raise self._close_after_failure(f"{_describe_missing(self._missing)}, which strict requires")
+            if self._missing and self._missing not in Sandbox._reported_missing:
+                Sandbox._reported_missing.add(self._missing)
+                logger.warning("%s", _describe_missing(self._missing))
         return self._control
 
     def _spawn(self, control: int) -> None:
-        # A fresh interpreter, not a fork: the owner may have threads, whose locks a forked child would find held.
+        # A fresh interpreter, not a fork: the owner may have threads, whose locks a forked child would inherit locked.
         try:
-            with memory_file() as log:
+            with open_memory_file() as log:
                 self._log = os.dup(log)
                 self._process = subprocess.Popen(
-                    self._command(control),
-                    # Not -I, which would ignore the hash seed: with a random one, the order of a set of strings, and so
-                    # the verdict on a program that prints it, would change from zygote to zygote.
+                    self._build_command(control),
+                    # Not -I, which would ignore the hash seed: with a random seed, the order of a set of strings, and
+                    # so the verdict on a program that prints one, would change from zygote to zygote.
                     env={"PYTHONHASHSEED": "0"},
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
@@ -254,99 +284,104 @@ class Sandbox:
                     cwd="/",
                 )
         except OSError as error:
-            raise self._failed(f"no zygote can be started: {error}") from error
+            raise self._close_after_failure(f"cannot start the zygote process: {error}") from error
 
-    def _command(self, control: int) -> list[str]:
+    def _build_command(self, control: int) -> list[str]:
         library = list(dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]))
         config = {"control": control, "owner": os.getpid(), "library": library}
         config |= {"preload": self._preload, "calls": self._calls, "without": self._without}
-        return [sys.executable, "-s", "-P", "-S", "-B", "-X", "utf8", str(INSIDE), json.dumps(config)]
+        return [sys.executable, "-s", "-P", "-S", "-B", "-X", "utf8", str(ZYGOTE_SCRIPT), json.dumps(config)]
+
+
+def _describe_missing(fences: tuple[str, ...]) -> str:
+    return f"sandbox isolation is incomplete: this host does not support {', '.join(fences)} (docs/evaluator.md)"
 
 
 class _ChannelError(Exception):
-    """The template broke its protocol or a fence failed: the sandbox's fault."""
+    """Protocol violation by the template, or a fence that failed: a failure of the sandbox, not of the program."""
 
 
-class Program:
-    """A compiled program, ready for tests; made by ``Sandbox.program``.
+class SandboxedProgram:
+    """Compiled program, ready to run tests. Created by ``Sandbox.load_program``.
 
-    ``dirty`` is set after a test that left files: the next one belongs in a fresh program. ``alive`` is unset when the
-    template is gone (a candidate on a host with few fences can end it).
+    Attributes:
+        dirty: The last test left files, so the next test must run in a freshly loaded program.
+        alive: False if the template process is gone. On a host with few fences a candidate can kill it.
     """
 
-    def __init__(self, channel: socket.socket, files: list[int], limits: Limits, began: float) -> None:
+    def __init__(self, channel: socket.socket, files: list[int], limits: Limits, start_time: float) -> None:
         self._channel = channel
         self._limits = limits
         self._stdin, self._stdout, self._stderr = files
-        self._ends = began + limits.budget_s
-        self._early: Report | None = None  # of a test that ended while it was asked for something else
+        self._budget_deadline = start_time + limits.budget_s
+        self._early_report: Report | None = None  # report that arrived instead of the answer to another request
         self._ready = False
         self.dirty = False
         self.alive = True
 
-    def run(self, stdin: bytes) -> Ended:
-        """Run the program to its end with ``stdin`` as standard input. Raises CompileError, BudgetSpent."""
+    def run(self, stdin: bytes) -> ProcessResult:
+        """Run the program to its end with ``stdin`` as standard input. Raises CompileError, BudgetExceeded."""
         self._start_test(stdin, [])
-        return self._ended((1 + PATIENCE) * self._limits.wall_s + GRACE_S, self._stdout)
+        return self._collect_result((1 + MAX_SCHEDULING_DELAY_FACTOR) * self._limits.wall_s + GRACE_S, self._stdout)
 
     @contextlib.contextmanager
-    def calls(self, wall_s: float) -> Iterator[Calls]:
-        """A process that has loaded the program and answers calls, each in ``wall_s``; loading is part of the first.
+    def start_calls(self, wall_s: float) -> Iterator[CallSession]:
+        """Start a process that loads the program and answers calls.
 
-        The limits of ``Sandbox.program`` are for the process, whatever the number of calls.
-
-        Raises CompileError; BudgetSpent, also when leaving the block.
+        Each call may take ``wall_s`` seconds; the first one includes loading the program. The limits given to
+        ``Sandbox.load_program`` apply to the process as a whole. Raises CompileError, and BudgetExceeded, which may
+        also be raised when the ``with`` block is left.
         """
-        ours, theirs = socket.socketpair()
-        with ours:
-            with theirs:
-                self._start_test(b"", [theirs.fileno()])
-            calls = Calls(ours, self, wall_s, self._limits.output_bytes)
+        owner_end, child_end = socket.socketpair()
+        with owner_end:
+            with child_end:
+                self._start_test(b"", [child_end.fileno()])
+            calls = CallSession(owner_end, self, wall_s, self._limits.output_bytes)
             try:
                 yield calls
             finally:
-                self._tell(b"end")
-                calls.ended = self._ended(GRACE_S, None)
+                self._send_word(b"end")
+                calls.process_result = self._collect_result(GRACE_S, None)
 
     @property
-    def spent(self) -> bool:
-        """Whether the program's budget has run out."""
-        return time.monotonic() >= self._ends
+    def is_budget_exceeded(self) -> bool:
+        """True if the program has used up its time budget."""
+        return time.monotonic() >= self._budget_deadline
 
-    def delay(self) -> float:
-        """Seconds that the running test's process has waited for a processor; 0 if it is gone."""
-        self._tell(b"delay")
-        message = self._next(GRACE_S) if self.alive else None
+    def request_scheduling_delay(self) -> float:
+        """Return the seconds for which the process of the running test has waited for a processor; 0 if it is gone."""
+        self._send_word(b"delay")
+        message = self._receive_message(GRACE_S) if self.alive else None
         if isinstance(message, Report):
-            self._early = message
+            self._early_report = message
             return 0.0
         return 0.0 if message is None else float(message[1])
 
-    def last_words(self) -> str:
-        """The last line that the program wrote to its standard error."""
-        return contents(self._stderr, STDERR_TAIL).decode(errors="replace").strip().rpartition("\n")[2]
+    def last_stderr_line(self) -> str:
+        """Return the last line that the program wrote to standard error."""
+        return read_contents(self._stderr, STDERR_TAIL).decode(errors="replace").strip().rpartition("\n")[2]
 
     def _start_test(self, stdin: bytes, files: list[int]) -> None:
-        """Ask for a test. Raises CompileError and, for a failure of ours, _ChannelError."""
-        write_over(self._stdin, stdin)
-        self._tell(b"run", files)
+        """Request a test. Raises CompileError, or _ChannelError if the sandbox failed."""
+        replace_contents(self._stdin, stdin)
+        self._send_word(b"run", files)
         if self._ready:
             return
-        # Only now, after the first test was asked for: so the template need not wait for us in its turn.
-        message = self._next(self._limits.wall_s + GRACE_S)
+        # Read only after the first test was requested, so that the template does not have to wait for that request.
+        message = self._receive_message(self._limits.wall_s + GRACE_S)
         match message:
             case ["ready"]:
                 self._ready = True
-            case ["compile_error", why]:
-                raise CompileError(why)
-            case ["failed", why]:
-                raise _ChannelError(f"the fences of a program failed: {why}")
-            case None:  # the compiler crashed, or met a limit
+            case ["compile_error", reason]:
+                raise CompileError(reason)
+            case ["failed", reason]:
+                raise _ChannelError(f"cannot isolate the program: {reason}")
+            case None:  # the compiler crashed, or hit a limit
                 raise CompileError("the compiler did not finish")
             case _:
-                raise _ChannelError(f"a template said {message!r} before it was ready")
+                raise _ChannelError(f"unexpected message {message!r} from a template that is not ready")
 
-    def _tell(self, word: bytes, files: list[int] | None = None) -> None:
+    def _send_word(self, word: bytes, files: list[int] | None = None) -> None:
         if not self.alive:
             return
         try:
@@ -355,43 +390,43 @@ class Program:
         except OSError:
             self.alive = False
 
-    def _ended(self, timeout: float, stdout: int | None) -> Ended:
-        left = self._ends - time.monotonic()
-        report, self._early = self._early, None
+    def _collect_result(self, timeout: float, stdout: int | None) -> ProcessResult:
+        remaining = self._budget_deadline - time.monotonic()
+        report, self._early_report = self._early_report, None
         if report is None and self.alive:
-            message = self._next(min(timeout, left + GRACE_S))
+            message = self._receive_message(min(timeout, remaining + GRACE_S))
             report = message if isinstance(message, Report) else None
         if report is None:
             self.alive = False
-            if self.spent:
-                raise BudgetSpent
-            return Ended(
+            if self.is_budget_exceeded:
+                raise BudgetExceeded
+            return ProcessResult(
                 exit_code=None,
                 timed_out=False,
                 wall_s=0.0,
                 cpu_s=0.0,
                 memory_mb=0.0,
                 stdout=b"",
-                stderr="the program ended the process that ran it",
+                stderr="the program killed its template process",
             )
         self.dirty = report.dirty
-        return Ended(
+        return ProcessResult(
             exit_code=report.exit_code,
             timed_out=report.timed_out,
             wall_s=report.wall_s,
             cpu_s=report.cpu_s,
             memory_mb=report.memory_mb,
-            stdout=b"" if stdout is None else contents(stdout),
-            stderr=contents(self._stderr, STDERR_TAIL).decode(errors="replace"),
+            stdout=b"" if stdout is None else read_contents(stdout),
+            stderr=read_contents(self._stderr, STDERR_TAIL).decode(errors="replace"),
         )
 
-    def _next(self, timeout: float) -> Report | list[Any] | None:
-        """The template's next message, None at its end."""
+    def _receive_message(self, timeout: float) -> Report | list[Any] | None:
+        """Return the template's next message, or None if the template is gone."""
         try:
             self._channel.settimeout(max(0.001, timeout))
             packet = self._channel.recv(65536)
         except TimeoutError as error:
-            raise _ChannelError(f"no word from a program's template in {timeout:.0f} s") from error
+            raise _ChannelError(f"a program's template did not answer within {timeout:.0f} s") from error
         except OSError:
             return None
         if not packet:
@@ -402,37 +437,40 @@ class Program:
         return message
 
 
-class Calls:
-    """Calls into one loaded program. ``ended`` is set when the ``Program.calls`` block is left."""
+class CallSession:
+    """Calls into one loaded program. ``process_result`` is set when the ``start_calls`` block is left."""
 
-    def __init__(self, channel: socket.socket, program: Program, wall_s: float, longest: int) -> None:
+    def __init__(self, channel: socket.socket, program: SandboxedProgram, wall_s: float, max_reply_bytes: int) -> None:
         self._channel = channel
         self._program = program
         self._wall_s = wall_s
-        self._longest = longest
-        self._delay = 0.0  # what the process had waited for a processor when it was last asked
-        self.ended: Ended | None = None
+        self._max_reply_bytes = max_reply_bytes
+        self._reported_delay = 0.0  # seconds the process had waited for a processor at the last request
+        self.process_result: ProcessResult | None = None
 
     def call(self, arguments: str) -> Reply:
-        """Call with one JSON value a line of ``arguments``. After any kind but ``value``, ``error`` and ``type`` the
-        process is of no more use. Raises BudgetSpent."""
+        """Call the function with the arguments in ``arguments``, one JSON value per line.
+
+        After a reply of any kind other than ``value``, ``error`` and ``type`` the process cannot answer further calls.
+        Raises BudgetExceeded.
+        """
         nonce = secrets.token_hex(8)
         request = json.dumps({"nonce": nonce, "input": arguments}).encode()
-        if self._program.spent:
-            raise BudgetSpent
+        if self._program.is_budget_exceeded:
+            raise BudgetExceeded
         self._deadline = time.monotonic() + self._wall_s
-        self._latest = self._deadline + PATIENCE * self._wall_s
+        self._latest_deadline = self._deadline + MAX_SCHEDULING_DELAY_FACTOR * self._wall_s
         try:
             self._channel.settimeout(self._wall_s)
             self._channel.sendall(len(request).to_bytes(4, "big") + request)
             size = int.from_bytes(self._read(8), "big")
-            if size > self._longest:
-                return Reply("too_long", f"a result of {size} bytes")
+            if size > self._max_reply_bytes:
+                return Reply("too_long", f"a result of {size} bytes exceeds the output limit")
             return read_reply(self._read(size), nonce)
         except TimeoutError:
             return Reply("timeout", f"no result in {self._wall_s:g} s")
         except (ConnectionError, EOFError):
-            return Reply("exited", self._program.last_words() or "exited without an answer")
+            return Reply("exited", self._program.last_stderr_line() or "exited without an answer")
         except ValueError as error:
             return Reply("exited", f"the program wrote to the private channel: {error}")
 
@@ -440,10 +478,10 @@ class Calls:
         chunks = []
         missing = size
         while missing:
-            left = self._deadline - time.monotonic()
-            if left <= 0 and not self._extend():
+            remaining = self._deadline - time.monotonic()
+            if remaining <= 0 and not self._extend_deadline():
                 raise TimeoutError
-            self._channel.settimeout(max(left, 0.001))
+            self._channel.settimeout(max(remaining, 0.001))
             try:
                 chunk = self._channel.recv(min(missing, 1 << 20))
             except TimeoutError:
@@ -454,33 +492,36 @@ class Calls:
             missing -= len(chunk)
         return b"".join(chunks)
 
-    def _extend(self) -> bool:
-        """Give back the time that the process waited for a processor since it was last asked; False if it did not."""
-        delay = self._program.delay()
-        given, self._delay = delay - self._delay, max(delay, self._delay)
-        self._deadline = min(self._deadline + given, self._latest)
-        return given > 0 and time.monotonic() < self._deadline
+    def _extend_deadline(self) -> bool:
+        """Extend the deadline by the time for which the process has waited for a processor since the last request.
+
+        Returns False if that is not enough to continue.
+        """
+        delay = self._program.request_scheduling_delay()
+        granted, self._reported_delay = delay - self._reported_delay, max(delay, self._reported_delay)
+        self._deadline = min(self._deadline + granted, self._latest_deadline)
+        return granted > 0 and time.monotonic() < self._deadline
 
 
 def read_reply(frame: bytes, nonce: str) -> Reply:
-    """The reply in ``[nonce, kind, text]``, ASCII JSON. Raises ValueError for anything else.
+    """Parse a reply frame ``[nonce, kind, text]`` of ASCII JSON. Raises ValueError for anything else.
 
-    A frame that was written before the question was asked cannot know the nonce. Not by json.loads, which would build
-    whatever a forged frame describes: of 60 MB of empty lists, a gigabyte and a half.
+    A frame written before the request was sent cannot contain the nonce. Not parsed by json.loads, which would build
+    whatever a forged frame describes: 60 MB of empty lists become a gigabyte and a half of objects.
     """
-    heads = [f'["{nonce}", "{kind}", "'.encode() for kind in _REPLY_KINDS]
-    head = next((head for head in heads if frame.startswith(head)), None)
-    if head is None:
-        raise ValueError("not the harness's reply")
-    text, end = scanstring(frame.decode("ascii"), len(head), True)
+    prefixes = [f'["{nonce}", "{kind}", "'.encode() for kind in _REPLY_KINDS]
+    prefix = next((prefix for prefix in prefixes if frame.startswith(prefix)), None)
+    if prefix is None:
+        raise ValueError("not a reply of the harness")
+    text, end = scanstring(frame.decode("ascii"), len(prefix), True)
     if frame[end:] != b"]":
-        raise ValueError("not one reply")
-    return Reply(_REPLY_KINDS[heads.index(head)], text)
+        raise ValueError("not exactly one reply")
+    return Reply(_REPLY_KINDS[prefixes.index(prefix)], text)
 
 
 @contextlib.contextmanager
-def memory_file() -> Iterator[int]:
-    """An empty anonymous file; a real descriptor for a candidate, gone with its last user."""
+def open_memory_file() -> Iterator[int]:
+    """Create an empty anonymous file. To a candidate it is an ordinary file; it is freed after its last use."""
     descriptor = os.memfd_create("job")
     try:
         yield descriptor
@@ -488,8 +529,8 @@ def memory_file() -> Iterator[int]:
         os.close(descriptor)
 
 
-def write_over(descriptor: int, data: bytes) -> None:
-    """Make ``data`` all that the file holds."""
+def replace_contents(descriptor: int, data: bytes) -> None:
+    """Replace the contents of the file with ``data``."""
     os.ftruncate(descriptor, 0)
     view = memoryview(data)
     offset = 0
@@ -497,8 +538,8 @@ def write_over(descriptor: int, data: bytes) -> None:
         offset += os.pwrite(descriptor, view[offset:], offset)
 
 
-def contents(descriptor: int, tail: int | None = None) -> bytes:
-    """What the file holds, or the last ``tail`` bytes of it."""
+def read_contents(descriptor: int, tail: int | None = None) -> bytes:
+    """Return the contents of the file, or only its last ``tail`` bytes."""
     size = os.fstat(descriptor).st_size
     start = 0 if tail is None else max(0, size - tail)
     chunks = []

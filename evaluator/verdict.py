@@ -1,4 +1,4 @@
-"""What an evaluation says about one program: a status, counts, and which comparison accepted it."""
+"""Verdict on one program: a status, test counts, and the comparison strategy that accepted it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 class Status(enum.StrEnum):
-    """How a program ended. ``sandbox_error`` is a failure of the evaluator, never of the program: do not score it."""
+    """Result of judging a program. Do not score ``sandbox_error``: it is the evaluator's failure, not the program's."""
 
     PASSED = "passed"
     WRONG_ANSWER = "wrong_answer"
@@ -22,11 +22,17 @@ class Status(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """The judgement of one program on one problem.
+    """Verdict on one program for one problem.
 
-    ``tests_run`` counts the tests that were started; ``first_failed`` is an index into ``Problem.tests`` (None when no
-    test failed). ``accepted_by`` names the loosest comparison strategy that any passed test needed, and is set only
-    when the program passed. ``seconds`` is the wall time the whole evaluation took; ``detail`` is for a person.
+    Attributes:
+        status: The decisive result.
+        tests_passed: Number of tests passed.
+        tests_run: Number of tests started.
+        tests_total: Number of tests of the problem.
+        first_failed: Index of the first failed test in ``Problem.tests``; None if no test failed.
+        accepted_by: Loosest comparison strategy that any passed test needed; None unless the program passed.
+        seconds: Wall time of the whole evaluation.
+        detail: Explanation for a reader.
     """
 
     status: Status
@@ -40,5 +46,5 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Whether every test passed: the 0/1 reward."""
+        """True if every test passed: the 0/1 reward."""
         return self.status is Status.PASSED

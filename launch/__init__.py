@@ -1,7 +1,7 @@
-"""What a person starts: the driver and its training loop, the warm start, and what they print and write."""
+"""The commands (train, evaluate, export, scale, warm start), the training loop, and the output they print and write."""
 
 import os
 
-# Before torch loads OpenMP: threads that spin while they wait for a core somebody else uses slow everything down
-# several times; sleeping ones do not.
+# Set before torch loads OpenMP: threads that spin while they wait for a busy core slow everything down several times;
+# sleeping threads do not.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,6 +1,6 @@
-"""Compose a configuration from Python as a command does from its arguments: for benchmarks and tests.
+"""Compose a configuration in Python as a command composes it from its arguments, for benchmarks and tests.
 
-Not for use inside a command: there Hydra has composed the configuration, and composes one at a time.
+Do not use it inside a command: Hydra has composed the configuration there, and allows only one composition at a time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from launch.command import CONF
 
 
 def compose_values(command: str, *overrides: str) -> dict[str, Any]:
-    """Compose ``conf/<command>.yaml`` with command-line ``overrides`` into plain values, interpolations resolved."""
+    """Compose ``conf/<command>.yaml`` with command line ``overrides`` into plain values; resolve interpolations."""
     path = CONF / f"{command}.yaml"
     with initialize_config_dir(str(path.parent), version_base="1.3"):
         values: Any = OmegaConf.to_container(compose(path.stem, list(overrides)), resolve=True)
@@ -24,5 +24,14 @@ def compose_values(command: str, *overrides: str) -> dict[str, Any]:
 
 
 def compose_config(*overrides: str, command: str = "config", training: bool = True) -> Config:
-    """Compose and validate the configuration of ``launch.driver``, or of ``command``. Raises ConfigError."""
+    """Compose and validate a configuration.
+
+    Args:
+        overrides: command line arguments, for example "run.steps=3".
+        command: name of the command's file in ``conf/``; the default is that of ``launch.driver``.
+        training: also check what only training needs.
+
+    Raises:
+        ConfigError: the configuration is invalid.
+    """
     return parse_config(compose_values(command, *overrides), training)

@@ -1,4 +1,4 @@
-"""Train: compose the configuration, start the actors, run the training loop, print what came out.
+"""Train a model: compose the configuration, start the actors, run the training loop, print a summary.
 
 python -m launch.driver +experiment=quickstart [key=value ...]
 """
@@ -14,10 +14,11 @@ from rich.console import Console
 
 from conf.schema import Config
 from conf.validation import parse_config
-from launch.command import Help, failures_reported, run_command
+from launch.command import Help, report_failures, run_command
 from launch.models.model_path import check_model_path
 from launch.problems.datasets import load_dataset
-from launch.records.run_path import check_unused
+from launch.records.run_path import check_run_directory_unused
+from learner.reward import load_reward
 
 HELP = Help(
     command="launch.driver",
@@ -27,7 +28,7 @@ HELP = Help(
         "python -m launch.driver +experiment=lcb_v6 model.path=PATH|HUB_ID dataset.path=problems.jsonl",
         "python -m launch.driver +experiment=lcb_v6 run.name=NAME run.resume=true",
     ),
-    settings=Config,
+    schema=Config,
     config="config",
     keys=(
         "run.name",
@@ -41,7 +42,7 @@ HELP = Help(
         "learner.learning_rate",
         "dry_run",
     ),
-    experiments=True,
+    has_experiments=True,
 )
 
 
@@ -49,18 +50,19 @@ HELP = Help(
 def main(values: DictConfig) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     console = Console(soft_wrap=True)
-    with failures_reported(console):
+    with report_failures(console):
         config = parse_config(OmegaConf.to_container(values, resolve=True))
+        load_reward(config.algorithm.reward)  # reports an unknown reward now instead of after the start of all actors
         if config.dry_run:
-            from launch.cluster.placement import plan
-            from launch.session import show_plan
+            from launch.cluster.placement import plan_roles
+            from launch.session import print_plan
 
-            show_plan(config, plan, console)
+            print_plan(config, plan_roles, console)
             return
         check_model_path(config.model.path)
-        check_unused(Path(config.run.root, config.run.name), config.run.resume)
+        check_run_directory_unused(Path(config.run.root, config.run.name), config.run.resume)
         dataset = load_dataset(config.dataset)
-        # Imported here: torch, Ray and transformers take many seconds, in which a wrong path is not reported.
+        # Imported only now: torch, Ray and transformers take many seconds, and a wrong path is reported before.
         from launch.training.start import run_training
 
         run_training(config, dataset, console)

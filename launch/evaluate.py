@@ -1,8 +1,8 @@
-"""Evaluate a model: sample n answers a problem, judge them meanwhile, print and save the table.
+"""Evaluate a model: sample n answers per problem, judge them meanwhile, print and save a table of pass@k.
 
     python -m launch.evaluate model.path=PATH|HUB_ID dataset.name=lcb_v6 [key=value ...]
 
-``launch.evaluation.model_evaluation`` says which files it writes.
+``launch.evaluation.model_evaluation`` lists the files that it writes.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from rich.console import Console
 
 from conf.schema import Config, ConfigError
 from conf.validation import parse_config
-from launch.command import Help, failures_reported, run_command
+from launch.command import Help, report_failures, run_command
 from launch.models.model_path import check_model_path
 from launch.problems.datasets import DatasetError, load_evaluation_set
-from launch.records.run_path import check_unused
+from launch.records.run_path import check_run_directory_unused
 
 HELP = Help(
     command="launch.evaluate",
@@ -29,8 +29,8 @@ HELP = Help(
         "python -m launch.evaluate model.path=PATH|HUB_ID dataset.name=lcb_v6",
         "python -m launch.evaluate model.path=NAME generator.endpoint=http://HOST:8000/v1 dataset.name=humaneval",
     ),
-    settings=Config,
-    under=("config",),
+    schema=Config,
+    base_configs=("config",),
     config="evaluate",
     keys=(
         "model.path",
@@ -44,7 +44,7 @@ HELP = Help(
         "generator.endpoint",
         "dry_run",
     ),
-    experiments=True,
+    has_experiments=True,
 )
 
 
@@ -53,25 +53,25 @@ def main(values: DictConfig) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.ERROR)
     console = Console(soft_wrap=True)
-    with failures_reported(console):
+    with report_failures(console):
         config = parse_config(OmegaConf.to_container(values, resolve=True), training=False)
         if config.evaluation.samples == 0:
-            raise ConfigError("evaluation.samples=0: nothing to sample")
+            raise ConfigError("evaluation.samples=0: nothing to sample; set it to 1 or more")
         if config.dry_run:
-            from launch.evaluation.model_evaluation import roles
-            from launch.session import show_plan
+            from launch.evaluation.model_evaluation import plan_evaluation_roles
+            from launch.session import print_plan
 
-            show_plan(config, roles, console)
+            print_plan(config, plan_evaluation_roles, console)
             return
         if config.generator.endpoint is None:
             check_model_path(config.model.path)
-        check_unused(Path(config.run.root, config.run.name), config.run.resume)
+        check_run_directory_unused(Path(config.run.root, config.run.name), config.run.resume)
         problems = load_evaluation_set(config.dataset)
         if problems is None:
             raise DatasetError(
-                "nothing to evaluate on: set dataset.name=lcb_v6, humaneval, ... or dataset.held_out_path"
+                "no problems to evaluate on: set dataset.name=lcb_v6, humaneval, ... or dataset.held_out_path"
             )
-        # Imported here: Ray, vLLM and transformers take many seconds, in which a wrong path is not reported.
+        # Imported only now: Ray, vLLM and transformers take many seconds, and a wrong path is reported before.
         from launch.evaluation.model_evaluation import evaluate_model
 
         sys.exit(evaluate_model(config, problems, console))

@@ -1,4 +1,4 @@
-"""Start and end of a command that uses actors: the plan that ``dry_run`` prints, the model, room on the cluster."""
+"""Setup shared by the commands that use actors: dry run, local model, reservation on the cluster, SIGTERM."""
 
 from __future__ import annotations
 
@@ -12,66 +12,84 @@ import yaml
 from rich.console import Console
 
 from conf.schema import Config
-from launch.cluster.placement import Part, decide_devices, missing_resources
+from launch.cluster.placement import RolePlan, find_missing_resources, resolve_devices
 from launch.cluster.ray_cluster import find_resources, ray_session
-from launch.cluster.reservation import Reservation, bundles, cluster_nodes, reserve
+from launch.cluster.reservation import Reservation, list_nodes, plan_bundles, reserve
 from launch.cluster.shared_files import check_shared_paths
-from launch.cluster.tables import nodes_table, placement_table, reservation_table
-from launch.command import tell
+from launch.cluster.tables import build_nodes_table, build_placement_table, build_reservation_table
+from launch.command import print_line
 from launch.models.resolve import resolve_model
-from launch.models.starter_policy import build_starter
-from launch.preflight import model_parameters
+from launch.models.starter_policy import build_default_starter
+from launch.preflight import count_model_parameters
 
 
-def local_model(config: Config, console: Console) -> Path:
-    """The directory of ``model.path``, absolute, built or fetched if need be. Raises ModelError."""
-    return resolve_model(config.model.path, lambda: build_starter(console)).absolute()
+def resolve_local_model(config: Config, console: Console) -> Path:
+    """Return the absolute directory of ``model.path``; build or download the model if necessary. Raises ModelError."""
+    return resolve_model(config.model.path, lambda: build_default_starter(console)).absolute()
 
 
-def show_plan(config: Config, roles: Callable[[Config, int], list[Part]], console: Console) -> None:
-    """``dry_run=true``: the resolved configuration, the placement plan of ``roles``, and what is missing.
+def print_plan(config: Config, plan: Callable[[Config, int], list[RolePlan]], console: Console) -> None:
+    """Print the resolved configuration, the placement plan and the missing resources (``dry_run=true``).
 
-    On a running cluster the plan's room is reserved, shown and given back.
+    On a running cluster, also reserve the resources of the plan, print on which nodes they are, and release them.
+
+    Args:
+        config: configuration; its model may be missing on this machine.
+        plan: function (configuration, number of parameters) -> plan of each role.
+        console: where to print.
     """
     with ray_session():
         resources = find_resources(config)
-        decided = decide_devices(config, resources)
-        parameters = model_parameters(config, Path(config.model.path))
-        parts = roles(decided, parameters)
-        tell(console, yaml.safe_dump(asdict(config), sort_keys=False))
-        console.print(placement_table(parts))
-        tell(console, f"model: {config.model.path}, {parameters / 1e6:.1f}M parameters")
-        missing = missing_resources(parts, decided, resources)
-        for sentence in missing:
-            tell(console, f"missing: {sentence}", "yellow")
+        resolved = resolve_devices(config, resources)
+        parameters = count_model_parameters(config, Path(config.model.path))
+        roles = plan(resolved, parameters)
+        print_line(console, yaml.safe_dump(asdict(config), sort_keys=False))
+        console.print(build_placement_table(roles))
+        print_line(console, f"model: {config.model.path}, {parameters / 1e6:.1f}M parameters")
+        missing = find_missing_resources(roles, resolved, resources)
+        for message in missing:
+            print_line(console, f"missing: {message}", "yellow")
         if config.cluster.address is not None and not missing:
-            asyncio.run(show_room(parts, config.cluster.placement_deadline_s, console))
+            asyncio.run(print_reservation(roles, config.cluster.placement_deadline_s, console))
 
 
-async def show_room(parts: list[Part], deadline_s: float, console: Console) -> None:
-    """Reserve what ``parts`` take on the running cluster, say where it was, give it back. Raises PlacementError."""
-    console.print(nodes_table(cluster_nodes()))
-    if bundles(parts):
-        reservation = await reserve(parts, deadline_s)
+async def print_reservation(roles: list[RolePlan], deadline_s: float, console: Console) -> None:
+    """Reserve the resources of ``roles`` on the running cluster, print on which nodes they are, and release them.
+
+    Raises:
+        PlacementError: the cluster has too few free resources.
+    """
+    console.print(build_nodes_table(list_nodes()))
+    if plan_bundles(roles):
+        reservation = await reserve(roles, deadline_s)
         try:
-            console.print(reservation_table(reservation.nodes(), cluster_nodes()))
+            console.print(build_reservation_table(reservation.nodes_by_actor(), list_nodes()))
         finally:
             reservation.release()
 
 
 def cancel_on_sigterm() -> None:
-    """Let SIGTERM cancel the running task, so that its actors are stopped."""
+    """Cancel the current task on SIGTERM, so that its actors are stopped."""
     task = asyncio.current_task()
-    assert task is not None  # a coroutine that runs has a task
+    assert task is not None  # a running coroutine belongs to a task
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
-async def reserve_room(config: Config, parts: list[Part], model: Path, run_directory: Path | None) -> Reservation:
-    """Reserve room for engines and ranks, on nodes that see ``model`` and, if given, can write ``run_directory``.
+async def reserve_resources(
+    config: Config, roles: list[RolePlan], model: Path, run_directory: Path | None
+) -> Reservation:
+    """Reserve resources for engines and learner ranks, and check that their nodes can access the files they need.
 
-    Raises PlacementError.
+    Args:
+        config: configuration of the run.
+        roles: placement plan; evaluators in it are not reserved.
+        model: directory that all reserved nodes must be able to read.
+        run_directory: directory that the nodes of learner ranks must be able to write; None if there is none.
+
+    Raises:
+        PlacementError: the cluster has too few free resources, or a node cannot access a path.
     """
-    reservation = await reserve(parts, config.cluster.placement_deadline_s)
+    reservation = await reserve(roles, config.cluster.placement_deadline_s)
     if config.cluster.address is not None:
         await check_shared_paths(reservation, model, run_directory)
     return reservation

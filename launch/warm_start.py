@@ -3,7 +3,7 @@
     python -m launch.warm_start                                        # builds the starter policy, once
     python -m launch.warm_start model=DIR problems=P.jsonl solutions=S.jsonl output=DIR
 
-``model=null`` trains a tokenizer and a small Qwen3 model from nothing.
+``model=null`` trains a tokenizer and a small Qwen3 model from scratch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rich.console import Console
 from conf.schema import ConfigError, WarmStartConfig
 from conf.validation import parse_warm_start
 from evaluator.problem import Problem, load_problems
-from launch.command import Help, failures_reported, run_command
+from launch.command import Help, report_failures, run_command
 from launch.models.model_path import check_model_path
 
 HELP = Help(
@@ -28,50 +28,51 @@ HELP = Help(
         "python -m launch.warm_start",
         "python -m launch.warm_start model=DIR problems=P.jsonl solutions=S.jsonl output=DIR",
     ),
-    settings=WarmStartConfig,
+    schema=WarmStartConfig,
     config="command/warm_start",
     keys=("model", "problems", "solutions", "output", "steps", "batch_size", "learning_rate", "threads", "seed"),
 )
 
 
-def read_pairs(config: WarmStartConfig) -> list[tuple[Problem, str]]:
-    """(problem, program) rows from files in the formats of docs/formats.md.
+def load_examples(config: WarmStartConfig) -> list[tuple[Problem, str]]:
+    """Load (problem, program) pairs from the files ``problems`` and ``solutions`` (formats: docs/formats.md).
 
-    Raises ConfigError when a file is missing or nothing matches.
+    Raises:
+        ConfigError: a file is missing, or no solution belongs to a problem.
     """
     for key, path in (("problems", config.problems), ("solutions", config.solutions)):
         if path is None or not Path(path).is_file():
-            raise ConfigError(f"{key}={path}: no such file; problems and solutions are given together")
+            raise ConfigError(f"{key}={path}: no such file; set both problems and solutions")
     problems = {problem.question_id: problem for problem in load_problems(str(config.problems)).problems}
     rows = [json.loads(line) for line in Path(str(config.solutions)).read_text().splitlines() if line.strip()]
-    pairs = [
+    examples = [
         (problems[row["question_id"]], code)
         for row in rows
         if row["question_id"] in problems
         for code in row["code_list"]
     ]
-    if not pairs:
-        raise ConfigError(f"solutions={config.solutions}: no row answers a problem of {config.problems}")
-    return pairs
+    if not examples:
+        raise ConfigError(f"solutions={config.solutions}: no row has the question_id of a problem in {config.problems}")
+    return examples
 
 
 @hydra.main(config_path="../conf/command", config_name="warm_start", version_base="1.3")
 def main(values: DictConfig) -> None:
     console = Console()
-    with failures_reported(console):
+    with report_failures(console):
         config = parse_warm_start(OmegaConf.to_container(values, resolve=True))
         if config.model is not None:
             check_model_path(config.model, "model")
         builds_starter = config.model is None and config.problems is None
-        pairs = [] if builds_starter else read_pairs(config)
-        # Imported here: torch and transformers take seconds, in which a wrong path is not reported.
-        from launch.models.starter_policy import starter_policy
-        from launch.models.supervised_training import progress_printer, train
+        examples = [] if builds_starter else load_examples(config)
+        # Imported only now: torch and transformers take seconds, and a wrong path is reported before.
+        from launch.models.starter_policy import build_starter_policy
+        from launch.models.supervised_training import make_progress_printer, train_supervised
 
         if builds_starter:
-            console.print(f"starter policy: {starter_policy(config, console)}")
+            console.print(f"starter policy: {build_starter_policy(config, console)}")
         else:
-            train(config, pairs, progress_printer(console))
+            train_supervised(config, examples, make_progress_printer(console))
             console.print(f"saved to {config.output}")
 
 

@@ -1,4 +1,4 @@
-"""What a train batch must be for this model; refused before it can turn into NaN or read beyond the embedding."""
+"""Checks of a train batch against the model, made before it can produce NaN or index beyond the embedding matrix."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from learner.rollout import TrainSequence
 
 
 class BadBatch(RunFailed, ValueError):
-    """A batch cannot be trained on; the message names the completion and says why."""
+    """A batch cannot be trained on; the message names the completion and the reason."""
 
 
-def refuse_foreign_tokens(sequences: Sequence[TrainSequence], vocabulary: int) -> None:
-    """Raises BadBatch for the first token id outside the model's vocabulary of ``vocabulary`` ids."""
+def check_token_ids(sequences: Sequence[TrainSequence], vocabulary: int) -> None:
+    """Raise BadBatch at the first token id outside the model's vocabulary of ``vocabulary`` ids."""
     for sequence in sequences:
         outside = (sequence.token_ids < 0) | (sequence.token_ids >= vocabulary)
         if outside.any():
@@ -23,18 +23,24 @@ def refuse_foreign_tokens(sequences: Sequence[TrainSequence], vocabulary: int) -
             raise BadBatch(
                 f"completion {sequence.name}: token {int(sequence.token_ids[position])} at position {position} is not "
                 f"in the model's vocabulary of {vocabulary}: generator and learner must load the same checkpoint, with "
-                "the tokenizer it was made with"
+                "its own tokenizer"
             )
 
 
-def refuse_broken_policy(sequences: Sequence[TrainSequence], logprobs: Sequence[Tensor], policy: str) -> None:
-    """Raises BadBatch when ``policy`` gives a log-prob that is not finite. ``logprobs``: per sequence [R_i]."""
+def check_logprobs_finite(sequences: Sequence[TrainSequence], logprobs: Sequence[Tensor], policy: str) -> None:
+    """Raise BadBatch at the first response token whose log-prob is not finite.
+
+    Args:
+        sequences: sequences of the batch.
+        logprobs: log-probs [R_i] of each sequence's response tokens.
+        policy: name of the policy that computed them, for the message.
+    """
     for sequence, values in zip(sequences, logprobs, strict=True):
-        broken = ~values.isfinite()
-        if broken.any():
-            place = int(broken.int().argmax())
+        non_finite = ~values.isfinite()
+        if non_finite.any():
+            place = int(non_finite.int().argmax())
             raise BadBatch(
                 f"completion {sequence.name}: the {policy} gives response token {place} the log-prob "
-                f"{float(values[place])}: its weights are broken; go on from an earlier checkpoint, with a lower "
+                f"{float(values[place])}: its weights are corrupt; resume from an earlier checkpoint, with a lower "
                 "learner.learning_rate or learner.grad_clip"
             )

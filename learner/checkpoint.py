@@ -1,11 +1,11 @@
-"""Checkpoints: an ordinary Hugging Face checkpoint, beside it the sharded trainer state; complete or absent.
+"""Checkpoints: a Hugging Face checkpoint with the sharded trainer state beside it; either complete or absent.
 
-    step_000010/            config.json, model.safetensors, tokenizer files: from_pretrained reads it
+    step_000010/            config.json, model.safetensors, tokenizer files: readable by from_pretrained
     step_000010/trainer/    parameters, optimizer and counters as a torch distributed checkpoint, RNG state per rank,
                             the driver's files (``launch.training.driver_state``)
 
-A checkpoint is written into a hidden folder beside its place and renamed when everything is on disk; to be removed, it
-is renamed first. When one rank cannot write or read its part, all ranks fail at once, with its reason.
+A checkpoint is written into a hidden folder beside its final path and renamed when everything is on disk. Before it is
+removed, it is renamed to a hidden name. When one rank cannot write or read its part, all ranks raise its error at once.
 """
 
 from __future__ import annotations
@@ -24,43 +24,49 @@ from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_di
 from transformers import AutoConfig, AutoTokenizer
 
 from evaluator.errors import UserError
-from learner.agreement import failing_together
-from learner.compatibility import Layout, config_differences, parameter_differences, token_differences
+from learner.checkpoint_differences import ParameterLayout, compare_configs, compare_parameters, compare_vocabularies
+from learner.collective_errors import raise_on_all_ranks
 from learner.learner import Learner
-from learner.policy import full_parameters
+from learner.policy import gather_parameters
 
 
 class CheckpointError(UserError, RuntimeError):
-    """A checkpoint cannot be written or used; the message says which and why."""
+    """A checkpoint cannot be written, read or used; the message names the checkpoint and the reason."""
 
 
-TRAINER = "trainer"
+TRAINER_FOLDER = "trainer"
 
 
 def save_checkpoint(learner: Learner, path: Path, driver_files: Mapping[str, bytes]) -> None:
-    """Write ``path`` whole, with the driver's files, by name, beside the learner's state.
+    """Write a complete checkpoint to ``path``, replacing an existing one. Collective.
 
-    Collective; raises CheckpointError on every rank when the disk refuses one of them.
+    Args:
+        learner: this rank's learner.
+        path: folder of the checkpoint, named ``step_NNNNNN``.
+        driver_files: content of the driver's files by name, written beside the learner's state.
+
+    Raises:
+        CheckpointError: on every rank, when any rank cannot write its part.
     """
     unfinished = path.with_name(f".{path.name}.unfinished")
-    what = f"{path}: cannot be written"
-    with failing_together(what, CheckpointError):
+    message = f"{path}: cannot be written"
+    with raise_on_all_ranks(message, CheckpointError):
         if learner.rank == 0:
             shutil.rmtree(unfinished, ignore_errors=True)
-            (unfinished / TRAINER).mkdir(parents=True)
+            (unfinished / TRAINER_FOLDER).mkdir(parents=True)
     try:
-        dcp.save(_state(learner), checkpoint_id=str(unfinished / TRAINER))
-    except dcp.api.CheckpointException as error:  # a BaseException: it would pass every handler of Exception
-        raise CheckpointError(f"{what}: {_reasons(error)}") from error
-    weights = full_parameters(learner.policy)
-    with failing_together(what, CheckpointError):
-        torch.save(_random_state(learner), unfinished / TRAINER / _random_state_name(learner))
+        dcp.save(_training_state(learner), checkpoint_id=str(unfinished / TRAINER_FOLDER))
+    except dcp.api.CheckpointException as error:  # a BaseException: handlers of Exception would not catch it
+        raise CheckpointError(f"{message}: {_format_failures(error)}") from error
+    weights = gather_parameters(learner.policy)
+    with raise_on_all_ranks(message, CheckpointError):
+        torch.save(_random_states(learner), unfinished / TRAINER_FOLDER / _random_state_name(learner))
         if learner.rank == 0:
             learner.policy.model.save_pretrained(unfinished, state_dict=weights)
             AutoTokenizer.from_pretrained(learner.settings.model_path).save_pretrained(unfinished)
             for name, content in driver_files.items():
-                (unfinished / TRAINER / name).write_bytes(content)
-    with failing_together(what, CheckpointError):
+                (unfinished / TRAINER_FOLDER / name).write_bytes(content)
+    with raise_on_all_ranks(message, CheckpointError):
         if learner.rank == 0:
             _sync_folder(unfinished)
             remove_checkpoint(path)
@@ -69,41 +75,45 @@ def save_checkpoint(learner: Learner, path: Path, driver_files: Mapping[str, byt
 
 
 def load_checkpoint(learner: Learner, path: Path) -> None:
-    """Restore parameters, optimizer, counters and RNG, whatever the number of ranks that saved them. Collective.
+    """Restore parameters, optimizer, counters and RNG, also with another number of ranks than saved them. Collective.
 
-    The optimizer's hyperparameters stay those of the configuration. RNG states are those of ranks, so they are restored
-    only where there are as many ranks as there were; else each keeps the one it was started with.
-    Raises CheckpointError on every rank when ``path`` is damaged, or not a checkpoint of this model.
+    The optimizer's hyperparameters remain those of the configuration. RNG states belong to ranks: they are restored
+    only if the number of ranks is the same as when saving; otherwise each rank keeps its current RNG state.
+
+    Raises:
+        CheckpointError: on every rank, when ``path`` is damaged or is not a checkpoint of this model.
     """
-    state = _state(learner)
-    with failing_together(f"{path}: not a checkpoint of {learner.settings.model_path}", CheckpointError):
-        _refuse_another_model(learner, path, state["model"])
-        random_state = _read_random_state(learner, path / TRAINER)
+    state = _training_state(learner)
+    with raise_on_all_ranks(f"{path}: not a checkpoint of {learner.settings.model_path}", CheckpointError):
+        _check_same_model(learner, path, state["model"])
+        random_states = _read_random_states(learner, path / TRAINER_FOLDER)
     try:
-        dcp.load(state, checkpoint_id=str(path / TRAINER))
+        dcp.load(state, checkpoint_id=str(path / TRAINER_FOLDER))
     except dcp.api.CheckpointException as error:
-        raise CheckpointError(f"{path}: cannot be read: {_reasons(error)}") from error
-    configured = [{key: value for key, value in group.items() if key != "params"} for group in _groups(learner)]
+        raise CheckpointError(f"{path}: cannot be read: {_format_failures(error)}") from error
+    configured = [
+        {key: value for key, value in group.items() if key != "params"} for group in learner.optimizer.param_groups
+    ]
     set_state_dict(
         learner.policy,
         learner.optimizer,
         model_state_dict=state["model"],
         optim_state_dict=state["optimizer"],
     )
-    for group, own in zip(_groups(learner), configured, strict=True):
-        group.update(own)
-    with failing_together(f"{path}: cannot be used", CheckpointError):
-        learner.guarded.load_state_dict(state["updates"])
-        _set_random_state(random_state)
+    for group, hyperparameters in zip(learner.optimizer.param_groups, configured, strict=True):
+        group.update(hyperparameters)
+    with raise_on_all_ranks(f"{path}: cannot be used", CheckpointError):
+        learner.guarded_optimizer.load_state_dict(state["updates"])
+        _set_random_states(random_states)
 
 
-def complete_checkpoints(folder: Path) -> list[Path]:
-    """Complete checkpoints in ``folder``, oldest first."""
+def list_complete_checkpoints(folder: Path) -> list[Path]:
+    """List the complete checkpoints in ``folder``, oldest first."""
     return sorted(path for path in folder.glob("step_*") if path.is_dir())
 
 
 def remove_checkpoint(path: Path) -> None:
-    """Delete a checkpoint, if it is there, so that a kill meanwhile leaves no half of it under its name."""
+    """Delete a checkpoint if it exists; if killed meanwhile, no partial checkpoint remains under its name."""
     if path.exists():
         hidden = path.with_name(f".{path.name}.removed")
         shutil.rmtree(hidden, ignore_errors=True)
@@ -111,48 +121,49 @@ def remove_checkpoint(path: Path) -> None:
         shutil.rmtree(hidden)
 
 
-def remove_remains(folder: Path) -> None:
-    """Delete what kills have left of checkpoints that were being written or removed."""
+def remove_partial_checkpoints(folder: Path) -> None:
+    """Delete the hidden folders that interrupted calls of ``save_checkpoint`` and ``remove_checkpoint`` left behind."""
     for path in [*folder.glob(".step_*.unfinished"), *folder.glob(".step_*.removed")]:
         shutil.rmtree(path)
 
 
-def _state(learner: Learner) -> dict[str, Any]:
+def _training_state(learner: Learner) -> dict[str, Any]:
     model, optimizer = get_state_dict(learner.policy, learner.optimizer)
-    return {"model": model, "optimizer": optimizer, "updates": learner.guarded.state_dict()}
+    return {"model": model, "optimizer": optimizer, "updates": learner.guarded_optimizer.state_dict()}
 
 
-def _groups(learner: Learner) -> list[dict[str, Any]]:
-    return learner.optimizer.param_groups
+def _check_same_model(learner: Learner, path: Path, model: dict[str, Tensor]) -> None:
+    """Raise CheckpointError if the checkpoint belongs to another model.
 
-
-def _refuse_another_model(learner: Learner, path: Path, model: dict[str, Tensor]) -> None:
-    """Raises CheckpointError with the differences; loading would leave some parameters out silently."""
+    Loading alone would not notice: it silently skips parameters that only one side has.
+    """
     if not path.is_dir():
-        raise CheckpointError("there is no such folder")
+        raise CheckpointError("no such folder")
     if not (path / "config.json").is_file():
-        raise CheckpointError("it has no config.json: not a checkpoint, or damaged")
-    found = config_differences(AutoConfig.from_pretrained(path), learner.policy.model.config)
-    saved = dcp.FileSystemReader(str(path / TRAINER)).read_metadata().state_dict_metadata
-    layouts = {
-        name.removeprefix("model."): Layout(tuple(entry.size), entry.properties.dtype)
-        for name, entry in saved.items()
+        raise CheckpointError("config.json is missing: not a checkpoint, or damaged")
+    differences = compare_configs(AutoConfig.from_pretrained(path), learner.policy.model.config)
+    metadata = dcp.FileSystemReader(str(path / TRAINER_FOLDER)).read_metadata().state_dict_metadata
+    saved_layouts = {
+        name.removeprefix("model."): ParameterLayout(tuple(entry.size), entry.properties.dtype)
+        for name, entry in metadata.items()
         if name.startswith("model.") and isinstance(entry, TensorStorageMetadata)
     }
-    here = {name: Layout(tuple(value.shape), value.dtype) for name, value in model.items()}
-    found = found or parameter_differences(layouts, here)
-    found = found or token_differences(*(_vocabulary(folder) for folder in (path, Path(learner.settings.model_path))))
-    if found:
-        raise CheckpointError("; ".join(found))
+    model_layouts = {name: ParameterLayout(tuple(value.shape), value.dtype) for name, value in model.items()}
+    differences = differences or compare_parameters(saved_layouts, model_layouts)
+    differences = differences or compare_vocabularies(
+        _read_vocabulary(path), _read_vocabulary(Path(learner.settings.model_path))
+    )
+    if differences:
+        raise CheckpointError("; ".join(differences))
 
 
-def _vocabulary(folder: Path) -> dict[str, int]:
+def _read_vocabulary(folder: Path) -> dict[str, int]:
     vocabulary: dict[str, int] = AutoTokenizer.from_pretrained(folder).get_vocab()
     return vocabulary
 
 
-def _random_state(learner: Learner) -> list[Tensor]:
-    """Of the CPU, and of the rank's GPU where it has one."""
+def _random_states(learner: Learner) -> list[Tensor]:
+    """RNG state of the CPU, followed by that of the rank's GPU if it has one."""
     return [torch.get_rng_state(), *([torch.cuda.get_rng_state()] if learner.device.type == "cuda" else [])]
 
 
@@ -160,28 +171,28 @@ def _random_state_name(learner: Learner) -> str:
     return f"rng_{learner.rank}_of_{learner.ranks}.pt"
 
 
-def _read_random_state(learner: Learner, folder: Path) -> list[Tensor]:
-    """Empty where the checkpoint is one of another number of ranks."""
+def _read_random_states(learner: Learner, folder: Path) -> list[Tensor]:
+    """Read this rank's RNG states; empty if the checkpoint was saved by another number of ranks."""
     if [*folder.glob("rng_*.pt")] and not [*folder.glob(f"rng_*_of_{learner.ranks}.pt")]:
         return []
     states: list[Tensor] = torch.load(folder / _random_state_name(learner), weights_only=True)
     return states
 
 
-def _set_random_state(states: list[Tensor]) -> None:
+def _set_random_states(states: list[Tensor]) -> None:
     if states:
         torch.set_rng_state(states[0])
     if len(states) > 1 and torch.cuda.is_available():
         torch.cuda.set_rng_state(states[1])
 
 
-def _reasons(error: dcp.api.CheckpointException) -> str:
-    """Without the tracebacks of every rank."""
-    return "; ".join(f"rank {rank}: {type(one).__name__}: {one}" for rank, (one, _) in error.failures.items())
+def _format_failures(error: dcp.api.CheckpointException) -> str:
+    """Format the error of each failed rank without its traceback."""
+    return "; ".join(f"rank {rank}: {type(reason).__name__}: {reason}" for rank, (reason, _) in error.failures.items())
 
 
 def _sync_folder(folder: Path) -> None:
-    """Flush to disk before the rename: a renamed folder must not hold empty files after a power cut."""
+    """Flush all files to disk before the rename, so that a renamed folder has no empty files after a power failure."""
     for path in [*folder.rglob("*"), folder]:
         _sync(path)
 

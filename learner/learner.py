@@ -1,4 +1,4 @@
-"""One rank of the learner: the policy, its optimizer, and the MicroCoder-GRPO update."""
+"""The learner of one rank: policy, optimizer, and the MicroCoder-GRPO update."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 
-from learner.agreement import failing_together
-from learner.batch_checks import refuse_broken_policy, refuse_foreign_tokens
+from learner.batch_checks import check_logprobs_finite, check_token_ids
+from learner.collective_errors import raise_on_all_ranks
 from learner.mismatch import mismatch_statistics
-from learner.objective import LossSums, Objective, join, loss_tokens, policy_loss
-from learner.optimizer import Decay, GuardedOptimizer, NonFiniteGradient, parameter_groups, schedule
+from learner.objective import LossSums, Objective, build_loss_tokens, concatenate_loss_tokens, policy_loss
+from learner.optimizer import Decay, GuardedOptimizer, NonFiniteGradient, group_parameters, learning_rate_factor
 from learner.packing import pack, plan_micro_batches
-from learner.policy import Policy, load_policy, shard_policy, sync_gradients
-from learner.rollout import TrainBatch, TrainSequence
-from learner.skipped_batch import names, write_skipped_batch
+from learner.policy import Policy, load_policy, set_gradient_sync, shard_policy
+from learner.rollout import CompletionId, TrainBatch, TrainSequence
+from learner.skipped_batch import format_names, write_skipped_batch
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LearnerSettings:
-    """What one rank needs to know; the meaning of each value is documented in the configuration."""
+    """Settings of one learner rank; each value is documented in the configuration."""
 
     model_path: str
     attention: str
@@ -53,13 +53,28 @@ class LearnerSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UpdateMetrics:
-    """Means over one training step; the field names are spelt out as metric keys by ``launch.training.metrics``.
+    """Metrics of one training step; ``launch.training.metrics`` maps the field names to metric keys.
 
-    ``pg_loss`` and ``kl_loss`` (without its weight) are means over mini-batches of the loss as it is aggregated, clip
-    fractions and ``ppo_kl`` means over the tokens with an advantage; ``learning_rate`` is that of the step's first
-    update. What there is nothing to take the mean of is 0; a batch without sequences makes no update. ``grad_norm`` is
-    the mean over the ``updates`` made, NaN where all were skipped; ``skipped_updates`` had a gradient that was not
-    finite, so the other values may not be finite either.
+    A mean over no values is 0. If ``skipped_updates`` is not 0, a gradient was not finite, and the other values may be
+    non-finite as well.
+
+    Attributes:
+        pg_loss: mean over mini-batches of the aggregated policy-gradient loss.
+        kl_loss: mean over mini-batches of the aggregated KL estimate, without its weight.
+        clipfrac_higher: share of the tokens with an advantage other than 0 that are clipped at 1 + eps_high.
+        clipfrac_lower: share of these tokens that are clipped at 1 - eps.
+        clipfrac_dual: share of these tokens that are clipped by dual clip.
+        ppo_kl: mean of old minus current log-prob over these tokens.
+        entropy: mean entropy of the old policy over all response tokens, in nats.
+        grad_norm: mean gradient norm before clipping over the updates made; NaN if all updates were skipped.
+        learning_rate: learning rate of the step's first update.
+        mismatch_kl: as in ``learner.mismatch.MismatchStatistics``, like the next two.
+        mismatch_ratio_max: largest pi_old / pi_sampler.
+        mismatch_non_finite: number of tokens whose sampler log-prob is not finite.
+        updates: number of optimizer updates made; 0 for a batch without sequences.
+        skipped_updates: number of updates skipped because their gradient was not finite.
+        old_logprob_seconds: seconds before the first update, for old and reference log-probs.
+        update_seconds: seconds of the updates.
     """
 
     pg_loss: float
@@ -81,9 +96,9 @@ class UpdateMetrics:
 
 
 class Learner:
-    """Holds the policy and the optimizer of one rank; torch.distributed must be initialised.
+    """Policy and optimizer of one rank; requires an initialised torch.distributed process group.
 
-    Every public method is collective: all ranks call it with the same arguments.
+    Every public method is collective: all ranks must call it with the same arguments.
     """
 
     def __init__(self, settings: LearnerSettings) -> None:
@@ -99,83 +114,86 @@ class Learner:
         shard_policy(self.policy, mesh, DTYPES[settings.compute_dtype])
         self.reference = self._load_reference(mesh) if settings.objective.kl_weight > 0 else None
         self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.policy, settings.weight_decay), lr=settings.learning_rate, betas=settings.betas
+            group_parameters(self.policy, settings.weight_decay), lr=settings.learning_rate, betas=settings.betas
         )
-        self.guarded = GuardedOptimizer(self.optimizer, settings.grad_clip, self._learning_rate)
-        self.prepared: dict[int, SequencePolicy] = {}
+        self.guarded_optimizer = GuardedOptimizer(self.optimizer, settings.grad_clip, self._learning_rate)
+        self.prepared: dict[CompletionId | None, SequenceLogprobs] = {}
 
     def _learning_rate(self, update: int) -> float:
         settings = self.settings
-        factor = schedule(update, settings.warmup_steps, settings.total_updates, settings.decay)
+        factor = learning_rate_factor(update, settings.warmup_steps, settings.total_updates, settings.decay)
         return settings.learning_rate * factor
 
     def _load_reference(self, mesh: DeviceMesh) -> Policy:
-        """The initial policy, sharded like the policy and never trained: of ``model_path``, also after a resume."""
+        """Load the frozen reference policy from ``model_path``, also on resume, and shard it like the policy."""
         reference = load_policy(self.settings.model_path, self.settings.attention, self.device, False)
         reference.eval().requires_grad_(False)
         shard_policy(reference, mesh, DTYPES[self.settings.compute_dtype])
         return reference
 
     def prepare(self, sequences: Sequence[TrainSequence]) -> float:
-        """The old policy's log-probs of a step's completions, whose credit is not known yet; returns the seconds.
+        """Cache the old log-probs of a step's completions for ``update``; return the seconds it took.
 
-        The next ``update`` finds them by ``place``. Advantages are not looked at. Raises BadBatch on every rank.
+        The completions need no verdict yet: advantages are not used. Raises BadBatch on every rank.
         """
         started = time.monotonic()
-        refuse_foreign_tokens(sequences, self.policy.model.get_input_embeddings().num_embeddings)
-        self.prepared = dict(enumerate(self.logprobs(sequences).of_sequences))
+        check_token_ids(sequences, self.policy.model.get_input_embeddings().num_embeddings)
+        computed = self.compute_logprobs(sequences).sequences
+        self.prepared = {
+            sequence.id: policy for sequence, policy in zip(sequences, computed, strict=True) if sequence.id is not None
+        }
         return time.monotonic() - started
 
-    def _old_policy(self, sequences: Sequence[TrainSequence]) -> OldPolicy:
-        """What ``prepare`` has of ``sequences``; the rest is computed now. It is of use once: the policy changes."""
-        prepared, self.prepared = self.prepared, {}
-        missing = [sequence for sequence in sequences if sequence.place not in prepared]
-        computed = iter(self.logprobs(missing).of_sequences)
-        return OldPolicy(
-            [
-                next(computed) if sequence.place is None or sequence.place not in prepared else prepared[sequence.place]
-                for sequence in sequences
-            ]
+    def _old_policy(self, sequences: Sequence[TrainSequence]) -> PolicyLogprobs:
+        """Old log-probs: cached by ``prepare``, otherwise computed. Clears the cache: the update changes the policy."""
+        prepared = dict(self.prepared)
+        self.prepared.clear()
+        missing = [sequence for sequence in sequences if sequence.id not in prepared]
+        computed = iter(self.compute_logprobs(missing).sequences)
+        return PolicyLogprobs(
+            [next(computed) if sequence.id not in prepared else prepared[sequence.id] for sequence in sequences]
         )
 
     def update(self, batch: TrainBatch) -> UpdateMetrics:
-        """One training step: old log-probs where they are not prepared, then one optimizer update per mini-batch.
+        """Make one training step: old log-probs unless ``prepare`` cached them, then one update per mini-batch.
 
-        Raises BadBatch, on every rank and before any update, for what cannot be trained on.
+        Raises:
+            BadBatch: on every rank and before any update, if a sequence cannot be trained on.
+            NonFiniteGradient: on every rank, after ``max_skipped_updates`` skipped updates in a row.
         """
         started = time.monotonic()
-        sequences = [sequence for mini in batch.mini_batches for sequence in mini]
-        refuse_foreign_tokens(sequences, self.policy.model.get_input_embeddings().num_embeddings)
+        sequences = [sequence for mini_batch in batch.mini_batches for sequence in mini_batch]
+        check_token_ids(sequences, self.policy.model.get_input_embeddings().num_embeddings)
         old = self._old_policy(sequences)
-        refuse_broken_policy(sequences, old.logprobs, "learner's policy")
+        check_logprobs_finite(sequences, old.logprobs, "learner's policy")
         reference = self._reference_logprobs(sequences)
         mismatch = mismatch_statistics(
             old.logprobs, [torch.from_numpy(sequence.sampler_logprobs) for sequence in sequences]
         )
         old_done = time.monotonic()
-        learning_rate = self.guarded.learning_rate
+        learning_rate = self.guarded_optimizer.learning_rate
         totals = torch.zeros(len(fields(LossSums)), dtype=torch.float64)
         norms = []
         offset = 0
-        for mini in batch.mini_batches:
-            place = slice(offset, offset + len(mini))
-            sums, norm = self._update_mini_batch(mini, old.logprobs[place], reference and reference[place])
+        for mini_batch in batch.mini_batches:
+            part = slice(offset, offset + len(mini_batch))
+            sums, norm = self._update_mini_batch(mini_batch, old.logprobs[part], reference and reference[part])
             totals += sums
             norms.append(norm)
-            offset += len(mini)
-        acting, pg_loss, kl_loss, high, low, dual, ppo_kl = totals.tolist()
-        minis = max(1, len(norms))
-        tokens = max(1.0, acting)
+            offset += len(mini_batch)
+        active_tokens, pg_loss, kl_loss, clipped_high, clipped_low, clipped_dual, ppo_kl = totals.tolist()
+        mini_batches = max(1, len(norms))
+        tokens = max(1.0, active_tokens)
         made = sum(map(math.isfinite, norms))
         return UpdateMetrics(
-            pg_loss=pg_loss / minis,
-            kl_loss=kl_loss / minis,
-            clipfrac_higher=high / tokens,
-            clipfrac_lower=low / tokens,
-            clipfrac_dual=dual / tokens,
+            pg_loss=pg_loss / mini_batches,
+            kl_loss=kl_loss / mini_batches,
+            clipfrac_higher=clipped_high / tokens,
+            clipfrac_lower=clipped_low / tokens,
+            clipfrac_dual=clipped_dual / tokens,
             ppo_kl=ppo_kl / tokens,
             entropy=old.entropy,
-            grad_norm=mean_norm(norms),
+            grad_norm=mean_grad_norm(norms),
             learning_rate=learning_rate,
             mismatch_kl=mismatch.kl,
             mismatch_ratio_max=mismatch.ratio_max,
@@ -187,21 +205,24 @@ class Learner:
         )
 
     def _reference_logprobs(self, sequences: Sequence[TrainSequence]) -> list[Tensor] | None:
-        """Log-probs [R_i] under the reference policy, at each sequence's temperature; None without a KL penalty."""
+        """Compute log-probs [R_i] of each sequence under the reference policy; None without a KL penalty."""
         if self.reference is None:
             return None
-        logprobs = self.logprobs(sequences, self.reference).logprobs
-        refuse_broken_policy(sequences, logprobs, "reference policy")
+        logprobs = self.compute_logprobs(sequences, self.reference).logprobs
+        check_logprobs_finite(sequences, logprobs, "reference policy")
         return logprobs
 
-    def logprobs(self, sequences: Sequence[TrainSequence], policy: Policy | None = None) -> OldPolicy:
-        """Log-probs of all sequences under ``policy``, at each one's temperature, on every rank.
+    def compute_logprobs(self, sequences: Sequence[TrainSequence], policy: Policy | None = None) -> PolicyLogprobs:
+        """Compute log-probs and entropies of the response tokens, each sequence at its own temperature.
 
-        ``policy`` is the present one where none is given. Each rank computes its share; the shares are summed over
-        ranks into one flat tensor.
+        Each rank runs its share of the sequences; an all-reduce then gives every rank the values of all sequences.
+
+        Args:
+            sequences: sequences of any lengths; their advantages are not used.
+            policy: policy to evaluate; the current one if None.
         """
         if not sequences:
-            return OldPolicy([])
+            return PolicyLogprobs([])
         chosen_policy = self.policy if policy is None else policy
         counts = [sequence.response_length for sequence in sequences]
         starts = torch.tensor([0, *counts]).cumsum(0).tolist()
@@ -216,9 +237,10 @@ class Learner:
                 for index, piece in zip(indices, pieces, strict=True):
                     flat[:, starts[index] : starts[index + 1]] = piece
         flat = self._sum_over_ranks(flat)
-        return OldPolicy([SequencePolicy(*one) for one in flat.split(counts, dim=1)])
+        return PolicyLogprobs([SequenceLogprobs(*values) for values in flat.split(counts, dim=1)])
 
     def _plan(self, sequences: Sequence[TrainSequence]) -> list[list[int]]:
+        """Plan this rank's micro-batches, as lists of indices into ``sequences``."""
         lengths = [len(sequence.token_ids) for sequence in sequences]
         return plan_micro_batches(lengths, self.ranks, self.settings.micro_batch_tokens)[self.rank]
 
@@ -230,62 +252,73 @@ class Learner:
         return on_device.cpu()
 
     def _update_mini_batch(
-        self, mini: Sequence[TrainSequence], old: Sequence[Tensor], reference: Sequence[Tensor] | None
+        self, mini_batch: Sequence[TrainSequence], old: Sequence[Tensor], reference: Sequence[Tensor] | None
     ) -> tuple[Tensor, float]:
-        """One optimizer update, or none where the gradient is not finite; its sums and the gradient's norm."""
-        sums = self.accumulate_gradients(mini, old, reference)
-        norm = self.guarded.step()
-        if self.guarded.counters.skipped_in_a_row >= self.settings.max_skipped_updates:
-            self._give_up(mini, old, norm)
+        """Make one optimizer update, skipped if the gradient is not finite; return ``LossSums`` and the gradient norm.
+
+        Arguments and sums are those of ``accumulate_gradients``.
+        """
+        sums = self.accumulate_gradients(mini_batch, old, reference)
+        norm = self.guarded_optimizer.step()
+        if self.guarded_optimizer.counters.skipped_in_a_row >= self.settings.max_skipped_updates:
+            self._stop_training(mini_batch, old, norm)
         return sums, norm
 
-    def _give_up(self, mini: Sequence[TrainSequence], old: Sequence[Tensor], norm: float) -> NoReturn:
-        """Save the mini-batch and say which it is. Raises NonFiniteGradient on every rank."""
-        counters = self.guarded.counters
+    def _stop_training(self, mini_batch: Sequence[TrainSequence], old: Sequence[Tensor], norm: float) -> NoReturn:
+        """Save the mini-batch whose gradient was not finite. Raises NonFiniteGradient on every rank."""
+        counters = self.guarded_optimizer.counters
         path = Path(self.settings.skipped_folder, f"update_{counters.made:06d}.parquet")
-        what = (
-            f"the gradient was not finite (norm {norm}) {counters.skipped_in_a_row} times in a row "
-            f"(learner.max_skipped_updates), the last time over the completions {names(mini)}"
+        message = (
+            f"the gradient was not finite (norm {norm}) in {counters.skipped_in_a_row} updates in a row "
+            f"(learner.max_skipped_updates); completions of the last mini-batch: {format_names(mini_batch)}"
         )
-        with failing_together(f"{what}, which cannot be saved to {path}", NonFiniteGradient):
+        with raise_on_all_ranks(f"{message}, which cannot be saved to {path}", NonFiniteGradient):
             if self.rank == 0:
-                write_skipped_batch(path, mini, old)
-        raise NonFiniteGradient(f"{what}; they are saved in {path}")
+                write_skipped_batch(path, mini_batch, old)
+        raise NonFiniteGradient(f"{message}, saved in {path}")
 
     def accumulate_gradients(
-        self, mini: Sequence[TrainSequence], old: Sequence[Tensor], reference: Sequence[Tensor] | None
+        self, mini_batch: Sequence[TrainSequence], old: Sequence[Tensor], reference: Sequence[Tensor] | None
     ) -> Tensor:
-        """Backward pass of the mini-batch's loss; returns ``LossSums`` over all ranks, in its order, float64.
+        """Run forward and backward passes of a mini-batch's loss, adding to the gradients.
 
-        ``old``, ``reference``: per sequence, the log-probs [R_i] of the old and of the reference policy (None without
-        a KL penalty). Sequences of advantage 0 count in the loss's weights; without a KL penalty their gradient is
-        exactly zero, so they need no forward pass.
+        Sequences with advantage 0 count in the loss's weights. Without a KL penalty their gradient is exactly zero, so
+        they are not run through the model.
+
+        Args:
+            mini_batch: all sequences of the mini-batch.
+            old: log-probs [R_i] of each sequence under the old policy, on the CPU.
+            reference: log-probs [R_i] of each sequence under the reference policy, on the CPU; None without a KL
+                penalty.
+
+        Returns:
+            The fields of ``LossSums`` in their order, summed over all ranks, [7] float64.
         """
         objective = self.settings.objective
-        tokens = loss_tokens(mini, old, reference, objective)
+        tokens = build_loss_tokens(mini_batch, old, reference, objective)
         needed = [
-            index for index, sequence in enumerate(mini) if sequence.advantage != 0.0 or reference is not None
+            index for index, sequence in enumerate(mini_batch) if sequence.advantage != 0.0 or reference is not None
         ] or [0]
-        chosen = [mini[index] for index in needed]
+        chosen = [mini_batch[index] for index in needed]
         totals = torch.zeros(len(fields(LossSums)), dtype=torch.float64)
         plan = self._plan(chosen)
         for number, indices in enumerate(plan, 1):
-            sync_gradients(self.policy, self.settings.sync_every_micro_batch or number == len(plan))
+            set_gradient_sync(self.policy, self.settings.sync_every_micro_batch or number == len(plan))
             micro = pack(chosen, indices, self.device)
             logprobs, _ = self.policy(micro)
-            if not indices:  # a stand-in that only keeps ranks in step
+            if not indices:  # a placeholder that keeps this rank in step with the others
                 (0.0 * logprobs.sum()).backward()
                 continue
-            of_micro = join([tokens[needed[index]] for index in indices]).to(self.device)
-            loss, sums = policy_loss(logprobs, of_micro, objective)
-            # FSDP averages gradients over ranks; the loss is a sum over all of them.
+            micro_tokens = concatenate_loss_tokens([tokens[needed[index]] for index in indices]).to(self.device)
+            loss, sums = policy_loss(logprobs, micro_tokens, objective)
+            # FSDP averages gradients over ranks, but the loss is a sum over ranks.
             (loss * self.ranks).backward()
             totals += torch.stack([value.cpu() for value in astuple(sums)])
         return self._sum_over_ranks(totals)
 
 
-def mean_norm(norms: Sequence[float]) -> float:
-    """Mean over the updates made; 0 where there was no mini-batch, NaN where every update was skipped."""
+def mean_grad_norm(norms: Sequence[float]) -> float:
+    """Mean gradient norm over the updates made; 0 without mini-batches, NaN if every update was skipped."""
     made = [norm for norm in norms if math.isfinite(norm)]
     if not norms:
         return 0.0
@@ -293,7 +326,7 @@ def mean_norm(norms: Sequence[float]) -> float:
 
 
 @dataclass(frozen=True)
-class SequencePolicy:
+class SequenceLogprobs:
     """A policy's log-probs and entropies [R] float32 at a sequence's response tokens."""
 
     logprobs: Tensor
@@ -301,19 +334,19 @@ class SequencePolicy:
 
 
 @dataclass(frozen=True)
-class OldPolicy:
-    """The policy at the start of a step, by sequence."""
+class PolicyLogprobs:
+    """Log-probs and entropies of a policy at the response tokens of sequences, in their order."""
 
-    of_sequences: list[SequencePolicy]
+    sequences: list[SequenceLogprobs]
 
     @property
     def logprobs(self) -> list[Tensor]:
-        """[R_i] of each sequence."""
-        return [one.logprobs for one in self.of_sequences]
+        """Log-probs [R_i] float32 of each sequence."""
+        return [sequence.logprobs for sequence in self.sequences]
 
     @property
     def entropy(self) -> float:
-        """Mean over all tokens; 0 without any."""
-        if not self.of_sequences:
+        """Mean entropy over all response tokens; 0 if there are none."""
+        if not self.sequences:
             return 0.0
-        return float(torch.cat([one.entropies for one in self.of_sequences]).mean())
+        return float(torch.cat([sequence.entropies for sequence in self.sequences]).mean())

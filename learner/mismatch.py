@@ -1,7 +1,7 @@
-"""The mismatch between the engine that samples and the learner that trains the same policy with other kernels.
+"""Sampler-learner mismatch: the engine that samples and the learner compute the same policy with different kernels.
 
-A sampler log-prob that is not finite says nothing of its token: such tokens are left out of the loss and of the
-statistics, and counted.
+A sampler log-prob that is not finite carries no information about its token: such tokens are excluded from the loss
+and from the statistics, and are counted.
 """
 
 from __future__ import annotations
@@ -14,10 +14,19 @@ from torch import Tensor
 
 
 def mismatch_weights(old_logprobs: Tensor, sampler_logprobs: Tensor, cap: float) -> Tensor:
-    """Truncated importance weights [N] between the sampler and the learner's old policy; ``cap`` 0 gives ones.
+    """Truncated importance weights min(cap, pi_old / pi_sampler), which correct the loss for the mismatch.
 
-    The weight min(cap, pi_old / pi_sampler) corrects for the difference without letting it explode (truncated
-    importance sampling; Yao et al. 2025, "On the Rollout-Training Mismatch in Modern RL Systems").
+    The cap bounds the variance (truncated importance sampling; Yao et al. 2025, "On the Rollout-Training Mismatch in
+    Modern RL Systems").
+
+    Args:
+        old_logprobs: [N] float, log-probs of the sampled tokens under the learner's old policy, at the sampling
+            temperature.
+        sampler_logprobs: [N] float, the same as reported by the sampling engine; finite.
+        cap: largest weight; 0 turns the correction off, so that all weights are 1.
+
+    Returns:
+        [N] float, the weights.
     """
     if cap == 0:
         return torch.ones_like(old_logprobs)
@@ -26,10 +35,12 @@ def mismatch_weights(old_logprobs: Tensor, sampler_logprobs: Tensor, cap: float)
 
 @dataclass(frozen=True)
 class MismatchStatistics:
-    """Over tokens whose sampler log-prob is finite; ``non_finite`` counts the others.
+    """Statistics over the tokens whose sampler log-prob is finite.
 
-    ``kl``: mean of log pi_sampler - log pi_old, an estimate of KL(sampler, learner). ``ratio_max``: largest
-    pi_old / pi_sampler. Without any token: 0 and 1.
+    Attributes:
+        kl: mean of log pi_sampler - log pi_old, an estimate of KL(sampler, learner); 0 without tokens.
+        ratio_max: largest pi_old / pi_sampler; 1 without tokens.
+        non_finite: number of tokens whose sampler log-prob is not finite.
     """
 
     kl: float
@@ -38,7 +49,7 @@ class MismatchStatistics:
 
 
 def mismatch_statistics(old_logprobs: Sequence[Tensor], sampler_logprobs: Sequence[Tensor]) -> MismatchStatistics:
-    """Both per sequence [R_i], at the sampling temperature."""
+    """Compare old and sampler log-probs over all sequences (one tensor [R_i] each), at the sampling temperature."""
     old = torch.cat([torch.empty(0), *old_logprobs]).double()
     sampler = torch.cat([torch.empty(0), *sampler_logprobs]).double()
     finite = sampler.isfinite()

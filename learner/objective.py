@@ -1,9 +1,10 @@
-"""The objective (arXiv 2603.07777 eq. 1): clipped surrogate minus KL penalty, each token with its weight.
+"""The objective (arXiv 2603.07777 eq. 1): weighted sum of clipped surrogate minus KL penalty over tokens.
 
     loss = - sum_t weight_t * ( surrogate_t - beta0 * k3_t )
 
-over the tokens of an optimizer mini-batch. Everything but the current policy's log-probs is made once per sequence,
-before the mini-batch is split over ranks and micro-batches: the parts' losses add up to the whole's.
+over the tokens of an optimizer mini-batch. Everything except the current policy's log-probs is computed once per
+sequence, before the mini-batch is split over ranks and micro-batches. The losses of the parts add up to the loss of the
+whole mini-batch.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from learner.aggregation import Aggregation, token_weights
 from learner.clipped_surrogate import Clip, clipped_surrogate
 from learner.kl_penalty import k3
+from learner.loss_aggregation import Aggregation, token_weights
 from learner.mismatch import mismatch_weights
 from learner.rollout import TrainSequence
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Objective:
-    """The objective's constants; the meaning of each is documented in the configuration (``algorithm.*``)."""
+    """Constants of the objective; each is documented in the configuration (``algorithm.*``)."""
 
     aggregation: Aggregation
     clip: Clip
@@ -34,11 +35,16 @@ class Objective:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossTokens:
-    """What the loss needs of N response tokens besides their log-probs; constants of the update.
+    """Inputs of the loss for N response tokens, except their current log-probs; constant during an update.
 
-    ``counted`` [N] bool: the sampler's log-prob is finite. The rest holds the C counted tokens only, [C] float32:
-    ``old_logprobs``; ``reference_logprobs`` (None without a KL penalty); ``mismatch_weights``; ``advantages``;
-    ``weights``, which make the sum of the mini-batch's tokens its aggregate.
+    Attributes:
+        counted: [N] bool, True for the C tokens whose sampler log-prob is finite; only these enter the loss.
+        old_logprobs: [C] float, log-probs under the old policy.
+        reference_logprobs: [C] float, log-probs under the reference policy; None without a KL penalty.
+        mismatch_weights: [C] float.
+        advantages: [C] float.
+        weights: [C] float, aggregation weights; they sum to 1 over a mini-batch for ``token_mean`` and
+            ``sequence_mean``.
     """
 
     counted: Tensor
@@ -49,7 +55,7 @@ class LossTokens:
     weights: Tensor
 
     def to(self, device: torch.device) -> LossTokens:
-        """The same on ``device``."""
+        """Copy all tensors to ``device``."""
         reference = self.reference_logprobs
         return LossTokens(
             counted=self.counted.to(device),
@@ -63,13 +69,19 @@ class LossTokens:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossSums:
-    """Sums over the tokens given, to be added over micro-batches and ranks; float64 scalars.
+    """Sums over a set of tokens, all float64 scalars, to be added over micro-batches and ranks.
 
-    ``acting``: counted tokens with an advantage; ``clipped_*`` and ``ppo_kl`` (old minus current log-prob) are sums
-    over those. ``pg_loss`` and ``kl_loss``: the negated surrogate and the KL estimate (without beta0), weighted.
+    Attributes:
+        active_tokens: number of counted tokens with an advantage other than 0.
+        pg_loss: weighted sum of the negated surrogate.
+        kl_loss: weighted sum of the KL estimate, without beta0.
+        clipped_high: number of tokens clipped at 1 + eps_high.
+        clipped_low: number of tokens clipped at 1 - eps.
+        clipped_dual: number of tokens clipped by dual clip.
+        ppo_kl: sum of old minus current log-prob over the active tokens.
     """
 
-    acting: Tensor
+    active_tokens: Tensor
     pg_loss: Tensor
     kl_loss: Tensor
     clipped_high: Tensor
@@ -78,22 +90,30 @@ class LossSums:
     ppo_kl: Tensor
 
 
-def loss_tokens(
-    mini: Sequence[TrainSequence],
+def build_loss_tokens(
+    mini_batch: Sequence[TrainSequence],
     old_logprobs: Sequence[Tensor],
     reference_logprobs: Sequence[Tensor] | None,
     objective: Objective,
 ) -> list[LossTokens]:
-    """The constants of every sequence of a whole mini-batch. Both log-probs: per sequence [R_i] float32, on the CPU."""
-    counted = [torch.from_numpy(sequence.sampler_logprobs).isfinite() for sequence in mini]
+    """Compute the inputs of the loss for each sequence of a mini-batch, on the CPU.
+
+    Args:
+        mini_batch: all sequences of the mini-batch, since the aggregation weights depend on all of them.
+        old_logprobs: [R_i] float32 of each sequence, under the old policy, on the CPU.
+        reference_logprobs: [R_i] float32 of each sequence, under the reference policy, on the CPU; None without a KL
+            penalty.
+        objective: constants of the objective.
+    """
+    counted = [torch.from_numpy(sequence.sampler_logprobs).isfinite() for sequence in mini_batch]
     counts = [int(mask.sum()) for mask in counted]
     weights = token_weights(counts, objective.aggregation, objective.max_response_tokens)
-    found = []
-    for place, sequence in enumerate(mini):
+    result = []
+    for place, sequence in enumerate(mini_batch):
         mask = counted[place]
         old = old_logprobs[place][mask]
         sampler = torch.from_numpy(sequence.sampler_logprobs)[mask].to(old.dtype)
-        found.append(
+        result.append(
             LossTokens(
                 counted=mask,
                 old_logprobs=old,
@@ -103,11 +123,11 @@ def loss_tokens(
                 weights=torch.full_like(old, weights[place]),
             )
         )
-    return found
+    return result
 
 
-def join(parts: Sequence[LossTokens]) -> LossTokens:
-    """The tokens of several sequences one after the other, in the order of ``parts`` (at least one)."""
+def concatenate_loss_tokens(parts: Sequence[LossTokens]) -> LossTokens:
+    """Concatenate the loss inputs of at least one sequence, in order."""
     references = [part.reference_logprobs for part in parts if part.reference_logprobs is not None]
     return LossTokens(
         counted=torch.cat([part.counted for part in parts]),
@@ -120,9 +140,15 @@ def join(parts: Sequence[LossTokens]) -> LossTokens:
 
 
 def policy_loss(logprobs: Tensor, tokens: LossTokens, objective: Objective) -> tuple[Tensor, LossSums]:
-    """The tokens' share of the mini-batch's loss, and the sums its metrics are made of.
+    """Loss of a set of tokens, which is their share of the mini-batch's loss (arXiv 2603.07777 eq. 1).
 
-    ``logprobs`` [N] float: of the response tokens under the current policy, at the sampling temperature.
+    Args:
+        logprobs: [N] float, log-probs of the response tokens under the current policy, at the sampling temperature.
+        tokens: the other inputs of the loss for the same N tokens.
+        objective: constants of the objective.
+
+    Returns:
+        The loss, a scalar that carries gradient, and the sums from which the metrics are computed.
     """
     current = logprobs[tokens.counted]
     surrogate = clipped_surrogate(
@@ -135,14 +161,14 @@ def policy_loss(logprobs: Tensor, tokens: LossTokens, objective: Objective) -> t
         kl_loss = (tokens.weights * k3(current, tokens.reference_logprobs)).sum()
         loss = pg_loss + objective.kl_weight * kl_loss
     with torch.no_grad():
-        acting = tokens.advantages != 0
+        active = tokens.advantages != 0
         sums = LossSums(
-            acting=acting.sum().double(),
+            active_tokens=active.sum().double(),
             pg_loss=pg_loss.detach().double(),
             kl_loss=kl_loss.detach().double(),
             clipped_high=surrogate.clipped_high.sum().double(),
             clipped_low=surrogate.clipped_low.sum().double(),
             clipped_dual=surrogate.clipped_dual.sum().double(),
-            ppo_kl=(tokens.old_logprobs - current)[acting].sum().double(),
+            ppo_kl=(tokens.old_logprobs - current)[active].sum().double(),
         )
     return loss, sums

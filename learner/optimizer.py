@@ -1,6 +1,7 @@
-"""The optimizer: AdamW's parameter groups, the learning-rate schedule, and a step that passes over a broken gradient.
+"""The optimizer: AdamW's parameter groups, the learning-rate schedule, and a step that skips non-finite gradients.
 
-What the paper leaves open (arXiv 2603.07777, section 3, gives AdamW and 1e-6 only) is in ``conf/algorithm``.
+What the paper leaves open (arXiv 2603.07777 section 3 specifies only AdamW and the learning rate 1e-6) is set in
+``conf/algorithm``.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ Decay = Literal["constant", "cosine", "linear"]
 
 
 class NonFiniteGradient(RunFailed, RuntimeError):
-    """Too many gradients in a row were not finite; the message says of which completions, and where they are saved."""
+    """Too many gradients in a row were not finite; the message names the completions and the file they are saved in."""
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """AdamW's groups: matrices (embeddings too) with ``weight_decay``; vectors, which are norms and biases, without."""
+def group_parameters(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Build AdamW's parameter groups: matrices (embeddings too) with ``weight_decay``, norms and biases without."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": weight_decay},
@@ -34,22 +35,38 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     return [group for group in groups if group["params"]]
 
 
-def schedule(update: float, warmup: int, total: int, decay: Decay) -> float:
-    """Factor of the learning rate at ``update`` (from 0): linear warm-up to 1, then constant or down to 0 at ``total``.
+def learning_rate_factor(update: float, warmup: int, total: int, decay: Decay) -> float:
+    """Factor of the learning rate: linear warm-up to 1, then constant or a decay to 0 at ``total``.
 
-    In (0, 1] for every update of the run; beyond ``total`` a decayed one stays 0. Continuous in ``update``.
+    The factor is continuous in ``update``, and positive for every update of the run. Past ``total`` a decayed factor
+    stays 0.
+
+    Args:
+        update: number of the update, from 0; not necessarily an integer.
+        warmup: number of warm-up updates.
+        total: number of updates of the run.
+        decay: shape of the decay after the warm-up.
+
+    Returns:
+        A factor in [0, 1].
     """
     if update + 1 < warmup:
         return (update + 1) / warmup
     if decay == "constant" or update <= warmup:
         return 1.0
-    left = max(0.0, (total - update) / (total - warmup)) if total > warmup else 0.0
-    return left if decay == "linear" else 0.5 * (1.0 - math.cos(math.pi * left))
+    remaining = max(0.0, (total - update) / (total - warmup)) if total > warmup else 0.0
+    return remaining if decay == "linear" else 0.5 * (1.0 - math.cos(math.pi * remaining))
 
 
 @dataclass
 class UpdateCounters:
-    """Updates made and passed over since the run began, and passed over since the last one made."""
+    """Counts of optimizer updates.
+
+    Attributes:
+        made: updates made since the run began.
+        skipped: updates skipped since the run began, because their gradient was not finite.
+        skipped_in_a_row: updates skipped since the last one that was made.
+    """
 
     made: int = 0
     skipped: int = 0
@@ -57,37 +74,45 @@ class UpdateCounters:
 
 
 class GuardedOptimizer:
-    """Clips, schedules and steps an optimizer, unless the gradient is not finite.
+    """AdamW with gradient clipping and a learning-rate schedule; skips updates whose gradient is not finite.
 
-    The norm that decides is taken over all ranks, so all of them decide alike. ``learning_rate`` is a function of the
-    number of updates made: with the counters, all that the schedule has to remember.
+    The gradient norm is global over all ranks, so all ranks decide alike. The schedule is a function of the number of
+    updates made, so its only state is the counters.
     """
 
     def __init__(self, optimizer: torch.optim.AdamW, grad_clip: float, learning_rate: Callable[[int], float]) -> None:
+        """Wrap ``optimizer``.
+
+        Args:
+            optimizer: optimizer without any state yet.
+            grad_clip: largest global gradient norm.
+            learning_rate: maps the number of updates made to the learning rate of the next update.
+        """
         self.optimizer = optimizer
         self.grad_clip = grad_clip
         self._learning_rate = learning_rate
         self.counters = UpdateCounters()
-        self._start()
+        self._initialise_moments()
 
     @property
     def learning_rate(self) -> float:
-        """That of the next update."""
+        """Learning rate of the next update."""
         return self._learning_rate(self.counters.made)
 
     def step(self) -> float:
-        """One update, and the gradients are gone. Returns their global norm before clipping. Collective.
+        """Make one update and clear the gradients; return the global gradient norm before clipping. Collective.
 
-        Where that is infinite or NaN, parameters, moments and schedule stay as they were.
+        If the norm is infinite or NaN, the update is skipped: parameters, moments and schedule remain unchanged.
         """
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        norm = _whole(clip_grad_norm_(parameters, self.grad_clip))
+        norm = _to_float(clip_grad_norm_(parameters, self.grad_clip))
         counters = self.counters
         if math.isfinite(norm):
             for group in self.optimizer.param_groups:
                 group["lr"] = self.learning_rate
             self.optimizer.step()
-            counters.made, counters.skipped_in_a_row = counters.made + 1, 0
+            counters.made += 1
+            counters.skipped_in_a_row = 0
         else:
             counters.skipped += 1
             counters.skipped_in_a_row += 1
@@ -95,15 +120,18 @@ class GuardedOptimizer:
         return norm
 
     def state_dict(self) -> dict[str, int]:
-        """The counters; the moments are in the optimizer's own state."""
+        """Return the counters; the moments are part of the wrapped optimizer's own state."""
         return asdict(self.counters)
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from ``state_dict``."""
+        """Restore the counters from ``state_dict``."""
         self.counters = UpdateCounters(**state)
 
-    def _start(self) -> None:
-        """Moments of zero from the start: left to itself, a checkpoint made before the first update would count one."""
+    def _initialise_moments(self) -> None:
+        """Create the moments as zeros.
+
+        torch would otherwise create them when the optimizer's state is first saved, by a step that it counts as one.
+        """
         for group in self.optimizer.param_groups:
             for parameter in group["params"]:
                 data = parameter.detach()
@@ -114,5 +142,5 @@ class GuardedOptimizer:
                 }
 
 
-def _whole(norm: Tensor) -> float:
+def _to_float(norm: Tensor) -> float:
     return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)

@@ -1,4 +1,4 @@
-"""The policy: a Hugging Face causal LM, sharded with FSDP2, that returns log-probs of given tokens."""
+"""The policy: a Hugging Face causal LM, sharded with FSDP2, whose forward pass returns log-probs of given tokens."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ FLASH_ATTENTION = "flash_attention_2"
 
 
 def choose_attention(attention: str, device: torch.device) -> str:
-    """transformers' name of what ``attention`` asks for.
+    """Return the name under which transformers knows the attention to use on ``device``.
 
-    ``auto`` is flash-attn where it imports and the device is CUDA, else, like ``sdpa``, torch's scaled-dot-product
-    attention over one packed sequence at a time.
+    ``attention`` is ``flash_attention_2``, ``sdpa`` (torch's scaled-dot-product attention over one packed sequence at a
+    time, ``learner.segment_attention``), or ``auto``: flash-attn if the device is CUDA and the package is installed,
+    otherwise ``sdpa``.
     """
     available = device.type == "cuda" and importlib.util.find_spec("flash_attn") is not None
     flash = available if attention == "auto" else attention == FLASH_ATTENTION
@@ -32,9 +33,10 @@ def choose_attention(attention: str, device: torch.device) -> str:
 
 
 class Policy(nn.Module):
-    """Wraps the model so that one forward call, under one FSDP root, goes from packed token ids to log-probs.
+    """A causal LM whose forward pass, under one FSDP root, maps packed token ids to log-probs.
 
-    Raises ValueError for a model whose attention is none of ``choose_attention``'s.
+    Raises:
+        ValueError: if the model's attention is not one that ``choose_attention`` returns.
     """
 
     model: Any
@@ -44,24 +46,24 @@ class Policy(nn.Module):
         attention = model.config._attn_implementation
         if attention not in (SEGMENT_ATTENTION, FLASH_ATTENTION):
             raise ValueError(
-                f"attention {attention!r} would let packed sequences see each other or build a dense mask: "
+                f"attention {attention!r} would let packed sequences attend to each other or build a dense mask: "
                 "call model.set_attn_implementation(choose_attention(...)) first"
             )
         self.model = model
 
     def forward(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
-        """Log-probs and entropies [N] float32 of the micro-batch's response tokens at their temperatures."""
+        """Return log-probs and entropies, [N] float32 each, of the response tokens at their temperatures."""
         states = self.model.base_model(
             input_ids=batch.input_ids[None],
             position_ids=batch.position_ids[None],
             use_cache=False,
-            **self._segments(batch),
+            **self._attention_arguments(batch),
         ).last_hidden_state
         head = self.model.get_output_embeddings()
         return token_logprobs(states[0, batch.rows], head.weight, head.bias, batch.targets, batch.temperatures)
 
-    def _segments(self, batch: MicroBatch) -> dict[str, Any]:
-        """Where sequences end, as the model's attention wants to be told; every layer hands it on."""
+    def _attention_arguments(self, batch: MicroBatch) -> dict[str, Any]:
+        """Boundaries of the packed sequences, as arguments that every layer passes on to the model's attention."""
         if self.model.config._attn_implementation == SEGMENT_ATTENTION:
             return {"lengths": batch.lengths}
         ends = torch.tensor((0, *batch.lengths), device=batch.input_ids.device).cumsum(0, dtype=torch.int32)
@@ -70,9 +72,16 @@ class Policy(nn.Module):
 
 
 def load_policy(path: str, attention: str, device: torch.device, checkpoint_activations: bool) -> Policy:
-    """Load a checkpoint with float32 master weights onto ``device``.
+    """Load a Hugging Face checkpoint as a policy with float32 master weights.
 
-    Raises OSError when ``path`` holds no readable checkpoint.
+    Args:
+        path: folder of the checkpoint.
+        attention: as for ``choose_attention``.
+        device: device of the weights.
+        checkpoint_activations: recompute activations in the backward pass instead of keeping them.
+
+    Raises:
+        OSError: if ``path`` has no readable checkpoint.
     """
     model = AutoModelForCausalLM.from_pretrained(
         path,
@@ -86,52 +95,57 @@ def load_policy(path: str, attention: str, device: torch.device, checkpoint_acti
 
 
 def shard_policy(policy: Policy, mesh: DeviceMesh, compute_dtype: torch.dtype) -> None:
-    """FSDP2: every decoder layer is a unit of its own, the rest belongs to the root; reductions stay float32."""
+    """Shard the policy with FSDP2: one unit per decoder layer, everything else in the root unit.
+
+    Computation runs in ``compute_dtype``, gradient reductions in float32.
+    """
     precision = MixedPrecisionPolicy(param_dtype=compute_dtype, reduce_dtype=torch.float32)
     for layer in policy.model.base_model.layers:
         fully_shard(layer, mesh=mesh, mp_policy=precision)
     fully_shard(policy, mesh=mesh, mp_policy=precision)
 
 
-def sync_gradients(policy: Policy, now: bool) -> None:
-    """Whether the next backward pass of the sharded ``policy`` reduces gradients over ranks to this rank's shard.
+def set_gradient_sync(policy: Policy, enabled: bool) -> None:
+    """Set whether the next backward pass of a sharded policy reduces gradients over ranks to each rank's shard.
 
-    Without, each rank goes on with gradients of all parameters in float32, 4 bytes a parameter instead of 4 / ranks.
+    Without the reduction, each rank keeps accumulating float32 gradients of all parameters: 4 bytes per parameter
+    instead of 4 / ranks.
     """
     assert isinstance(policy, FSDPModule)
-    policy.set_requires_gradient_sync(now)
-    policy.set_is_last_backward(now)
+    policy.set_requires_gradient_sync(enabled)
+    policy.set_is_last_backward(enabled)
 
 
-def publication_order(policy: Policy) -> list[tuple[str, nn.Parameter]]:
-    """Parameters under their checkpoint names, a tied output embedding once, as they go to generators.
+def list_published_parameters(policy: Policy) -> list[tuple[str, nn.Parameter]]:
+    """List the parameters with their checkpoint names in the order in which they are sent to generators.
 
-    The input embedding comes last: it is the largest, and an engine loads layers while it travels.
+    A tied output embedding is listed once. The input embedding comes last: it is the largest parameter, and an engine
+    loads the layers while it is being sent.
     """
     embedding = policy.model.get_input_embeddings().weight
     return sorted(policy.model.named_parameters(), key=lambda named: named[1] is embedding)
 
 
 def iterate_parameters(policy: Policy) -> Iterator[tuple[str, Tensor]]:
-    """Whole parameters in ``publication_order``, gathered one at a time.
+    """Yield full parameters with their names, gathered one at a time, in the order of ``list_published_parameters``.
 
-    Each may be the parameter itself: do not change it. Collective: every rank must go through all of it.
+    A yielded tensor may be the parameter itself: do not modify it. Collective: every rank must exhaust the iterator.
     """
-    for name, parameter in publication_order(policy):
+    for name, parameter in list_published_parameters(policy):
         data = parameter.detach()
         if isinstance(data, DTensor):
-            # The one shard of one rank is the parameter: nothing to gather, nothing to copy.
+            # With one rank, its shard is the full parameter: no gathering and no copy is needed.
             data = data.to_local() if data.device_mesh.size() == 1 else data.full_tensor()
         yield name, data
 
 
-def full_parameters(policy: Policy) -> dict[str, Tensor]:
-    """Whole parameters on the CPU under their checkpoint names; a tied output embedding appears once.
+def gather_parameters(policy: Policy) -> dict[str, Tensor]:
+    """Gather the full parameters on the CPU, by checkpoint name; a tied output embedding appears once.
 
     Collective: every rank must call it.
     """
-    whole = {}
+    gathered = {}
     for name, parameter in policy.model.named_parameters():
         data = parameter.detach()
-        whole[name] = (data.full_tensor() if isinstance(data, DTensor) else data).cpu()
-    return whole
+        gathered[name] = (data.full_tensor() if isinstance(data, DTensor) else data).cpu()
+    return gathered

@@ -1,4 +1,4 @@
-"""What travels from the generators to the learner: completions, their verdicts, groups and train batches.
+"""Data passed from the generators to the learner: completions, their verdicts, groups and train batches.
 
 All types are frozen. Token arrays are one-dimensional numpy arrays, so that Ray moves them without a copy.
 """
@@ -11,21 +11,41 @@ from typing import Literal
 
 import numpy as np
 
-from evaluator.verdict import Status, Verdict
+from evaluator.verdict import Verdict
 
 FinishReason = Literal["stop", "length"]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
-class Completion:
-    """One sampled answer.
+@dataclass(frozen=True, order=True)
+class CompletionId:
+    """Identity of a completion, from its request on.
 
-    ``prompt_token_ids`` [P] int32; ``response_token_ids`` [R] int32, its end-of-sequence token included;
-    ``sampler_logprobs`` [R] float32, at ``temperature``; ``policy_versions`` [R] int32, the version of the weights that
-    sampled each token. ``finish_reason`` is "length" when generation stopped at the maximum response length. Raises
-    ValueError naming the completion when lengths disagree.
+    Attributes:
+        claim: number of the group, counted over the run; in a calibration the index of the problem; in an evaluation
+            -1, since answers are identified by question there.
+        sample_index: position in the group.
     """
 
+    claim: int
+    sample_index: int
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+class Completion:
+    """A sampled answer.
+
+    Attributes:
+        claim: number of the group (see ``CompletionId``).
+        prompt_token_ids: [P] int32.
+        response_token_ids: [R] int32, including the end-of-sequence token.
+        sampler_logprobs: [R] float32, at ``temperature``.
+        finish_reason: "length" if generation stopped at the maximum response length.
+        policy_versions: [R] int32, version of the weights that sampled each token.
+
+    Raises ValueError naming the completion when lengths disagree.
+    """
+
+    claim: int
     question_id: str
     sample_index: int
     prompt_token_ids: np.ndarray
@@ -53,48 +73,60 @@ class Completion:
 
     @property
     def policy_version_min(self) -> int:
-        """The oldest weights that sampled a token of it."""
+        """Version of the oldest weights that sampled a token."""
         return int(self.policy_versions.min())
 
     @property
     def policy_version_max(self) -> int:
-        """The newest weights that sampled a token of it."""
+        """Version of the newest weights that sampled a token."""
         return int(self.policy_versions.max())
 
     @property
+    def id(self) -> CompletionId:
+        return CompletionId(self.claim, self.sample_index)
+
+    @property
     def name(self) -> str:
-        """For messages."""
+        """Name for messages."""
         return f"{self.question_id}#{self.sample_index}"
 
     @property
     def tokens(self) -> int:
-        """Of prompt and response."""
+        """Number of prompt and response tokens."""
         return len(self.prompt_token_ids) + len(self.response_token_ids)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judgement:
-    """What the evaluator says of one completion: the program found in it, its verdict, and what it cost."""
+    """The evaluator's answer about one completion.
+
+    Attributes:
+        code: the program found in the text; None without one.
+        incomplete: the text has no complete code block, or ends inside an open fence or reasoning part.
+        seconds: time that the program ran.
+    """
 
     verdict: Verdict
     code: str | None
     incomplete: bool
-    """The text has no complete code block, or ends inside an open fence or reasoning part."""
     seconds: float
 
 
 @dataclass(frozen=True, eq=False)
 class Rollout:
-    """A completion with its judgement. ``reward`` is 0 or 1; None when it is excluded (a sandbox error of ours)."""
+    """A completion with its judgement and its reward in [0, 1] (``learner.reward``).
+
+    ``reward`` is None when the completion is excluded from its group: the evaluator could not judge it (sandbox_error).
+    """
 
     completion: Completion
     judgement: Judgement
+    reward: float | None
 
     @property
-    def reward(self) -> float | None:
-        if self.judgement.verdict.status is Status.SANDBOX_ERROR:
-            return None
-        return float(self.judgement.verdict.passed)
+    def passed(self) -> bool:
+        """Did the program pass all tests? "Correct" in the truncation mask."""
+        return self.judgement.verdict.passed
 
     @property
     def truncated(self) -> bool:
@@ -117,20 +149,25 @@ class Group:
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
 class TrainSequence:
-    """One completion as the learner sees it.
+    """A completion as the learner trains on it.
 
-    ``token_ids`` [P + R] int64, the prompt then the response; ``sampler_logprobs`` [R] float32; ``name`` is for
-    messages; ``place``: where it was among the sequences of ``Learner.prepare``, if it was. Raises ValueError naming
-    the completion when lengths disagree or a number is none.
+    Attributes:
+        token_ids: [P + R] int64, the prompt, then the response.
+        sampler_logprobs: [R] float32.
+        advantage: 0 until the group is credited.
+        name: for messages.
+        id: identity under which ``Learner.prepare`` caches old log-probs; None: never cached.
+
+    Raises ValueError naming the completion when lengths disagree or a number is not finite.
     """
 
     token_ids: np.ndarray
     prompt_length: int
     sampler_logprobs: np.ndarray
     temperature: float
-    advantage: float
+    advantage: float = 0.0
     name: str = "without a name"
-    place: int | None = None
+    id: CompletionId | None = None
 
     def __post_init__(self) -> None:
         if self.prompt_length < 1 or self.response_length < 1:
@@ -157,7 +194,7 @@ class TrainSequence:
 class TrainBatch:
     """The sequences of one training step, split into the mini-batches of its optimizer updates.
 
-    There may be no mini-batch (a step without an update), but none without sequences: that raises ValueError.
+    A batch without mini-batches is a step without an update. Raises ValueError for a mini-batch without sequences.
     """
 
     mini_batches: tuple[tuple[TrainSequence, ...], ...]
@@ -165,4 +202,4 @@ class TrainBatch:
     def __post_init__(self) -> None:
         for place, mini in enumerate(self.mini_batches):
             if not mini:
-                raise ValueError(f"mini-batch {place} of {len(self.mini_batches)} has no sequences: leave it out")
+                raise ValueError(f"mini-batch {place} of {len(self.mini_batches)} has no sequences: drop it")

@@ -1,6 +1,7 @@
-"""Causal attention over the sequences of a packed row, one at a time: no mask is built, no token sees another sequence.
+"""Causal attention within each sequence of a packed row, computed one sequence at a time, without a mask.
 
-transformers calls it by name. Its own ``sdpa`` also keeps packed sequences apart, but through a dense [T x T] mask.
+transformers calls it by its registered name. Its own ``sdpa`` also separates packed sequences, but by a dense [T x T]
+mask.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ SEGMENT_ATTENTION = "segments"
 
 
 class UnsupportedAttention(UserError, ValueError):
-    """The model asks for a kind of attention that is not computed here; the message says what to set."""
+    """The model needs an attention feature that is not implemented here; the message names the setting to change."""
 
 
 def segment_attention(
@@ -31,24 +32,39 @@ def segment_attention(
     lengths: tuple[int, ...],
     scaling: float,
     dropout: float = 0.0,
-    **asked: Any,
+    **options: Any,
 ) -> tuple[Tensor, None]:
-    """Attention output [1, T, heads, D] of ``query`` [1, heads, T, D], ``key`` and ``value`` [1, groups, T, D].
+    """Attend causally within each sequence of a packed row of T tokens (transformers' attention interface).
 
-    ``lengths`` sum to T. Each sequence is attended to causally by itself alone. Raises ValueError where a mask came
-    along, UnsupportedAttention where the model asks for what this attention would leave out.
+    Args:
+        module: the attention layer; not used.
+        query: [1, heads, T, D].
+        key: [1, groups, T, D].
+        value: [1, groups, T, D].
+        attention_mask: must be None.
+        lengths: number of tokens of each sequence; they sum to T.
+        scaling: factor of the attention logits.
+        dropout: dropout probability of the attention weights.
+        options: further options of the model's attention.
+
+    Returns:
+        The output [1, T, heads, D], and None in place of the attention weights.
+
+    Raises:
+        ValueError: if there is a mask.
+        UnsupportedAttention: if an option would change the result and is not implemented here.
     """
     if attention_mask is not None:
-        raise ValueError("packed sequences are attended to segment by segment: call the model without a mask")
-    unsupported = [name for name in ("softcap", "s_aux", "position_bias") if asked.get(name) is not None]
-    if (asked.get("sliding_window") or max(lengths)) < max(lengths):
+        raise ValueError("segment attention supports no attention mask: call the model without attention_mask")
+    unsupported = [name for name in ("softcap", "s_aux", "position_bias") if options.get(name) is not None]
+    if (options.get("sliding_window") or max(lengths)) < max(lengths):
         unsupported.append("sliding_window")
     if unsupported:
         raise UnsupportedAttention(
-            f"this model's attention uses {', '.join(unsupported)}, which sdpa per sequence leaves out: "
+            f"this model's attention uses {', '.join(unsupported)}, which sdpa per sequence does not support: "
             "set model.attention=flash_attention_2"
         )
-    # split and cat: their backward passes are one cat and one split, so the cost stays linear in the segments.
+    # split and cat: their backward passes are one cat and one split, so the cost is linear in the number of sequences.
     parts = zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True)
     outputs = [
         scaled_dot_product_attention(

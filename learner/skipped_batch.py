@@ -1,4 +1,4 @@
-"""The mini-batch of a gradient that was not finite, as a Parquet file for a person to look at."""
+"""Skipped mini-batches: a mini-batch whose gradient was not finite, saved as a Parquet file for inspection."""
 
 from __future__ import annotations
 
@@ -25,8 +25,17 @@ SCHEMA = pa.schema(
 )
 
 
-def write_skipped_batch(path: Path, mini: Sequence[TrainSequence], old: Sequence[Tensor]) -> None:
-    """One row a completion, whole or not at all; ``old``: the old policy's log-probs [R] of each. Raises OSError."""
+def write_skipped_batch(path: Path, mini_batch: Sequence[TrainSequence], old_logprobs: Sequence[Tensor]) -> None:
+    """Write the mini-batch to ``path``, one row per completion; the file is complete or absent.
+
+    Args:
+        path: Parquet file to write; its folder is created.
+        mini_batch: sequences of the mini-batch.
+        old_logprobs: log-probs [R_i] of each sequence under the old policy.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
     rows = [
         {
             "completion": sequence.name,
@@ -37,7 +46,7 @@ def write_skipped_batch(path: Path, mini: Sequence[TrainSequence], old: Sequence
             "temperature": sequence.temperature,
             "advantage": sequence.advantage,
         }
-        for sequence, logprobs in zip(mini, old, strict=True)
+        for sequence, logprobs in zip(mini_batch, old_logprobs, strict=True)
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
@@ -45,7 +54,7 @@ def write_skipped_batch(path: Path, mini: Sequence[TrainSequence], old: Sequence
     os.replace(unfinished, path)
 
 
-def names(mini: Sequence[TrainSequence], most: int = 8) -> str:
-    """The completions as ``question_id#sample_index``, at most ``most`` of them."""
-    rest = f" and {len(mini) - most} more" if len(mini) > most else ""
-    return ", ".join(sequence.name for sequence in mini[:most]) + rest
+def format_names(mini_batch: Sequence[TrainSequence], limit: int = 8) -> str:
+    """Format the names of the completions (``question_id#sample_index``), at most ``limit`` of them."""
+    rest = f" and {len(mini_batch) - limit} more" if len(mini_batch) > limit else ""
+    return ", ".join(sequence.name for sequence in mini_batch[:limit]) + rest

@@ -1,12 +1,12 @@
-"""Truncation masks: outputs cut off by the length limit whose advantage becomes 0.
+"""Truncation masks: set the advantage of outputs cut off by the length limit to 0.
 
-    none         nothing is masked
-    failing      reward 0 and |o_i| = L_max                      (DeepCoder's overlong filtering)
+    none         masks nothing
+    failing      a test failed and |o_i| = L_max                    (DeepCoder's overlong filtering)
     all          |o_i| = L_max                                   (DAPO's overlong filtering)
     conditional  |o_i| = L_max  and  non_incorrect(o_i)  and  not repeat(o_i, m)  and  U(0,1) < rho
                                                                  (arXiv 2603.07777 eq. 2)
 
-A masked output keeps its place in the group's mean and std, and its tokens in the loss's token count.
+A masked output still counts in the group's mean and std, and its tokens still count in the loss's token count.
 """
 
 from __future__ import annotations
@@ -24,7 +24,13 @@ MaskKind = Literal["none", "failing", "all", "conditional"]
 
 @dataclass(frozen=True)
 class TruncationMask:
-    """Which mask is on; ``window`` is m and ``probability`` rho of the conditional one."""
+    """Choice of the truncation mask.
+
+    Attributes:
+        kind: mask in use.
+        window: m of the conditional mask, in tokens.
+        probability: rho of the conditional mask.
+    """
 
     kind: MaskKind
     window: int
@@ -33,9 +39,14 @@ class TruncationMask:
 
 @dataclass(frozen=True)
 class MaskDraw:
-    """What U(0,1) depends on, so that a resumed or re-sharded run masks the same outputs.
+    """Source of the conditional mask's random draws U(0,1).
 
-    ``occurrence``: how many groups of the same question came before this one in the step; each draws for itself.
+    Draws are a hash of their key, not of any state: a resumed or re-sharded run masks the same outputs.
+
+    Attributes:
+        seed: the run's seed.
+        step: training step.
+        occurrence: number of earlier groups of the same question in the step; each occurrence has draws of its own.
     """
 
     seed: int
@@ -43,17 +54,23 @@ class MaskDraw:
     occurrence: int = 0
 
     def uniform(self, question_id: str, sample_index: int) -> float:
-        """U(0,1) of one output."""
-        # repr quotes the question's name, so no two outputs share a key whatever their names hold.
+        """Return the draw from U(0,1) for one output."""
+        # repr quotes the question's name, so no two outputs share a key, whatever characters their names contain.
         key = repr((self.seed, self.step, question_id, self.occurrence, sample_index)).encode()
         return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") / 2.0**64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MaskDecision:
-    """Whether a rollout is masked, and the conditional mask's conditions, known whichever mask is on.
+    """The mask's decision on one rollout; all fields except ``masked`` are the same for every kind of mask.
 
-    ``eligible``: all of them but the draw.
+    Attributes:
+        truncated: the output reached the length limit.
+        repeats: the output ends in a repetition (``has_repeated_tail``).
+        repeats_any_period: the output ends in a repetition of any period (``has_repeated_tail_any_period``); for
+            metrics only.
+        eligible: all conditions of the conditional mask hold, except the random draw.
+        masked: the mask in use sets the advantage to 0.
     """
 
     truncated: bool
@@ -63,40 +80,56 @@ class MaskDecision:
     masked: bool
 
 
-def repeats(token_ids: np.ndarray, window: int) -> bool:
-    """The last ``window`` tokens [R] equal the ``window`` before them (so any period that divides it is found)."""
+def has_repeated_tail(token_ids: np.ndarray, window: int) -> bool:
+    """Return True if the last ``window`` of the tokens [R] equal the ``window`` tokens before them.
+
+    Repetitions are detected if their period divides ``window``.
+    """
     if len(token_ids) < 2 * window:
         return False
     return bool(np.array_equal(token_ids[-window:], token_ids[-2 * window : -window]))
 
 
-def repeats_any_period(token_ids: np.ndarray, window: int) -> bool:
-    """The last 2 x ``window`` tokens [R] repeat with some period of at most ``window``: logged, never decides."""
+def has_repeated_tail_any_period(token_ids: np.ndarray, window: int) -> bool:
+    """Return True if the last 2 x ``window`` of the tokens [R] repeat with any period up to ``window``.
+
+    A metric only: it has no effect on the mask.
+    """
     tail = token_ids[-2 * window :]
     if len(tail) < 2 * window:
         return False
-    content, width = tail.tobytes(), tail.itemsize  # comparing bytes is 20 times as fast as calling numpy so often
+    # Comparing bytes is 20 times as fast as one numpy call per period.
+    content = tail.tobytes()
+    width = tail.itemsize
     return any(content.startswith(content[period * width :]) for period in range(1, window + 1))
 
 
-def mask_decision(rollout: Rollout, mask: TruncationMask, draw: MaskDraw) -> MaskDecision:
-    """Apply the mask to one rollout.
+def decide_mask(rollout: Rollout, mask: TruncationMask, draw: MaskDraw) -> MaskDecision:
+    """Decide whether the mask sets the advantage of a rollout to 0 (arXiv 2603.07777 eq. 2).
 
-    Non-incorrect means correct, or incomplete: no complete code block, or the text ends inside an open fence. A
-    truncated output with a complete, failing program is incorrect and never masked conditionally.
+    An output is non-incorrect if it is correct, or incomplete: it has no complete code block, or ends inside an open
+    fence. A truncated output with a complete program that fails is incorrect: the conditional mask never masks it.
+
+    Args:
+        rollout: the judged completion.
+        mask: mask in use.
+        draw: source of the random draw.
     """
     completion = rollout.completion
     judgement = rollout.judgement
-    repeating = repeats(completion.response_token_ids, mask.window)
+    repeats = has_repeated_tail(completion.response_token_ids, mask.window)
     non_incorrect = judgement.verdict.passed or judgement.incomplete
-    eligible = rollout.truncated and non_incorrect and not repeating
+    eligible = rollout.truncated and non_incorrect and not repeats
     if mask.kind == "conditional":
         masked = eligible and draw.uniform(completion.question_id, completion.sample_index) < mask.probability
     elif mask.kind == "failing":
-        masked = rollout.truncated and rollout.reward == 0
+        masked = rollout.truncated and rollout.reward is not None and not rollout.passed
     else:
         masked = rollout.truncated and mask.kind == "all"
-    any_period = repeats_any_period(completion.response_token_ids, mask.window)
     return MaskDecision(
-        truncated=rollout.truncated, repeats=repeating, repeats_any_period=any_period, eligible=eligible, masked=masked
+        truncated=rollout.truncated,
+        repeats=repeats,
+        repeats_any_period=has_repeated_tail_any_period(completion.response_token_ids, mask.window),
+        eligible=eligible,
+        masked=masked,
     )

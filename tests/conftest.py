@@ -1,4 +1,4 @@
-"""Shared by all tests: hypothesis profiles, one torch thread, and a torch.distributed group of one rank."""
+"""Configuration of all tests: hypothesis profiles, one torch thread, and a torch.distributed group of one rank."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-# No deadline per example, no health check by the clock: on a loaded machine they would fail tests at random.
+# No deadline per example and no health check for slow data generation: on a busy machine they fail tests at random.
 # `make test-slow` runs the property tests with --hypothesis-profile=thorough.
-WITHOUT_CLOCK = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("quick", WITHOUT_CLOCK, max_examples=25, stateful_step_count=30)
-settings.register_profile("thorough", WITHOUT_CLOCK, max_examples=100, stateful_step_count=50)
+NO_TIME_LIMITS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", NO_TIME_LIMITS, max_examples=25, stateful_step_count=30)
+settings.register_profile("thorough", NO_TIME_LIMITS, max_examples=100, stateful_step_count=50)
 settings.load_profile("quick")
 
-# A shell starts background jobs with this signal ignored, and their children inherit that: none could be interrupted.
+# A shell starts background jobs with SIGINT ignored, and child processes inherit that: without this line, the tests of
+# Ctrl-C would fail when the suite itself runs as a background job.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:
-    """Give torch one thread: the tests' models are tiny, and two runs of the suite may share the cores."""
+    """Limit torch to one thread: the models in the tests are tiny, and two runs of the suite may share the cores."""
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
 
 
 @pytest.fixture
 def process_group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A gloo group whose only rank is this process."""
+    """Initialise a gloo process group whose only rank is this process."""
     from tests.tiny_learner import one_rank_group
 
     with one_rank_group(tmp_path_factory.mktemp("group")):

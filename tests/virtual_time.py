@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps to the next timer: waiting takes no time, and a loaded machine changes nothing."""
+"""Event loop whose clock jumps to the next timer, so that waits take no time and do not depend on machine load."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ from typing import Any, TypeVar
 from unittest import mock
 
 T = TypeVar("T")
-LATE_S = 1e-6  # as a real clock is: a sum of waits does not fall short of a whole one by rounding
+# Timers fire slightly late, as on a real clock, so that rounding never makes a sum of waits too short.
+WAKE_DELAY_S = 1e-6
 
 
 class VirtualClock(selectors.DefaultSelector):
-    """Advances its clock where an ordinary selector would sleep until the next timer."""
+    """A selector that advances its clock where an ordinary selector sleeps until the next timer."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = time.monotonic()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        # Without any timer only another thread can go on with the work: wait for it as usual.
+        # Without a timer, only another thread can wake the loop: wait for it in real time.
         events = super().select(None if timeout is None else 0)
         if timeout is not None and not events:
-            self.now += max(0.0, timeout) + LATE_S
+            self.now += max(0.0, timeout) + WAKE_DELAY_S
         return events
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """An event loop on a ``VirtualClock``."""
+    """Event loop driven by a ``VirtualClock``."""
 
     def __init__(self) -> None:
         self.clock = VirtualClock()
@@ -40,9 +41,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
 
 def run_in_virtual_time(work: Coroutine[Any, Any, T]) -> T:
-    """Run ``work`` as ``asyncio.run`` does, with the loop's clock and ``time.monotonic`` virtual.
+    """Run ``work`` like ``asyncio.run``, with a virtual loop clock and a virtual ``time.monotonic``.
 
-    Not for work that waits for threads, sockets or processes: their time is real, and deadlines would come at once.
+    Do not use it for work that waits for threads, sockets or processes: they run in real time, so virtual deadlines
+    would expire at once.
     """
     loop = VirtualTimeLoop()
     with mock.patch("time.monotonic", loop.time), asyncio.Runner(loop_factory=lambda: loop) as runner:

@@ -1,4 +1,4 @@
-"""The evaluator role: sandboxes in Ray actors, and the pool that routes, scales and replaces them.
+"""Evaluator role: sandboxes in Ray actors, and the pool that routes calls to them, scales and replaces them.
 
 Imports nothing of ``actors.generators`` and ``actors.weights``.
 """

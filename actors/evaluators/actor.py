@@ -1,4 +1,4 @@
-"""The evaluator role: a Ray actor on CPU that judges completions in sandboxes, and the driver's handle of one."""
+"""Evaluator role: a Ray actor on CPU that judges completions in sandboxes, and the driver's handle to it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import ray
 
-from actors.evaluators.autoscaling import IN_HAND
+from actors.evaluators.autoscaling import CALLS_PER_SANDBOX
 from evaluator.comparison import Policy
 from evaluator.evaluator import Evaluator
 from evaluator.extraction import extract_code
@@ -18,19 +18,20 @@ from evaluator.problem import Problem
 from evaluator.sandbox import Limits
 from learner.rollout import Judgement
 
-RESOURCE = "evaluator"
-"""The Ray resource of which each actor takes 1: nodes that are to hold evaluators declare how many."""
+EVALUATOR_RESOURCE = "evaluator"
+"""Custom Ray resource, of which each actor takes 1: nodes that may run evaluators declare how many."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluatorSettings:
-    """What an evaluator is started with; see ``evaluator.Evaluator``."""
+    """Settings of one evaluator actor; ``evaluator.Evaluator`` documents each field."""
 
     limits: Limits
     workers: int
     policy: Policy
     adaptive_timeout: bool
     strict: bool
+    all_tests: bool
 
 
 class EvaluatorActor:
@@ -40,6 +41,7 @@ class EvaluatorActor:
     """
 
     def __init__(self, settings: EvaluatorSettings) -> None:
+        self.all_tests = settings.all_tests
         self.evaluator = Evaluator(
             settings.limits,
             settings.workers,
@@ -49,48 +51,49 @@ class EvaluatorActor:
         )
 
     async def start(self) -> tuple[str, ...]:
-        """Warm a sandbox; names of the fences that this host lacks."""
+        """Warm a sandbox; returns the names of the isolation mechanisms that this host does not support."""
         return await asyncio.get_running_loop().run_in_executor(None, lambda: self.evaluator.missing)
 
     async def judge(self, problem: Problem, text: str) -> Judgement:
-        """Judge the program in ``text``; a sandbox that fails twice gives status ``sandbox_error``."""
+        """Judge the program in ``text``. If its sandbox fails twice, the status is ``sandbox_error``."""
         extraction = extract_code(text, problem.func_name)
-        verdict = await asyncio.wrap_future(self.evaluator.submit(problem, extraction.code))
+        verdict = await asyncio.wrap_future(self.evaluator.submit(problem, extraction.code, all_tests=self.all_tests))
         return Judgement(
-            verdict=verdict, code=extraction.code, incomplete=extraction.incomplete, seconds=verdict.seconds
+            verdict=verdict, code=extraction.code, incomplete=extraction.is_incomplete, seconds=verdict.seconds
         )
 
     async def ping(self) -> None:
-        """Answered while the event loop runs."""
+        """Return at once, which shows that the event loop is running."""
 
-    async def processes(self) -> list[int]:
-        """Process id of this actor; its sandboxes end with it."""
+    async def process_ids(self) -> list[int]:
+        """Return this actor's process id, in a list as for all roles; its sandboxes end with this process."""
         return [os.getpid()]
 
     async def stop(self) -> None:
-        """End the sandboxes."""
+        """Stop the sandboxes."""
         await asyncio.get_running_loop().run_in_executor(None, self.evaluator.close)
 
 
 class EvaluatorHandle:
-    """The driver's handle of one actor. It takes ``cpus`` and one ``evaluator``: pending until a node has them free."""
+    """Driver's handle to one actor, which is pending until a node has ``cpus`` CPUs and one ``evaluator`` free."""
 
     def __init__(self, settings: EvaluatorSettings, cpus: float) -> None:
         role: Any = ray.remote(EvaluatorActor).options(
             num_cpus=cpus,
-            resources={RESOURCE: 1},
+            resources={EVALUATOR_RESOURCE: 1},
             scheduling_strategy="SPREAD",
-            max_concurrency=2 * IN_HAND * settings.workers + 4,  # the pool's calls, twice if cancelled, and pings
+            # Room for the pool's calls, for as many cancelled ones that have not ended yet, and for pings.
+            max_concurrency=2 * CALLS_PER_SANDBOX * settings.workers + 4,
         )
         self.actor: Any = role.remote(settings)
 
     def start(self) -> Awaitable[tuple[str, ...]]:
-        """See ``EvaluatorActor.start``."""
+        """Call ``EvaluatorActor.start``."""
         reference: Awaitable[tuple[str, ...]] = self.actor.start.remote()
         return reference
 
     async def judge(self, problem: Any, text: str) -> Judgement:
-        """See ``EvaluatorActor.judge``; ``problem`` is a reference to one. Cancelled, it is dropped from the queue."""
+        """Call ``EvaluatorActor.judge``; ``problem`` is an object reference. Cancelling it cancels the call."""
         reference: Any = self.actor.judge.remote(problem, text)
         try:
             judgement: Judgement = await reference
@@ -100,15 +103,16 @@ class EvaluatorHandle:
         return judgement
 
     def ping(self) -> Awaitable[None]:
-        """Answered at once by an actor that lives."""
+        """Call ``EvaluatorActor.ping``, to which a live actor answers at once."""
         reference: Awaitable[None] = self.actor.ping.remote()
         return reference
 
     def stop(self) -> Awaitable[None]:
-        """End its sandboxes."""
+        """Call ``EvaluatorActor.stop``."""
         reference: Awaitable[None] = self.actor.stop.remote()
         return reference
 
     def kill(self) -> None:
-        """End its process; its sandboxes end with it. No effect on a dead one."""
+        """End the actor's process, and its sandboxes with it. No effect if it is dead already."""
+
         ray.kill(self.actor)

@@ -1,10 +1,10 @@
-"""How many evaluator actors a pool is to have: a pure function of its load, with hysteresis.
+"""Autoscaling of an evaluator pool: its target size as a pure function of its load, with hysteresis.
 
-    in hand, at most 2 x sandboxes an actor ──► more waits: grow, at once, to what has it all in hand
-    fewer busy than one actor fewer could run, for IDLE_S ──► shrink by one; then the clock starts again
+    more calls than the actors can hold (CALLS_PER_SANDBOX each) ──► grow at once, until they can hold all calls
+    one actor fewer could run all calls, for IDLE_S seconds ───────► shrink by one, and restart the clock
 
-Between the two lies the hysteresis: what one actor fewer has in its sandboxes would not make it grow again, even twice
-that would not. And a pool keeps its size through a pause shorter than IDLE_S, as between two samplings.
+Hysteresis: when a pool has shrunk, twice its calls would still fit, so it does not grow again at once. A pause shorter
+than IDLE_S, as between two sampling phases, does not change the size.
 """
 
 from __future__ import annotations
@@ -13,24 +13,28 @@ import math
 from dataclasses import dataclass
 
 IDLE_S = 60.0
-"""Seconds a pool must have had an actor to spare before it gives one up: starting one takes seconds."""
-IN_HAND = 2
-"""Calls per sandbox that an actor is given at once: the one that runs, and the next, at hand when that ends."""
+"""Seconds for which an actor must be unneeded before the pool shrinks: starting an actor takes seconds."""
+CALLS_PER_SANDBOX = 2
+"""Calls assigned to an actor per sandbox: the one that runs, and the next, so that the sandbox never waits for it."""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """Fewest and most actors; equal for a fixed pool."""
+    """Smallest and largest number of actors; equal for a pool of fixed size."""
 
-    least: int
-    most: int
+    minimum: int
+    maximum: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class PoolState:
-    """``queue``: calls that wait in the pool; ``busy``: calls with actors; ``actors``: those that run or are starting.
+    """Load and size of a pool at one moment.
 
-    ``idle_s``: seconds since the pool last had no actor to spare (``has_spare``), or last changed its size.
+    Attributes:
+        queue: Calls that wait in the pool's queue.
+        busy: Calls that are assigned to actors.
+        actors: Actors that run or are starting.
+        idle_s: Seconds since the pool last needed all its actors (see ``has_spare_actor``) or changed its size.
     """
 
     queue: int
@@ -39,16 +43,16 @@ class PoolState:
     idle_s: float
 
 
-def has_spare(state: PoolState, sandboxes: int) -> bool:
-    """Could one actor fewer run all there is, each call in a sandbox of its own?"""
+def has_spare_actor(state: PoolState, sandboxes: int) -> bool:
+    """Return True if one actor fewer could run all calls, each in its own sandbox (``sandboxes`` per actor)."""
     return state.queue == 0 and state.busy <= (state.actors - 1) * sandboxes
 
 
-def wanted_actors(state: PoolState, bounds: Bounds, sandboxes: int) -> int:
-    """How many actors the pool is to have, of ``sandboxes`` each; always within ``bounds``."""
-    wanted = state.actors
+def compute_target_size(state: PoolState, bounds: Bounds, sandboxes: int) -> int:
+    """Return the number of actors that the pool should have, within ``bounds``; ``sandboxes`` is per actor."""
+    target = state.actors
     if state.queue > 0:
-        wanted = max(wanted, math.ceil((state.queue + state.busy) / (IN_HAND * sandboxes)))
-    elif has_spare(state, sandboxes) and state.idle_s >= IDLE_S:
-        wanted -= 1
-    return min(max(wanted, bounds.least), bounds.most)
+        target = max(target, math.ceil((state.queue + state.busy) / (CALLS_PER_SANDBOX * sandboxes)))
+    elif has_spare_actor(state, sandboxes) and state.idle_s >= IDLE_S:
+        target -= 1
+    return min(max(target, bounds.minimum), bounds.maximum)

@@ -1,4 +1,4 @@
-"""The load of an evaluator pool: its members by load, for routing, and what it did lately, for the metrics."""
+"""Load of an evaluator pool: an index of members by load, for routing, and a meter of recent load, for metrics."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ M = TypeVar("M")
 
 
 class LoadBuckets(Generic[M]):
-    """Members by their load, 0 to ``most``; every operation costs O(``most``), however many members there are.
+    """Index of members by load, from 0 to ``max_load``.
 
-    Of equal loads, the member that has had its own for longest is first. Members are compared as dictionary keys.
+    Every operation costs O(``max_load``), independent of the number of members. Among members with equal load, the one
+    whose load was set first comes first. Members are used as dictionary keys.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, max_load: int) -> None:
         self.load: dict[M, int] = {}
-        self.buckets: list[dict[M, None]] = [{} for _ in range(most + 1)]
+        self.buckets: list[dict[M, None]] = [{} for _ in range(max_load + 1)]
 
     def __len__(self) -> int:
         return len(self.load)
 
-    def put(self, member: M, load: int) -> None:
-        """Set the load of a new or present member."""
-        before = self.load.get(member)
-        if before is not None:
-            del self.buckets[before][member]
+    def set_load(self, member: M, load: int) -> None:
+        """Set the load of ``member``, and add it if it is new."""
+        previous = self.load.get(member)
+        if previous is not None:
+            del self.buckets[previous][member]
         self.buckets[load][member] = None
         self.load[member] = load
 
-    def drop(self, member: M) -> None:
-        """Remove a member. Raises KeyError if it is not there."""
+    def remove(self, member: M) -> None:
+        """Remove ``member``. Raises KeyError if it is not there."""
         del self.buckets[self.load.pop(member)][member]
 
-    def least(self) -> M | None:
-        """Return the member with the least load; None when all have ``most``, or there is none."""
+    def least_loaded(self) -> M | None:
+        """Return the member with the least load; None if there is none or all have ``max_load``."""
         for bucket in self.buckets[:-1]:
             if bucket:
                 return next(iter(bucket))
@@ -44,73 +45,89 @@ class LoadBuckets(Generic[M]):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluatorLoad:
-    """Of one stretch of time. ``queue_max``: most calls that waited at once; ``busy_share``: share of the sandboxes'
-    time, 0 to 1, in which they had a program; ``actors``: those that run at its end; ``retried``: calls that were given
-    to another actor; ``lost``: completions given up as ``sandbox_error`` because no actor lived to judge them;
-    ``repeated``: completions that got the verdict of an equal one."""
+    """Load of an evaluator pool over an interval.
+
+    Attributes:
+        queue_max: Largest number of calls that waited in the queue at once.
+        busy_share: Share of the sandboxes' time, 0 to 1, in which they ran a program.
+        actors: Actors that accept calls at the end of the interval.
+        retried: Calls that were given to another actor, because the first one failed.
+        unjudged: Completions that got the status ``sandbox_error`` because no actor could judge them.
+        repeated: Completions that got the cached verdict of an equal completion.
+    """
 
     queue_max: int
     busy_share: float
     actors: int
     retried: int
-    lost: int
+    unjudged: int
     repeated: int
 
 
 class LoadMeter:
-    """Adds up a pool's load. ``clock`` tells seconds; call ``now_is`` after each change of the pool."""
+    """Accumulates a pool's load between two calls of ``take``.
+
+    ``clock`` returns seconds. The pool calls ``record_state`` after each change of its queue, calls or actors.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._since = clock()
         self._queue = self._busy = self._sandboxes = self._actors = 0
-        self._start_again()
+        self._reset()
 
-    def _start_again(self) -> None:
+    def _reset(self) -> None:
         self._queue_max = self._queue
         self._retried = 0
-        self._lost = 0
+        self._unjudged = 0
         self._repeated = 0
         self._busy_s = self._sandbox_s = 0.0
 
-    def now_is(self, queue: int, busy: int, sandboxes: int, actors: int) -> None:
-        """From here on: calls that wait, sandboxes with a program, sandboxes, actors."""
-        self._add_up()
+    def record_state(self, queue: int, busy: int, sandboxes: int, actors: int) -> None:
+        """Record the pool's state from now on.
+
+        Args:
+            queue: Calls that wait in the queue.
+            busy: Sandboxes that run a program.
+            sandboxes: All sandboxes.
+            actors: Actors that accept calls.
+        """
+        self._accumulate()
         self._queue = queue
         self._busy = busy
         self._sandboxes = sandboxes
         self._actors = actors
         self._queue_max = max(self._queue_max, queue)
 
-    def _add_up(self) -> None:
+    def _accumulate(self) -> None:
         now = self._clock()
         self._busy_s += self._busy * (now - self._since)
         self._sandbox_s += self._sandboxes * (now - self._since)
         self._since = now
 
-    def retried(self) -> None:
-        """A call goes to another actor."""
+    def count_retry(self) -> None:
+        """Count a call that is given to another actor."""
         self._retried += 1
 
-    def lost(self) -> None:
-        """A completion is given up."""
-        self._lost += 1
+    def count_unjudged(self) -> None:
+        """Count a completion that no actor could judge."""
+        self._unjudged += 1
 
-    def repeated(self) -> None:
-        """A completion is equal to another."""
+    def count_repeat(self) -> None:
+        """Count a completion that got the cached verdict of an equal one."""
         self._repeated += 1
 
     def take(self) -> EvaluatorLoad:
-        """The load since the last ``take``."""
-        self._add_up()
+        """Return the load since the previous ``take``, and start a new interval."""
+        self._accumulate()
         share = self._busy_s / self._sandbox_s if self._sandbox_s else 0.0
         load = EvaluatorLoad(
             queue_max=self._queue_max,
             busy_share=share,
             actors=self._actors,
             retried=self._retried,
-            lost=self._lost,
+            unjudged=self._unjudged,
             repeated=self._repeated,
         )
-        self._start_again()
+        self._reset()
         return load

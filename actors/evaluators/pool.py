@@ -1,11 +1,20 @@
-"""The evaluator actors behind one call: routed by load, replaced when they die or hang, scaled with the queue.
+"""Pool of evaluator actors: routes calls by load, replaces actors that die or hang, and scales with its queue.
 
-    judge ──► queue, in order ──► the least busy actor, IN_HAND calls a sandbox at most ──► Judgement
-                ▲                                  │ died, hung, or too late
-                └── to the front, TRIES in all ────┘        then Judgement with status sandbox_error
+    caller ──judge──► VerdictCache ──miss──► CallQueue ──► least busy actor ──► Judgement
+                           │ hit                 ▲               │ died, hung or missed its deadline
+                           ▼                     └── to front ◄──┤ fewer than MAX_ATTEMPTS failures
+                       Judgement                                 └──► otherwise: Judgement with sandbox_error
 
-Nothing here changes a verdict: an actor that fails gives none, and ``sandbox_error`` excludes a completion from its
-group. Every wait is bounded by ``PoolTimeouts``.
+Who waits for whom: ``judge`` waits in the queue until an actor has room (at most CALLS_PER_SANDBOX calls per sandbox),
+then for the actor. A background task checks the pool every tick: it adds or removes actors, and fails queued calls when
+no actor has accepted calls for too long. ``PoolTimeouts`` bounds the calls to actors. The time in the queue is bounded
+only while no actor accepts calls: callers that need a deadline set their own.
+
+Covered: actors that die, hang or fail to start. Not covered: exceptions raised by our own code in an actor, which are
+passed to the caller of ``judge``.
+
+The pool never changes a verdict. A completion that no actor could judge gets the status ``sandbox_error``, which
+excludes it from its group.
 """
 
 from __future__ import annotations
@@ -22,38 +31,44 @@ from ray.exceptions import RayTaskError
 
 from actors.activity import Activity
 from actors.evaluators.actor import EvaluatorSettings
-from actors.evaluators.autoscaling import IN_HAND, Bounds, PoolState, has_spare, wanted_actors
+from actors.evaluators.autoscaling import CALLS_PER_SANDBOX, Bounds, PoolState, compute_target_size, has_spare_actor
 from actors.evaluators.load import EvaluatorLoad, LoadMeter
-from actors.evaluators.roster import EvaluatorMember, EvaluatorMembers, Handle, PoolTimeouts
+from actors.evaluators.members import EvaluatorMember, EvaluatorMembers, Handle, PoolTimeouts
 from actors.evaluators.scaling_mailbox import PoolReport
 from actors.evaluators.shared_problems import SharedProblems
-from actors.evaluators.verdict_cache import RepeatedPrograms
-from actors.lifecycle import ACTOR_ERRORS, one_line
+from actors.evaluators.verdict_cache import VerdictCache
+from actors.lifecycle import ACTOR_ERRORS, summarize_error
 from actors.waiting import gather
 from evaluator.problem import Problem
-from evaluator.sandbox import GRACE_S, START_S
+from evaluator.sandbox import GRACE_S, START_TIMEOUT_S
 from evaluator.verdict import Status, Verdict
 from learner.rollout import Judgement
 
 log = logging.getLogger(__name__)
 
-TRIES = 3
-"""Actors that may fail over one completion before it is given up."""
+MAX_ATTEMPTS = 3
+"""Actors that may fail while judging a completion before it gets the status ``sandbox_error``."""
 
 
-def call_deadline_s(settings: EvaluatorSettings) -> float:
-    """Longest that an actor may take for a call: its program's budget and, before, that of the program ahead in its
-    sandbox. A program that met a provisional time limit has both again. A sandbox may have to start, twice."""
-    turns = IN_HAND * (2 if settings.adaptive_timeout else 1)
-    return turns * settings.limits.budget_s + 2 * (START_S + GRACE_S)
+def compute_call_deadline(settings: EvaluatorSettings) -> float:
+    """Return the longest time in seconds that an actor may need for a call.
+
+    That is the budget of its program and of the program ahead of it in the same sandbox, both twice if a provisional
+    time limit may defer programs, and two starts of the sandbox.
+    """
+    budgets = CALLS_PER_SANDBOX * (2 if settings.adaptive_timeout else 1)
+    return budgets * settings.limits.budget_s + 2 * (START_TIMEOUT_S + GRACE_S)
 
 
-class NoEvaluator(Exception):
-    """No actor of the pool runs, for too long."""
+class NoLiveEvaluator(Exception):
+    """No actor of the pool has accepted calls for too long, or the pool was stopped."""
 
 
 class CallQueue:
-    """Calls that wait for an actor, as futures in the order they are served; a cancelled one loses its place."""
+    """FIFO queue of calls that wait for an actor.
+
+    Each call is a future that is resolved with the member that will serve it. Cancelled futures are skipped.
+    """
 
     def __init__(self) -> None:
         self._waiting: deque[asyncio.Future[EvaluatorMember]] = deque()
@@ -61,17 +76,17 @@ class CallQueue:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def join(self, first: bool) -> asyncio.Future[EvaluatorMember]:
-        """Take a place at the end, or before all others; the future is the actor to come."""
-        place: asyncio.Future[EvaluatorMember] = asyncio.get_running_loop().create_future()
-        if first:
-            self._waiting.appendleft(place)
+    def enqueue(self, front: bool) -> asyncio.Future[EvaluatorMember]:
+        """Add a call at the end of the queue, or at its ``front``; returns the future of the member that serves it."""
+        waiter: asyncio.Future[EvaluatorMember] = asyncio.get_running_loop().create_future()
+        if front:
+            self._waiting.appendleft(waiter)
         else:
-            self._waiting.append(place)
-        return place
+            self._waiting.append(waiter)
+        return waiter
 
-    def serve(self, acquire: Callable[[], EvaluatorMember | None]) -> None:
-        """Give actors to those who wait, until ``acquire`` returns None."""
+    def assign(self, acquire: Callable[[], EvaluatorMember | None]) -> None:
+        """Assign members to waiting calls, in order, until the queue is empty or ``acquire`` returns None."""
         while self._waiting:
             if self._waiting[0].done():
                 self._waiting.popleft()
@@ -81,18 +96,26 @@ class CallQueue:
                 return
 
     def fail(self, error: BaseException) -> None:
-        """Raise ``error`` in all who wait."""
-        for place in self._waiting:
-            if not place.done():
-                place.set_exception(error)
+        """Fail all waiting calls with ``error``."""
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_exception(error)
         self._waiting.clear()
 
 
 class EvaluatorPool:
-    """Between ``bounds.least`` and ``bounds.most`` actors of ``sandboxes`` each, made by ``create``.
+    """Pool of evaluator actors of variable size.
 
-    ``start`` it, ``judge``, and ``stop`` it; then end ``actors`` (``actors.lifecycle.stop_all``). ``cpus``, which each
-    actor takes, is for reports; ``put`` is ``ray.put``.
+    Call ``start``, then ``judge`` any number of times, then ``stop``, and finally end ``actors`` with
+    ``actors.lifecycle.stop_all``.
+
+    Args:
+        create: Creates an actor and returns its handle.
+        sandboxes: Number of sandboxes of each actor.
+        cpus: CPUs that each actor reserves, for the reports to ``launch.scale``.
+        bounds: Fewest and most actors.
+        timeouts: Deadlines.
+        put: ``ray.put``, or a fake of it in tests.
     """
 
     def __init__(
@@ -110,76 +133,80 @@ class EvaluatorPool:
         self._bounds = bounds
         self._timeouts = timeouts
         self._problems = SharedProblems(put)
-        self._members = EvaluatorMembers(create, sandboxes, timeouts, on_change=self._assign, on_error=self._break)
-        self._roster = self._members.roster
+        self._members = EvaluatorMembers(create, sandboxes, timeouts, on_change=self._assign, on_error=self._fail_all)
+        self._membership = self._members.membership
         self._queue = CallQueue()
         self._broken: BaseException | None = None
         self.activity = Activity()
         self._meter = LoadMeter(time.monotonic)
-        self._repeated = RepeatedPrograms(self._meter.repeated)
-        self._no_spare_at = time.monotonic()
-        self._alone_ticks = 0
+        self._cache = VerdictCache(self._meter.count_repeat)
+        self._last_without_spare = time.monotonic()  # when the pool last needed all its actors, or changed its size
+        self._ticks_without_actor = 0
 
     @property
     def actors(self) -> list[Any]:
-        """All Ray actors of the pool, also those that are starting or draining."""
-        return [member.handle.actor for member in self._roster.members]
+        """All Ray actors of the pool, including those that are starting or draining."""
+        return [member.handle.actor for member in self._membership.members]
 
     async def start(self, deadline_s: float) -> list[str]:
-        """Warm a sandbox on each of the first actors; returns the names of the fences that one of their hosts lacks."""
-        missing = await self._members.start(self._bounds.least, deadline_s)
+        """Start the first ``bounds.minimum`` actors, each with a warm sandbox.
+
+        Returns:
+            Names of the isolation mechanisms that at least one of their hosts does not support.
+        """
+        missing = await self._members.start(self._bounds.minimum, deadline_s)
         self._members.background.spawn(self._supervise())
         return missing
 
     async def judge(self, problem: Problem, text: str) -> Judgement:
-        """The verdict on the program in ``text``; ``sandbox_error`` when no actor lives to give one.
+        """Judge the program in ``text``; the status is ``sandbox_error`` if no actor could judge it.
 
-        An answer that is equal to one judged before, or being judged, gets its verdict.
+        If an equal answer to the same problem was judged before or is being judged, its verdict is returned.
         """
-        return await self._repeated.judgement(problem.question_id, text, lambda: self._judge(problem, text))
+        return await self._cache.get_or_judge(problem.question_id, text, lambda: self._judge(problem, text))
 
     async def _judge(self, problem: Problem, text: str) -> Judgement:
         failures: list[str] = []
         with self._problems.use(problem) as reference:
-            while len(failures) < TRIES:
+            while len(failures) < MAX_ATTEMPTS:
                 if failures:
-                    self._meter.retried()
+                    self._meter.count_retry()
                 try:
-                    member = await self._acquire(first=bool(failures))
-                except NoEvaluator as error:
+                    member = await self._acquire(front=bool(failures))
+                except NoLiveEvaluator as error:
                     failures.append(str(error))
                     break
                 try:
                     return await self._call(member, problem, reference, text)
-                except RayTaskError:  # raised by our own code over there: not for another actor to try
+                except RayTaskError:  # our own code in the actor raised it: another actor would raise it as well
                     raise
                 except ACTOR_ERRORS as error:
-                    failures.append(f"{member.name}: {one_line(error)}")
-                    self._members.replace(member, one_line(error))
+                    failures.append(f"{member.name}: {summarize_error(error)}")
+                    self._members.replace(member, summarize_error(error))
                 finally:
                     self._members.release(member)
                     self._assign()
-        self._meter.lost()
+        self._meter.count_unjudged()
         log.warning("%s: not judged: %s", problem.question_id, "; ".join(failures))
-        return _not_judged(problem, failures)
+        return _make_unjudged_judgement(problem, failures)
 
     def load(self) -> EvaluatorLoad:
-        """What was done since the last call."""
+        """Return the pool's load since the previous call, and start a new interval."""
         return self._meter.take()
 
     def resize(self, actors: int) -> None:
-        """Have exactly so many actors from here on."""
+        """Set the pool's size to exactly ``actors`` from now on."""
         self._bounds = Bounds(actors, actors)
         self._adjust()
 
     def follow(self, mailbox: Any) -> None:
-        """Apply the sizes requested in ``mailbox`` (a ScalingMailbox's actor handle), for as long as it lives."""
+        """Apply the sizes requested in ``mailbox``, an actor handle to a ScalingMailbox, in the background."""
         self._members.background.spawn(self._apply_requests(mailbox))
 
     async def stop(self) -> None:
-        """Add and watch no actors from here on, and fail the calls that wait; the caller ends ``actors``."""
+        """Stop adding and watching actors, and fail the queued calls. The caller then ends ``actors``."""
         await self._members.background.stop()
-        self._fail_queue(NoEvaluator("the evaluators were stopped"))
+        self._fail_queue(NoLiveEvaluator("the evaluators were stopped"))
 
     async def _call(self, member: EvaluatorMember, problem: Problem, reference: Any, text: str) -> Judgement:
         call = {problem.question_id: member.handle.judge(reference, text)}
@@ -190,58 +217,64 @@ class EvaluatorPool:
             self.activity.end(member.name)
         return judgement
 
-    async def _acquire(self, first: bool) -> EvaluatorMember:
-        """Wait for an actor with room, at the end of the queue or ``first`` in it. Raises NoEvaluator."""
+    async def _acquire(self, front: bool) -> EvaluatorMember:
+        """Wait at the end or at the ``front`` of the queue for an actor with room. Raises NoLiveEvaluator."""
         if self._broken is not None:
             raise self._broken
-        place = self._queue.join(first)
+        waiter = self._queue.enqueue(front)
         self._assign()
         try:
-            return await place
+            return await waiter
         except asyncio.CancelledError:
-            if not place.cancelled() and place.exception() is None:  # got its actor just as it was cancelled
-                self._members.release(place.result())
+            if not waiter.cancelled() and waiter.exception() is None:  # got its actor just as it was cancelled
+                self._members.release(waiter.result())
                 self._assign()
             raise
 
     def _assign(self) -> None:
-        """Give the calls that wait to actors with room, then record the load."""
-        roster = self._roster
-        self._queue.serve(roster.acquire)
-        self._meter.now_is(len(self._queue), roster.busy_sandboxes, roster.sandboxes, roster.running)
-        if not has_spare(self._state(), self._sandboxes):
-            self._no_spare_at = time.monotonic()
+        """Assign queued calls to actors with room, then record the load."""
+        members = self._membership
+        self._queue.assign(members.acquire)
+        self._meter.record_state(
+            queue=len(self._queue), busy=members.busy_sandboxes, sandboxes=members.sandboxes, actors=members.running
+        )
+        if not has_spare_actor(self._state(), self._sandboxes):
+            self._last_without_spare = time.monotonic()
 
     def _state(self) -> PoolState:
-        idle_s = time.monotonic() - self._no_spare_at
-        return PoolState(queue=len(self._queue), busy=self._roster.busy, actors=self._roster.size, idle_s=idle_s)
+        return PoolState(
+            queue=len(self._queue),
+            busy=self._membership.busy,
+            actors=self._membership.size,
+            idle_s=time.monotonic() - self._last_without_spare,
+        )
 
     async def _supervise(self) -> None:
-        """Every tick, adjust the number of actors, and fail the calls that wait if none has run for too long."""
+        """Every tick: adjust the number of actors; fail queued calls if no actor has accepted calls for too long."""
         while True:
             await asyncio.sleep(self._timeouts.tick_s)
             self._adjust()
-            self._alone_ticks = 0 if self._roster.running else self._alone_ticks + 1
-            if self._alone_ticks * self._timeouts.tick_s >= self._timeouts.alone_s:
-                self._fail_queue(NoEvaluator(f"no evaluator runs, for {self._timeouts.alone_s:g} s"))
+            self._ticks_without_actor = 0 if self._membership.running else self._ticks_without_actor + 1
+            if self._ticks_without_actor * self._timeouts.tick_s >= self._timeouts.no_actor_s:
+                self._fail_queue(NoLiveEvaluator(f"no evaluator has run for {self._timeouts.no_actor_s:g} s"))
 
     def _adjust(self) -> None:
-        """Add or remove actors until the pool has as many as it should."""
-        wanted = wanted_actors(self._state(), self._bounds, self._sandboxes)
-        if wanted != self._roster.size:
-            self._members.resize(wanted)
-            self._no_spare_at = time.monotonic()
+        """Add or remove actors until the pool has its target size."""
+        target = compute_target_size(self._state(), self._bounds, self._sandboxes)
+        if target != self._membership.size:
+            self._members.resize(target)
+            self._last_without_spare = time.monotonic()
             self._assign()
 
     async def _apply_requests(self, mailbox: Any) -> None:
         while True:
             await asyncio.sleep(self._timeouts.tick_s)
-            report = PoolReport(self._roster.running, self._bounds, self._cpus)
+            report = PoolReport(self._membership.running, self._bounds, self._cpus)
             try:
                 exchange = {"the scaling mailbox": mailbox.exchange.remote(report)}
-                (requested,) = await gather(exchange, "the requested size of the evaluator pool", self._timeouts.ping_s)
+                (requested,) = await gather(exchange, "reading the requested pool size", self._timeouts.ping_s)
             except ACTOR_ERRORS as error:
-                log.warning("launch.scale cannot reach this run any more: %s", one_line(error))
+                log.warning("launch.scale can no longer reach this run: %s", summarize_error(error))
                 return
             if requested is not None and self._bounds != Bounds(requested, requested):
                 self.resize(requested)
@@ -250,14 +283,13 @@ class EvaluatorPool:
         self._queue.fail(error)
         self._assign()
 
-    def _break(self, error: BaseException) -> None:
-        """Fail all calls, those to come included: a background task raised, which is a bug of the pool."""
+    def _fail_all(self, error: BaseException) -> None:
+        """Fail all queued and future calls with ``error``: a background task raised it, which is a bug of the pool."""
         self._broken = error
         self._fail_queue(error)
 
 
-def _not_judged(problem: Problem, failures: list[str]) -> Judgement:
-    detail = "not judged: " + "; ".join(failures)
+def _make_unjudged_judgement(problem: Problem, failures: list[str]) -> Judgement:
     verdict = Verdict(
         status=Status.SANDBOX_ERROR,
         tests_passed=0,
@@ -266,6 +298,6 @@ def _not_judged(problem: Problem, failures: list[str]) -> Judgement:
         first_failed=None,
         accepted_by=None,
         seconds=0.0,
-        detail=detail,
+        detail="not judged: " + "; ".join(failures),
     )
     return Judgement(verdict=verdict, code=None, incomplete=False, seconds=0.0)

@@ -1,4 +1,9 @@
-"""The mailbox between ``launch.scale`` and a live run: requested pool sizes one way, the pool's reports the other."""
+"""Mailbox between ``launch.scale`` and a live run: it carries requested pool sizes one way, the pool's reports back.
+
+    launch.scale ──request, report──► ScalingMailbox ◄──exchange── EvaluatorPool, once per tick
+
+Neither side waits for the other: both read what the mailbox has at the moment.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,13 @@ from actors.evaluators.autoscaling import Bounds
 
 @dataclass(frozen=True)
 class PoolReport:
-    """``actors``: those that run now; ``bounds``: fewest and most that the pool keeps; ``cpus``: what each takes."""
+    """State of an evaluator pool.
+
+    Attributes:
+        actors: Actors that accept calls now.
+        bounds: Fewest and most actors that the pool keeps.
+        cpus: CPUs that each actor reserves.
+    """
 
     actors: int
     bounds: Bounds
@@ -17,21 +28,21 @@ class PoolReport:
 
 
 class ScalingMailbox:
-    """A small Ray actor with a name, so that other processes find it; it ends with the driver that started it."""
+    """Small named Ray actor that other processes can look up. It ends with the driver that started it."""
 
     def __init__(self) -> None:
         self._report: PoolReport | None = None
         self._requested: int | None = None
 
     def exchange(self, report: PoolReport) -> int | None:
-        """Called by the pool: leave its report, return the last requested size (None: none yet)."""
+        """Store the pool's report and return the requested size, None if there is none yet. The pool calls this."""
         self._report = report
         return self._requested
 
     def request(self, size: int) -> None:
-        """Called by a command: the pool is to have ``size`` actors from its next exchange on."""
+        """Request a pool of ``size`` actors, from the pool's next exchange on. ``launch.scale`` calls this."""
         self._requested = size
 
     def report(self) -> PoolReport | None:
-        """Called by a command: the pool's last report (None: none yet)."""
+        """Return the pool's last report, None if there is none yet. ``launch.scale`` calls this."""
         return self._report

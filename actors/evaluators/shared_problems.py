@@ -1,4 +1,4 @@
-"""Problems in Ray's object store: one copy each, for as long as completions of it are judged."""
+"""Problems in Ray's object store: one copy per problem, kept while any of its completions is judged."""
 
 from __future__ import annotations
 
@@ -11,32 +11,33 @@ from evaluator.problem import Problem
 
 
 @dataclass(eq=False)
-class _Shared:
-    problem: Problem  # kept, so that its id stays its own
+class _SharedProblem:
+    problem: Problem  # kept alive, so that no other object gets its id
     reference: Any
     users: int = 0
 
 
 class SharedProblems:
-    """Puts a problem, which may have megabytes of tests, when its first user comes, and lets go with its last.
+    """Reference-counted copies of problems, each of which may have megabytes of tests.
 
-    ``put`` is ``ray.put``: where the reference it gave is dropped, Ray frees the copy.
+    A problem is put into the store for its first user and dropped after its last. ``put`` is ``ray.put``; Ray frees the
+    copy when the reference that ``put`` returned is dropped.
     """
 
     def __init__(self, put: Callable[[Problem], Any]) -> None:
         self._put = put
-        self._shared: dict[int, _Shared] = {}
+        self._shared: dict[int, _SharedProblem] = {}
 
     def __len__(self) -> int:
         return len(self._shared)
 
     @contextlib.contextmanager
     def use(self, problem: Problem) -> Iterator[Any]:
-        """The reference to ``problem``'s copy, which is there until the last ``with`` ends."""
-        key = id(problem)  # to compare or hash megabytes would cost what sharing saves
+        """Yield a reference to the copy of ``problem``, which stays valid until the context ends."""
+        key = id(problem)  # comparing or hashing megabytes would cost what sharing saves
         shared = self._shared.get(key)
         if shared is None:
-            shared = self._shared[key] = _Shared(problem, self._put(problem))
+            shared = self._shared[key] = _SharedProblem(problem, self._put(problem))
         shared.users += 1
         try:
             yield shared.reference

@@ -1,4 +1,4 @@
-"""The same answer to the same problem is judged once: a group of a trained policy holds many that are equal."""
+"""Cache of verdicts: equal answers to a problem are judged once. Groups of a trained policy contain many of them."""
 
 from __future__ import annotations
 
@@ -12,55 +12,59 @@ from typing import Any
 from evaluator.verdict import Status
 from learner.rollout import Judgement
 
-MOST = 4096  # answers remembered; each with its program, some kilobytes
+MAX_ENTRIES = 4096  # each holds a judgement with its program, some kilobytes
 Key = tuple[str, bytes]
 
 
 @dataclass
-class _Known:
-    """A judgement, there or being made, and how many wait for it."""
+class _Entry:
+    """Judgement that is finished or in progress; ``waiting`` callers await it."""
 
     task: asyncio.Task[Judgement]
     waiting: int = 0
 
 
-class RepeatedPrograms:
-    """Remembers judgements by problem and answer, the latest ``most`` of them; ``told`` of each that is given again.
+class VerdictCache:
+    """LRU cache of judgements by problem and answer text, with at most ``capacity`` entries.
 
-    A failure of the evaluator (``sandbox_error``, or an error) is not remembered.
+    ``on_hit`` is called for every judgement that is served from the cache. Failures of the evaluator (an exception, or
+    the status ``sandbox_error``) are not cached.
     """
 
-    def __init__(self, told: Callable[[], None], most: int = MOST) -> None:
-        self.told = told
-        self.most = most
-        self.known: OrderedDict[Key, _Known] = OrderedDict()
+    def __init__(self, on_hit: Callable[[], None], capacity: int = MAX_ENTRIES) -> None:
+        self.on_hit = on_hit
+        self.capacity = capacity
+        self.entries: OrderedDict[Key, _Entry] = OrderedDict()
 
-    async def judgement(
+    async def get_or_judge(
         self, question_id: str, text: str, judge: Callable[[], Coroutine[Any, Any, Judgement]]
     ) -> Judgement:
-        """What ``judge`` says, or has said of an equal answer, or is about to say. It ends with its last caller."""
-        key = (question_id, hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
-        known = self.known.get(key)
-        if known is None:
-            known = self.known[key] = _Known(asyncio.ensure_future(judge()))
-            known.task.add_done_callback(lambda task: self._forget_failure(key, task))
-            if len(self.known) > self.most:
-                self.known.popitem(last=False)
-        else:
-            self.told()
-            self.known.move_to_end(key)
-        known.waiting += 1
-        try:
-            # Shielded: others that wait for it must not end with a caller that is cancelled.
-            return await asyncio.shield(known.task)
-        finally:
-            known.waiting -= 1
-            if not known.waiting:
-                known.task.cancel()  # without effect where it is done
+        """Return the judgement of an equal answer, finished or in progress, else start ``judge`` and return its result.
 
-    def _forget_failure(self, key: Key, task: asyncio.Task[Judgement]) -> None:
+        A judgement in progress is cancelled when its last caller is.
+        """
+        key = (question_id, hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
+        entry = self.entries.get(key)
+        if entry is None:
+            entry = self.entries[key] = _Entry(asyncio.ensure_future(judge()))
+            entry.task.add_done_callback(lambda task: self._evict_failure(key, task))
+            if len(self.entries) > self.capacity:
+                self.entries.popitem(last=False)
+        else:
+            self.on_hit()
+            self.entries.move_to_end(key)
+        entry.waiting += 1
+        try:
+            # Shielded: a cancelled caller must not cancel the judgement that others wait for.
+            return await asyncio.shield(entry.task)
+        finally:
+            entry.waiting -= 1
+            if not entry.waiting:
+                entry.task.cancel()  # no effect if it is finished
+
+    def _evict_failure(self, key: Key, task: asyncio.Task[Judgement]) -> None:
         failed = task.cancelled() or task.exception() is not None
         if not failed and task.result().verdict.status is not Status.SANDBOX_ERROR:
             return
-        if key in self.known and self.known[key].task is task:
-            del self.known[key]
+        if key in self.entries and self.entries[key].task is task:
+            del self.entries[key]

@@ -1,4 +1,5 @@
-"""The generator role: vLLM engines in Ray actors, and the pool that routes to them and replaces them.
+"""Generator role: vLLM engines in Ray actors, and the pool that routes requests to them and restarts them.
 
-Imports ``actors.weights``: the actor and its engine's workers load published weights. Nothing of ``actors.evaluators``.
+Imports ``actors.weights``, because the actor and its engine's workers load published weights. Imports nothing of
+``actors.evaluators``.
 """

@@ -1,4 +1,4 @@
-"""The generator role: one vLLM engine in a Ray actor that samples completions and takes new weights in place."""
+"""Generator role: one vLLM engine in a Ray actor that samples completions and loads new weights in place."""
 
 from __future__ import annotations
 
@@ -13,29 +13,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actors.weights.engine_side import WeightLoading
+from actors.weights.generator_mixin import WeightLoadingMixin
 from actors.weights.vllm_worker import WorkerExtension
-from learner.rollout import Completion
+from learner.rollout import Completion, CompletionId
 
 if TYPE_CHECKING:
     from vllm import CompletionOutput, SamplingParams
     from vllm.v1.engine.output_processor import RequestOutputCollector
 
-EXTENSION = f"{WorkerExtension.__module__}.{WorkerExtension.__qualname__}"
-
-
+WORKER_EXTENSION = f"{WorkerExtension.__module__}.{WorkerExtension.__qualname__}"
 NICENESS = 4
-"""Of an engine on CPU, above that of Ray's other workers. It shares its cores with sandboxes, whose programs are short:
-their verdicts would else be waited for after the last completion."""
+"""Added to the niceness of an engine on CPU, so that it yields to Ray's other workers. It shares its cores with
+sandboxes, whose programs are short: if these had to compete, the last completion would be followed by a wait for
+verdicts."""
 
 
-class EngineLost(RuntimeError):
-    """The engine of a generator that itself lives has died; the generator is of no use without it."""
+class EngineFailed(RuntimeError):
+    """The engine died while its generator actor lives on; the actor is useless without it and must be replaced."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorSettings:
-    """What one engine needs to know; the meaning of each value is documented in the configuration."""
+    """Settings of one engine; ``conf.schema`` documents each value."""
 
     model_path: str
     dtype: str
@@ -51,8 +50,9 @@ class GeneratorSettings:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SampleRequest:
-    """Ask for one completion of one prompt. ``prompt_token_ids`` [P] int32."""
+    """Request for one completion of a prompt. ``prompt_token_ids`` has shape [P] and dtype int32."""
 
+    claim: int
     question_id: str
     sample_index: int
     prompt_token_ids: np.ndarray
@@ -61,22 +61,33 @@ class SampleRequest:
     top_p: float
 
     @property
+    def id(self) -> CompletionId:
+        """Identity of the completion to come."""
+        return CompletionId(self.claim, self.sample_index)
+
+    @property
     def name(self) -> str:
-        """For messages."""
+        """Name of the completion in messages."""
         return f"{self.question_id}#{self.sample_index}"
 
 
 @dataclass(frozen=True, eq=False)
-class Queued:
-    """A request that the engine has, in its queue or decoding."""
+class QueuedRequest:
+    """Request that was submitted to the engine.
+
+    Attributes:
+        request: The request.
+        collector: vLLM's collector, which receives the output.
+        submitted: Time of submission, in ``time.monotonic`` seconds.
+    """
 
     request: SampleRequest
     collector: RequestOutputCollector
-    since: float
+    submitted: float
 
 
 def engine_environment(settings: GeneratorSettings) -> dict[str, str]:
-    """Environment of the actor that owns the engine; vLLM reads these, so they are set here and never by the user."""
+    """Return the environment variables of the actor that owns the engine; vLLM reads them, users must not set them."""
     environment = {
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_NO_USAGE_STATS": "1",
@@ -84,12 +95,12 @@ def engine_environment(settings: GeneratorSettings) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
     }
     if settings.device == "cpu":
-        # vLLM would bind its threads to cores and keep one back; here the cores are shared with learner and sandboxes,
-        # and threads that spin while waiting for a busy core slow everything down several times.
+        # By default vLLM binds its threads to cores and reserves one core. Here learner and sandboxes share the cores,
+        # and threads that spin while they wait for a busy core slow everything down several times.
         environment |= {
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            # Lets the one worker live in the engine's process: a second process would spin while waiting for it, and
-            # take ten seconds more to start. (AsyncLLM keeps its engine in a process of its own either way.)
+            # Runs the single worker in the engine's process: in a process of its own it would take ten seconds more to
+            # start, and the engine would spin while waiting for it. (AsyncLLM's engine has its own process either way.)
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
             "OMP_NUM_THREADS": str(settings.threads),
             "OMP_WAIT_POLICY": "PASSIVE",
@@ -97,12 +108,12 @@ def engine_environment(settings: GeneratorSettings) -> dict[str, str]:
     return environment
 
 
-class GeneratorActor(WeightLoading):
-    """Samples completions. Ray runs its methods concurrently on one event loop, so many requests are in flight."""
+class GeneratorActor(WeightLoadingMixin):
+    """Actor that samples completions. Ray runs its methods concurrently on one event loop, so requests overlap."""
 
     async def start(self, settings: GeneratorSettings) -> float:
-        """Start the engine; returns the seconds it took. Raises whatever vLLM raises when it cannot."""
-        with collector_off():
+        """Start the engine; returns the seconds it took. Raises vLLM's error if the engine cannot start."""
+        with gc_disabled():
             from transformers import AutoTokenizer
             from vllm.engine.arg_utils import AsyncEngineArgs
             from vllm.v1.engine.async_llm import AsyncLLM
@@ -126,17 +137,17 @@ class GeneratorActor(WeightLoading):
                 max_num_seqs=settings.max_sequences,
                 enforce_eager=on_cpu,
                 enable_prefix_caching=True,
-                # vLLM's default log-probs ignore the temperature; the importance ratio needs them at it.
+                # The importance ratio needs log-probs at the sampling temperature; vLLM's default ignores it.
                 logprobs_mode="processed_logprobs",
-                worker_extension_cls=EXTENSION,
+                worker_extension_cls=WORKER_EXTENSION,
                 generation_config="vllm",
                 disable_log_stats=True,
-                # Said outright: inside a placement group vLLM would start the workers of several GPUs through Ray.
+                # Set explicitly: inside a placement group vLLM would start the workers of several GPUs through Ray.
                 distributed_executor_backend="uni" if settings.tensor_parallel == 1 else "mp",
                 **memory,
             )
         )
-        # None is vLLM's grace period: with several workers it lets them remove what they share.
+        # None selects vLLM's own grace period, in which several workers remove the resources that they share.
         self.stop_grace_s = 0.0 if settings.tensor_parallel == 1 else None
         self.tokenizer = AutoTokenizer.from_pretrained(settings.model_path)
         self.workers: list[int] = await self.engine.collective_rpc("watch_parent")
@@ -145,82 +156,86 @@ class GeneratorActor(WeightLoading):
         return time.monotonic() - started
 
     async def generate(self, request: SampleRequest) -> Completion:
-        """Sample one completion; comes back when it is finished. Cancelled, it stops decoding. Raises EngineLost."""
-        with deaths_told():
-            return await self._finished(await self._queue(request))
+        """Sample one completion. If the caller is cancelled, the engine stops decoding. Raises EngineFailed."""
+        with translate_engine_death():
+            return await self._wait_for_completion(await self._submit(request))
 
     async def sample_in_order(
         self, requests: Sequence[SampleRequest], seed: int
     ) -> AsyncIterator[tuple[int, Completion]]:
-        """Sample ``requests`` as any other engine does with the same weights, settings and seed, bit for bit.
+        """Sample ``requests`` deterministically: weights, settings, requests and ``seed`` fix the result bit for bit.
 
-        Yields (place in ``requests``, completion) as they finish. What is sampled depends on what shares a batch, on
-        the prefix cache and on the workers' random state; so an idle engine, an empty cache, the seed, and all
-        requests queued in their order before the first is scheduled. Submit nothing else until the last has finished.
+        Yields (index into ``requests``, completion) as completions finish. Submit nothing else until the last one has
+        finished.
+
+        Sampled tokens depend on the composition of each batch, on the prefix cache and on the workers' random state.
+        Therefore this waits until the engine is idle, clears the cache, seeds the workers, and queues all requests in
+        order before the engine schedules the first.
         """
-        queued: list[Queued] = []
+        queued: list[QueuedRequest] = []
         finishing: list[asyncio.Task[tuple[int, Completion]]] = []
-        with deaths_told():
+        with translate_engine_death():
             try:
-                # Waits until what came before is finished; what comes after stays in the queue.
+                # Waits until earlier requests are finished; later ones stay in the queue until `resume_generation`.
                 await self.engine.pause_generation(mode="wait", clear_cache=True)
                 try:
-                    await self.engine.collective_rpc("seed", args=(seed,))
+                    await self.engine.collective_rpc("seed_sampler", args=(seed,))
                     for request in requests:
-                        queued.append(await self._queue(request))
+                        queued.append(await self._submit(request))
                 finally:
                     await self.engine.resume_generation()
-                finishing = [asyncio.create_task(self._place(place, one)) for place, one in enumerate(queued)]
+                finishing = [asyncio.create_task(self._wait_indexed(index, item)) for index, item in enumerate(queued)]
                 for finished in asyncio.as_completed(finishing):
                     yield await finished
             finally:
                 for task in finishing:
                     task.cancel()
-                await self.engine.abort([one.collector.request_id for one in queued], internal=True)
+                await self.engine.abort([item.collector.request_id for item in queued], internal=True)
 
-    async def _place(self, place: int, queued: Queued) -> tuple[int, Completion]:
-        return place, await self._finished(queued)
+    async def _wait_indexed(self, index: int, queued: QueuedRequest) -> tuple[int, Completion]:
+        return index, await self._wait_for_completion(queued)
 
-    async def _queue(self, request: SampleRequest) -> Queued:
-        """Comes back when the request is on its way to the engine, behind all those before it."""
+    async def _submit(self, request: SampleRequest) -> QueuedRequest:
+        """Submit the request; returns when it is queued behind all earlier ones."""
         from vllm import TokensPrompt
 
-        since = time.monotonic()
+        submitted = time.monotonic()
         prompt = TokensPrompt(prompt_token_ids=request.prompt_token_ids.tolist())
         name = f"{request.name}#{time.monotonic_ns()}"
-        return Queued(request, await self.engine.add_request(name, prompt, sampling_parameters(request)), since)
+        collector = await self.engine.add_request(name, prompt, make_sampling_params(request))
+        return QueuedRequest(request, collector, submitted)
 
-    async def _finished(self, queued: Queued) -> Completion:
+    async def _wait_for_completion(self, queued: QueuedRequest) -> Completion:
         try:
             output = await queued.collector.get()
         except asyncio.CancelledError:
             await self.engine.abort(queued.collector.request_id, internal=True)
             raise
-        return completion_of(queued, output.outputs[0], self.tokenizer)
+        return make_completion(queued, output.outputs[0], self.tokenizer)
 
     async def watch(self) -> None:
-        """Raises EngineLost when the engine dies; does not come back before."""
+        """Wait until the engine dies, then raise EngineFailed; never returns."""
         handler = self.engine.output_handler
-        assert handler is not None  # an engine made inside an event loop has it from the start, and until it dies
+        assert handler is not None  # AsyncLLM creates it with the engine if an event loop runs; it ends with the engine
         await asyncio.wait({handler})
-        raise EngineLost("its engine died")
+        raise EngineFailed("its engine died")
 
-    async def processes(self) -> list[int]:
-        """Process ids of this actor and of its engine's workers."""
+    async def process_ids(self) -> list[int]:
+        """Return the process ids of this actor and of its engine's workers."""
         return [os.getpid(), *self.workers]
 
     async def stop(self) -> None:
-        """Shut the engine down; its processes end before this returns.
+        """Shut the engine down; its processes have ended when this returns.
 
-        A single worker is killed at once: it holds nothing that must be saved, and its own clean-up takes seconds, of
-        which vLLM waits for five.
+        A single worker is killed at once: it has nothing to save, and its own clean-up takes seconds, for up to five of
+        which vLLM would wait.
         """
         self.engine.shutdown(timeout=self.stop_grace_s)
 
 
 @contextmanager
-def collector_off() -> Iterator[None]:
-    """Turn the cyclic garbage collector off, which takes a sixth of the time of large imports and frees nothing."""
+def gc_disabled() -> Iterator[None]:
+    """Disable the cyclic garbage collector, which takes a sixth of the time of large imports for nothing."""
     gc.disable()
     try:
         yield
@@ -229,18 +244,18 @@ def collector_off() -> Iterator[None]:
 
 
 @contextmanager
-def deaths_told() -> Iterator[None]:
-    """Raises EngineLost in place of vLLM's error, which cannot be read where there is no vLLM."""
+def translate_engine_death() -> Iterator[None]:
+    """Raise EngineFailed in place of vLLM's EngineDeadError, which processes without vLLM cannot unpickle."""
     from vllm.v1.engine.exceptions import EngineDeadError
 
     try:
         yield
     except EngineDeadError as error:
-        raise EngineLost("its engine died") from error
+        raise EngineFailed("its engine died") from error
 
 
-def sampling_parameters(request: SampleRequest) -> SamplingParams:
-    """vLLM's. No seed: the engine can die of a seeded request whose prompt it takes in chunks."""
+def make_sampling_params(request: SampleRequest) -> SamplingParams:
+    """Return vLLM's sampling parameters. They have no seed: a seeded request with chunked prefill can crash vLLM."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
@@ -254,14 +269,15 @@ def sampling_parameters(request: SampleRequest) -> SamplingParams:
     )
 
 
-def completion_of(queued: Queued, output: CompletionOutput, tokenizer: Any) -> Completion:
-    """The completion in the engine's final output. Raises EngineLost when the engine did not finish it."""
+def make_completion(queued: QueuedRequest, output: CompletionOutput, tokenizer: Any) -> Completion:
+    """Build the completion from the engine's final output. Raises EngineFailed if the engine did not finish it."""
     if output.finish_reason not in ("stop", "length"):
-        raise EngineLost(f"its engine ended {queued.request.name} with {output.finish_reason}")
+        raise EngineFailed(f"its engine ended {queued.request.name} with {output.finish_reason}")
     request = queued.request
     ids = np.asarray(output.token_ids, dtype=np.int32)
     logprobs = [entry[token].logprob for entry, token in zip(output.logprobs, output.token_ids, strict=True)]
     return Completion(
+        claim=request.claim,
         question_id=request.question_id,
         sample_index=request.sample_index,
         prompt_token_ids=request.prompt_token_ids,
@@ -269,13 +285,16 @@ def completion_of(queued: Queued, output: CompletionOutput, tokenizer: Any) -> C
         sampler_logprobs=np.asarray(logprobs, dtype=np.float32),
         finish_reason=output.finish_reason,
         temperature=request.temperature,
-        policy_versions=policy_versions(output),
+        policy_versions=expand_policy_versions(output),
         text=tokenizer.decode(ids, skip_special_tokens=True),
-        generation_seconds=time.monotonic() - queued.since,
+        generation_seconds=time.monotonic() - queued.submitted,
     )
 
 
-def policy_versions(output: CompletionOutput) -> np.ndarray:
-    """[R] int32. The engine labels what each of its steps samples with the weight version it has then."""
+def expand_policy_versions(output: CompletionOutput) -> np.ndarray:
+    """Return the policy version [R] int32 that sampled each token, from the spans of weight versions that vLLM reports.
+
+    vLLM labels the tokens of each engine step with the weight version that the engine has at that step.
+    """
     spans = output.weight_versions
     return np.repeat([int(span.version) for span in spans], [span.end - span.start for span in spans]).astype(np.int32)

@@ -1,4 +1,4 @@
-"""The driver's handle of one generator: calls are cancelled with their caller, and its death is one error."""
+"""Driver's handle to one generator: cancels calls with their caller, and reports any death as MemberFailed."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ import ray
 from ray.exceptions import RayActorError
 from ray.util.scheduling_strategies import SchedulingStrategyT
 
-from actors.generators.actor import EngineLost, GeneratorActor, GeneratorSettings, SampleRequest, engine_environment
-from actors.lifecycle import MemberLost, one_line
+from actors.generators.actor import EngineFailed, GeneratorActor, GeneratorSettings, SampleRequest, engine_environment
+from actors.lifecycle import MemberFailed, summarize_error
 from learner.rollout import Completion
 
 T = TypeVar("T")
-CONTROL_CALLS = 8  # watching, weights and stopping get through where as many requests as allowed are under way
+CONTROL_CALLS = 8
+"""Concurrent calls beyond the requests, so that watching, weight loading and stopping get through to a full actor."""
 
 
 class RemoteGenerator:
-    """One actor with its engine. Every call raises MemberLost when either is dead, and is cancelled with its caller."""
+    """Handle to an actor with its engine.
+
+    A call raises MemberFailed when the actor or its engine is dead. When its caller is cancelled, so is the call.
+    """
 
     def __init__(self, name: str, actor: Any, settings: GeneratorSettings) -> None:
         self.name = name
@@ -29,55 +33,61 @@ class RemoteGenerator:
         self.settings = settings
 
     async def start(self) -> None:
-        """Start the engine. Raises RayTaskError with what vLLM says when it cannot."""
-        await self._result(self.actor.start.remote(self.settings))
+        """Start the engine. Raises RayTaskError with vLLM's error if the engine cannot start."""
+        await self._await_result(self.actor.start.remote(self.settings))
 
     async def generate(self, request: SampleRequest) -> Completion:
-        """One completion."""
-        return await self._result(self.actor.generate.remote(request))
+        """Sample one completion."""
+        return await self._await_result(self.actor.generate.remote(request))
 
     async def sample_in_order(
         self, requests: Sequence[SampleRequest], seed: int
     ) -> AsyncIterator[tuple[int, Completion]]:
-        """See GeneratorActor.sample_in_order."""
+        """Call ``GeneratorActor.sample_in_order`` and yield its results as they finish."""
         stream = self.actor.sample_in_order.options(num_returns="streaming").remote(requests, seed)
         try:
             async for reference in stream:
-                yield await self._result(reference)
+                yield await self._await_result(reference)
         except RayActorError as error:
-            raise MemberLost(self.name, one_line(error)) from error
+            raise MemberFailed(self.name, summarize_error(error)) from error
         finally:
             ray.cancel(stream)
 
     async def watch(self) -> None:
-        """Raises MemberLost when the actor or its engine dies; does not come back before."""
-        await self._result(self.actor.watch.remote())
+        """Wait until the actor or its engine dies, then raise MemberFailed; never returns."""
+        await self._await_result(self.actor.watch.remote())
 
     def kill(self) -> None:
         """End the actor at once; its engine ends with it."""
         ray.kill(self.actor)
 
-    async def _result(self, reference: ray.ObjectRef) -> Any:
+    async def _await_result(self, reference: ray.ObjectRef) -> Any:
         try:
             return await reference
         except asyncio.CancelledError:
             ray.cancel(reference)
             raise
-        except (RayActorError, EngineLost) as error:
-            raise MemberLost(self.name, one_line(error)) from error
+        except (RayActorError, EngineFailed) as error:
+            raise MemberFailed(self.name, summarize_error(error)) from error
 
 
-def remote_generators(
+def make_generator_factory(
     strategies: Sequence[SchedulingStrategyT], cpus: float, concurrency: int, settings: GeneratorSettings
 ) -> Callable[[str, int, int], RemoteGenerator]:
-    """Makes the actor of (name, index in the pool, how often it was restarted).
+    """Return a factory of generators: ``create(name, index, restart)`` creates the actor and returns its handle.
 
-    ``strategies`` say where Ray puts that of each index; ``concurrency``: requests at once.
+    ``index`` is the generator's index in the pool, ``restart`` the number of times it was restarted before.
+
+    Args:
+        strategies: Ray scheduling strategy of each index, which places the actor on a node.
+        cpus: CPUs that each actor reserves.
+        concurrency: Largest number of requests in flight per actor.
+        settings: Settings of the engines; each actor gets its own seed derived from ``settings.seed``.
     """
     role: Any = ray.remote(GeneratorActor)
 
     def create(name: str, index: int, restart: int) -> RemoteGenerator:
-        # Engines of one seed would draw the same numbers, and so give the same answers to the same prompt.
+        # Engines with equal seeds would draw the same numbers and give the same answers to the same prompt.
         seed = int(np.random.SeedSequence([settings.seed, index, restart]).generate_state(1)[0])
         actor = role.options(
             num_cpus=cpus,

@@ -1,4 +1,4 @@
-"""The engines of a generator pool: which of them serve, and the restart of those that fail."""
+"""Members of a generator pool: which engines serve, and the restart of engines that fail."""
 
 from __future__ import annotations
 
@@ -10,27 +10,34 @@ from typing import Any
 from ray.exceptions import RayError
 
 from actors.generators.handle import RemoteGenerator
-from actors.lifecycle import NoMemberLeft, PoolMembers, one_line
+from actors.lifecycle import NoLiveMember, PoolMembers, summarize_error
 from actors.waiting import gather
 
 log = logging.getLogger(__name__)
-MOST_RESTARTS = 5  # of one member in a run
+MAX_RESTARTS = 5  # per member and run
 
-Create = Callable[[str, int, int], RemoteGenerator]
-"""Makes a member of (name, index in the pool, how often it was restarted), not yet started."""
-Admit = Callable[[str, Any], Awaitable[None]]
-"""Prepares a restarted actor of this name to serve. If it raises RayError, RuntimeError or TimeoutError, the restart
-has failed."""
+CreateGenerator = Callable[[str, int, int], RemoteGenerator]
+"""Creates a member that is not started yet, from (name, index in the pool, number of restarts so far)."""
+AdmitGenerator = Callable[[str, Any], Awaitable[None]]
+"""Prepares a restarted actor, given its name and actor handle, to serve requests: it loads the current weights.
+RayError, RuntimeError and TimeoutError mean that the restart has failed."""
 
 
 class GeneratorMembers(PoolMembers[RemoteGenerator]):
-    """A fixed number of members, each with a name that its successors inherit.
+    """Fixed number of members; a replacement takes over the name of the member that failed.
 
-    A member that fails is replaced at most MOST_RESTARTS times, then its name is given up. ``live``: the members that
-    serve, by name; ``newest``: the last one made of each name, which may be starting or dead.
+    A name is given up when its member fails after MAX_RESTARTS restarts.
+
+    Attributes:
+        names: Names of the members, in order of their index.
+        live: Members that serve requests, by name.
+        newest: Last member created under each name, which may be starting or dead.
+        restarts: Number of restarts so far, by name.
+        given_up: Reasons for names that were given up.
+        restarting: Tasks of the restarts in progress, by name.
     """
 
-    def __init__(self, count: int, create: Create) -> None:
+    def __init__(self, count: int, create: CreateGenerator) -> None:
         super().__init__(_log_bug)
         self.names = [f"generator {index}" for index in range(count)]
         self.create = create
@@ -40,70 +47,75 @@ class GeneratorMembers(PoolMembers[RemoteGenerator]):
         self.given_up: dict[str, str] = {}
         self.restarting: dict[str, asyncio.Task[None]] = {}
         self.deadline_s = 0.0
-        self.admit: Admit | None = None
+        self.admit: AdmitGenerator | None = None
 
-    async def start(self, deadline_s: float, admit: Admit | None) -> None:
-        """Start all at once; they are live when this returns.
+    async def start(self, deadline_s: float, admit: AdmitGenerator | None) -> None:
+        """Start all members concurrently; they are live when this returns.
 
-        A later one has ``deadline_s`` to start and to be admitted. Raises DeadlineExceeded, or what the first that
-        fails raises.
+        Args:
+            deadline_s: Seconds for this start, and for each later restart including its admission.
+            admit: Prepares a restarted member to serve. It is not called for the members started here.
+
+        Raises:
+            DeadlineExceeded: A member did not start in time.
+            RayError: A member failed to start.
         """
         self.deadline_s = deadline_s
         self.admit = admit
         await self._start(self.newest.values(), "starting the engines", deadline_s)
         for member in self.newest.values():
-            self._serve(member)
+            self._mark_live(member)
 
     def replace(self, member: RemoteGenerator, reason: str) -> None:
-        """Kill ``member`` and start another of its name in the background. No effect if that has happened."""
+        """Kill ``member`` and start a replacement in the background. No effect if ``member`` is no longer live."""
         if self.live.get(member.name) is not member:
             return
         del self.live[member.name]
-        self._note(member.name, "removed", reason)
+        self._record_event(member.name, "removed", reason)
         member.kill()
         self.restarting[member.name] = self.background.spawn(self._restart(member.name))
 
     async def wait_for_any(self) -> dict[str, RemoteGenerator]:
-        """Return the live members; waits while there is none. Raises NoMemberLeft when none will come."""
+        """Return the live members by name, waiting while there is none. Raises NoLiveMember if none is restarting."""
         while not self.live:
             await self._wait_for_restart(list(self.restarting.values()))
         return self.live
 
     async def wait_for(self, name: str) -> RemoteGenerator:
-        """Return the member of this name; waits while it restarts. Raises NoMemberLeft when it was given up."""
+        """Return the member called ``name``, waiting while it restarts. Raises NoLiveMember if it was given up."""
         while name not in self.live:
             await self._wait_for_restart([self.restarting[name]] if name in self.restarting else [])
         return self.live[name]
 
     def close(self) -> None:
-        """Replace nothing from here on: members end because they are told to."""
+        """Stop watching and restarting members. Call it before ending the actors, which would count as failures."""
         self.background.cancel()
         self.live.clear()
 
     async def _wait_for_restart(self, tasks: list[asyncio.Task[None]]) -> None:
         if not tasks:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in self.given_up.items())
-            raise NoMemberLeft(reasons or "the pool has not been started, or is closed")
+            raise NoLiveMember(reasons or "the pool has not been started or is closed")
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
 
     async def _restart(self, name: str) -> None:
-        while self.restarts[name] < MOST_RESTARTS:
+        while self.restarts[name] < MAX_RESTARTS:
             self.restarts[name] += 1
             member = self.newest[name] = self.create(name, self.names.index(name), self.restarts[name])
             try:
                 await gather({name: self._start_and_admit(member)}, f"restarting {name}", self.deadline_s)
             except (RayError, RuntimeError, TimeoutError) as error:
-                self._note(name, "replacement failed", one_line(error))
+                self._record_event(name, "replacement failed", summarize_error(error))
                 member.kill()
             else:
-                self._note(name, "replaced", f"restart {self.restarts[name]} of at most {MOST_RESTARTS}")
-                self._serve(member)
+                self._record_event(name, "replaced", f"restart {self.restarts[name]} of at most {MAX_RESTARTS}")
+                self._mark_live(member)
                 break
         else:
-            self.given_up[name] = f"it was restarted {MOST_RESTARTS} times: look at the events before"
-            self._note(name, "given up", self.given_up[name])
+            self.given_up[name] = f"it was restarted {MAX_RESTARTS} times: see the earlier warnings for the reasons"
+            self._record_event(name, "given up", self.given_up[name])
         del self.restarting[name]
 
     async def _start_and_admit(self, member: RemoteGenerator) -> None:
@@ -111,11 +123,11 @@ class GeneratorMembers(PoolMembers[RemoteGenerator]):
         if self.admit is not None:
             await self.admit(member.name, member.actor)
 
-    def _serve(self, member: RemoteGenerator) -> None:
+    def _mark_live(self, member: RemoteGenerator) -> None:
         self.live[member.name] = member
         self._watch(member)
 
 
 def _log_bug(error: BaseException) -> None:
-    """Those who wait for a restart get its error; nobody waits for a watch."""
-    log.error("a bug in the generator pool", exc_info=error)
+    """Log an unexpected error of a background task, since nobody awaits the tasks that watch members."""
+    log.error("bug in the generator pool: a background task raised an error", exc_info=error)

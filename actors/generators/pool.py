@@ -1,4 +1,17 @@
-"""The vLLM engines behind one call: routed by outstanding tokens, and retried when an engine dies."""
+"""Pool of vLLM engines: routes requests by outstanding tokens, and retries them when an engine dies.
+
+    generate(request) ──► StickyRouter ──► RemoteGenerator ──► GeneratorActor ──► Completion
+             ▲                                   │ actor or engine died
+             └── at most MAX_RETRIES times ◄─────┴──► GeneratorMembers restarts it in the background
+
+Who waits for whom: ``generate`` waits while no engine is live, and then for its engine. A restarted engine serves only
+after ``admit`` has returned, which loads the current weights. ``sample_in_order`` assigns each request to a fixed
+engine and waits for that engine's restart instead of moving the request. There are no deadlines on requests here:
+callers set their own.
+
+Covered: actors and engines that die. Not covered: engines that hang; a caller that finds one, such as the weight
+transfer, calls ``replace``.
+"""
 
 from __future__ import annotations
 
@@ -12,165 +25,187 @@ import numpy as np
 from actors.activity import Activity
 from actors.generators.actor import SampleRequest
 from actors.generators.handle import RemoteGenerator
-from actors.generators.members import Admit, Create, GeneratorMembers
-from actors.generators.routing import StickyRoutes
-from actors.lifecycle import MemberEvent, MemberLost
+from actors.generators.members import AdmitGenerator, CreateGenerator, GeneratorMembers
+from actors.generators.routing import StickyRouter
+from actors.lifecycle import MemberEvent, MemberFailed
 from evaluator.errors import RunFailed
 from learner.rollout import Completion
 
 Share = Sequence[tuple[SampleRequest, asyncio.Future[Completion]]]
-RETRIES = 2  # of one request; one that ends every engine it is given to must not end them all
+"""Requests of an ordered batch that are assigned to one engine, each with the future of its completion."""
+MAX_RETRIES = 2  # per request; a request that crashes its engine must not crash all engines, one after the other
 
 
 class GenerationFailed(RunFailed, RuntimeError):
-    """Completions lost their generator too often; the message names them."""
+    """A completion's generator failed too often; the message names the completions."""
 
 
 class GeneratorPool:
-    """vLLM engines. ``retried`` counts requests that were sent again because their engine died."""
+    """Pool of ``count`` vLLM engines, created by ``create``.
 
-    def __init__(self, count: int, create: Create) -> None:
+    ``retried`` counts requests that were sent again because their engine died.
+    """
+
+    def __init__(self, count: int, create: CreateGenerator) -> None:
         self.members = GeneratorMembers(count, create)
-        self.routes: StickyRoutes[RemoteGenerator] = StickyRoutes()
+        self.router: StickyRouter[RemoteGenerator] = StickyRouter()
         self.activity = Activity()
-        self.shares: set[asyncio.Task[None]] = set()
+        self.share_tasks: set[asyncio.Task[None]] = set()
         self.retried = 0
 
     @property
     def actors(self) -> list[Any]:
-        """The newest actor of each name, in the order of names; it may be starting or dead."""
+        """Newest actor of each name, in the order of the names; it may be starting or dead."""
         return [member.actor for member in self.members.newest.values()]
 
     @property
     def live(self) -> dict[str, Any]:
-        """The actors that serve requests, by name."""
+        """Actors that serve requests, by name."""
         return {name: member.actor for name, member in self.members.live.items()}
 
     @property
     def restarts(self) -> int:
-        """How many actors were started in place of another."""
+        """Number of actors that were started to replace another."""
         return sum(self.members.restarts.values())
 
     @property
     def events(self) -> Sequence[MemberEvent]:
-        """The latest changes among the members, oldest first."""
+        """Latest changes of the membership, oldest first."""
         return self.members.events
 
-    async def start(self, deadline_s: float, admit: Admit | None = None) -> None:
-        """Start the engines, all at once; returns when they are ready.
+    async def start(self, deadline_s: float, admit: AdmitGenerator | None = None) -> None:
+        """Start all engines concurrently; returns when they are ready.
 
-        An engine that dies later is replaced in the background; the new one has ``deadline_s`` to start and serves
-        nothing until ``admit(name, actor)`` has come back, which gives it the current weights.
+        An engine that dies later is replaced in the background. Its replacement has ``deadline_s`` seconds to start and
+        to be admitted: it serves no request until ``admit(name, actor)`` has returned, which loads the current weights.
         """
         await self.members.start(deadline_s, admit)
 
     def replace(self, name: str, reason: str) -> None:
-        """Kill this member, and start another in its place. No effect if it does not serve."""
+        """Kill the member called ``name`` and start a replacement. No effect if it is not live."""
         if name in self.members.live:
             self.members.replace(self.members.live[name], reason)
 
     def close(self) -> None:
-        """Replace nothing from here on, and end ordered batches. Call it before the actors are stopped."""
+        """Stop restarting members, and cancel ordered batches. Call it before the actors are stopped."""
         self.members.close()
-        for task in self.shares:
+        for task in self.share_tasks:
             task.cancel()
 
     async def generate(self, request: SampleRequest) -> Completion:
-        """One completion from the engine with the fewest outstanding tokens, or the one that has its question.
+        """Sample one completion on the engine that has its question, or the one with the fewest outstanding tokens.
 
-        Waits while no engine lives: bound it by a deadline. When the caller is cancelled, the engine stops decoding.
-        Raises GenerationFailed when it lost its engine more than RETRIES times, NoMemberLeft when none will live.
+        Waits while no engine is live, so callers should set a deadline. When the caller is cancelled, the engine stops
+        decoding.
+
+        Raises:
+            GenerationFailed: The engine failed more than MAX_RETRIES times.
+            NoLiveMember: No engine is live and none is being restarted.
         """
         reasons = []
-        for attempt in range(RETRIES + 1):
+        for attempt in range(MAX_RETRIES + 1):
             live = (await self.members.wait_for_any()).values()
             self.retried += attempt > 0
-            with self.routes.acquire(live, request.question_id, request.max_tokens) as member:
+            with self.router.acquire(live, request.question_id, request.max_tokens) as member:
                 self.activity.begin(member.name)
                 try:
                     return await member.generate(request)
-                except MemberLost as error:
+                except MemberFailed as error:
                     self.members.replace(member, error.reason)
                     reasons.append(str(error))
                 finally:
                     self.activity.end(member.name)
-        raise GenerationFailed(f"completion {request.name} lost its generator {len(reasons)} times: {reasons}")
+        raise GenerationFailed(f"completion {request.name}: its generator failed {len(reasons)} times: {reasons}")
 
     def sample_in_order(self, requests: Sequence[SampleRequest], seed: int) -> list[asyncio.Future[Completion]]:
-        """The completions of ``requests`` to come, in this order; the same for the same weights, requests and seed.
+        """Sample ``requests`` deterministically: weights, requests and ``seed`` fix the result bit for bit.
 
-        The place of a question among the questions of ``requests`` decides which engine samples it. An engine that dies
-        is waited for, and samples its share anew: the same again. Submit nothing else until the last has finished.
-        A completion raises as that of ``generate`` does.
+        A question's position among the distinct questions of ``requests`` decides which engine samples it. If an engine
+        dies, its replacement samples the same share again, with the same result. Submit nothing else until the last
+        completion has finished.
+
+        Returns:
+            Futures of the completions, in the order of ``requests``. They raise the errors that ``generate`` raises.
         """
         loop = asyncio.get_running_loop()
         completions: list[asyncio.Future[Completion]] = [loop.create_future() for _ in requests]
-        for index, places in enumerate(places_by_question(requests, len(self.members.names))):
-            share = [(requests[place], completions[place]) for place in places]
+        for index, indices in enumerate(assign_by_question(requests, len(self.members.names))):
+            share = [(requests[position], completions[position]) for position in indices]
             task = loop.create_task(self._sample_share(index, share, seed))
-            self.shares.add(task)
-            task.add_done_callback(self.shares.discard)
-            task.add_done_callback(partial(_pass_on_error, share))
+            self.share_tasks.add(task)
+            task.add_done_callback(self.share_tasks.discard)
+            task.add_done_callback(partial(_propagate_end, share))
             for _, completion in share:
-                completion.add_done_callback(partial(_end_if_unwanted, share, task))
+                completion.add_done_callback(partial(_cancel_if_abandoned, share, task))
         return completions
 
     async def _sample_share(self, index: int, share: Share, seed: int) -> None:
-        """What one engine samples of an ordered batch."""
+        """Sample an engine's share of an ordered batch; ``index`` is the engine's index in the pool."""
         if not share:
             return
         engine_seed = int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
         reasons = []
         requests = [request for request, _ in share]
-        for attempt in range(RETRIES + 1):
+        for attempt in range(MAX_RETRIES + 1):
             member = await self.members.wait_for(self.members.names[index])
             self.retried += len(share) if attempt > 0 else 0
             self.activity.begin(member.name)
             try:
-                async for place, completion in member.sample_in_order(requests, engine_seed):
-                    future = share[place][1]
+                async for position, completion in member.sample_in_order(requests, engine_seed):
+                    future = share[position][1]
                     if not future.done():
                         future.set_result(completion)
                 return
-            except MemberLost as error:
+            except MemberFailed as error:
                 self.members.replace(member, error.reason)
                 reasons.append(str(error))
             finally:
                 self.activity.end(member.name)
         missing = ", ".join(request.name for request, future in share if not future.done())
-        raise GenerationFailed(f"completions {missing} lost their generator {len(reasons)} times: {reasons}")
+        raise GenerationFailed(f"completions {missing}: their generator failed {len(reasons)} times: {reasons}")
 
 
-def _end_if_unwanted(share: Share, task: asyncio.Task[None], completion: asyncio.Future[Completion]) -> None:
-    """The engine stops when the last completion that somebody waited for is cancelled."""
-    if completion.cancelled() and all(one.done() for _, one in share):
+def _cancel_if_abandoned(share: Share, task: asyncio.Task[None], completion: asyncio.Future[Completion]) -> None:
+    """Cancel the share's ``task`` when ``completion`` was cancelled and nobody waits for another one of the share."""
+    if completion.cancelled() and all(future.done() for _, future in share):
         task.cancel()
 
 
-def _pass_on_error(share: Share, task: asyncio.Future[None]) -> None:
-    """Where its completions are awaited: what ended ``task``; a cancelled one cancels them."""
+def _propagate_end(share: Share, task: asyncio.Future[None]) -> None:
+    """Fail the share's unfinished completions with the error of ``task``, or cancel them if it has none."""
     error = None if task.cancelled() else task.exception()
     for _, completion in share:
         if error is not None and not completion.done():
             completion.set_exception(error)
         else:
-            completion.cancel()  # without effect where it is there
+            completion.cancel()  # no effect if it is finished
 
 
-def places_by_question(requests: Sequence[SampleRequest], count: int) -> list[list[int]]:
-    """Which requests each of ``count`` engines gets: all of a question the same one, questions dealt out in turn."""
-    dealt: dict[str, int] = {}
-    places: list[list[int]] = [[] for _ in range(count)]
-    for place, request in enumerate(requests):
-        places[dealt.setdefault(request.question_id, len(dealt)) % count].append(place)
-    return places
+def assign_by_question(requests: Sequence[SampleRequest], count: int) -> list[list[int]]:
+    """Return the indices into ``requests`` that each of ``count`` engines gets.
+
+    All requests of a question go to the same engine; questions are assigned round-robin.
+    """
+    numbers: dict[str, int] = {}  # question id -> its position among the distinct questions
+    assigned: list[list[int]] = [[] for _ in range(count)]
+    for position, request in enumerate(requests):
+        assigned[numbers.setdefault(request.question_id, len(numbers)) % count].append(position)
+    return assigned
 
 
-def in_order(
+def request_completions(
     generators: GeneratorPool, requests: Sequence[SampleRequest], seed: int | None, draw: Sequence[int]
 ) -> list[Awaitable[Completion]]:
-    """Each request's completion; with a ``seed`` as deterministic mode asks, numbers drawn as (seed, draw) say."""
+    """Return an awaitable completion for each request.
+
+    Args:
+        generators: started engines.
+        requests: requests of one call.
+        seed: None to send each request at once. With a seed (deterministic mode) all requests are sampled in order, and
+            the random numbers are a function of ``seed`` and ``draw``.
+        draw: integers that no other call of the run uses.
+    """
     if seed is None:
         return [generators.generate(request) for request in requests]
-    of_call = int(np.random.SeedSequence([seed, *draw]).generate_state(1)[0])
-    return [*generators.sample_in_order(requests, of_call)]
+    call_seed = int(np.random.SeedSequence([seed, *draw]).generate_state(1)[0])
+    return [*generators.sample_in_order(requests, call_seed)]

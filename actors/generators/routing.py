@@ -1,4 +1,4 @@
-"""Routing: each call goes to the generator with the least outstanding load, calls of one question to the same one."""
+"""Routing of calls to the generator with the least outstanding load; calls with equal keys go to the same one."""
 
 from __future__ import annotations
 
@@ -10,25 +10,36 @@ from typing import Generic, TypeVar
 M = TypeVar("M")
 
 
-class StickyRoutes(Generic[M]):
-    """Sends each call to the member with the least outstanding load, and calls of one key to the same member.
+class StickyRouter(Generic[M]):
+    """Router that picks the member with the least outstanding load, but keeps calls with equal keys on one member.
 
-    A key keeps its member while any of its calls is outstanding there and the member lives. Holds nothing but what is
-    outstanding. Members are told apart as dictionary keys are.
+    A key stays with its member while any of its calls is outstanding there and the member is live. The router stores
+    only outstanding calls. Members are used as dictionary keys.
+
+    Attributes:
+        load: Total weight of the outstanding calls, by member.
+        calls: Number of outstanding calls, by key and member.
+        assignments: Current member of each key that has outstanding calls.
     """
 
     def __init__(self) -> None:
         self.load: Counter[M] = Counter()
         self.calls: Counter[tuple[str, M]] = Counter()
-        self.places: dict[str, M] = {}
+        self.assignments: dict[str, M] = {}
 
     @contextmanager
     def acquire(self, live: Collection[M], key: str, weight: int) -> Iterator[M]:
-        """Yield one of ``live``, which must not be empty; ``weight`` counts as its load until the context ends."""
-        member = self.places.get(key)
+        """Yield the member that should serve a call; the call is outstanding until the context ends.
+
+        Args:
+            live: Members to choose from; must not be empty.
+            key: Key of the call, such as its question id.
+            weight: Load that the call puts on its member, such as its ``max_tokens``.
+        """
+        member = self.assignments.get(key)
         if member is None or member not in live:
-            member = min(live, key=lambda one: self.load[one])
-        self.places[key] = member
+            member = min(live, key=lambda candidate: self.load[candidate])
+        self.assignments[key] = member
         self.load[member] += weight
         self.calls[key, member] += 1
         try:
@@ -43,6 +54,6 @@ class StickyRoutes(Generic[M]):
             del self.load[member]
         if self.calls[key, member] == 0:
             del self.calls[key, member]
-            # The key may have moved on from a member that died under it.
-            if self.places.get(key) is member:
-                del self.places[key]
+            # If the member died in the meantime, the key may have moved to another one.
+            if self.assignments.get(key) is member:
+                del self.assignments[key]

@@ -1,7 +1,8 @@
-"""Buckets through gloo, across nodes: a process group of two for each receiver, so that none can hold up another.
+"""Transport of buckets over gloo, across nodes.
 
-The groups meet at a store that the sender serves. Each bucket is two messages, its header and its bytes; the receiver
-has asked for the next bucket before it reads the present one.
+Each receiver has its own process group of two with the sender, so that a slow receiver cannot block another. The groups
+initialize at a TCP store that the sender serves. A bucket is two messages, its header and its bytes. The receiver posts
+the receive of the next bucket before it reads the current one.
 """
 
 from __future__ import annotations
@@ -19,87 +20,88 @@ from torch import Tensor
 from torch.distributed import Work
 
 from actors.weights.layout import HEADER_BYTES, Header
-from actors.weights.links import LEAST_WAIT_S, SLOTS, Endpoint, LinkError
+from actors.weights.links import BUFFER_COUNT, MIN_WAIT_S, Endpoint, LinkError
 
 Group: Any = dist.ProcessGroupGloo
-"""Without types: the stub lacks send, recv and the options of its constructor."""
+"""Untyped, because PyTorch's stub is missing send, recv and the constructor's options."""
 SENDER = 0
 RECEIVER = 1
 
 
-def _left(ends: float) -> timedelta:
-    return timedelta(seconds=max(ends - time.monotonic(), LEAST_WAIT_S))
+def _time_left(deadline: float) -> timedelta:
+    return timedelta(seconds=max(deadline - time.monotonic(), MIN_WAIT_S))
 
 
-def _join(store: dist.Store, receiver: str, rank: int, host: str, ends: float) -> Any:
-    """The group of ``receiver`` and its sender. Raises RuntimeError when the other does not come."""
+def _join_group(store: dist.Store, receiver: str, *, rank: int, host: str, deadline: float) -> Any:
+    """Join the process group of ``receiver`` and the sender. Raises RuntimeError if the other end does not join."""
     options = Group._Options()
     options._devices = [Group.create_device(hostname=host)]
-    options._timeout = _left(ends)
+    options._timeout = _time_left(deadline)
     store = dist.PrefixStore(receiver, store)
-    store.set_timeout(_left(ends))
+    store.set_timeout(_time_left(deadline))
     return Group(store, rank, 2, options)
 
 
-def _buffers(capacity: int) -> tuple[Tensor, ...]:
-    return tuple(torch.zeros(capacity, dtype=torch.uint8) for _ in range(SLOTS))
+def _allocate_buffers(capacity: int) -> tuple[Tensor, ...]:
+    return tuple(torch.zeros(capacity, dtype=torch.uint8) for _ in range(BUFFER_COUNT))
 
 
 class GlooSendBuffers:
-    """The sender's buffers, and the store at which receivers connect."""
+    """Sender's buffers, and the TCP store at which receivers connect."""
 
     def __init__(self, capacity: int, host: str) -> None:
-        self.buffers = _buffers(capacity)
+        self.buffers = _allocate_buffers(capacity)
         self.host = host
         self.store = dist.TCPStore(host, 0, is_master=True, wait_for_workers=False)
         self.endpoint = Endpoint("gloo", host, self.store.port)
 
-    def link(self, receiver: str, ends: float) -> GlooSender:
+    def open_link(self, receiver: str, deadline: float) -> GlooSender:
         try:
-            return GlooSender(_join(self.store, receiver, SENDER, self.host, ends), self.buffers)
+            group = _join_group(self.store, receiver, rank=SENDER, host=self.host, deadline=deadline)
         except RuntimeError as error:
-            raise LinkError(f"did not join the group: {_first_line(error)}") from error
+            raise LinkError(f"did not join the process group: {_first_line(error)}") from error
+        return GlooSender(group, self.buffers)
 
     def close(self) -> None:
         del self.store
 
 
 class GlooSender:
-    """The sender's end of the link to one receiver."""
+    """Sender's end of the link to one receiver."""
 
     def __init__(self, group: Any, buffers: tuple[Tensor, ...]) -> None:
         self.group = group
         self.buffers = buffers
-        self.under_way: dict[int, tuple[Work, Work, Tensor]] = {}
+        self.in_transit: dict[int, tuple[Work, Work, Tensor]] = {}  # by slot: sends of header and bytes, packed header
 
-    def reserve(self, slot: int, ends: float) -> None:
-        if slot not in self.under_way:
+    def reserve(self, slot: int, deadline: float) -> None:
+        if slot not in self.in_transit:
             return
-        header, payload, _ = self.under_way.pop(slot)
+        header, payload, _ = self.in_transit.pop(slot)
         try:
-            header.wait(_left(ends))
-            payload.wait(_left(ends))
+            header.wait(_time_left(deadline))
+            payload.wait(_time_left(deadline))
         except RuntimeError as error:
-            raise LinkError(f"did not take a bucket: {_first_line(error)}") from error
+            raise LinkError(f"did not accept a bucket: {_first_line(error)}") from error
 
-    def send(self, header: Header, slot: int, ends: float) -> None:
+    def send(self, header: Header, slot: int, deadline: float) -> None:
         packed = torch.frombuffer(bytearray(header.pack()), dtype=torch.uint8)
         try:
-            first = self.group.send([packed], RECEIVER, 0)
-            second = self.group.send([self.buffers[slot][: header.length]], RECEIVER, 1)
+            header_work = self.group.send([packed], RECEIVER, 0)
+            payload_work = self.group.send([self.buffers[slot][: header.length]], RECEIVER, 1)
         except RuntimeError as error:
-            raise LinkError(f"did not take a bucket: {_first_line(error)}") from error
-        self.under_way[slot] = first, second, packed
+            raise LinkError(f"did not accept a bucket: {_first_line(error)}") from error
+        self.in_transit[slot] = header_work, payload_work, packed
 
     def close(self) -> None:
-        # Its connections end with the group, and the group with the last that refers to it.
-        self.under_way.clear()
+        # The connections close when the group is freed, that is, when the last reference to it is dropped.
+        self.in_transit.clear()
         self.group = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
-class _Expected:
-    """A bucket that was asked for."""
+class _PendingBucket:
+    """Bucket whose receive was posted. ``works`` are the receives of header and bytes."""
 
     slot: int
     length: int
@@ -108,53 +110,55 @@ class _Expected:
 
 
 class GlooReceiver:
-    """The receiver's end; ``host``: this node's address."""
+    """Receiver's end of the link. ``host`` is this node's address, ``capacity`` the bytes of a bucket."""
 
-    def __init__(self, endpoint: Endpoint, receiver: str, host: str, capacity: int, ends: float) -> None:
+    def __init__(self, endpoint: Endpoint, receiver: str, host: str, capacity: int, deadline: float) -> None:
         self.receiver = receiver
         self.host = host
-        self.buffers = _buffers(capacity)
-        self.free = list(range(SLOTS))
-        self.expected: _Expected | None = None
+        self.buffers = _allocate_buffers(capacity)
+        self.free_slots = list(range(BUFFER_COUNT))
+        self.pending: _PendingBucket | None = None
         self.group: Any = None
         try:
-            self.store = dist.TCPStore(endpoint.address, endpoint.port, is_master=False, timeout=_left(ends))
+            self.store = dist.TCPStore(endpoint.address, endpoint.port, is_master=False, timeout=_time_left(deadline))
         except RuntimeError as error:
-            raise LinkError(f"no sender of weights at {endpoint.address}:{endpoint.port}: {error}") from error
+            raise LinkError(f"cannot reach the weight sender at {endpoint.address}:{endpoint.port}: {error}") from error
 
     def begin(self, lengths: Sequence[int]) -> None:
-        self.lengths = list(reversed(lengths))
+        self.lengths = list(reversed(lengths))  # the next length is popped from the end
 
-    def receive(self, ends: float) -> tuple[Header, np.ndarray, int]:
+    def receive(self, deadline: float) -> tuple[Header, np.ndarray, int]:
         try:
             if self.group is None:
-                self.group = _join(self.store, self.receiver, RECEIVER, self.host, ends)
-            self._expect(self.group)
-            found, self.expected = self.expected, None
-            assert found is not None  # one slot at most is kept, one is expected: there was a free one
-            for work in found.works:
-                work.wait(_left(ends))
-            self._expect(self.group)
+                self.group = _join_group(self.store, self.receiver, rank=RECEIVER, host=self.host, deadline=deadline)
+            self._post_receive(self.group)
+            bucket = self.pending
+            self.pending = None
+            assert bucket is not None  # the caller holds at most one of the slots, so there was a free one
+            for work in bucket.works:
+                work.wait(_time_left(deadline))
+            self._post_receive(self.group)
         except RuntimeError as error:
-            raise LinkError(f"no bucket came: {_first_line(error)}") from error
-        # An array of its own, which lives exactly as long as a tensor over it.
-        payload = self.buffers[found.slot].numpy()[: found.length]
-        return Header.unpack(found.header.numpy().tobytes()), payload, found.slot
+            raise LinkError(f"received no bucket: {_first_line(error)}") from error
+        # A new array object, which lives exactly as long as a tensor that uses it.
+        payload = self.buffers[bucket.slot].numpy()[: bucket.length]
+        return Header.unpack(bucket.header.numpy().tobytes()), payload, bucket.slot
 
-    def _expect(self, group: Any) -> None:
-        if self.expected is not None or not self.lengths or not self.free:
+    def _post_receive(self, group: Any) -> None:
+        """Post the receive of the next bucket, unless one is posted or no slot is free."""
+        if self.pending is not None or not self.lengths or not self.free_slots:
             return
-        slot = self.free.pop()
+        slot = self.free_slots.pop()
         length = self.lengths.pop()
         header = torch.zeros(HEADER_BYTES, dtype=torch.uint8)
         works = group.recv([header], SENDER, 0), group.recv([self.buffers[slot][:length]], SENDER, 1)
-        self.expected = _Expected(slot=slot, length=length, header=header, works=works)
+        self.pending = _PendingBucket(slot=slot, length=length, header=header, works=works)
 
     def release(self, slot: int) -> None:
-        self.free.append(slot)
+        self.free_slots.append(slot)
 
     def close(self) -> None:
-        self.expected = None
+        self.pending = None
         self.group = None
 
 

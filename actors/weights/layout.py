@@ -1,6 +1,6 @@
-"""The layout of published weights: tensors in order, cut into buckets, each with a header that identifies it.
+"""Layout of published weights: the order of the tensors, their split into buckets, and the header of each bucket.
 
-Both ends make the same plan of the same names and shapes, so only headers and bytes cross.
+Sender and receivers compute the same plan from the same names and shapes, so only headers and bytes are transferred.
 """
 
 from __future__ import annotations
@@ -14,21 +14,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-PAGE = 4096
-"""Bytes that the checksum adds up as one row of 64-bit words."""
+CHECKSUM_ROW_BYTES = 4096
+"""Bytes that the checksum sums up as one row of 64-bit words."""
 DIGEST_BYTES = 16
-NO_DIGEST = bytes(DIGEST_BYTES)
+NO_DIGEST = bytes(DIGEST_BYTES)  # digest of a header when checksums are off
 _HEADER = struct.Struct(f"<qqq{DIGEST_BYTES}s")
 HEADER_BYTES = _HEADER.size
 
 
 class CorruptWeights(RuntimeError):
-    """A bucket is not the one that was sent; the message says which and how it differs."""
+    """A received bucket is not the expected one; the message says which one it is and how it differs."""
 
 
 @dataclass(frozen=True)
 class WeightLayout:
-    """Names and shapes of the tensors in the order they are sent in, and the dtype sent; the same on both ends."""
+    """Names and shapes of the tensors in the order in which they are sent, and the dtype in which they are sent.
+
+    Sender and receivers have the same layout.
+    """
 
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
@@ -36,13 +39,13 @@ class WeightLayout:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Bytes of each tensor."""
+        """Size of each tensor in bytes."""
         return tuple(math.prod(shape) * self.dtype.itemsize for shape in self.shapes)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Piece:
-    """Bytes ``start`` to ``start + length`` of one tensor, at ``offset`` of the bucket."""
+    """Bytes ``start`` to ``start + length`` of the tensor with index ``tensor``, at byte ``offset`` of the bucket."""
 
     tensor: int
     start: int
@@ -54,35 +57,42 @@ Bucket = tuple[Piece, ...]
 
 
 def plan_buckets(sizes: Sequence[int], capacity: int) -> tuple[Bucket, ...]:
-    """Tensors of ``sizes`` bytes, in order, in buckets of at most ``capacity`` bytes.
+    """Assign tensors of ``sizes`` bytes, in order, to buckets of at most ``capacity`` bytes.
 
-    The first buckets are smaller, because nobody can load anything before the first has come: ``capacity`` / 16, or one
-    tensor, then twice as much each time. A tensor that is larger than ``capacity`` is cut, into buckets that hold
-    nothing else. Raises ValueError for an empty tensor.
+    The first buckets are smaller, because receivers can load nothing before the first one has arrived: the first has
+    ``capacity`` / 16 bytes, or one tensor, and the limit doubles with each bucket. A tensor larger than ``capacity`` is
+    split over several buckets, which contain nothing else. Raises ValueError for an empty tensor.
     """
     buckets: list[list[Piece]] = [[]]
     for tensor, size in enumerate(sizes):
         if size < 1:
-            raise ValueError(f"tensor {tensor} has {size} bytes: an empty tensor has no place in a bucket")
+            raise ValueError(f"tensor {tensor} has {size} bytes: empty tensors cannot be assigned to a bucket")
         for start in range(0, size, capacity):
             length = min(size - start, capacity)
-            filled = bucket_bytes(buckets[-1])
+            filled = filled_bytes(buckets[-1])
             if filled and (size > capacity or filled + length > capacity >> max(0, 5 - len(buckets))):
                 buckets.append([])
-            buckets[-1].append(Piece(tensor=tensor, start=start, offset=bucket_bytes(buckets[-1]), length=length))
+            buckets[-1].append(Piece(tensor=tensor, start=start, offset=filled_bytes(buckets[-1]), length=length))
         if size > capacity:
             buckets.append([])
     return tuple(tuple(bucket) for bucket in buckets if bucket)
 
 
-def bucket_bytes(bucket: Sequence[Piece]) -> int:
-    """How much of the buffer is filled."""
+def filled_bytes(bucket: Sequence[Piece]) -> int:
+    """Return the number of bytes that the bucket's pieces fill."""
     return bucket[-1].offset + bucket[-1].length if bucket else 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Header:
-    """Goes before a bucket: weights' version, place in the plan, bytes, and checksum (``NO_DIGEST`` without)."""
+    """Header that is sent before a bucket.
+
+    Attributes:
+        version: Version of the weights.
+        index: Index of the bucket in the plan.
+        length: Bytes of the bucket.
+        digest: Checksum of the bucket, or ``NO_DIGEST``.
+    """
 
     version: int
     index: int
@@ -99,35 +109,45 @@ class Header:
 
 
 def make_header(version: int, index: int, payload: Tensor, checksum: bool) -> Header:
-    """Of the bucket's bytes ``payload`` [n] uint8."""
+    """Build the header of the bucket with bytes ``payload``, of shape [n] and dtype uint8."""
     return Header(
         version=version,
         index=index,
         length=len(payload),
-        digest=digest(version, index, payload) if checksum else NO_DIGEST,
+        digest=compute_digest(version, index, payload) if checksum else NO_DIGEST,
     )
 
 
 def check_bucket(header: Header, payload: Tensor, version: int, index: int) -> None:
-    """Is this the bucket that is due? ``payload`` [header.length] uint8. Raises CorruptWeights."""
+    """Check that a received bucket is the expected one and intact.
+
+    Args:
+        header: Received header.
+        payload: Received bytes, of shape [length of the expected bucket] and dtype uint8.
+        version: Expected version of the weights.
+        index: Expected index in the plan.
+
+    Raises:
+        CorruptWeights: It is another bucket, or its checksum does not match.
+    """
     if (header.version, header.index, header.length) != (version, index, len(payload)):
         raise CorruptWeights(
-            f"bucket {header.index} of weights version {header.version} ({header.length} bytes) came, "
-            f"bucket {index} of version {version} ({len(payload)} bytes) was due"
+            f"received bucket {header.index} of weights version {header.version} ({header.length} bytes), but "
+            f"bucket {index} of version {version} ({len(payload)} bytes) was expected"
         )
-    if header.digest != NO_DIGEST and header.digest != digest(version, index, payload):
+    if header.digest != NO_DIGEST and header.digest != compute_digest(version, index, payload):
         raise CorruptWeights(f"bucket {index} of weights version {version}: its bytes are not those that were sent")
 
 
-def digest(version: int, index: int, payload: Tensor) -> bytes:
-    """Checksum of a bucket and its place: BLAKE2b over the sums of its 4 KiB rows of 64-bit words, and its last bytes.
+def compute_digest(version: int, index: int, payload: Tensor) -> bytes:
+    """Return a checksum of a bucket, its version and its index.
 
-    The sums read memory as fast as it goes, where zlib.crc32 manages a tenth of that. A changed byte, however many in
-    one word, changes its row's sum; rows, buckets and versions cannot be exchanged unseen. Words exchanged within a
-    row can.
+    It is BLAKE2b over the sums of the bucket's 4 KiB rows of 64-bit words, and over the bytes after the last full row.
+    Summing reads memory at full speed, ten times as fast as zlib.crc32. Detected: any change within one word, and
+    exchanged rows, buckets or versions. Not detected: words exchanged within a row.
     """
-    whole = len(payload) // PAGE * PAGE
-    rows = payload[:whole].view(torch.int64).view(-1, PAGE // 8).sum(1)
+    whole = len(payload) // CHECKSUM_ROW_BYTES * CHECKSUM_ROW_BYTES
+    rows = payload[:whole].view(torch.int64).view(-1, CHECKSUM_ROW_BYTES // 8).sum(1)
     hasher = hashlib.blake2b(struct.pack("<qqq", version, index, len(payload)), digest_size=DIGEST_BYTES)
     hasher.update(rows.numpy().data)
     hasher.update(payload[whole:].numpy().data)
@@ -135,5 +155,5 @@ def digest(version: int, index: int, payload: Tensor) -> bytes:
 
 
 def tensor_digest(tensor: Tensor) -> str:
-    """BLAKE2b of a tensor's bytes, for the comparison of every tensor."""
+    """Return the BLAKE2b digest of a tensor's bytes, in hexadecimal, for comparisons in tests."""
     return hashlib.blake2b(tensor.contiguous().view(-1).view(torch.uint8).numpy().data, digest_size=16).hexdigest()

@@ -1,4 +1,12 @@
-"""Types that all transports share: addresses, results, and the protocols of the two ends of a link."""
+"""Types that all transports share: endpoints, results, and the protocols of the two ends of a link.
+
+A link connects the sender with one receiver. The sender has BUFFER_COUNT buffers, called slots, for all links together:
+
+    sender:    reserve(slot) ──► fill the buffer ──► send(header, slot)
+    receiver:  begin(lengths) ──► receive() ──► copy the bucket out ──► release(slot)
+
+``reserve`` waits until the receiver has released the slot; ``receive`` waits for the next bucket.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +20,22 @@ from torch import Tensor
 from actors.weights.layout import Header, WeightLayout
 
 Backend = Literal["shared_memory", "gloo", "nccl"]
-SLOTS = 3
-"""Buffers of one bucket each: one is filled, one is on its way, one is read."""
-
-LEAST_WAIT_S = 1.0
-"""Whoever is asked after one that used up the time is still given so long."""
+BUFFER_COUNT = 3
+"""Number of buffers, of one bucket each: one is being filled, one is in transit, one is being read."""
+MIN_WAIT_S = 1.0
+"""Shortest wait for a receiver, even if the receivers before it have used up the time until the deadline."""
 
 
 class LinkError(RuntimeError):
-    """The other end is gone, or did not take or give a bucket in time."""
+    """The other end is gone, or did not send or accept a bucket in time."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where receivers find the sender: an abstract Unix socket, or host and port."""
+    """Address at which receivers connect to the sender.
+
+    ``address`` is the name of an abstract Unix socket (shared memory, with ``port`` 0), or a host.
+    """
 
     backend: Backend
     address: str
@@ -34,7 +44,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class SenderInfo:
-    """What the sender sends, and where receivers connect to it."""
+    """Layout of the weights that a sender sends, and the endpoint at which receivers connect to it."""
 
     layout: WeightLayout
     endpoint: Endpoint
@@ -42,7 +52,7 @@ class SenderInfo:
 
 @dataclass(frozen=True)
 class ReceiverGroup:
-    """The receivers of one generator: where they connect to the sender, and the name of each worker there."""
+    """Receivers of one generator: their endpoint at the sender, and the receiver name of each engine worker."""
 
     endpoint: Endpoint
     names: tuple[str, ...]
@@ -50,7 +60,13 @@ class ReceiverGroup:
 
 @dataclass(frozen=True)
 class SendResult:
-    """Bytes of the model, seconds until the last bucket was sent, and the reason of each receiver that failed."""
+    """Result of sending one version.
+
+    Attributes:
+        bytes: Size of the model in bytes.
+        seconds: Seconds until the last bucket was sent.
+        failed: Receivers that failed, by name, each with the reason.
+    """
 
     bytes: int
     seconds: float
@@ -58,43 +74,49 @@ class SendResult:
 
 
 class SendingLink(Protocol):
-    """The sender's end of the link to one receiver. All methods but ``close`` raise LinkError."""
+    """Sender's end of the link to one receiver. All methods but ``close`` raise LinkError.
 
-    def reserve(self, slot: int, ends: float) -> None:
-        """Return when the receiver no longer needs the slot's buffer; ``ends`` is a ``time.monotonic``."""
+    ``deadline`` is a ``time.monotonic`` value.
+    """
 
-    def send(self, header: Header, slot: int, ends: float) -> None:
-        """Begin to give the bucket in the slot's buffer."""
+    def reserve(self, slot: int, deadline: float) -> None:
+        """Wait until the receiver no longer needs the slot's buffer."""
+
+    def send(self, header: Header, slot: int, deadline: float) -> None:
+        """Start sending the bucket in the slot's buffer; the buffer must not change until it is reserved again."""
 
     def close(self) -> None:
-        """Leave; the receiver notices."""
+        """Close the link, which the receiver notices."""
 
 
 class ReceivingLink(Protocol):
-    """The receiver's end. ``begin``, ``receive`` and ``release`` raise LinkError."""
+    """Receiver's end of a link. ``begin``, ``receive`` and ``release`` raise LinkError.
+
+    ``deadline`` is a ``time.monotonic`` value.
+    """
 
     def begin(self, lengths: Sequence[int]) -> None:
-        """Buckets of these bytes come next."""
+        """Prepare for a publication whose buckets have these lengths in bytes."""
 
-    def receive(self, ends: float) -> tuple[Header, np.ndarray, int]:
-        """The next bucket: its header, its bytes [length] uint8 as an array of its own, and its slot."""
+    def receive(self, deadline: float) -> tuple[Header, np.ndarray, int]:
+        """Wait for the next bucket; returns its header, a new view [length] uint8 of its bytes, and its slot."""
 
     def release(self, slot: int) -> None:
-        """The slot may be filled again."""
+        """Allow the sender to fill the slot again."""
 
     def close(self) -> None:
-        """Leave; the sender notices."""
+        """Close the link, which the sender notices."""
 
 
 class SendBuffers(Protocol):
-    """The sender's buffers, and the endpoint at which receivers connect."""
+    """Sender's buffers, and the endpoint at which receivers connect."""
 
     buffers: tuple[Tensor, ...]
-    """Of one bucket each, [capacity] uint8, written to once so that no page is missing."""
+    """BUFFER_COUNT buffers [capacity] uint8. Every page is touched at the start, so that no page fault comes later."""
     endpoint: Endpoint
 
-    def link(self, receiver: str, ends: float) -> SendingLink:
-        """The link to ``receiver``, which has connected or is about to. Raises LinkError."""
+    def open_link(self, receiver: str, deadline: float) -> SendingLink:
+        """Return the link to ``receiver``, waiting until it has connected. Raises LinkError."""
 
     def close(self) -> None:
-        """Free the buffers and let nobody in."""
+        """Free the buffers and close the endpoint."""

@@ -1,7 +1,8 @@
-"""Weights between GPUs: vLLM's own weight-transfer API on the engine's side, its packed broadcast on the learner's.
+"""Weight transfer between GPUs over NCCL: vLLM's weight-transfer API in engines, its packed broadcast in the learner.
 
-Each engine has a NCCL group of its own with the learner's first rank, so one can be restarted without the others. NCCL
-checks what it carries; the version goes with the call. Not run so far: there was no GPU (docs/gpu.md).
+Each engine has its own NCCL group with the learner's rank 0, so one engine can be restarted without the others. There
+are no headers or checksums here: NCCL checks its own transfers, and the version is passed with the load call. This
+module has not been run so far, because no GPU was available (docs/gpu.md).
 """
 
 from __future__ import annotations
@@ -22,33 +23,37 @@ if TYPE_CHECKING:
 
 
 class NcclSender:
-    """The sender in the learner's first rank, on its GPU."""
+    """Sender on the learner's rank 0 and its GPU."""
 
     def __init__(self, layout: WeightLayout, settings: SenderSettings, host: str) -> None:
         self.layout = layout
         self.settings = settings
-        self.endpoint = Endpoint("nccl", host, 0)  # each generator is given a port of its own
+        self.endpoint = Endpoint("nccl", host, 0)  # the port is chosen for each generator when it connects
         self.groups: dict[ReceiverGroup, Any] = {}
 
     def send(
         self,
         tensors: Iterator[tuple[str, Tensor]],
         version: int,
-        to: Collection[ReceiverGroup],
+        recipients: Collection[ReceiverGroup],
         connected: Collection[ReceiverGroup],
     ) -> SendResult:
-        """Broadcast the model's whole ``tensors``, which are on this GPU, to every group of ``to``.
+        """Broadcast the model to every group of ``recipients``.
 
-        A group begins when it is first used, and ends when its engine is no longer ``connected``.
+        Args:
+            tensors: Names and full tensors of the model, on this GPU, in the order of the layout.
+            version: Version of the weights. It is not sent: the driver passes it to ``NcclReceiver.load``.
+            recipients: Receivers that get the weights. A NCCL group is created when it is first used.
+            connected: All connected receivers; the NCCL groups of any others are destroyed.
         """
         from vllm.distributed.weight_transfer.packed_tensor import packed_nccl_broadcast_producer
 
         started = time.monotonic()
-        for gone in self.groups.keys() - set(connected):
-            self.groups.pop(gone).destroy()
+        for disconnected in self.groups.keys() - set(connected):
+            self.groups.pop(disconnected).destroy()
         packed_nccl_broadcast_producer(
             iterator=iter(tensors),
-            group=_Broadcast([self._nccl_group(receivers) for receivers in to]),
+            group=_MultiGroup([self._nccl_group(receivers) for receivers in recipients]),
             src=0,
             post_iter_func=lambda item: item[1].to(self.layout.dtype),
             buffer_size_bytes=self.settings.bucket_bytes,
@@ -56,7 +61,7 @@ class NcclSender:
         return SendResult(bytes=sum(self.layout.sizes), seconds=time.monotonic() - started, failed={})
 
     def close(self) -> None:
-        """End all groups."""
+        """Destroy all NCCL groups."""
         for group in self.groups.values():
             group.destroy()
 
@@ -66,13 +71,13 @@ class NcclSender:
         if receivers not in self.groups:
             endpoint = receivers.endpoint
             size = 1 + len(receivers.names)
-            meeting = {"master_address": endpoint.address, "master_port": endpoint.port, "world_size": size}
-            self.groups[receivers] = trainer_init(meeting)
+            rendezvous = {"master_address": endpoint.address, "master_port": endpoint.port, "world_size": size}
+            self.groups[receivers] = trainer_init(rendezvous)
         return self.groups[receivers]
 
 
-class _Broadcast:
-    """Broadcasts the same tensors to several groups."""
+class _MultiGroup:
+    """Several NCCL groups behind the interface of one: broadcasts each tensor to all of them."""
 
     def __init__(self, groups: list[Any]) -> None:
         self.groups = groups
@@ -83,7 +88,7 @@ class _Broadcast:
 
 
 class NcclReceiver:
-    """The engine's side, in the generator actor; ``workers``: of the engine."""
+    """Receiver in the generator actor, for an engine with ``workers`` workers."""
 
     def __init__(self, engine: AsyncLLM, connection: Connection, workers: int) -> None:
         self.engine = engine
@@ -92,13 +97,13 @@ class NcclReceiver:
         self.joined = False
 
     async def load(self, version: int) -> None:
-        """Receive and load one publication, and set the engine's version. Raises what vLLM raises."""
+        """Receive and load one publication, and set the engine's version. Raises vLLM's errors."""
         from vllm.distributed.weight_transfer.base import WeightTransferInitRequest, WeightTransferUpdateRequest
 
         endpoint = self.connection.endpoint
         layout = self.connection.layout
         if not self.joined:
-            join = {
+            init_info = {
                 "master_address": endpoint.address,
                 "master_port": endpoint.port,
                 "rank_offset": 1,
@@ -106,13 +111,13 @@ class NcclReceiver:
                 "packed": True,
                 "packed_buffer_size_bytes": self.connection.capacity,
             }
-            await self.engine.init_weight_transfer_engine(WeightTransferInitRequest(init_info=join))
+            await self.engine.init_weight_transfer_engine(WeightTransferInitRequest(init_info=init_info))
             self.joined = True
-        update = {
+        update_info = {
             "names": list(layout.names),
             "dtype_names": [str(layout.dtype).removeprefix("torch.")] * len(layout.names),
             "shapes": [list(shape) for shape in layout.shapes],
         }
         await self.engine.start_weight_update()
-        await self.engine.update_weights(WeightTransferUpdateRequest(update_info=update))
+        await self.engine.update_weights(WeightTransferUpdateRequest(update_info=update_info))
         await self.engine.finish_weight_update(weight_version=str(version))

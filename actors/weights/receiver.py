@@ -1,4 +1,4 @@
-"""The receiver of weights, in an engine's worker: whole tensors out of buckets, one at a time and in order."""
+"""Receiver of weights, in an engine's worker: reassembles the tensors from buckets and yields them in order."""
 
 from __future__ import annotations
 
@@ -14,40 +14,46 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from actors.weights.gloo import GlooReceiver
-from actors.weights.layout import WeightLayout, bucket_bytes, check_bucket, plan_buckets, tensor_digest
+from actors.weights.idle_thread import read_ahead
+from actors.weights.layout import WeightLayout, check_bucket, filled_bytes, plan_buckets, tensor_digest
 from actors.weights.links import Endpoint, ReceivingLink
-from actors.weights.shared_memory import SharedMemoryReceiver
-from actors.weights.spare_thread import read_ahead
+from actors.weights.transports import TRANSPORTS
 
-AHEAD = 2
-"""Buckets received ahead of the one whose tensors are loaded: the time until a sleeping sender runs is hidden."""
+BUCKETS_AHEAD = 2
+"""Buckets received ahead of the one being loaded, which hides the time that a sleeping sender takes to wake up."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """All that a receiver must know: whom it meets where, under which name, and what will come."""
+    """Parameters with which a receiver connects to the sender.
+
+    Attributes:
+        endpoint: Endpoint of the sender.
+        receiver: Name under which the receiver connects.
+        host: Address of the receiver's node.
+        layout: Layout of the weights that will be sent.
+        capacity: Capacity of a bucket in bytes.
+        deadline_s: Seconds after which the sender drops a receiver; the receiver waits twice as long.
+        compare: Keep a digest of every received tensor.
+    """
 
     endpoint: Endpoint
     receiver: str
     host: str
-    """Address of the receiver's node."""
     layout: WeightLayout
     capacity: int
-    """Bytes of a bucket."""
     deadline_s: float
-    """The sender gives up on a receiver after so many seconds, so a receiver waits a little longer."""
     compare: bool
-    """Keep a digest of every tensor received."""
 
-    def to_plain(self) -> dict[str, Any]:
-        """As lists, numbers and strings: nothing else crosses vLLM's ``collective_rpc``."""
+    def to_dict(self) -> dict[str, Any]:
+        """Convert to dicts, lists, numbers and strings: vLLM's ``collective_rpc`` transports nothing else."""
         plain = asdict(self)
         plain["layout"]["dtype"] = str(self.layout.dtype).removeprefix("torch.")
         return plain
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> Connection:
+    def from_dict(cls, plain: Mapping[str, Any]) -> Connection:
+        """Convert back from the result of ``to_dict``."""
         layout = plain["layout"]
         shapes = tuple(tuple(shape) for shape in layout["shapes"])
         return cls(
@@ -60,30 +66,29 @@ class Connection:
 
 
 def open_link(connection: Connection) -> ReceivingLink:
-    """Raises LinkError when the sender is not there."""
-    ends = time.monotonic() + connection.deadline_s
-    if connection.endpoint.backend == "shared_memory":
-        return SharedMemoryReceiver(connection.endpoint, connection.receiver, ends)
-    return GlooReceiver(connection.endpoint, connection.receiver, connection.host, connection.capacity, ends)
+    """Connect to the sender. Raises LinkError if it cannot be reached."""
+    deadline = time.monotonic() + connection.deadline_s
+    transport = TRANSPORTS[connection.endpoint.backend]
+    return transport.open_link(connection.endpoint, connection.receiver, connection.host, connection.capacity, deadline)
 
 
 class BufferPool:
-    """Reuses a byte buffer once its last tensor is freed: touching fresh memory costs more than filling it."""
+    """Reuses a byte buffer once its last tensor is freed: the page faults of new memory cost more than filling it."""
 
     def __init__(self) -> None:
         self.free: defaultdict[int, list[np.ndarray]] = defaultdict(list)
 
     def take(self, size: int) -> Tensor:
-        """Return [size] uint8 of any content; the buffer is free again when no tensor over it is left."""
+        """Return an uninitialized tensor [size] uint8; its buffer is free again when the last view of it is freed."""
         free = self.free[size]
-        whole = free.pop() if free else torch.empty(size, dtype=torch.uint8).numpy()  # aligned to cache lines
-        lent = whole[:]  # a view, which lives exactly as long as a tensor over it
-        weakref.finalize(lent, free.append, whole).atexit = False
-        return torch.from_numpy(lent)
+        buffer = free.pop() if free else torch.empty(size, dtype=torch.uint8).numpy()  # aligned to cache lines
+        view = buffer[:]  # PyTorch keeps this object alive exactly as long as a tensor uses it
+        weakref.finalize(view, free.append, buffer).atexit = False
+        return torch.from_numpy(view)
 
 
 class WeightReceiver:
-    """Receives publications one after the other; after an error it is closed, and must be made anew."""
+    """Receiver of publications. After an error, close it and create a new one."""
 
     def __init__(self, connection: Connection, link: ReceivingLink) -> None:
         self.connection = connection
@@ -93,48 +98,50 @@ class WeightReceiver:
         self.buffers = BufferPool()
         self.digests: dict[str, str] = {}
 
-    def tensors(self, version: int) -> Iterator[tuple[str, Tensor]]:
-        """Names and tensors of weights ``version`` as they come.
+    def receive_tensors(self, version: int) -> Iterator[tuple[str, Tensor]]:
+        """Yield the names and tensors of weights ``version`` as they arrive.
 
-        The next buckets are received and checked while the tensors of the present one are loaded. They are copied out
-        of their buckets, which go back to the sender at once: vLLM keeps tensors until their layer is complete, and a
-        layer that waits for the sender must not make the sender wait.
+        While the tensors of a bucket are loaded, the next buckets are received and checked in a background thread.
+        Tensors are copied out of a bucket, whose slot is released at once: vLLM keeps tensors until their layer is
+        complete, so without the copy the sender would wait for slots while vLLM waits for the sender.
 
-        Raises LinkError when no bucket comes in time, CorruptWeights when it is not the one that was sent.
+        Raises:
+            LinkError: No bucket arrived in time.
+            CorruptWeights: A bucket is not the one that was sent.
         """
-        return itertools.chain.from_iterable(read_ahead(self._buckets(version), AHEAD, "receive weights"))
+        return itertools.chain.from_iterable(read_ahead(self._buckets(version), BUCKETS_AHEAD, "receive weights"))
 
     def _buckets(self, version: int) -> Iterator[list[tuple[str, Tensor]]]:
-        """The tensors that a bucket completes, of those that complete any."""
-        ends = time.monotonic() + 2 * self.connection.deadline_s
+        """Receive all buckets; yield the tensors that each completes, skipping buckets that complete none."""
+        deadline = time.monotonic() + 2 * self.connection.deadline_s
         self.digests.clear()
-        self.link.begin([bucket_bytes(bucket) for bucket in self.plan])
-        whole: Tensor | None = None
+        self.link.begin([filled_bytes(bucket) for bucket in self.plan])
+        split_tensor: Tensor | None = None  # bytes received so far of a tensor that is split over several buckets
         for index, bucket in enumerate(self.plan):
-            header, array, slot = self.link.receive(ends)
+            header, array, slot = self.link.receive(deadline)
             payload = torch.from_numpy(array)
             check_bucket(header, payload, version, index)
             first = bucket[0]
             size = self.sizes[bucket[0].tensor]
-            if size == first.length:  # whole tensors
+            if size == first.length:  # the bucket contains whole tensors
                 copy = self.buffers.take(self.connection.capacity)[: len(payload)].copy_(payload)
                 complete = [(piece.tensor, copy[piece.offset : piece.offset + piece.length]) for piece in bucket]
                 del copy
-            else:  # a piece of a tensor that is larger than a bucket
-                whole = self.buffers.take(size) if whole is None else whole
-                whole[first.start : first.start + first.length] = payload
-                complete = [(first.tensor, whole)] if first.start + first.length == size else []
-                whole = None if complete else whole
+            else:  # the bucket contains a piece of a tensor that is larger than a bucket
+                split_tensor = self.buffers.take(size) if split_tensor is None else split_tensor
+                split_tensor[first.start : first.start + first.length] = payload
+                complete = [(first.tensor, split_tensor)] if first.start + first.length == size else []
+                split_tensor = None if complete else split_tensor
             self.link.release(slot)
             if complete:
-                yield [self._tensor(tensor, data) for tensor, data in complete]
-            del complete  # not held while the next bucket is waited for
+                yield [self._make_tensor(tensor, data) for tensor, data in complete]
+            del complete  # so that these tensors are not kept alive while waiting for the next bucket
 
     def close(self) -> None:
-        """Leave; the sender notices."""
+        """Close the link, which the sender notices."""
         self.link.close()
 
-    def _tensor(self, index: int, data: Tensor) -> tuple[str, Tensor]:
+    def _make_tensor(self, index: int, data: Tensor) -> tuple[str, Tensor]:
         layout = self.connection.layout
         tensor = data.view(layout.dtype).view(layout.shapes[index])
         if self.connection.compare:

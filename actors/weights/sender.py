@@ -1,4 +1,4 @@
-"""The sender of weights, in the learner's first rank: fills a bucket while receivers load the one before."""
+"""Sender of weights, on the learner's rank 0: fills the next bucket while receivers load the previous one."""
 
 from __future__ import annotations
 
@@ -8,16 +8,22 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from actors.weights.gloo import GlooSendBuffers
-from actors.weights.layout import Bucket, Header, WeightLayout, bucket_bytes, make_header, plan_buckets
-from actors.weights.links import SLOTS, Backend, LinkError, ReceiverGroup, SendBuffers, SendingLink, SendResult
-from actors.weights.shared_memory import SharedMemorySendBuffers
-from actors.weights.spare_thread import spare_thread
+from actors.weights.idle_thread import make_idle_executor
+from actors.weights.layout import Bucket, Header, WeightLayout, filled_bytes, make_header, plan_buckets
+from actors.weights.links import BUFFER_COUNT, Backend, LinkError, ReceiverGroup, SendBuffers, SendingLink, SendResult
 
 
 @dataclass(frozen=True, kw_only=True)
 class SenderSettings:
-    """How weights are sent. ``bucket_bytes``: capacity of a bucket; ``deadline_s``: seconds a publication may take."""
+    """Settings of the sender.
+
+    Attributes:
+        backend: Transport.
+        dtype: Dtype in which weights are sent.
+        bucket_bytes: Capacity of a bucket in bytes.
+        checksum: Send a checksum of every bucket.
+        deadline_s: Seconds that a publication may take before a slow receiver is dropped.
+    """
 
     backend: Backend
     dtype: str
@@ -26,15 +32,8 @@ class SenderSettings:
     deadline_s: float
 
 
-def open_send_buffers(settings: SenderSettings, host: str) -> SendBuffers:
-    """Allocate the buffers and open the endpoint at which receivers connect; ``host``: this node's address."""
-    if settings.backend == "shared_memory":
-        return SharedMemorySendBuffers(settings.bucket_bytes)
-    return GlooSendBuffers(settings.bucket_bytes, host)
-
-
 class WeightSender:
-    """Sends publications one after the other to whoever is connected."""
+    """Sender of publications, over any of ``TRANSPORTS``. A slot's buffer serves all receivers of a publication."""
 
     def __init__(self, layout: WeightLayout, settings: SenderSettings, send_buffers: SendBuffers) -> None:
         self.layout = layout
@@ -49,49 +48,60 @@ class WeightSender:
         self,
         tensors: Iterator[tuple[str, Tensor]],
         version: int,
-        to: Collection[ReceiverGroup],
+        recipients: Collection[ReceiverGroup],
         connected: Collection[ReceiverGroup],
     ) -> SendResult:
-        """Give ``to`` the model's whole ``tensors`` as ``version``, in the model's order.
+        """Send the model to ``recipients`` as ``version``.
 
-        Who takes nothing until the deadline is given up; ``tensors`` is used up in any case, for other ranks take part
-        in it. Links to receivers that are no longer ``connected`` are closed. Raises ValueError when ``tensors`` are
-        not the model's. All of it happens in a spare thread: the engine that loads is waited for, on the same cores.
+        A receiver that accepts no bucket until the deadline is dropped. ``tensors`` is consumed in any case, because
+        the other ranks take part in gathering it. Everything runs in an idle-priority thread, so that it does not slow
+        down the engines, which share the cores and whose loading is the bottleneck.
+
+        Args:
+            tensors: Names and full tensors of the model, in the order of the layout.
+            version: Version of the weights.
+            recipients: Receivers that get the weights.
+            connected: All connected receivers; links to any others are closed.
+
+        Raises:
+            ValueError: ``tensors`` does not match the layout.
         """
-        with spare_thread("send weights") as thread:
-            return thread.submit(self._send, tensors, version, to, connected).result()
+        with make_idle_executor("send weights") as executor:
+            return executor.submit(self._send, tensors, version, recipients, connected).result()
 
     def _send(
         self,
         tensors: Iterator[tuple[str, Tensor]],
         version: int,
-        to: Collection[ReceiverGroup],
+        recipients: Collection[ReceiverGroup],
         connected: Collection[ReceiverGroup],
     ) -> SendResult:
         started = time.monotonic()
-        for gone in self.links.keys() - {name for group in connected for name in group.names}:
-            self.links.pop(gone).close()
-        receivers = sorted(name for group in to for name in group.names)
-        recipients = _Recipients(self.send_buffers, self.links, receivers, self.settings.deadline_s)
+        for disconnected in self.links.keys() - {name for group in connected for name in group.names}:
+            self.links.pop(disconnected).close()
+        receivers = sorted(name for group in recipients for name in group.names)
+        receiver_links = _ReceiverLinks(self.send_buffers, self.links, receivers, self.settings.deadline_s)
         filler = _BucketFiller(self.layout, tensors)
         for index, bucket in enumerate(self.plan):
-            slot = self.sent_buckets % SLOTS
+            slot = self.sent_buckets % BUFFER_COUNT
             self.sent_buckets += 1
-            recipients.reserve(slot)
-            payload = self.send_buffers.buffers[slot][: bucket_bytes(bucket)]
+            receiver_links.reserve(slot)
+            payload = self.send_buffers.buffers[slot][: filled_bytes(bucket)]
             filler.fill(bucket, payload)
-            recipients.send(make_header(version, index, payload, self.settings.checksum), slot)
-        return SendResult(bytes=sum(self.layout.sizes), seconds=time.monotonic() - started, failed=recipients.failed)
+            receiver_links.send(make_header(version, index, payload, self.settings.checksum), slot)
+        return SendResult(
+            bytes=sum(self.layout.sizes), seconds=time.monotonic() - started, failed=receiver_links.failed
+        )
 
     def close(self) -> None:
-        """Free the buffers; receivers notice."""
+        """Close all links, which receivers notice, and free the buffers."""
         for link in self.links.values():
             link.close()
         self.send_buffers.close()
 
 
-class _Recipients:
-    """The receivers of one publication; one that fails is dropped from the rest of it, and its link closed."""
+class _ReceiverLinks:
+    """Links to the receivers of one publication. A receiver that fails is dropped from it, and its link is closed."""
 
     def __init__(
         self, send_buffers: SendBuffers, links: dict[str, SendingLink], receivers: list[str], deadline_s: float
@@ -100,35 +110,35 @@ class _Recipients:
         self.links = links
         self.receivers = receivers
         self.deadline_s = deadline_s
-        self.ends = time.monotonic() + deadline_s
+        self.deadline = time.monotonic() + deadline_s
         self.failed: dict[str, str] = {}
 
     def reserve(self, slot: int) -> None:
-        """Nobody needs the slot's buffer any more."""
-        self._each(lambda link: link.reserve(slot, self.ends))
+        """Wait until no receiver needs the slot's buffer any more."""
+        self._for_each_link(lambda link: link.reserve(slot, self.deadline))
 
     def send(self, header: Header, slot: int) -> None:
-        """The bucket in the slot's buffer is on its way."""
-        self._each(lambda link: link.send(header, slot, self.ends))
+        """Start sending the bucket in the slot's buffer to every receiver."""
+        self._for_each_link(lambda link: link.send(header, slot, self.deadline))
 
-    def _each(self, do: Callable[[SendingLink], None]) -> None:
+    def _for_each_link(self, action: Callable[[SendingLink], None]) -> None:
         for receiver in self.receivers:
             try:
                 if receiver not in self.links:
-                    self.links[receiver] = self.send_buffers.link(receiver, self.ends)
-                do(self.links[receiver])
+                    self.links[receiver] = self.send_buffers.open_link(receiver, self.deadline)
+                action(self.links[receiver])
             except LinkError as error:
                 self.failed[receiver] = str(error)
                 if receiver in self.links:
                     self.links.pop(receiver).close()
-        left = [receiver for receiver in self.receivers if receiver not in self.failed]
-        if len(left) < len(self.receivers):  # who failed may have used up the time of the others
-            self.ends = time.monotonic() + self.deadline_s
-        self.receivers = left
+        remaining = [receiver for receiver in self.receivers if receiver not in self.failed]
+        if len(remaining) < len(self.receivers):  # those that failed may have used up the time of the others
+            self.deadline = time.monotonic() + self.deadline_s
+        self.receivers = remaining
 
 
 class _BucketFiller:
-    """Copies tensors, one after the other, into the buckets of the plan."""
+    """Copies tensors in order into the buckets of the plan."""
 
     def __init__(self, layout: WeightLayout, tensors: Iterator[tuple[str, Tensor]]) -> None:
         self.layout = layout
@@ -136,21 +146,22 @@ class _BucketFiller:
         self.flat: Tensor | None = None
 
     def fill(self, bucket: Bucket, payload: Tensor) -> None:
-        """``payload`` [bytes] uint8 gets the bucket's bytes, in the dtype that is sent."""
+        """Fill ``payload``, of shape [bytes] and dtype uint8, with the bucket's bytes in the layout's dtype."""
         width = self.layout.dtype.itemsize
         for piece in bucket:
             if piece.start == 0:
-                self.flat = self._next(piece.tensor)
-            assert self.flat is not None  # the plan begins every tensor at 0
-            place = payload[piece.offset : piece.offset + piece.length].view(self.layout.dtype)
-            place.copy_(self.flat[piece.start // width : (piece.start + piece.length) // width])
+                self.flat = self._next_tensor(piece.tensor)
+            assert self.flat is not None  # the plan's first piece of every tensor starts at 0
+            target = payload[piece.offset : piece.offset + piece.length].view(self.layout.dtype)
+            target.copy_(self.flat[piece.start // width : (piece.start + piece.length) // width])
 
-    def _next(self, index: int) -> Tensor:
-        self.flat = None  # not two gathered tensors at once
+    def _next_tensor(self, index: int) -> Tensor:
+        self.flat = None  # free the previous tensor before the next is gathered, to hold only one at a time
         name, tensor = next(self.tensors)
         if name != self.layout.names[index] or tuple(tensor.shape) != self.layout.shapes[index]:
+            expected = f"{self.layout.names[index]} {self.layout.shapes[index]}"
             raise ValueError(
-                f"parameter {name} {tuple(tensor.shape)} where {self.layout.names[index]} {self.layout.shapes[index]} "
-                "was announced: the model has changed since its sender was opened"
+                f"parameter {name} {tuple(tensor.shape)} does not match the layout, which has {expected} at its place: "
+                "the model has changed since the sender was opened"
             )
         return tensor.reshape(-1)

@@ -1,10 +1,11 @@
-"""Buckets in memory that sender and receivers share, on one node.
+"""Transport of buckets through memory that sender and receivers on one node share.
 
-    sender ──header──► Unix socket ──► receiver     (the bucket is in the shared buffer by then)
+    sender ──header──► Unix socket ──► receiver     (the bucket is already in the shared buffer)
     sender ◄──slot──── Unix socket ◄── receiver     (the buffer may be filled again)
 
-The memory has no name (memfd): receivers get its descriptor through the socket, whose abstract name is no file either.
-So nothing is left on the system whoever is killed, and a dead peer is seen at once as the end of its socket.
+The memory is anonymous (memfd): receivers get its file descriptor through the socket, which has an abstract name and so
+no file either. Therefore nothing remains on the system when a process is killed, and each side notices at once when the
+other has died, because its socket closes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 import torch
 
 from actors.weights.layout import HEADER_BYTES, Header
-from actors.weights.links import LEAST_WAIT_S, SLOTS, Endpoint, LinkError
+from actors.weights.links import BUFFER_COUNT, MIN_WAIT_S, Endpoint, LinkError
 
 NAME_BYTES = 256
 _SLOT = struct.Struct("<q")
@@ -30,137 +31,137 @@ _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: struct ucred of unix(7)
 
 
 def _map(descriptor: int, capacity: int) -> mmap.mmap:
-    """All buffers, with every page in place."""
-    return mmap.mmap(descriptor, SLOTS * capacity, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
+    """Map all buffers and touch every page."""
+    return mmap.mmap(descriptor, BUFFER_COUNT * capacity, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
 
 
-def _until(link: socket.socket, ends: float) -> None:
-    link.settimeout(max(ends - time.monotonic(), LEAST_WAIT_S))
+def _set_deadline(connection: socket.socket, deadline: float) -> None:
+    connection.settimeout(max(deadline - time.monotonic(), MIN_WAIT_S))
 
 
 class SharedMemorySendBuffers:
-    """The sender's shared buffers, and the socket at which receivers connect."""
+    """Sender's shared buffers, and the socket at which receivers connect."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.descriptor = os.memfd_create("microcoder-weights")
-        os.ftruncate(self.descriptor, SLOTS * capacity)
+        os.ftruncate(self.descriptor, BUFFER_COUNT * capacity)
         self.memory = _map(self.descriptor, capacity)
         self.buffers = tuple(
             torch.frombuffer(self.memory, dtype=torch.uint8, count=capacity, offset=slot * capacity)
-            for slot in range(SLOTS)
+            for slot in range(BUFFER_COUNT)
         )
         self.endpoint = Endpoint("shared_memory", f"microcoder-weights-{secrets.token_hex(8)}", 0)
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.listener.bind(f"\0{self.endpoint.address}")
         self.listener.listen(128)
-        self.arrived: dict[str, socket.socket] = {}
+        self.accepted: dict[str, socket.socket] = {}  # by receiver: connections that have no link yet
 
-    def link(self, receiver: str, ends: float) -> SharedMemorySender:
+    def open_link(self, receiver: str, deadline: float) -> SharedMemorySender:
         try:
-            while receiver not in self.arrived:
-                self._accept(ends)
-            arrived = self.arrived.pop(receiver)
-            _until(arrived, ends)
-            socket.send_fds(arrived, [_SLOT.pack(self.capacity)], [self.descriptor])
+            while receiver not in self.accepted:
+                self._accept(deadline)
+            connection = self.accepted.pop(receiver)
+            _set_deadline(connection, deadline)
+            socket.send_fds(connection, [_SLOT.pack(self.capacity)], [self.descriptor])
         except OSError as error:
             raise LinkError(f"did not connect: {error}") from error
-        return SharedMemorySender(arrived)
+        return SharedMemorySender(connection)
 
-    def _accept(self, ends: float) -> None:
-        _until(self.listener, ends)
-        arrived, _ = self.listener.accept()
-        _until(arrived, ends)
-        peer = arrived.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        if _CREDENTIALS.unpack(peer)[1] == os.getuid():  # an abstract socket has no permissions of its own
-            self.arrived[arrived.recv(NAME_BYTES).decode()] = arrived
+    def _accept(self, deadline: float) -> None:
+        _set_deadline(self.listener, deadline)
+        connection, _ = self.listener.accept()
+        _set_deadline(connection, deadline)
+        peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        if _CREDENTIALS.unpack(peer)[1] == os.getuid():  # abstract sockets have no file permissions: any user connects
+            self.accepted[connection.recv(NAME_BYTES).decode()] = connection
         else:
-            arrived.close()
+            connection.close()
 
     def close(self) -> None:
         self.listener.close()
-        for arrived in self.arrived.values():
-            arrived.close()
+        for connection in self.accepted.values():
+            connection.close()
         os.close(self.descriptor)
-        # The mapping goes with the tensors over it.
+        # The memory is unmapped when the last tensor over it is freed.
 
 
 class SharedMemorySender:
-    """The sender's end of the link to one receiver."""
+    """Sender's end of the link to one receiver."""
 
-    def __init__(self, link: socket.socket) -> None:
-        self.socket = link
-        self.taken: set[int] = set()  # slots that the receiver has not given back
+    def __init__(self, connection: socket.socket) -> None:
+        self.socket = connection
+        self.unreleased: set[int] = set()  # slots that the receiver has not released
 
-    def reserve(self, slot: int, ends: float) -> None:
+    def reserve(self, slot: int, deadline: float) -> None:
         try:
-            while slot in self.taken:
-                _until(self.socket, ends)
-                back = self.socket.recv(_SLOT.size)
-                if not back:
-                    raise LinkError("its process ended, or it gave up")
-                self.taken.remove(_SLOT.unpack(back)[0])
+            while slot in self.unreleased:
+                _set_deadline(self.socket, deadline)
+                message = self.socket.recv(_SLOT.size)
+                if not message:
+                    raise LinkError("closed its socket (its process ended, or it failed to load)")
+                self.unreleased.remove(_SLOT.unpack(message)[0])
         except OSError as error:
-            raise LinkError(f"did not take a bucket: {error}") from error
+            raise LinkError(f"did not accept a bucket: {error}") from error
 
-    def send(self, header: Header, slot: int, ends: float) -> None:
+    def send(self, header: Header, slot: int, deadline: float) -> None:
         try:
-            _until(self.socket, ends)
+            _set_deadline(self.socket, deadline)
             self.socket.send(_SLOT.pack(slot) + header.pack())
-            self.taken.add(slot)
+            self.unreleased.add(slot)
         except OSError as error:
-            raise LinkError(f"did not take a bucket: {error}") from error
+            raise LinkError(f"did not accept a bucket: {error}") from error
 
     def close(self) -> None:
         self.socket.close()
 
 
 class SharedMemoryReceiver:
-    """The receiver's end."""
+    """Receiver's end of the link."""
 
-    def __init__(self, endpoint: Endpoint, receiver: str, ends: float) -> None:
+    def __init__(self, endpoint: Endpoint, receiver: str, deadline: float) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.buffers: tuple[np.ndarray, ...] | None = None
         try:
-            _until(self.socket, ends)
+            _set_deadline(self.socket, deadline)
             self.socket.connect(f"\0{endpoint.address}")
             self.socket.send(receiver.encode())
         except OSError as error:
-            raise LinkError(f"no sender of weights at {endpoint.address}: {error}") from error
+            raise LinkError(f"cannot reach the weight sender at {endpoint.address}: {error}") from error
 
     def begin(self, lengths: Sequence[int]) -> None:
         self.lengths = iter(lengths)
 
-    def receive(self, ends: float) -> tuple[Header, np.ndarray, int]:
+    def receive(self, deadline: float) -> tuple[Header, np.ndarray, int]:
         try:
             if self.buffers is None:
-                self.buffers = self._map(ends)
-            _until(self.socket, ends)
+                self.buffers = self._map_buffers(deadline)
+            _set_deadline(self.socket, deadline)
             message = self.socket.recv(_SLOT.size + HEADER_BYTES)
         except OSError as error:
-            raise LinkError(f"no bucket came: {error}") from error
+            raise LinkError(f"received no bucket: {error}") from error
         if not message:
-            raise LinkError("the sender left")
+            raise LinkError("the sender closed the link")
         (slot,) = _SLOT.unpack(message[: _SLOT.size])
         return Header.unpack(message[_SLOT.size :]), self.buffers[slot][: next(self.lengths)], slot
 
-    def _map(self, ends: float) -> tuple[np.ndarray, ...]:
-        _until(self.socket, ends)
-        size, descriptors, _, _ = socket.recv_fds(self.socket, _SLOT.size, 1)
-        if not size:
-            raise LinkError("the sender left")
-        (capacity,) = _SLOT.unpack(size)
+    def _map_buffers(self, deadline: float) -> tuple[np.ndarray, ...]:
+        _set_deadline(self.socket, deadline)
+        message, descriptors, _, _ = socket.recv_fds(self.socket, _SLOT.size, 1)
+        if not message:
+            raise LinkError("the sender closed the link")
+        (capacity,) = _SLOT.unpack(message)
         memory = _map(descriptors[0], capacity)
         os.close(descriptors[0])
-        return tuple(np.frombuffer(memory, np.uint8, capacity, slot * capacity) for slot in range(SLOTS))
+        return tuple(np.frombuffer(memory, np.uint8, capacity, slot * capacity) for slot in range(BUFFER_COUNT))
 
     def release(self, slot: int) -> None:
         try:
             self.socket.send(_SLOT.pack(slot))
         except OSError as error:
-            raise LinkError(f"the sender left: {error}") from error
+            raise LinkError(f"the sender closed the link: {error}") from error
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # not connected any more
-            self.socket.shutdown(socket.SHUT_RDWR)  # wakes a thread that waits for a bucket
+        with contextlib.suppress(OSError):  # it may be disconnected already
+            self.socket.shutdown(socket.SHUT_RDWR)  # wakes up a thread that waits for a bucket
         self.socket.close()

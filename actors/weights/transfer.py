@@ -1,9 +1,20 @@
-"""Weights from the learner to every generator.
+"""Weight transfer from the learner to every generator.
 
-Three verbs: ``connect`` (generators join, also later and one by one), ``publish(version)``, ``close``. The learner's
-first rank sends the model in buckets, over shared memory, gloo or NCCL; every generator loads them in place as they
-come and echoes the version it then serves. A generator that does not is dropped, and serves nothing until it has been
-connected again and has acknowledged the current version.
+    driver ──► connect(generators) ──► rank 0: open_sender     generators: connect_weights
+           ──► publish(version) ─────► all ranks: send_weights ──buckets──► generators: load_weights
+           ──► close() ──────────────► rank 0: close_weights   generators: disconnect_weights
+
+``connect`` may be called again for generators that join later. In ``publish`` the ranks gather the model tensor by
+tensor; rank 0 fills buckets and sends them over shared memory, gloo or NCCL, directly to the engines' workers, which
+load them in place as they arrive.
+
+Who waits for whom: the sender waits until every receiver has released a bucket's slot, a generator waits for the next
+bucket, and the driver waits until each generator has returned the version that it now serves. All waits are bounded:
+that of the sender by ``deadline_s``, the others by small multiples of it.
+
+Covered: generators that die, hang, or load something else than what was sent. They are dropped from the publication and
+disconnected; they must not serve until they have been connected again and have acknowledged the current version. Not
+covered: a learner rank that dies or hangs, which ends ``publish`` with an error.
 """
 
 from __future__ import annotations
@@ -18,7 +29,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayTaskError
 
-from actors.lifecycle import ACTOR_ERRORS, STOP_DEADLINE_S, one_line
+from actors.lifecycle import ACTOR_ERRORS, STOP_DEADLINE_S, summarize_error
 from actors.waiting import gather
 from actors.weights.links import Backend, ReceiverGroup, SenderInfo, SendResult
 from actors.weights.receiver import Connection
@@ -27,18 +38,23 @@ from evaluator.errors import RunFailed
 
 T = TypeVar("T")
 MARGIN_S = 5.0
+"""Added to a deadline that others enforce themselves, so that their error, which has more details, comes first."""
 
 
 class WeightTransferError(RunFailed, RuntimeError):
-    """No generator took the weights it was given, or one could not be connected."""
+    """No generator loaded the published weights, or a generator could not be connected."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Publication:
-    """Outcome and cost of one publication.
+    """Result and cost of one publication.
 
-    ``bytes`` of weights; seconds until the learner had sent its last bucket, seconds from then until the last generator
-    served them; ``dropped``: the generators that do not serve this version, each with the reason.
+    Attributes:
+        version: Version of the weights.
+        bytes: Size of the weights in bytes.
+        write_seconds: Seconds until the learner had sent the last bucket.
+        load_seconds: Seconds from then until the last generator served the version.
+        dropped: Generators that do not serve the version, by name, each with the reason.
     """
 
     version: int
@@ -50,7 +66,15 @@ class Publication:
 
 @dataclass(frozen=True, kw_only=True)
 class TransferSettings:
-    """``dtype``: of the weights sent; ``compare``: compare a digest of every tensor, for tests."""
+    """Settings of the weight transfer.
+
+    Attributes:
+        dtype: Dtype in which weights are sent.
+        bucket_mb: Capacity of a bucket in MiB.
+        checksum: Verify a checksum of every bucket.
+        deadline_s: Seconds that each step of a publication may take.
+        compare: Compare a digest of every tensor that was loaded with the learner's, for tests.
+    """
 
     dtype: str
     bucket_mb: int
@@ -61,28 +85,31 @@ class TransferSettings:
 
 @dataclass(frozen=True)
 class _Failure:
-    """Why a call to a generator failed; ``answered``: the generator raised it, so it is alive."""
+    """Failure of a call to a generator. ``raised_by_actor``: the generator itself raised the error, so it is alive."""
 
     reason: str
-    answered: bool = False
+    raised_by_actor: bool = False
 
 
 def choose_backend(
-    asked: Literal["auto", "shared_memory", "gloo", "nccl"], devices: Collection[str], nodes: Collection[str]
+    requested: Literal["auto", "shared_memory", "gloo", "nccl"], devices: Collection[str], nodes: Collection[str]
 ) -> Backend:
-    """The transport between actors on ``devices`` (``cpu``, ``cuda``) of ``nodes``.
+    """Choose the transport between the learner and the generators.
 
-    ``auto``: NCCL between GPUs, shared memory on the CPU of one node, else gloo.
+    Args:
+        requested: Transport to use, or ``auto``: NCCL between GPUs, shared memory on the CPU of one node, else gloo.
+        devices: Devices of the learner and the generators, ``cpu`` or ``cuda``.
+        nodes: Ids of the nodes of all ranks and generators.
     """
-    if asked != "auto":
-        return asked
+    if requested != "auto":
+        return requested
     if set(devices) == {"cuda"}:
         return "nccl"
     return "shared_memory" if set(devices) == {"cpu"} and len(set(nodes)) == 1 else "gloo"
 
 
 class WeightTransfer:
-    """Connects one learner group with generators."""
+    """Weight transfer between the ranks of one learner and its generators."""
 
     def __init__(self, ranks: Sequence[ActorHandle], backend: Backend, settings: TransferSettings) -> None:
         self.ranks: Sequence[Any] = ranks
@@ -90,41 +117,49 @@ class WeightTransfer:
         self.settings = settings
         self.generators: dict[str, Any] = {}
         self.receiver_groups: dict[str, ReceiverGroup] = {}
-        self.connections = 0
+        self.connection_count = 0
         self.publishing = asyncio.Lock()
 
     async def connect(self, generators: Mapping[str, ActorHandle]) -> None:
-        """Let ``generators`` join, or join again: they take part from the next publication on.
+        """Connect ``generators``, for the first time or again; they take part from the next publication on.
 
-        Raises WeightTransferError naming who did not join in time; the others have.
+        Raises WeightTransferError, naming the generators that did not connect in time. The others are connected then.
         """
         opening: Awaitable[SenderInfo] = self.ranks[0].open_sender.remote(self._sender_settings)
-        sender = await self._from_rank_0("opening the sender of weights", opening)
-        joins = {name: self._join(name, actor, sender) for name, actor in generators.items()}
-        outcomes = await _outcomes(joins, "joining the transfer of weights", self.settings.deadline_s)
+        sender = await self._await_rank_0("opening the weight sender", opening)
+        connecting = {name: self._connect_generator(name, actor, sender) for name, actor in generators.items()}
+        results = await _gather_results(connecting, "connecting to the weight sender", self.settings.deadline_s)
         failed = {}
-        for name, outcome in outcomes.items():
-            if isinstance(outcome, _Failure):
-                failed[name] = outcome.reason
+        for name, result in results.items():
+            if isinstance(result, _Failure):
+                failed[name] = result.reason
             else:
                 self.generators[name] = generators[name]
-                self.receiver_groups[name] = outcome
+                self.receiver_groups[name] = result
         if failed:
-            raise WeightTransferError(f"not connected to the learner's weights: {_format_reasons(failed)}")
+            raise WeightTransferError(f"generators not connected to the weight sender: {_format_reasons(failed)}")
 
     async def publish(self, version: int, to: Collection[str] | None = None) -> Publication:
-        """Give the generators named in ``to``, or all that are connected, the learner's present weights as ``version``.
+        """Publish the learner's current weights as ``version``.
 
-        The current version may be published again, to generators that were connected since, as long as the learner has
-        not been updated: else ValueError. Who does not take it is disconnected. Raises WeightTransferError when nobody
-        took it, DeadlineExceeded when the learner did not answer: generators are not touched while it is busy.
+        A version may be published again, to generators that were connected later, until the learner's next update.
+        Generators that do not load it are disconnected. No generator is touched before the learner is ready to send.
+
+        Args:
+            version: Version of the weights.
+            to: Names of the generators that get them; None for all that are connected.
+
+        Raises:
+            WeightTransferError: No generator loaded the version, or one in ``to`` is not connected.
+            DeadlineExceeded: The learner did not answer in time.
+            ValueError: ``version`` was published before and the learner has been updated since.
         """
         async with self.publishing:
             names = list(self.receiver_groups if to is None else to)
             if unknown := [name for name in names if name not in self.receiver_groups]:
                 raise WeightTransferError(f"not connected: {', '.join(unknown)}")
             checking: Awaitable[None] = self.ranks[0].check_version.remote(version)
-            await self._from_rank_0(f"the learner's version {version}", checking)
+            await self._await_rank_0(f"checking that the learner can send version {version}", checking)
             started = time.monotonic()
             loads: dict[str, Awaitable[int]] = {
                 name: self.generators[name].load_weights.remote(version) for name in names
@@ -136,26 +171,25 @@ class WeightTransfer:
                 for receiver in self.receiver_groups[name].names
                 if receiver in result.failed
             }
-            # The sender saw only that they left; they report the reason themselves, unless they hang.
-            reasons = await _outcomes({name: loads[name] for name in dropped}, "the reason", MARGIN_S)
+            # The sender only noticed that their links closed; the generators raise the cause, unless they hang.
+            causes = await _gather_results({name: loads[name] for name in dropped}, "the cause", MARGIN_S)
             dropped |= {
-                name: outcome.reason
-                for name, outcome in reasons.items()
-                if isinstance(outcome, _Failure) and outcome.answered
+                name: cause.reason
+                for name, cause in causes.items()
+                if isinstance(cause, _Failure) and cause.raised_by_actor
             }
-            waits = {name: load for name, load in loads.items() if name not in dropped}
-            outcomes = await _outcomes(waits, f"loading weights version {version}", self.settings.deadline_s)
+            pending = {name: load for name, load in loads.items() if name not in dropped}
+            echoed = await _gather_results(pending, f"loading weights version {version}", self.settings.deadline_s)
             dropped |= {
-                name: reason for name, outcome in outcomes.items() if (reason := _version_mismatch(outcome, version))
+                name: reason for name, result in echoed.items() if (reason := _version_mismatch(result, version))
             }
             if self.settings.compare:
-                dropped |= await self._compare([name for name in names if name not in dropped])
+                dropped |= await self._compare_tensors([name for name in names if name not in dropped])
             for name in dropped:
-                self._forget(name)
+                self._remove_generator(name)
             if len(dropped) == len(names):
-                raise WeightTransferError(
-                    f"nobody serves weights version {version}: {_format_reasons(dropped) or 'none is connected'}"
-                )
+                reasons = _format_reasons(dropped) or "none is connected"
+                raise WeightTransferError(f"no generator serves weights version {version}: {reasons}")
             return Publication(
                 version=version,
                 bytes=result.bytes,
@@ -165,15 +199,15 @@ class WeightTransfer:
             )
 
     async def disconnect(self, name: str) -> None:
-        """Publish no more to ``name``, which may be gone already."""
+        """Stop publishing to the generator called ``name``. No effect if it is not connected."""
         async with self.publishing:
-            self._forget(name)
+            self._remove_generator(name)
 
     def close(self) -> None:
-        """Free the buffers on both sides."""
-        leaving = [actor.disconnect_weights.remote() for actor in self.generators.values()]
-        leaving.append(self.ranks[0].close_weights.remote())
-        ray.wait(leaving, num_returns=len(leaving), timeout=STOP_DEADLINE_S)
+        """Close the transfer and free the buffers on both sides."""
+        closing = [actor.disconnect_weights.remote() for actor in self.generators.values()]
+        closing.append(self.ranks[0].close_weights.remote())
+        ray.wait(closing, num_returns=len(closing), timeout=STOP_DEADLINE_S)
 
     @property
     def _sender_settings(self) -> SenderSettings:
@@ -186,17 +220,17 @@ class WeightTransfer:
             deadline_s=settings.deadline_s,
         )
 
-    async def _join(self, name: str, actor: Any, sender: SenderInfo) -> ReceiverGroup:
-        _, host = await actor.node.remote()
-        # A new name each time: the sender must not take this connection for one that has failed.
-        self.connections += 1
+    async def _connect_generator(self, name: str, actor: Any, sender: SenderInfo) -> ReceiverGroup:
+        _, host = await actor.locate.remote()
+        # Each connection has a new receiver name, so that the sender does not mistake it for one that failed before.
+        self.connection_count += 1
         endpoint = sender.endpoint
-        if endpoint.backend == "nccl":  # a group of its own, which meets at a port of its own
-            address: str = await self.ranks[0].address.remote()
+        if endpoint.backend == "nccl":  # each generator has its own NCCL group, which initializes at its own port
+            address: str = await self.ranks[0].find_free_address.remote()
             endpoint = replace(endpoint, port=int(address.rpartition(":")[2]))
         connection = Connection(
             endpoint=endpoint,
-            receiver=f"{name} #{self.connections}",
+            receiver=f"{name} #{self.connection_count}",
             host=host,
             layout=sender.layout,
             capacity=self._sender_settings.bucket_bytes,
@@ -207,30 +241,30 @@ class WeightTransfer:
         return ReceiverGroup(endpoint, tuple(receivers))
 
     async def _send(self, version: int, names: Sequence[str]) -> SendResult:
-        to = [self.receiver_groups[name] for name in names]
+        recipients = [self.receiver_groups[name] for name in names]
         connected = list(self.receiver_groups.values())
         sends: dict[str, Awaitable[SendResult]] = {
-            f"learner rank {index}": rank.send_weights.remote(version, to, connected)
+            f"learner rank {index}": rank.send_weights.remote(version, recipients, connected)
             for index, rank in enumerate(self.ranks)
         }
-        # The sender itself gives up on receivers at the deadline; it is allowed the same time to gather the model.
+        # The sender drops slow receivers at the deadline by itself; gathering the model may take as long again.
         return (await gather(sends, f"sending weights version {version}", 2 * self.settings.deadline_s + MARGIN_S))[0]
 
-    async def _compare(self, names: Sequence[str]) -> dict[str, str]:
-        """Return those of ``names`` whose received tensors differ from the learner's, each with the first that does."""
-        asked: dict[str, Awaitable[dict[str, str]]] = {
+    async def _compare_tensors(self, names: Sequence[str]) -> dict[str, str]:
+        """Return the generators among ``names`` whose tensors differ from the learner's, each with an error message."""
+        learner_digests: dict[str, Awaitable[dict[str, str]]] = {
             f"learner rank {index}": rank.weight_digests.remote(self.settings.dtype)
             for index, rank in enumerate(self.ranks)
         }
-        expected = (await gather(asked, "digests of the learner's weights", self.settings.deadline_s))[0]
+        expected = (await gather(learner_digests, "digests of the learner's weights", self.settings.deadline_s))[0]
         digests = {name: self.generators[name].weight_digests.remote() for name in names}
-        received = await _outcomes(digests, "digests of received weights", self.settings.deadline_s)
+        received = await _gather_results(digests, "digests of received weights", self.settings.deadline_s)
         return {name: reason for name, result in received.items() if (reason := _digest_mismatch(result, expected))}
 
-    async def _from_rank_0(self, what: str, call: Awaitable[T]) -> T:
-        return (await gather({"learner rank 0": call}, what, self.settings.deadline_s))[0]
+    async def _await_rank_0(self, operation: str, call: Awaitable[T]) -> T:
+        return (await gather({"learner rank 0": call}, operation, self.settings.deadline_s))[0]
 
-    def _forget(self, name: str) -> None:
+    def _remove_generator(self, name: str) -> None:
         self.generators.pop(name, None)
         self.receiver_groups.pop(name, None)
 
@@ -238,53 +272,67 @@ class WeightTransfer:
 async def open_transfer(
     ranks: Sequence[ActorHandle],
     generators: Mapping[str, ActorHandle],
-    asked: Literal["auto", "shared_memory", "gloo", "nccl"],
+    requested: Literal["auto", "shared_memory", "gloo", "nccl"],
     devices: Collection[str],
     settings: TransferSettings,
 ) -> WeightTransfer:
-    """Choose the transport by where the actors are, and connect ``generators``.
+    """Choose the transport and connect ``generators`` to the learner.
 
-    Raises WeightTransferError when one does not join, DeadlineExceeded when one does not say where it is.
+    Args:
+        ranks: Actor handles of the learner's ranks.
+        generators: Actor handles of the generators, by name.
+        requested: Transport to use, or ``auto`` (see ``choose_backend``).
+        devices: Devices of the learner and the generators, ``cpu`` or ``cuda``.
+        settings: Settings of the transfer.
+
+    Raises:
+        WeightTransferError: A generator could not be connected.
+        DeadlineExceeded: An actor did not answer in time.
     """
-    asks: dict[str, Awaitable[tuple[str, str]]] = {
-        f"learner rank {index}": rank.node.remote() for index, rank in enumerate(ranks)
+    locations: dict[str, Awaitable[tuple[str, str]]] = {
+        f"learner rank {index}": rank.locate.remote() for index, rank in enumerate(ranks)
     }
-    asks |= {name: actor.node.remote() for name, actor in generators.items()}
-    nodes = await gather(asks, "the actors' nodes", settings.deadline_s)
-    backend = choose_backend(asked, devices, [node for node, _ in nodes])
+    locations |= {name: actor.locate.remote() for name, actor in generators.items()}
+    nodes = await gather(locations, "finding the actors' nodes", settings.deadline_s)
+    backend = choose_backend(requested, devices, [node for node, _ in nodes])
     transfer = WeightTransfer(ranks, backend, settings)
     await transfer.connect(generators)
     return transfer
 
 
-async def _outcomes(waits: Mapping[str, Awaitable[T]], what: str, deadline_s: float) -> dict[str, T | _Failure]:
-    """Result of each of ``waits``, or why it has none within the deadline: one does not fail the others."""
+async def _gather_results(
+    calls: Mapping[str, Awaitable[T]], operation: str, deadline_s: float
+) -> dict[str, T | _Failure]:
+    """Await ``calls`` concurrently; return the result of each, or its failure, which does not affect the others."""
 
-    async def outcome(name: str, wait: Awaitable[T]) -> T | _Failure:
+    async def result_or_failure(name: str, call: Awaitable[T]) -> T | _Failure:
         try:
-            return (await gather({name: wait}, what, deadline_s))[0]
+            return (await gather({name: call}, operation, deadline_s))[0]
         except ACTOR_ERRORS as error:
-            return _Failure(one_line(error), isinstance(error, RayTaskError))
+            return _Failure(summarize_error(error), raised_by_actor=isinstance(error, RayTaskError))
 
-    alone = {name: outcome(name, wait) for name, wait in waits.items()}
-    return dict(zip(waits, await gather(alone, what, deadline_s + MARGIN_S), strict=True))
+    guarded = {name: result_or_failure(name, call) for name, call in calls.items()}
+    return dict(zip(calls, await gather(guarded, operation, deadline_s + MARGIN_S), strict=True))
 
 
 def _version_mismatch(echoed: int | _Failure, version: int) -> str:
-    """Error if the generator did not echo ``version``, else an empty string."""
+    """Return an error message if the generator did not echo ``version``, else an empty string."""
     if isinstance(echoed, _Failure):
         return echoed.reason
     return "" if echoed == version else f"it serves version {echoed}"
 
 
 def _digest_mismatch(received: Sequence[Mapping[str, str]] | _Failure, expected: Mapping[str, str]) -> str:
-    """Error that names the first tensor of any worker that differs from the learner's, else an empty string."""
+    """Return an error message if tensors of a worker differ from the learner's, else an empty string.
+
+    ``received`` has the digests of each worker's tensors by name, ``expected`` those of the learner's.
+    """
     if isinstance(received, _Failure):
         return received.reason
     for digests in received:
-        wrong = [name for name in expected.keys() | digests.keys() if expected.get(name) != digests.get(name)]
-        if wrong:
-            return f"{len(wrong)} tensors differ from the learner's, among them {min(wrong)}"
+        differing = [name for name in expected.keys() | digests.keys() if expected.get(name) != digests.get(name)]
+        if differing:
+            return f"{len(differing)} tensors differ from the learner's, among them {min(differing)}"
     return ""
 
 

@@ -1,8 +1,8 @@
-"""Methods that run inside vLLM's worker processes: replace the model's weights in place, seed the sampler.
+"""Methods that run inside vLLM's worker processes: they replace the model's weights in place and seed the sampler.
 
-vLLM mixes ``WorkerExtension`` into its worker class (``worker_extension_cls``); the generator actor calls these
-methods through ``collective_rpc``. Only plain values cross that call (tensors nested in its arguments do not arrive),
-so weights come through a link of their own, straight from the learner.
+vLLM mixes ``WorkerExtension`` into its worker class (``worker_extension_cls``), and the generator actor calls these
+methods through ``collective_rpc``. That call transports only plain values (tensors nested in its arguments do not
+arrive), so weights take a separate link, directly from the learner.
 """
 
 from __future__ import annotations
@@ -37,56 +37,60 @@ class WorkerExtension:
     weight_receiver: WeightReceiver | None = None
 
     def watch_parent(self) -> int:
-        """End this worker when its parent dies: a killed driver must not leave engines behind. Returns the pid."""
-        threading.Thread(target=_exit_with, args=(os.getppid(),), daemon=True, name="watch-parent").start()
+        """End this worker when its parent dies, so that a killed driver leaves no engines behind. Returns the pid."""
+        threading.Thread(target=_exit_after, args=(os.getppid(),), daemon=True, name="watch-parent").start()
         return os.getpid()
 
-    def seed(self, seed: int) -> None:
-        """Set the random state that the sampler draws from, on every device of this worker."""
+    def seed_sampler(self, seed: int) -> None:
+        """Seed the random state that the sampler draws from, on every device of this worker."""
         torch.manual_seed(seed)
 
     def connect_weights(self, plain: Mapping[str, Any]) -> str:
-        """Find the sender of weights, as ``Connection.to_plain`` says; returns the name to which it may send.
+        """Connect to the weight sender; returns the receiver name under which the sender knows this worker.
 
-        Raises LinkError when it is not there.
+        ``plain`` is the result of ``Connection.to_dict``. Raises LinkError if the sender cannot be reached.
         """
         self.disconnect_weights()
         receiver = f"{plain['receiver']}/{self.rank}"
-        connection = Connection.from_plain({**plain, "receiver": receiver})
+        connection = Connection.from_dict({**plain, "receiver": receiver})
         self.weight_receiver = WeightReceiver(connection, open_link(connection))
         return receiver
 
     def disconnect_weights(self) -> None:
-        """Leave the sender, if there is one."""
+        """Close the link to the weight sender, if there is one."""
         if self.weight_receiver is not None:
             self.weight_receiver.close()
             self.weight_receiver = None
 
     def receive_weights(self, version: int) -> tuple[int, bool, str]:
-        """Load weights ``version`` as they come; returns the version loaded, whether the weights are whole, the error.
+        """Load weights ``version`` as they arrive.
 
-        (version, True, ""): loaded. (-1, True, error): nothing was touched, the old weights are served. (-1, False,
-        error): some layers are new and some are not. After an error the worker is no longer connected.
+        Returns:
+            (loaded version, the layers are consistent, error), which is one of:
+            (``version``, True, ""): loaded.
+            (-1, True, error): no layer was changed, so the old weights are still served.
+            (-1, False, error): some layers have new weights and some do not.
+            After an error the worker is no longer connected.
         """
         if self.weight_receiver is None:
-            return -1, True, "not connected"
-        whole = True
+            return -1, True, "not connected to the weight sender"
+        consistent = True
         try:
-            tensors = self.weight_receiver.tensors(version)
-            first = next(tensors)  # before anything is touched
-            whole = False
+            tensors = self.weight_receiver.receive_tensors(version)
+            first = next(tensors)  # fails before any layer is changed
+            consistent = False
             self.model_runner.reload_weights(weights_iterator=itertools.chain([first], tensors))
             del first
-            retie(self.model_runner.get_model())
-        except Exception as error:  # noqa: BLE001 - whatever the loader raises, the caller must know what is left
+            retie_embeddings(self.model_runner.get_model())
+        except Exception as error:  # noqa: BLE001 - whatever the loader raises, the caller must know the model's state
             self.disconnect_weights()
-            if not whole:
+            if not consistent:
                 self._end_reload()
-            return -1, whole, f"{type(error).__name__}: {error}"
+            return -1, consistent, f"{type(error).__name__}: {error}"
         return version, True, ""
 
     def prepare_nccl(self) -> str:
-        """Give this worker vLLM's own NCCL weight transfer, as its engine arguments would; returns its rank."""
+        """Create vLLM's NCCL weight-transfer engine, as the engine arguments would; returns this worker's rank."""
         from vllm.config import WeightTransferConfig
         from vllm.distributed.weight_transfer import WeightTransferEngineFactory
 
@@ -98,11 +102,11 @@ class WorkerExtension:
         return str(self.rank)
 
     def weight_digests(self) -> dict[str, str]:
-        """A digest of every tensor of the last publication, where the connection asks for them."""
+        """Return digests of all tensors of the last publication by name, empty without ``Connection.compare``."""
         return {} if self.weight_receiver is None else self.weight_receiver.digests
 
     def _end_reload(self) -> None:
-        """Let vLLM forget a reload that was cut short: the next one would go on from it."""
+        """Finish an aborted reload in vLLM, because otherwise the next reload would continue it."""
         from vllm.config import set_current_vllm_config
         from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
 
@@ -110,11 +114,11 @@ class WorkerExtension:
             finalize_layerwise_reload(self.model_runner.get_model(), self.vllm_config.model_config)
 
 
-def retie(model: Any) -> None:
-    """Make a tied output embedding follow the input embedding again, on CPU.
+def retie_embeddings(model: Any) -> None:
+    """Tie the output embedding to the reloaded input embedding again, on CPU.
 
-    vLLM's CPU layers compute with a packed copy of their weight. Reloading packs the layers it loads anew, but a tied
-    lm_head is not loaded: it would silently keep serving the old weights. The embedding's copy is the one it needs.
+    vLLM's CPU layers compute with a packed copy of their weight. A reload packs the layers that it loads again, but a
+    tied lm_head is not loaded: it would silently keep serving the old weights. It needs the embedding's packed copy.
     """
     from vllm.platforms import current_platform
 
@@ -124,7 +128,8 @@ def retie(model: Any) -> None:
     model.lm_head.cpu_linear = model.model.embed_tokens.cpu_linear
 
 
-def _exit_with(parent: int) -> None:
+def _exit_after(parent: int) -> None:
+    """Exit this process when the process ``parent`` has ended."""
     while os.getppid() == parent:
         time.sleep(POLL_S)
     os._exit(1)

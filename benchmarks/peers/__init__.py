@@ -1,1 +1,1 @@
-"""What runs inside the environments of the systems we compare with, and what those environments hold (``*.txt``)."""
+"""Child processes that run inside the environments of the systems compared with; ``*.txt`` list those environments."""

@@ -1,4 +1,4 @@
-"""LiveCodeBench's evaluator, run as its users run it; a child of ``benchmarks.evaluator`` in the peer's environment.
+"""Child process of ``benchmarks.evaluator``: LiveCodeBench's evaluator, called as its users call it.
 
 The request is ``{"workers", "timeout_s", "programs": [{"inputs", "outputs", "func_name", "code"}]}``, the result a list
 of ``{"passed", "tests_run", "verdict"}``.
@@ -17,14 +17,18 @@ from benchmarks.tools.processes import serve
 
 
 @contextmanager
-def session(request: dict[str, Any]) -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """Samples as ``CodeGenerationProblem.get_evaluation_sample`` builds them, one program each."""
+def open_session(request: dict[str, Any]) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """Build one sample per program, in the format of ``CodeGenerationProblem.get_evaluation_sample``."""
     programs = request["programs"]
     samples = [
-        {"input_output": json.dumps({"inputs": one["inputs"], "outputs": one["outputs"], "fn_name": one["func_name"]})}
-        for one in programs
+        {
+            "input_output": json.dumps(
+                {"inputs": program["inputs"], "outputs": program["outputs"], "fn_name": program["func_name"]}
+            )
+        }
+        for program in programs
     ]
-    codes = [[one["code"]] for one in programs]
+    codes = [[program["code"]] for program in programs]
 
     def work() -> list[dict[str, Any]]:
         _, results, metadata = codegen_metrics(
@@ -32,17 +36,21 @@ def session(request: dict[str, Any]) -> Iterator[Callable[[], list[dict[str, Any
         )
         passed = [grades[0] for grades in extract_instance_results(results)]
         return [
-            {"passed": bool(passed[i]), "tests_run": len(results[i][0]), "verdict": explain(passed[i], metadata[i][0])}
+            {
+                "passed": bool(passed[i]),
+                "tests_run": len(results[i][0]),
+                "verdict": describe_verdict(passed[i], metadata[i][0]),
+            }
             for i in range(len(programs))
         ]
 
     yield work
 
 
-def explain(passed: bool, metadata: str) -> str:
-    """What it says of one program, in its own words."""
+def describe_verdict(passed: bool, metadata: str) -> str:
+    """Return "passed", or the start of the evaluator's own error message."""
     return "passed" if passed else str(json.loads(metadata).get("error_message", "failed"))[:60]
 
 
 if __name__ == "__main__":
-    serve(session)
+    serve(open_session)

@@ -1,9 +1,10 @@
-"""TRL's GRPOTrainer end to end; a child of ``benchmarks.pipeline`` in the peer's environment.
+"""Child process of ``benchmarks.pipeline``: a training run by TRL's GRPOTrainer, in TRL's environment.
 
-Its own training loop with its own generation (transformers' ``generate``) and its own update; the reward function is
-this project's evaluator, as many programs at a time and with the limits that our run has. The request is
-``dataclasses.asdict`` of ``trl_side.PeerRequest``; the result holds one row a step: seconds from the end of the step
-before, CPU seconds, tokens, seconds of generation and of the reward.
+Runs TRL's own training loop with its own generation (transformers' ``generate``) and update. The reward function is
+this project's evaluator, with the limits and the number of workers of our run.
+
+The request is ``dataclasses.asdict`` of ``trl_trainer.PeerRequest``. The result has a row per step: seconds since the
+end of the previous step, CPU seconds, tokens, seconds of generation, seconds of the reward function.
 """
 
 from __future__ import annotations
@@ -21,26 +22,26 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from benchmarks.tools.processes import serve, tree_cpu_seconds
+from benchmarks.tools.processes import measure_tree_cpu_seconds, serve
 from evaluator import Evaluator, Limits, Status, extract_code, parse_problem
 
 
 class TimedTrainer(GRPOTrainer):
-    """Notes what its generation took and how many real tokens it dealt with."""
+    """GRPOTrainer that records the seconds and the real tokens (prompts and responses) of its last generation."""
 
-    def note_generation(self, seconds: float, tokens: int) -> None:
+    def record_generation(self, seconds: float, tokens: int) -> None:
         self.generation_s = seconds
         self.tokens = tokens
 
     def _generate_single_turn(self, prompt_ids: list[list[int]], *rest: Any, **named: Any) -> Any:
         began = time.perf_counter()
         responses, logprobs = super()._generate_single_turn(prompt_ids, *rest, **named)
-        self.note_generation(time.perf_counter() - began, sum(map(len, prompt_ids)) + sum(map(len, responses)))
+        self.record_generation(time.perf_counter() - began, sum(map(len, prompt_ids)) + sum(map(len, responses)))
         return responses, logprobs
 
 
-class Reward:
-    """TRL's reward function: 1.0 where a completion's program passes, None where the sandbox failed."""
+class EvaluatorReward:
+    """Reward function for TRL: 1.0 for a passing program, 0.0 for a failing one, None after a sandbox error."""
 
     __name__ = "evaluator"
 
@@ -57,70 +58,80 @@ class Reward:
             items.append((problem, extract_code(message["content"], problem.func_name).code))
         verdicts = asyncio.run(self.evaluator.evaluate_many(items))
         self.seconds = time.perf_counter() - began
-        return [None if one.status is Status.SANDBOX_ERROR else float(one.passed) for one in verdicts]
+        return [None if verdict.status is Status.SANDBOX_ERROR else float(verdict.passed) for verdict in verdicts]
 
 
-class StepClock(TrainerCallback):
-    """A row for each ``updates`` optimizer updates, which make one step."""
+class StepTimer(TrainerCallback):
+    """Callback that records one row per step, which is ``updates_per_step`` optimizer updates."""
 
-    def __init__(self, updates: int, reward: Reward) -> None:
-        self.updates = updates
+    def __init__(self, updates_per_step: int, reward: EvaluatorReward) -> None:
+        self.updates_per_step = updates_per_step
         self.reward = reward
         self.rows: list[dict[str, float]] = []
 
-    def begin(self, trainer: TimedTrainer) -> None:
+    def start(self, trainer: TimedTrainer) -> None:
         self.trainer = trainer
         self.last = time.perf_counter()
-        self.last_cpu = tree_cpu_seconds(os.getpid())
+        self.last_cpu = measure_tree_cpu_seconds(os.getpid())
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.global_step % self.updates:
+        if state.global_step % self.updates_per_step:
             return
         now = time.perf_counter()
-        cpu = tree_cpu_seconds(os.getpid())
+        cpu = measure_tree_cpu_seconds(os.getpid())
         phases = {"gen": self.trainer.generation_s, "reward": self.reward.seconds}
-        used = {"seconds": now - self.last, "cpu_s": cpu - self.last_cpu}
-        self.rows.append({**used, "tokens": self.trainer.tokens, **phases})
+        cost = {"seconds": now - self.last, "cpu_s": cpu - self.last_cpu}
+        self.rows.append({**cost, "tokens": self.trainer.tokens, **phases})
         self.last = now
         self.last_cpu = cpu
 
 
 @contextmanager
-def session(request: dict[str, Any]) -> Iterator[Callable[[], list[dict[str, float]]]]:
+def open_session(request: dict[str, Any]) -> Iterator[Callable[[], list[dict[str, float]]]]:
+    """Start an evaluator and build the trainer; the work is the whole training run."""
     torch.set_num_threads(request["threads"])
     limits = Limits(**request["limits"])
     with (
         tempfile.TemporaryDirectory() as folder,
         Evaluator(limits, request["workers"], adaptive_timeout=request["adaptive_timeout"]) as evaluator,
     ):
-        if evaluator.missing:  # also warms a sandbox, as the start of our evaluators does
-            print("fences missing:", *evaluator.missing)
-        reward = Reward(request, evaluator)
-        clock = StepClock(request["train_batch_size"] // request["mini_batch_size"], reward)
-        trainer = build_trainer(request, folder, reward, clock)
+        if evaluator.missing:  # reading it also warms up a sandbox, as the start of our evaluator actors does
+            print("sandbox isolation is incomplete; missing on this host:", *evaluator.missing)
+        reward = EvaluatorReward(request, evaluator)
+        timer = StepTimer(request["train_batch_size"] // request["mini_batch_size"], reward)
+        trainer = build_trainer(request, folder, reward, timer)
 
         def work() -> list[dict[str, float]]:
-            clock.begin(trainer)
+            timer.start(trainer)
             trainer.train()
-            return clock.rows
+            return timer.rows
 
         yield work
 
 
-def build_trainer(request: dict[str, Any], folder: str, reward: Reward, clock: StepClock) -> TimedTrainer:
-    """This project's hyperparameters; a mini-batch is one micro-batch, a generation batch has all of a step's."""
-    group = request["group_size"]
+def build_trainer(request: dict[str, Any], folder: str, reward: EvaluatorReward, timer: StepTimer) -> TimedTrainer:
+    """Build a trainer with this project's hyperparameters.
+
+    Each mini-batch is one micro-batch, and each generation batch contains all mini-batches of a step.
+
+    Args:
+        request: Fields of a ``trl_trainer.PeerRequest``.
+        folder: Output directory of the trainer.
+        reward: Reward function.
+        timer: Callback that records the steps.
+    """
+    group_size = request["group_size"]
     mini_batches = request["train_batch_size"] // request["mini_batch_size"]
     settings = GRPOConfig(
         output_dir=folder,
         use_cpu=True,
         bf16=False,
         model_init_kwargs={"dtype": "float32"},
-        per_device_train_batch_size=request["mini_batch_size"] * group,
+        per_device_train_batch_size=request["mini_batch_size"] * group_size,
         steps_per_generation=mini_batches,
         gradient_accumulation_steps=1,
         max_steps=request["steps"] * mini_batches,
-        num_generations=group,
+        num_generations=group_size,
         shuffle_dataset=False,
         max_completion_length=request["max_response_tokens"],
         gradient_checkpointing=False,
@@ -147,9 +158,9 @@ def build_trainer(request: dict[str, Any], folder: str, reward: Reward, clock: S
         args=settings,
         reward_funcs=reward,
         train_dataset=Dataset.from_list(request["prompts"]),
-        callbacks=[clock],
+        callbacks=[timer],
     )
 
 
 if __name__ == "__main__":
-    serve(session)
+    serve(open_session)

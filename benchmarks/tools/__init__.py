@@ -1,1 +1,1 @@
-"""What several benchmarks use: the workload, and processes whose time and CPU are measured from outside."""
+"""Tools that the benchmarks share: workloads, child processes with measured time and CPU, and reports."""

@@ -1,4 +1,4 @@
-"""Figures and tables of ``benchmarks.evaluator``: pure functions of what was run."""
+"""Metrics and tables of ``benchmarks.evaluator``, computed from the evaluators' runs by pure functions."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ console = Console(width=130, highlight=False)
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What one evaluator said of one program; ``verdict`` is in its own words."""
+class ProgramResult:
+    """An evaluator's result for a program; ``verdict`` is the evaluator's own description."""
 
     passed: bool
     tests_run: int
@@ -26,22 +26,22 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One evaluator's pass over a workload: outcomes in the workload's order, seconds of wall and of CPU."""
+class EvaluatorRun:
+    """An evaluator's run over a workload: wall seconds, CPU seconds, and results in the workload's order."""
 
     wall_s: float
     cpu_s: float
-    outcomes: tuple[Outcome, ...]
+    results: tuple[ProgramResult, ...]
 
     @property
     def tests_run(self) -> int:
-        """Tests that were started, over all programs."""
-        return sum(outcome.tests_run for outcome in self.outcomes)
+        """Number of tests that were started, over all programs."""
+        return sum(result.tests_run for result in self.results)
 
 
 @dataclass(frozen=True)
-class Floor:
-    """What the programs themselves use (see ``run_floor.py``): CPU seconds, tests run, programs not finished."""
+class CpuFloor:
+    """CPU time that the programs themselves use (see ``run_cpu_floor.py``): seconds, tests run, unfinished programs."""
 
     cpu_s: float
     tests: int
@@ -49,210 +49,255 @@ class Floor:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Pair:
-    """All runs of one round. ``quiet_*`` and the floor are over the workload without its looping programs."""
+class EvaluatorRound:
+    """All runs of a round.
 
-    quiet_peer: Run
-    quiet_ours: Run
-    mixed_peer: Run
-    mixed_ours: Run
-    adaptive: Run
-    adaptive_again: Run
-    floor: Floor
+    Attributes:
+        no_loops_peer: The peer's run over the programs that do not loop.
+        no_loops_ours: Our run over these programs.
+        mixed_peer: The peer's run over all programs.
+        mixed_ours: Our run over all programs, with the peer's fixed time limit.
+        adaptive_first: Our first run over all programs with adaptive time limits.
+        adaptive_second: The same evaluator's second run.
+        floor: CPU floor of the programs that do not loop.
+    """
+
+    no_loops_peer: EvaluatorRun
+    no_loops_ours: EvaluatorRun
+    mixed_peer: EvaluatorRun
+    mixed_ours: EvaluatorRun
+    adaptive_first: EvaluatorRun
+    adaptive_second: EvaluatorRun
+    floor: CpuFloor
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Setting:
-    """One of our rows, and the peer's row that it is compared with."""
+class SpeedComparison:
+    """A comparison of one of our runs in a round with one of the peer's.
+
+    Attributes:
+        workload: Name of the workload of both.
+        name: Name of our configuration.
+        metric: Key of the speed ratio in the JSON line.
+        select_peer: Returns the peer's run of a round.
+        select_ours: Returns our run of a round.
+    """
 
     workload: str
     name: str
-    figure: str
-    peer: Callable[[Pair], Run]
-    ours: Callable[[Pair], Run]
+    metric: str
+    select_peer: Callable[[EvaluatorRound], EvaluatorRun]
+    select_ours: Callable[[EvaluatorRound], EvaluatorRun]
 
 
-SETTINGS = (
-    Setting(
-        workload="nothing loops",
+SPEED_COMPARISONS = (
+    SpeedComparison(
+        workload="no loops",
         name="ours",
-        figure="ratio_no_loops",
-        peer=lambda p: p.quiet_peer,
-        ours=lambda p: p.quiet_ours,
+        metric="ratio_no_loops",
+        select_peer=lambda runs: runs.no_loops_peer,
+        select_ours=lambda runs: runs.no_loops_ours,
     ),
-    Setting(
+    SpeedComparison(
         workload="mixed",
         name="ours, equal limits",
-        figure="ratio_mixed_equal_limits",
-        peer=lambda p: p.mixed_peer,
-        ours=lambda p: p.mixed_ours,
+        metric="ratio_mixed_equal_limits",
+        select_peer=lambda runs: runs.mixed_peer,
+        select_ours=lambda runs: runs.mixed_ours,
     ),
-    Setting(
+    SpeedComparison(
         workload="mixed",
-        name="ours, adaptive",
-        figure="ratio_mixed_adaptive",
-        peer=lambda p: p.mixed_peer,
-        ours=lambda p: p.adaptive,
+        name="ours, adaptive limits",
+        metric="ratio_mixed_adaptive",
+        select_peer=lambda runs: runs.mixed_peer,
+        select_ours=lambda runs: runs.adaptive_first,
     ),
-    Setting(
+    SpeedComparison(
         workload="mixed",
-        name="ours, adaptive, second visit",
-        figure="ratio_mixed_adaptive_second_visit",
-        peer=lambda p: p.mixed_peer,
-        ours=lambda p: p.adaptive_again,
+        name="ours, adaptive limits, second run",
+        metric="ratio_mixed_adaptive_second_visit",
+        select_peer=lambda runs: runs.mixed_peer,
+        select_ours=lambda runs: runs.adaptive_second,
     ),
 )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Change:
-    """A program that two evaluators (or two settings of ours) judged differently in ``pairs`` of ``of`` pairs of runs.
+class VerdictChange:
+    """A program that two evaluators, or two configurations of ours, judged differently.
 
-    ``before`` and ``after`` are the verdicts of the first such pair.
+    Attributes:
+        program: Program.
+        before: Result of the first evaluator in the first pair of runs that differs.
+        after: Result of the second evaluator in that pair.
+        changed_pairs: Pairs of runs in which the verdict differs.
+        compared_pairs: Pairs of runs that were compared.
     """
 
     program: LabelledProgram
-    before: Outcome
-    after: Outcome
-    pairs: int
-    of: int
+    before: ProgramResult
+    after: ProgramResult
+    changed_pairs: int
+    compared_pairs: int
 
     @property
-    def against_label(self) -> bool:
-        """Whether the change is for the worse, by the label."""
+    def contradicts_label(self) -> bool:
+        """True if the label agrees with ``before`` and not with ``after``."""
         return self.after.passed != (self.program.label == "ok")
 
 
 @dataclass(frozen=True)
-class Changes:
-    """Changed verdicts of a whole benchmark; a program counts if it changed in any pair.
+class VerdictChanges:
+    """Changed verdicts of a whole benchmark; a program counts if it changed in any pair of runs.
 
-    ``equal`` and ``adaptive`` are ours against the peer's (adaptive: first and second visits), ``adapting`` is what
-    adaptive limits change against our own fixed ones.
+    Attributes:
+        equal_limits: Ours against the peer's, at equal limits.
+        adaptive_limits: Ours against the peer's, first and second runs with adaptive limits.
+        by_adapting: Our runs with adaptive limits against ours with fixed limits.
     """
 
-    equal: tuple[Change, ...]
-    adaptive: tuple[Change, ...]
-    adapting: tuple[Change, ...]
+    equal_limits: tuple[VerdictChange, ...]
+    adaptive_limits: tuple[VerdictChange, ...]
+    by_adapting: tuple[VerdictChange, ...]
 
 
-def ratios(pairs: Iterable[Pair], setting: Setting) -> list[float]:
-    """Programs a second, ours over the peer's, pair by pair."""
-    return [setting.peer(pair).wall_s / setting.ours(pair).wall_s for pair in pairs]
+def compute_speed_ratios(rounds: Iterable[EvaluatorRound], comparison: SpeedComparison) -> list[float]:
+    """Divide our programs per second by the peer's, round by round."""
+    return [comparison.select_peer(runs).wall_s / comparison.select_ours(runs).wall_s for runs in rounds]
 
 
-def changed(programs: Sequence[LabelledProgram], runs: Iterable[tuple[Run, Run]]) -> tuple[Change, ...]:
-    """Programs that the runs (before, after) judged differently, as passed or not, in at least one of ``runs``."""
-    runs = list(runs)
-    found = []
+def find_changes(
+    programs: Sequence[LabelledProgram], pairs: Iterable[tuple[EvaluatorRun, EvaluatorRun]]
+) -> tuple[VerdictChange, ...]:
+    """Find the programs that pass in one run and fail in the other, in at least one (before, after) pair of runs."""
+    pairs = list(pairs)
+    changes = []
     for index, program in enumerate(programs):
-        verdicts = [(before.outcomes[index], after.outcomes[index]) for before, after in runs]
-        differing = [(before, after) for before, after in verdicts if before.passed != after.passed]
+        results = [(before.results[index], after.results[index]) for before, after in pairs]
+        differing = [(before, after) for before, after in results if before.passed != after.passed]
         if differing:
             before, after = differing[0]
-            found.append(Change(program=program, before=before, after=after, pairs=len(differing), of=len(runs)))
-    return tuple(found)
+            changes.append(
+                VerdictChange(
+                    program=program,
+                    before=before,
+                    after=after,
+                    changed_pairs=len(differing),
+                    compared_pairs=len(pairs),
+                )
+            )
+    return tuple(changes)
 
 
-def all_changes(programs: Sequence[LabelledProgram], pairs: Sequence[Pair]) -> Changes:
-    """The changes of all pairs; ``programs`` is the mixed workload."""
-    quiet = [program for program in programs if program.label != "tle"]
-    mixed_changes = changed(programs, [(pair.mixed_peer, pair.mixed_ours) for pair in pairs])
-    known = {change.program for change in mixed_changes}
-    quiet_changes = changed(quiet, [(pair.quiet_peer, pair.quiet_ours) for pair in pairs])
-    visits = [(pair, visit) for pair in pairs for visit in (pair.adaptive, pair.adaptive_again)]
-    return Changes(
-        mixed_changes + tuple(change for change in quiet_changes if change.program not in known),
-        changed(programs, [(pair.mixed_peer, visit) for pair, visit in visits]),
-        changed(programs, [(pair.mixed_ours, visit) for pair, visit in visits]),
+def find_all_changes(programs: Sequence[LabelledProgram], rounds: Sequence[EvaluatorRound]) -> VerdictChanges:
+    """Find the changed verdicts of all rounds; ``programs`` is the mixed workload."""
+    no_loops = [program for program in programs if program.label != "tle"]
+    mixed_changes = find_changes(programs, [(runs.mixed_peer, runs.mixed_ours) for runs in rounds])
+    mixed_changed = {change.program for change in mixed_changes}
+    no_loops_changes = find_changes(no_loops, [(runs.no_loops_peer, runs.no_loops_ours) for runs in rounds])
+    adaptive_runs = [(runs, adaptive) for runs in rounds for adaptive in (runs.adaptive_first, runs.adaptive_second)]
+    return VerdictChanges(
+        mixed_changes + tuple(change for change in no_loops_changes if change.program not in mixed_changed),
+        find_changes(programs, [(runs.mixed_peer, adaptive) for runs, adaptive in adaptive_runs]),
+        find_changes(programs, [(runs.mixed_ours, adaptive) for runs, adaptive in adaptive_runs]),
     )
 
 
-def figures(pairs: Sequence[Pair], changes: Changes) -> dict[str, float]:
-    """What the last line says: medians over pairs. CPU figures are of the workload in which nothing loops."""
-    floors = [pair.floor.cpu_s for pair in pairs]
-    overheads = [(pair.quiet_ours.cpu_s - pair.floor.cpu_s) / pair.quiet_ours.tests_run for pair in pairs]
+def compute_summary(rounds: Sequence[EvaluatorRound], changes: VerdictChanges) -> dict[str, float]:
+    """Compute the metrics of the JSON line: medians over rounds. CPU metrics are of the workload without loops."""
+    floors = [runs.floor.cpu_s for runs in rounds]
+    overheads = [(runs.no_loops_ours.cpu_s - runs.floor.cpu_s) / runs.no_loops_ours.tests_run for runs in rounds]
+    ratios = {
+        comparison.metric: statistics.median(compute_speed_ratios(rounds, comparison))
+        for comparison in SPEED_COMPARISONS
+    }
     return {
-        **{setting.figure: statistics.median(ratios(pairs, setting)) for setting in SETTINGS},
-        "verdicts_changed": len(changes.equal),
-        "verdicts_changed_against_label": sum(change.against_label for change in changes.equal),
-        "verdicts_changed_adaptive": len(changes.adaptive),
-        "verdicts_changed_adaptive_against_label": sum(change.against_label for change in changes.adaptive),
-        "verdicts_changed_by_adapting": len(changes.adapting),
-        "programs": len(pairs[0].mixed_ours.outcomes),
+        **ratios,
+        "verdicts_changed": len(changes.equal_limits),
+        "verdicts_changed_against_label": sum(change.contradicts_label for change in changes.equal_limits),
+        "verdicts_changed_adaptive": len(changes.adaptive_limits),
+        "verdicts_changed_adaptive_against_label": sum(change.contradicts_label for change in changes.adaptive_limits),
+        "verdicts_changed_by_adapting": len(changes.by_adapting),
+        "programs": len(rounds[0].mixed_ours.results),
         "cpu_floor_s": statistics.median(floors),
-        "cpu_no_loops_s": statistics.median(pair.quiet_ours.cpu_s for pair in pairs),
-        "cpu_no_loops_peer_s": statistics.median(pair.quiet_peer.cpu_s for pair in pairs),
+        "cpu_no_loops_s": statistics.median(runs.no_loops_ours.cpu_s for runs in rounds),
+        "cpu_no_loops_peer_s": statistics.median(runs.no_loops_peer.cpu_s for runs in rounds),
         "overhead_ms_per_test": 1000 * statistics.median(overheads),
-        "pairs": len(pairs),
+        "pairs": len(rounds),
     }
 
 
-def spread(values: Iterable[float], digits: int = 1) -> str:
-    """Smallest, median and largest.
+def format_min_median_max(values: Iterable[float], digits: int = 1) -> str:
+    """Format the minimum, median and maximum of ``values``.
 
-    >>> spread([3.0, 1.0, 2.04])
+    >>> format_min_median_max([3.0, 1.0, 2.04])
     '1.0 - 2.0 - 3.0'
     """
     values = sorted(values)
     return " - ".join(f"{value:.{digits}f}" for value in (values[0], statistics.median(values), values[-1]))
 
 
-def speed_table(pairs: Sequence[Pair]) -> Table:
-    """Programs a second, time, CPU and ratio of each evaluator and setting."""
-    table = Table(title=f"{len(pairs)} pairs: least - median - most, or the median")
+def build_speed_table(rounds: Sequence[EvaluatorRound]) -> Table:
+    """Build the table of speed, wall time, CPU time and speed ratio by evaluator and configuration."""
+    table = Table(title=f"Evaluator speed over {len(rounds)} rounds: minimum - median - maximum, or the median alone")
     for name in ("workload", "evaluator"):
         table.add_column(name, no_wrap=True)
-    for name in ("programs/s", "wall s", "CPU s", "tests run", f"ours / {PEER_NAME}"):
+    for name in ("programs/s", "wall s", "CPU s", "tests run", f"speed ours / {PEER_NAME}"):
         table.add_column(name, justify="right", no_wrap=True)
 
-    def add(workload: str, name: str, runs: Sequence[Run], ratio: str) -> None:
+    def add_row(workload: str, name: str, runs: Sequence[EvaluatorRun], ratio: str) -> None:
         medians = [statistics.median(run.wall_s for run in runs), statistics.median(run.cpu_s for run in runs)]
         tests = statistics.median(run.tests_run for run in runs)
-        speed = spread(len(run.outcomes) / run.wall_s for run in runs)
+        speed = format_min_median_max(len(run.results) / run.wall_s for run in runs)
         table.add_row(workload, name, speed, *(f"{median:.1f}" for median in medians), f"{tests:.0f}", ratio)
 
-    seen = ""
-    for setting in SETTINGS:
-        if setting.workload != seen:
-            add(setting.workload, PEER_NAME, [setting.peer(pair) for pair in pairs], "")
-            seen = setting.workload
-        ours = [setting.ours(pair) for pair in pairs]
-        add("", setting.name, ours, spread(ratios(pairs, setting), 2))
+    last_workload = ""
+    for comparison in SPEED_COMPARISONS:
+        if comparison.workload != last_workload:
+            add_row(comparison.workload, PEER_NAME, [comparison.select_peer(runs) for runs in rounds], "")
+            last_workload = comparison.workload
+        our_runs = [comparison.select_ours(runs) for runs in rounds]
+        add_row("", comparison.name, our_runs, format_min_median_max(compute_speed_ratios(rounds, comparison), 2))
     return table
 
 
-def change_table(title: str, before: str, changes: Sequence[Change]) -> Table:
-    """Each changed verdict, in both evaluators' words, and the label."""
+def build_change_table(title: str, before: str, changes: Sequence[VerdictChange]) -> Table:
+    """Build the table of changed verdicts, in both evaluators' words and with the label.
+
+    Args:
+        title: Title of the table, without the number of changes.
+        before: Name of the evaluator or configuration that ``VerdictChange.before`` belongs to.
+        changes: Rows.
+    """
     table = Table(title=f"{title}: {len(changes)}")
-    for name in ("question id", "index", before, "ours", "label", "the label agrees with", "in"):
+    for name in ("question id", "index", before, "ours", "label", "label agrees with", "pairs of runs"):
         table.add_column(name)
     for change in changes:
-        right = before if change.against_label else "ours"
+        right = before if change.contradicts_label else "ours"
         table.add_row(
             *(change.program.question_id, str(change.program.index), change.before.verdict, change.after.verdict[:60]),
-            *(change.program.label, right, f"{change.pairs} of {change.of}"),
+            *(change.program.label, right, f"{change.changed_pairs} of {change.compared_pairs}"),
         )
     return table
 
 
-def print_report(programs: Sequence[LabelledProgram], pairs: Sequence[Pair]) -> None:
-    """Everything a person reads, then the figures as one JSON object on the last line."""
-    changes = all_changes(programs, pairs)
-    found = figures(pairs, changes)
-    console.print(speed_table(pairs))
-    floor = found["cpu_floor_s"]
+def print_report(programs: Sequence[LabelledProgram], rounds: Sequence[EvaluatorRound]) -> None:
+    """Print the tables, then all metrics as one JSON object on the last line."""
+    changes = find_all_changes(programs, rounds)
+    summary = compute_summary(rounds, changes)
+    console.print(build_speed_table(rounds))
+    floor = summary["cpu_floor_s"]
     console.print(
-        "CPU floor where nothing loops (each program's tests in one warm process, nothing else counted): "
-        f"{floor:.1f} s for {pairs[0].floor.tests} tests, {pairs[0].floor.unfinished} programs unfinished. "
-        f"Ours uses {found['cpu_no_loops_s'] / floor:.2f} x the floor, "
-        f"{PEER_NAME}'s {found['cpu_no_loops_peer_s'] / floor:.2f} x; "
-        f"ours adds {found['overhead_ms_per_test']:.2f} ms of CPU to a test."
+        "CPU floor without loops (each program's tests in one warm process, nothing else counted): "
+        f"{floor:.1f} s for {rounds[0].floor.tests} tests, {rounds[0].floor.unfinished} programs unfinished. "
+        f"Our evaluator uses {summary['cpu_no_loops_s'] / floor:.2f} x the floor, "
+        f"{PEER_NAME}'s {summary['cpu_no_loops_peer_s'] / floor:.2f} x. "
+        f"Ours adds {summary['overhead_ms_per_test']:.2f} ms of CPU per test."
     )
-    for title, before, some in (
-        ("Verdicts that differ at equal limits", PEER_NAME, changes.equal),
-        ("Verdicts that differ with adaptive limits", PEER_NAME, changes.adaptive),
-        ("Verdicts that adapting changed", "fixed limits", changes.adapting),
+    for title, before, differing in (
+        ("Verdicts that differ at equal limits", PEER_NAME, changes.equal_limits),
+        ("Verdicts that differ with adaptive limits", PEER_NAME, changes.adaptive_limits),
+        ("Verdicts that adaptive limits changed", "fixed limits", changes.by_adapting),
     ):
-        console.print(change_table(title, before, some) if some else f"{title}: none.")
-    print(json.dumps({name: round(value, 4) for name, value in found.items()}))
+        console.print(build_change_table(title, before, differing) if differing else f"{title}: none.")
+    print(json.dumps({name: round(value, 4) for name, value in summary.items()}))

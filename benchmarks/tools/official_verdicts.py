@@ -1,4 +1,7 @@
-"""Official LiveCodeBench verdicts beside ours, and why they differ: by rules over the data, not lists of programs."""
+"""Official LiveCodeBench verdicts beside ours, and the causes of their differences.
+
+Causes are found by rules over the data; no program is listed by hand.
+"""
 
 from __future__ import annotations
 
@@ -12,136 +15,146 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from benchmarks.labelled import Judged
+from benchmarks.labelled import JudgedProgram
 
 OfficialError = Literal["wrong answer", "time limit", "runtime error", "unknown"]
 ERRORS: Mapping[int, OfficialError] = {-2: "wrong answer", -3: "time limit", -4: "runtime error"}
-TOLERANT = frozenset({"numeric", "json_close"})  # comparisons that let the last digits of a fraction differ
-# Characters. An input this small holds no more than about a thousand numbers: no limit in seconds shows on it.
+TOLERANT_COMPARISONS = frozenset({"numeric", "json_close"})  # the last digits of a fraction may differ
+# Characters. An input this small has at most about a thousand numbers, too few for a time limit to catch slow programs.
 SMALL_INPUT = 2000
 
 
 class Cause(StrEnum):
-    """Why an official verdict and ours differ: the first rule that applies, in this order."""
+    """Cause of a difference between an official verdict and ours: the first rule that applies, in this order."""
 
     CONTRADICTORY = "official verdicts contradict each other"
-    UNSTEADY = "our second verdict is another one"
-    LABEL_DIFFERS = "the independent runner does not agree with us"
-    THREAD = "computes in a thread that nobody waits for, officially a wrong answer"
+    UNSTEADY = "our second verdict differs from our first"
+    LABEL_DIFFERS = "the independent runner disagrees with us"
+    THREAD = "computes in a thread that is never joined, officially a wrong answer"
     OPEN_ZERO = "reads open(0), officially too slow"
     LAST_DIGITS = "differs in the last digits of a fraction, officially a wrong answer"
-    TIME_LIMIT = "officially too slow; no input here is large"
-    NO_PRIVATE_TEST = "officially wrong or crashing; no private test of the problem is here"
+    TIME_LIMIT = "officially too slow; all inputs available here are small"
+    NO_PRIVATE_TEST = "officially wrong or crashing; no private test of the problem is available here"
     UNEXPLAINED = "unexplained"
 
 
 @dataclass(frozen=True)
-class Official:
-    """What LiveCodeBench said of a program: a verdict for each model that wrote it, and the kind of a failure."""
+class OfficialVerdict:
+    """LiveCodeBench's verdicts of a program.
+
+    Attributes:
+        verdicts: Passed or not, for each model that wrote the program.
+        error: Kind of failure, None if all verdicts are passes.
+    """
 
     verdicts: tuple[bool, ...]
     error: OfficialError | None
 
     @property
-    def share(self) -> float:
-        """The part of its verdicts that say it passes: 0 or 1, unless they contradict each other."""
+    def pass_share(self) -> float:
+        """Share of the verdicts that are passes: 0 or 1, unless they contradict each other."""
         return sum(self.verdicts) / len(self.verdicts)
 
 
 @dataclass(frozen=True)
-class Compared:
-    """A program with the official verdict and ours."""
+class VerdictComparison:
+    """A program with our verdict and the official one."""
 
-    judged: Judged
-    official: Official
+    judged: JudgedProgram
+    official: OfficialVerdict
 
     @property
     def agrees(self) -> bool:
-        """Whether all say that it passes, or all that it does not."""
-        return self.official.share == float(self.judged.verdict.passed)
+        """True if all official verdicts and ours are passes, or all are failures."""
+        return self.official.pass_share == float(self.judged.verdict.passed)
 
 
-def load_official(path: Path) -> tuple[Official, ...]:
-    """The official verdicts of the labelled programs, in the file's order.
+def load_official_verdicts(path: Path) -> tuple[OfficialVerdict, ...]:
+    """Load the official verdicts of the labelled programs, in file order.
 
-    Raises OSError when it cannot be read, ValueError for a row without a verdict.
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: A row has no official verdict.
     """
-    found = []
+    officials = []
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         for number, row in enumerate(map(json.loads, lines), 1):
             verdicts = tuple(row["lcb_official"])
             if not verdicts or not all(isinstance(verdict, bool) for verdict in verdicts):
-                raise ValueError(f"{path}, line {number}: no official verdict: {row['lcb_official']!r}")
+                raise ValueError(
+                    f"{path}, line {number}: lcb_official must be a list of booleans that is not empty, "
+                    f"not {row['lcb_official']!r}"
+                )
             error = None if all(verdicts) else ERRORS.get(row["lcb_error_code"], "unknown")
-            found.append(Official(verdicts, error))
-    return tuple(found)
+            officials.append(OfficialVerdict(verdicts, error))
+    return tuple(officials)
 
 
-def cause_of(compared: Compared) -> Cause:
-    """Why the verdicts of one program differ."""
-    judged = compared.judged
-    official = compared.official
-    if 0 < official.share < 1:
+def find_cause(comparison: VerdictComparison) -> Cause:
+    """Return the first cause that explains why the verdicts of a program differ."""
+    judged = comparison.judged
+    official = comparison.official
+    if 0 < official.pass_share < 1:
         return Cause.CONTRADICTORY
-    if judged.again is not None and judged.again.passed != judged.verdict.passed:
+    if judged.second_verdict is not None and judged.second_verdict.passed != judged.verdict.passed:
         return Cause.UNSTEADY
     if not judged.agrees:
         return Cause.LABEL_DIFFERS
     if not judged.verdict.passed:
         return Cause.UNEXPLAINED
-    for cause, error in REFUSALS.items():
-        if official.error == error and has_trait(compared, cause):
+    for cause, error in REJECTED_TRAITS.items():
+        if official.error == error and has_trait(comparison, cause):
             return cause
     if official.error == "time limit" and max(len(test.input) for test in judged.problem.tests) <= SMALL_INPUT:
         return Cause.TIME_LIMIT
-    sources = test_sources(judged)
-    if sources is not None and not sources.get("private"):
+    test_counts = count_tests_by_source(judged)
+    if test_counts is not None and not test_counts.get("private"):
         return Cause.NO_PRIVATE_TEST
     return Cause.UNEXPLAINED
 
 
-# What LiveCodeBench's evaluator is known to refuse (docs/evaluator.md), and what it then says.
-REFUSALS: Mapping[Cause, OfficialError] = {
+# Traits of right programs that LiveCodeBench's evaluator rejects (docs/evaluator.md), with the error that it reports.
+REJECTED_TRAITS: Mapping[Cause, OfficialError] = {
     Cause.THREAD: "wrong answer",
     Cause.OPEN_ZERO: "time limit",
     Cause.LAST_DIGITS: "wrong answer",
 }
 
 
-def has_trait(compared: Compared, cause: Cause) -> bool:
-    """Whether a program that passes here does what ``cause``, one of ``REFUSALS``, is about."""
+def has_trait(comparison: VerdictComparison, cause: Cause) -> bool:
+    """Return True if a program that passes here has the trait ``cause``, a key of ``REJECTED_TRAITS``."""
     if cause is Cause.LAST_DIGITS:
-        return compared.judged.verdict.accepted_by in TOLERANT
-    return cause in habits(compared.judged.program.code)
+        return comparison.judged.verdict.accepted_by in TOLERANT_COMPARISONS
+    return cause in find_code_traits(comparison.judged.program.code)
 
 
-def habits(code: str) -> frozenset[Cause]:
-    """Which of the first two of ``REFUSALS`` a Python program is about, from its syntax tree.
+def find_code_traits(code: str) -> frozenset[Cause]:
+    """Find the traits THREAD and OPEN_ZERO in the syntax tree of a Python program.
 
-    >>> sorted(cause.name for cause in habits("import threading\\nthreading.Thread(target=main).start()\\n"))
+    >>> sorted(cause.name for cause in find_code_traits("import threading\\nthreading.Thread(target=main).start()\\n"))
     ['THREAD']
-    >>> habits("from threading import Thread\\nt = Thread(target=main)\\nt.start()\\nt.join()\\n")
+    >>> find_code_traits("from threading import Thread\\nt = Thread(target=main)\\nt.start()\\nt.join()\\n")
     frozenset()
-    >>> sorted(cause.name for cause in habits("print(open(0).read())\\n"))
+    >>> sorted(cause.name for cause in find_code_traits("print(open(0).read())\\n"))
     ['OPEN_ZERO']
     """
     try:
         calls = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)]
     except (SyntaxError, ValueError, RecursionError):
         return frozenset()
-    names = [(_called(call), call) for call in calls]
-    found = set()
-    # A thread's join takes no argument by position, a string's takes one.
-    waits = any(name == "join" and not call.args for name, call in names)
-    if not waits and any(name == "Thread" for name, _ in names):
-        found.add(Cause.THREAD)
-    if any(name == "open" and call.args and _is_zero(call.args[0]) for name, call in names):
-        found.add(Cause.OPEN_ZERO)
-    return frozenset(found)
+    named_calls = [(_called_name(call), call) for call in calls]
+    traits = set()
+    # Thread.join has no positional argument here, str.join always has one.
+    joins_thread = any(name == "join" and not call.args for name, call in named_calls)
+    if not joins_thread and any(name == "Thread" for name, _ in named_calls):
+        traits.add(Cause.THREAD)
+    if any(name == "open" and call.args and _is_zero(call.args[0]) for name, call in named_calls):
+        traits.add(Cause.OPEN_ZERO)
+    return frozenset(traits)
 
 
-def _called(call: ast.Call) -> str:
-    """The last part of the called name; empty where it has none."""
+def _called_name(call: ast.Call) -> str:
+    """Return the last part of the called name, or "" if the callee is no name."""
     if isinstance(call.func, ast.Attribute):
         return call.func.attr
     return call.func.id if isinstance(call.func, ast.Name) else ""
@@ -151,14 +164,17 @@ def _is_zero(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value == 0
 
 
-def test_sources(judged: Judged) -> Mapping[str, int] | None:
-    """How many tests of its problem are ``public``, ``private``, ``generated``; None where the data is silent."""
-    sources = judged.problem.extra.get("x_test_sources")
-    return sources if isinstance(sources, Mapping) else None
+def count_tests_by_source(judged: JudgedProgram) -> Mapping[str, int] | None:
+    """Return the numbers of ``public``, ``private`` and ``generated`` tests, None if the data does not have them."""
+    counts = judged.problem.extra.get("x_test_sources")
+    return counts if isinstance(counts, Mapping) else None
 
 
 def pass_at_1(shares: Iterable[tuple[str, float]]) -> float:
-    """Mean over problems of the mean over a problem's programs, from (question id, share of passing) of each.
+    """Compute pass@1: the mean over problems of the mean over a problem's programs.
+
+    Args:
+        shares: (question id, share of passing verdicts) of each program.
 
     >>> pass_at_1([("a", 1.0), ("a", 0.0), ("b", 1.0)])
     0.75
@@ -168,12 +184,22 @@ def pass_at_1(shares: Iterable[tuple[str, float]]) -> float:
         by_problem.setdefault(question_id, []).append(share)
     if not by_problem:
         return 0.0
-    return sum(sum(some) / len(some) for some in by_problem.values()) / len(by_problem)
+    return sum(sum(problem_shares) / len(problem_shares) for problem_shares in by_problem.values()) / len(by_problem)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """One row of the table of agreement; both figures of pass@1 are over the same programs."""
+class AgreementRow:
+    """Row of the agreement table.
+
+    Attributes:
+        problems: Number of problems.
+        programs: Number of programs.
+        official: pass@1 by the official verdicts.
+        ours: pass@1 by our verdicts, over the same programs.
+        agree: Programs on which the verdicts agree.
+        only_we_pass: Other programs, of those that pass with ours.
+        only_official_passes: Other programs, of those that fail with ours.
+    """
 
     problems: int
     programs: int
@@ -184,46 +210,57 @@ class Row:
     only_official_passes: int
 
 
-def row_of(compared: Sequence[Compared]) -> Row:
-    """The counts of some programs. Of a contradictory row, which side passes it is told by our verdict alone."""
-    differing = [one for one in compared if not one.agrees]
-    ours = sum(one.judged.verdict.passed for one in differing)
-    ids = [one.judged.program.question_id for one in compared]
-    return Row(
+def summarize_agreement(comparisons: Sequence[VerdictComparison]) -> AgreementRow:
+    """Compute the agreement row of some programs.
+
+    A program with contradictory official verdicts counts as passed by only one side, according to our verdict.
+    """
+    differing = [comparison for comparison in comparisons if not comparison.agrees]
+    only_we_pass = sum(comparison.judged.verdict.passed for comparison in differing)
+    ids = [comparison.judged.program.question_id for comparison in comparisons]
+    official_shares = [comparison.official.pass_share for comparison in comparisons]
+    our_shares = [float(comparison.judged.verdict.passed) for comparison in comparisons]
+    return AgreementRow(
         problems=len(set(ids)),
-        programs=len(compared),
-        official=pass_at_1(zip(ids, (one.official.share for one in compared), strict=True)),
-        ours=pass_at_1(zip(ids, (float(one.judged.verdict.passed) for one in compared), strict=True)),
-        agree=len(compared) - len(differing),
-        only_we_pass=ours,
-        only_official_passes=len(differing) - ours,
+        programs=len(comparisons),
+        official=pass_at_1(zip(ids, official_shares, strict=True)),
+        ours=pass_at_1(zip(ids, our_shares, strict=True)),
+        agree=len(comparisons) - len(differing),
+        only_we_pass=only_we_pass,
+        only_official_passes=len(differing) - only_we_pass,
     )
 
 
-def gains(compared: Sequence[Compared]) -> dict[Cause, tuple[int, float]]:
-    """For each cause that occurs, in ``Cause``'s order: its programs, and what they add to our pass@1.
+def summarize_causes(comparisons: Sequence[VerdictComparison]) -> dict[Cause, tuple[int, float]]:
+    """Return, for each cause that occurs, its number of programs and how much they add to our pass@1.
 
-    The second numbers add up to how much our figure exceeds the official one.
+    The additions sum to the difference between our pass@1 and the official one. Causes are in the order of ``Cause``.
     """
-    sizes = Counter(one.judged.program.question_id for one in compared)
-    found: dict[Cause, tuple[int, float]] = {}
-    for one in compared:
-        if not one.agrees:
-            cause = cause_of(one)
-            count, gain = found.get(cause, (0, 0.0))
-            added = (one.judged.verdict.passed - one.official.share) / sizes[one.judged.program.question_id]
-            found[cause] = (count + 1, gain + added / len(sizes))
-    return {cause: found[cause] for cause in Cause if cause in found}
+    programs_per_problem = Counter(comparison.judged.program.question_id for comparison in comparisons)
+    totals: dict[Cause, tuple[int, float]] = {}
+    for comparison in comparisons:
+        if not comparison.agrees:
+            cause = find_cause(comparison)
+            count, addition = totals.get(cause, (0, 0.0))
+            program_count = programs_per_problem[comparison.judged.program.question_id]
+            added = (comparison.judged.verdict.passed - comparison.official.pass_share) / program_count
+            totals[cause] = (count + 1, addition + added / len(programs_per_problem))
+    return {cause: totals[cause] for cause in Cause if cause in totals}
 
 
-def refusal_counts(compared: Sequence[Compared]) -> dict[Cause | None, tuple[int, int]]:
-    """Among programs that pass here: those with each trait of ``REFUSALS``, and those of them that pass officially.
+def count_passes_by_trait(comparisons: Sequence[VerdictComparison]) -> dict[Cause | None, tuple[int, int]]:
+    """Count the programs that pass here, and those of them that pass officially, by trait of ``REJECTED_TRAITS``.
 
-    Under None: those without any such trait.
+    The key None is for programs without any of these traits.
     """
-    passing = [one for one in compared if one.judged.verdict.passed]
-    groups: dict[Cause | None, list[Compared]] = {
-        cause: [one for one in passing if has_trait(one, cause)] for cause in REFUSALS
+    passing = [comparison for comparison in comparisons if comparison.judged.verdict.passed]
+    groups: dict[Cause | None, list[VerdictComparison]] = {
+        cause: [comparison for comparison in passing if has_trait(comparison, cause)] for cause in REJECTED_TRAITS
     }
-    groups[None] = [one for one in passing if not any(has_trait(one, cause) for cause in REFUSALS)]
-    return {cause: (len(group), sum(one.official.share == 1 for one in group)) for cause, group in groups.items()}
+    groups[None] = [
+        comparison for comparison in passing if not any(has_trait(comparison, cause) for cause in REJECTED_TRAITS)
+    ]
+    return {
+        cause: (len(group), sum(comparison.official.pass_share == 1 for comparison in group))
+        for cause, group in groups.items()
+    }

@@ -1,4 +1,4 @@
-"""Figures and tables of ``benchmarks.pipeline``: pure functions of the steps that were run."""
+"""Metrics and tables of ``benchmarks.pipeline``, computed from the measured steps by pure functions."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.tools.trainer_run import Step
+from benchmarks.tools.trainer_run import StepMeasurement
 
 LONG_STEP_S = 30.0
 GOALS = {"ratio_e2e_vs_trl": 1.0, "ratio_e2e_vs_trl_uneven": 1.5, "overlap_hidden_fraction": 0.8}
-PERCENTILES = (5, 50, 95)  # of response lengths, in the last line
-SAME_WORK = 0.15  # relative difference of tokens a step that chance explains
+PERCENTILES = (5, 50, 95)  # of response lengths, in the JSON line
+SAME_WORK_TOLERANCE = 0.15  # relative difference of tokens per step that chance explains
 QUICKSTART = "quickstart"
 UNEVEN = "uneven"
 ON_POLICY = "max_staleness 0"
@@ -23,140 +23,171 @@ AHEAD = "max_staleness 1"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Pair:
-    """A workload's counted steps on both sides. ``peer`` names the other, with what generates there."""
+class TrainerComparison:
+    """Steps of both trainers on a workload.
 
-    workload: str
-    peer: str
-    ours: Sequence[Step]
-    theirs: Sequence[Step]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Streaming:
-    """Our counted steps of a workload, and seconds that judging the same programs takes when nothing else runs.
-
-    ``lengths``: tokens of every response that was sampled; ``timed_out``: share of them whose program met a time limit.
+    Attributes:
+        workload: Name of the workload.
+        peer: Name of the other trainer and its generation.
+        ours: Our steps.
+        theirs: The other trainer's steps.
     """
 
     workload: str
-    steps: Sequence[Step]
-    afterwards: Sequence[float]
+    peer: str
+    ours: Sequence[StepMeasurement]
+    theirs: Sequence[StepMeasurement]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StreamedJudging:
+    """Our steps of a workload with streamed judging, against judging the same programs after generation.
+
+    Attributes:
+        workload: Name of the workload.
+        steps: Our steps.
+        afterwards_s: Seconds that judging each step's programs takes when nothing else runs.
+        lengths: Tokens of every sampled response.
+        timed_out: Share of responses whose program exceeded a time limit.
+    """
+
+    workload: str
+    steps: Sequence[StepMeasurement]
+    afterwards_s: Sequence[float]
     lengths: Sequence[int]
     timed_out: float
 
 
 @dataclass(frozen=True)
-class Overlap:
-    """Counted steps of one run on-policy and one a step ahead, engines and learner on a core each."""
+class StalenessComparison:
+    """Steps of on-policy runs and of runs that sample a step ahead, with generators and learner on a core each."""
 
-    on_policy: Sequence[Step]
-    ahead: Sequence[Step]
-
-
-def median(steps: Sequence[Step], of: Callable[[Step], float]) -> float:
-    """Over steps."""
-    return statistics.median(map(of, steps))
+    on_policy: Sequence[StepMeasurement]
+    ahead: Sequence[StepMeasurement]
 
 
-def seconds(steps: Sequence[Step]) -> float:
-    """Median wall seconds a step."""
-    return median(steps, lambda step: step.seconds)
+def median_over_steps(steps: Sequence[StepMeasurement], value: Callable[[StepMeasurement], float]) -> float:
+    """Return the median of ``value`` over steps."""
+    return statistics.median(map(value, steps))
 
 
-def tokens_per_s(steps: Sequence[Step]) -> float:
-    """Of all steps together."""
+def median_seconds(steps: Sequence[StepMeasurement]) -> float:
+    """Return the median wall seconds per step."""
+    return median_over_steps(steps, lambda step: step.seconds)
+
+
+def tokens_per_s(steps: Sequence[StepMeasurement]) -> float:
+    """Return the tokens of all steps over their seconds."""
     return sum(step.tokens for step in steps) / sum(step.seconds for step in steps)
 
 
-def phase(steps: Sequence[Step], name: str) -> float:
-    """Median seconds a step of a phase."""
-    return median(steps, lambda step: step.phases[name])
+def median_phase_seconds(steps: Sequence[StepMeasurement], phase: str) -> float:
+    """Return the median seconds of a phase per step."""
+    return median_over_steps(steps, lambda step: step.phases[phase])
 
 
-def ratio(pair: Pair) -> float:
-    """Their seconds a step over ours."""
-    return seconds(pair.theirs) / seconds(pair.ours)
+def speed_ratio(comparison: TrainerComparison) -> float:
+    """Divide the other trainer's seconds per step by ours."""
+    return median_seconds(comparison.theirs) / median_seconds(comparison.ours)
 
 
-def cpu_ratio(pair: Pair) -> float:
-    """Their CPU seconds a step over ours: what a machine that others use, too, does not change."""
-    return median(pair.theirs, lambda step: step.cpu_s) / median(pair.ours, lambda step: step.cpu_s)
+def cpu_ratio(comparison: TrainerComparison) -> float:
+    """Divide the other trainer's CPU seconds per step by ours; other programs on the machine hardly affect this."""
+    theirs = median_over_steps(comparison.theirs, lambda step: step.cpu_s)
+    ours = median_over_steps(comparison.ours, lambda step: step.cpu_s)
+    return theirs / ours
 
 
-def check_same_work(pair: Pair) -> None:
-    """Both sides' steps have about as many tokens. Raises ValueError where not."""
-    ours, theirs = (statistics.fmean(step.tokens for step in steps) for steps in (pair.ours, pair.theirs))
-    if abs(ours - theirs) > SAME_WORK * ours:
-        raise ValueError(f"{pair.workload}: {theirs:.0f} tokens a step on {pair.peer}'s side, {ours:.0f} on ours")
+def check_same_work(comparison: TrainerComparison) -> None:
+    """Raise ValueError unless both trainers' steps have about the same number of tokens."""
+    ours, theirs = (statistics.fmean(step.tokens for step in steps) for steps in (comparison.ours, comparison.theirs))
+    if abs(ours - theirs) > SAME_WORK_TOLERANCE * ours:
+        raise ValueError(
+            f"{comparison.workload}: {theirs:.0f} tokens per step by {comparison.peer}, {ours:.0f} by ours, "
+            "so the times are not comparable"
+        )
 
 
-def visible_fraction(steps: Sequence[Step]) -> float:
-    """Median share of a step that passes between its last completion and its last verdict."""
-    return median(steps, lambda step: step.phases["reward"] / step.seconds)
+def visible_reward_fraction(steps: Sequence[StepMeasurement]) -> float:
+    """Return the median share of a step between its last completion and its last verdict."""
+    return median_over_steps(steps, lambda step: step.phases["reward"] / step.seconds)
 
 
-def hidden_fraction(overlap: Overlap) -> float:
-    """Share of the shorter of generation and learning that sampling ahead takes out of a step.
+def hidden_fraction(comparison: StalenessComparison) -> float:
+    """Return by how much sampling ahead shortens a step, as a share of the shorter of generation and learning.
 
-    Without the visible reward on both sides: what sampling ahead hides of that is not counted.
+    The visible reward is subtracted from all steps, so that hiding it does not count.
     """
-    without_reward = [
-        median(steps, lambda step: step.seconds - step.phases["reward"]) for steps in (overlap.on_policy, overlap.ahead)
-    ]
-    generation = phase(overlap.on_policy, "span/gen")
-    learning = median(overlap.on_policy, lambda step: step.learning)
-    return (without_reward[0] - without_reward[1]) / min(generation, learning)
+    on_policy_s, ahead_s = (
+        median_over_steps(steps, lambda step: step.seconds - step.phases["reward"])
+        for steps in (comparison.on_policy, comparison.ahead)
+    )
+    generation_s = median_phase_seconds(comparison.on_policy, "span/gen")
+    learning_s = median_over_steps(comparison.on_policy, lambda step: step.learning)
+    return (on_policy_s - ahead_s) / min(generation_s, learning_s)
 
 
-def figures(pairs: Sequence[Pair], streamings: Sequence[Streaming], overlap: Overlap) -> dict[str, float]:
-    """What the last line says. The quickstart's have no suffix."""
-    found = {"overlap_hidden_fraction": hidden_fraction(overlap)}
-    for side, steps in (("pinned_on_policy", overlap.on_policy), ("pinned_ahead", overlap.ahead)):
-        found[f"seconds_per_step_{side}"] = seconds(steps)
-    for pair in pairs:
-        suffix = suffix_of(pair.workload)
-        found[f"ratio_e2e_vs_trl{suffix}"] = ratio(pair)
-        found[f"ratio_e2e_vs_trl_cpu{suffix}"] = cpu_ratio(pair)
-        for side, steps in (("ours", pair.ours), ("trl", pair.theirs)):
-            found[f"seconds_per_step_{side}{suffix}"] = seconds(steps)
-            found[f"tokens_per_s_{side}{suffix}"] = tokens_per_s(steps)
-    for streaming in streamings:
-        suffix = suffix_of(streaming.workload)
-        found[f"visible_reward_fraction{suffix}"] = visible_fraction(streaming.steps)
-        found[f"visible_reward_s{suffix}"] = phase(streaming.steps, "reward")
-        found[f"reward_after_generation_s{suffix}"] = statistics.median(streaming.afterwards)
-        found[f"time_limit_share{suffix}"] = streaming.timed_out
+def compute_summary(
+    trainer_comparisons: Sequence[TrainerComparison],
+    streamed: Sequence[StreamedJudging],
+    staleness: StalenessComparison,
+) -> dict[str, float]:
+    """Compute the metrics of the JSON line. Keys without a suffix belong to the quickstart."""
+    summary = {"overlap_hidden_fraction": hidden_fraction(staleness)}
+    for side, steps in (("pinned_on_policy", staleness.on_policy), ("pinned_ahead", staleness.ahead)):
+        summary[f"seconds_per_step_{side}"] = median_seconds(steps)
+    for comparison in trainer_comparisons:
+        suffix = metric_suffix(comparison.workload)
+        summary[f"ratio_e2e_vs_trl{suffix}"] = speed_ratio(comparison)
+        summary[f"ratio_e2e_vs_trl_cpu{suffix}"] = cpu_ratio(comparison)
+        for side, steps in (("ours", comparison.ours), ("trl", comparison.theirs)):
+            summary[f"seconds_per_step_{side}{suffix}"] = median_seconds(steps)
+            summary[f"tokens_per_s_{side}{suffix}"] = tokens_per_s(steps)
+    for judging in streamed:
+        suffix = metric_suffix(judging.workload)
+        summary[f"visible_reward_fraction{suffix}"] = visible_reward_fraction(judging.steps)
+        summary[f"visible_reward_s{suffix}"] = median_phase_seconds(judging.steps, "reward")
+        summary[f"reward_after_generation_s{suffix}"] = statistics.median(judging.afterwards_s)
+        summary[f"time_limit_share{suffix}"] = judging.timed_out
         for percent in PERCENTILES:
-            found[f"response_tokens_p{percent}{suffix}"] = float(np.percentile(streaming.lengths, percent))
-    return found
+            summary[f"response_tokens_p{percent}{suffix}"] = float(np.percentile(judging.lengths, percent))
+    return summary
 
 
-def suffix_of(workload: str) -> str:
-    """Of the workload's figures."""
+def metric_suffix(workload: str) -> str:
+    """Return the suffix of a workload's metrics; the quickstart has none."""
     return "" if workload == QUICKSTART else f"_{workload}"
 
 
-def goal_of_visible(steps: Sequence[Step]) -> float:
-    """The share of a step that the visible reward should be under."""
-    return 0.02 if seconds(steps) > LONG_STEP_S else 0.05
+def visible_reward_goal(steps: Sequence[StepMeasurement]) -> float:
+    """Return the upper limit for the visible share of the reward, which is lower for long steps."""
+    return 0.02 if median_seconds(steps) > LONG_STEP_S else 0.05
 
 
-def print_report(pairs: Sequence[Pair], streamings: Sequence[Streaming], overlap: Overlap) -> None:
-    console = Console(width=120)
-    console.print(steps_table(pairs, overlap))
-    console.print(reward_table(streamings))
-    console.print(goals_table(figures(pairs, streamings, overlap), streamings))
+def print_report(
+    trainer_comparisons: Sequence[TrainerComparison],
+    streamed: Sequence[StreamedJudging],
+    staleness: StalenessComparison,
+) -> None:
+    """Print all tables to standard output."""
+    console = Console(width=150)
+    console.print(build_steps_table(trainer_comparisons, staleness))
+    console.print(build_reward_table(streamed))
+    console.print(build_goals_table(compute_summary(trainer_comparisons, streamed, staleness), streamed))
 
 
-def steps_table(pairs: Sequence[Pair], overlap: Overlap) -> Table:
-    """A row a side: medians over steps, with the range of the steps' seconds."""
-    table = Table("workload, side", "steps", "s/step (range)", "generation", "reward", "learning", "CPU s", "tokens/s")
-    rows = [(f"{pair.workload}, ours", pair.ours) for pair in pairs]
-    rows += [(f"{pair.workload}, {pair.peer}", pair.theirs) for pair in pairs]
+def build_steps_table(trainer_comparisons: Sequence[TrainerComparison], staleness: StalenessComparison) -> Table:
+    """Build the table of time, CPU time and speed, a row per workload and trainer."""
+    table = Table(
+        *("workload, trainer", "steps", "s/step (range)", "generation s", "visible reward s"),
+        *("learning s", "CPU s", "tokens/s"),
+        title="Time per training step: medians over steps",
+    )
+    rows = [(f"{comparison.workload}, ours", comparison.ours) for comparison in trainer_comparisons]
+    rows += [(f"{comparison.workload}, {comparison.peer}", comparison.theirs) for comparison in trainer_comparisons]
     rows += [
-        (f"{QUICKSTART}, a core each, {ON_POLICY}", overlap.on_policy),
-        (f"{QUICKSTART}, a core each, {AHEAD}", overlap.ahead),
+        (f"{QUICKSTART}, a core each, {ON_POLICY}", staleness.on_policy),
+        (f"{QUICKSTART}, a core each, {AHEAD}", staleness.ahead),
     ]
     for name, steps in sorted(rows, key=lambda row: row[0].split(",")[0]):
         lowest = min(step.seconds for step in steps)
@@ -164,43 +195,44 @@ def steps_table(pairs: Sequence[Pair], overlap: Overlap) -> Table:
         table.add_row(
             name,
             str(len(steps)),
-            f"{seconds(steps):.2f} ({lowest:.2f}-{highest:.2f})",
-            f"{phase(steps, 'gen'):.2f}",
-            f"{phase(steps, 'reward'):.2f}",
-            f"{median(steps, lambda step: step.learning):.2f}",
-            f"{median(steps, lambda step: step.cpu_s):.2f}",
+            f"{median_seconds(steps):.2f} ({lowest:.2f}-{highest:.2f})",
+            f"{median_phase_seconds(steps, 'gen'):.2f}",
+            f"{median_phase_seconds(steps, 'reward'):.2f}",
+            f"{median_over_steps(steps, lambda step: step.learning):.2f}",
+            f"{median_over_steps(steps, lambda step: step.cpu_s):.2f}",
             f"{tokens_per_s(steps):,.0f}",
         )
     return table
 
 
-def reward_table(streamings: Sequence[Streaming]) -> Table:
-    """What judging while sampling hides."""
+def build_reward_table(streamed: Sequence[StreamedJudging]) -> Table:
+    """Build the table of the reward's visible time, beside judging after generation."""
     table = Table(
-        *("workload", "visible reward s", "share of the step", "mean share", "judged after generation s"),
-        *("tokens p5/p50/p95", "over the time limit"),
+        *("workload", "visible reward s", "median share of step", "mean share of step", "judged after generation s"),
+        *("response tokens p5/p50/p95", "over the time limit"),
+        title="Reward that a step waits for with streamed judging",
     )
-    for one in streamings:
-        mean = sum(step.phases["reward"] for step in one.steps) / sum(step.seconds for step in one.steps)
+    for judging in streamed:
+        mean = sum(step.phases["reward"] for step in judging.steps) / sum(step.seconds for step in judging.steps)
         table.add_row(
-            one.workload,
-            f"{phase(one.steps, 'reward'):.2f}",
-            f"{visible_fraction(one.steps):.3f}",
+            judging.workload,
+            f"{median_phase_seconds(judging.steps, 'reward'):.2f}",
+            f"{visible_reward_fraction(judging.steps):.3f}",
             f"{mean:.3f}",
-            f"{statistics.median(one.afterwards):.2f}",
-            "/".join(f"{np.percentile(one.lengths, percent):.0f}" for percent in PERCENTILES),
-            f"{one.timed_out:.1%}",
+            f"{statistics.median(judging.afterwards_s):.2f}",
+            "/".join(f"{np.percentile(judging.lengths, percent):.0f}" for percent in PERCENTILES),
+            f"{judging.timed_out:.1%}",
         )
     return table
 
 
-def goals_table(found: Mapping[str, float], streamings: Sequence[Streaming]) -> Table:
-    """Each figure beside its goal."""
-    table = Table("figure", "measured", "goal", "met")
+def build_goals_table(summary: Mapping[str, float], streamed: Sequence[StreamedJudging]) -> Table:
+    """Build the table of metrics beside their goals."""
+    table = Table("metric", "measured", "goal", "met", title="Goals")
     for name, goal in GOALS.items():
-        table.add_row(name, f"{found[name]:.2f}", f">= {goal:g}", "yes" if found[name] >= goal else "no")
-    for one in streamings:
-        name = f"visible_reward_fraction{suffix_of(one.workload)}"
-        goal = goal_of_visible(one.steps)
-        table.add_row(name, f"{found[name]:.3f}", f"< {goal:g}", "yes" if found[name] < goal else "no")
+        table.add_row(name, f"{summary[name]:.2f}", f">= {goal:g}", "yes" if summary[name] >= goal else "no")
+    for judging in streamed:
+        name = f"visible_reward_fraction{metric_suffix(judging.workload)}"
+        goal = visible_reward_goal(judging.steps)
+        table.add_row(name, f"{summary[name]:.3f}", f"< {goal:g}", "yes" if summary[name] < goal else "no")
     return table

@@ -1,10 +1,11 @@
-"""Work in a process of its own, timed inside and its CPU counted from outside.
+"""Run benchmark work in a child process: the child takes the wall time, the parent counts CPU time from /proc.
 
-    benchmark ──request──► child: start, imports, warm-up ────ready───► benchmark: looks at /proc
-              ──"go"─────► child: the work, on its own clock ──result──► benchmark: looks at /proc again
+    benchmark ──request──► child: start, imports, warm-up ────ready───► benchmark: reads CPU time from /proc
+              ──"go"─────► child: the work, on its own clock ──result──► benchmark: reads CPU time again
 
-Start-up never counts, for nobody. The CPU is that of the whole tree: all processes below the child, and all that they
-waited for. Both hold for whatever interpreter the child runs under, so this module imports the standard library only.
+Start-up time never counts, for any side. CPU time covers the whole process tree: all living descendants of the child,
+and all dead ones that their parent has waited for. Children run under different interpreters, so this module imports
+the standard library only.
 """
 
 from __future__ import annotations
@@ -23,28 +24,35 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-READY_S = 120.0  # for a child to start and warm up
-WORK_S = 1800.0  # for one piece of work
-LOG_TAIL = 3000  # bytes of a failed child's output that are shown
+READY_TIMEOUT_S = 120.0  # for a child to start and warm up
+WORK_TIMEOUT_S = 1800.0  # for one run of the work
+LOG_TAIL_BYTES = 3000  # shown of a failed child's output
 
-Session = Callable[[Any], AbstractContextManager[Callable[[], Any]]]
+OpenSession = Callable[[Any], AbstractContextManager[Callable[[], Any]]]
+"""Takes the request; its context is the prepared state and gives the function that does the measured work."""
 
 
 class ChildError(RuntimeError):
-    """A child failed; the message ends with the end of its output."""
+    """A child process failed; the message ends with the tail of its output."""
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One piece of work: wall seconds by the child's clock, CPU seconds (user and system) of its whole tree."""
+class WorkMeasurement:
+    """Cost and result of one run of a child's work.
+
+    Attributes:
+        wall_s: Wall seconds by the child's clock.
+        cpu_s: CPU seconds (user and system) of the child's whole process tree.
+        result: JSON value that the work returned.
+    """
 
     wall_s: float
     cpu_s: float
     result: Any
 
 
-class Child:
-    """A child that is ready to work; ``start_s`` is the seconds that getting there took."""
+class ChildProcess:
+    """A child process that has warmed up; ``start_s`` is the seconds that its start took."""
 
     def __init__(self, process: subprocess.Popen[bytes], control: socket.socket, log: Path) -> None:
         self._process = process
@@ -52,55 +60,63 @@ class Child:
         self._control = control
         self._replies = control.makefile("rb")
         began = time.monotonic()
-        self._reply(READY_S)
+        self._read_reply(READY_TIMEOUT_S)
         self.start_s = time.monotonic() - began
 
-    def work(self) -> Measured:
-        """Let it work once. Raises ChildError."""
-        before = tree_cpu_seconds(self._process.pid)
+    def run_work(self) -> WorkMeasurement:
+        """Run the child's work once and measure it. Raises ChildError if the child dies or times out."""
+        cpu_before = measure_tree_cpu_seconds(self._process.pid)
         self._control.sendall(b"go\n")
-        reply = self._reply(WORK_S)
-        return Measured(reply["wall_s"], tree_cpu_seconds(self._process.pid) - before, reply["result"])
+        reply = self._read_reply(WORK_TIMEOUT_S)
+        return WorkMeasurement(
+            reply["wall_s"], measure_tree_cpu_seconds(self._process.pid) - cpu_before, reply["result"]
+        )
 
-    def _reply(self, timeout: float) -> Any:
+    def _read_reply(self, timeout: float) -> Any:
         self._control.settimeout(timeout)
         try:
             line = self._replies.readline()
         except TimeoutError as error:
-            raise ChildError(f"no answer in {timeout:.0f} s: {self._tail()}") from error
+            raise ChildError(f"child process gave no reply in {timeout:.0f} s; output: {self._log_tail()}") from error
         if not line.endswith(b"\n"):
-            raise ChildError(f"died: {self._tail()}")
+            raise ChildError(f"child process died; output: {self._log_tail()}")
         return json.loads(line)
 
-    def _tail(self) -> str:
-        return self._log.read_bytes()[-LOG_TAIL:].decode(errors="replace")
+    def _log_tail(self) -> str:
+        return self._log.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace")
 
 
 @contextmanager
-def child(python: Path, module: str, request: Any) -> Iterator[Child]:
-    """``python -m module``, a module of this repository that calls ``serve``; ended when the block is left.
+def start_child(python: Path, module: str, request: Any) -> Iterator[ChildProcess]:
+    """Start a child process and end it when the block is left.
 
-    Raises ChildError.
+    Args:
+        python: Interpreter to use.
+        module: Module of this repository whose main block calls ``serve``.
+        request: JSON value that the child's session function receives.
+
+    Raises:
+        ChildError: The child died or was not ready in time.
     """
-    ours, theirs = socket.socketpair()
-    with ours, tempfile.TemporaryDirectory(prefix="bench-") as scratch:
+    parent_socket, child_socket = socket.socketpair()
+    with parent_socket, tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         log = Path(scratch, "log")
-        wanted = Path(scratch, "request.json")
-        wanted.write_text(json.dumps(request), encoding="utf-8")
-        with theirs, log.open("wb") as output:
+        request_file = Path(scratch, "request.json")
+        request_file.write_text(json.dumps(request), encoding="utf-8")
+        with child_socket, log.open("wb") as output:
             process = subprocess.Popen(
-                [str(python), "-m", module, str(theirs.fileno()), str(wanted)],
+                [str(python), "-m", module, str(child_socket.fileno()), str(request_file)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                pass_fds=[theirs.fileno()],
-                cwd=scratch,  # a program that writes files writes them here
+                pass_fds=[child_socket.fileno()],
+                cwd=scratch,  # programs under test that write files write them here
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
             )
         try:
-            yield Child(process, ours, log)
+            yield ChildProcess(process, parent_socket, log)
         finally:
-            ours.shutdown(socket.SHUT_RDWR)  # the child sees the end and leaves its session
+            parent_socket.shutdown(socket.SHUT_RDWR)  # the child sees end of file and leaves its session
             try:
                 process.wait(30)
             except subprocess.TimeoutExpired:
@@ -108,13 +124,13 @@ def child(python: Path, module: str, request: Any) -> Iterator[Child]:
                 process.wait()
 
 
-def serve(session: Session) -> None:
-    """The child's side: enter ``session(request)``, and call what it gives each time the benchmark says so."""
+def serve(open_session: OpenSession) -> None:
+    """Run the child's side of the protocol: open the session, then do the work at each "go" from the parent."""
     control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
     orders = control.makefile("rb")
     request = json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
-    with session(request) as work:
+    with open_session(request) as work:
         control.sendall(b"{}\n")
         while orders.readline() == b"go\n":
             began = time.perf_counter()
@@ -123,22 +139,23 @@ def serve(session: Session) -> None:
             control.sendall(json.dumps({"wall_s": wall, "result": result}).encode() + b"\n")
 
 
-def tree_cpu_seconds(root: int) -> float:
-    """CPU seconds, user and system, of process ``root``, all below it, and all that any of them waited for."""
-    # A child nobody waited for, or that was adopted outside the tree, would be missed: both sides keep their dead.
-    table = {}
+def measure_tree_cpu_seconds(root: int) -> float:
+    """Sum CPU seconds (user and system) of process ``root``, its descendants and the dead children they waited for."""
+    # Not counted: children that nobody waited for, and processes adopted outside the tree. Every side of a benchmark
+    # waits for its children, so there are none.
+    processes = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
             stat = Path("/proc", name, "stat").read_bytes()
-        except (FileNotFoundError, ProcessLookupError):  # ended while we looked
+        except (FileNotFoundError, ProcessLookupError):  # the process ended after the listing
             continue
-        # The command name may hold blanks and brackets, so fields are counted from its closing bracket.
+        # The command name may contain blanks and brackets, so fields are counted from its closing bracket.
         fields = stat.rpartition(b")")[2].split()
-        table[int(name)] = int(fields[1]), sum(map(int, fields[11:15]))
+        processes[int(name)] = int(fields[1]), sum(map(int, fields[11:15]))
     tree = {root}
     grown = True
     while grown:
-        below = {pid for pid, (parent, _) in table.items() if parent in tree} - tree
-        tree |= below
-        grown = bool(below)
-    return sum(table[pid][1] for pid in tree if pid in table) / os.sysconf("SC_CLK_TCK")
+        children = {pid for pid, (parent, _) in processes.items() if parent in tree} - tree
+        tree |= children
+        grown = bool(children)
+    return sum(processes[pid][1] for pid in tree if pid in processes) / os.sysconf("SC_CLK_TCK")

@@ -1,4 +1,4 @@
-"""An engine that can also reload weights that its worker holds: what loading costs without any transfer."""
+"""A generator actor that can reload weights from its worker's memory, to measure loading without a transfer."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from safetensors.torch import load_file
 
 from actors.generators import actor
 from actors.generators.actor import GeneratorActor
-from actors.weights.vllm_worker import WorkerExtension, retie
+from actors.weights.vllm_worker import WorkerExtension, retie_embeddings
 
 
 class ReloadExtension(WorkerExtension):
-    """In vLLM's worker."""
+    """Extension of vLLM's worker that keeps weights in memory and reloads them."""
 
     held: dict[str, torch.Tensor]
 
     def hold_weights(self, path: str) -> int:
-        """Keep the tensors of a safetensors file in memory; returns their number."""
+        """Keep the tensors of a safetensors file in memory and return their number."""
         self.held = {name: tensor.clone() for name, tensor in load_file(path).items()}
         return len(self.held)
 
-    def reload_held(self) -> float:
-        """Load them as a publication is loaded; returns the seconds it took."""
+    def reload_held_weights(self) -> float:
+        """Load the kept tensors as a publication is loaded, and return the seconds that it took."""
         started = time.perf_counter()
         self.model_runner.reload_weights(weights_iterator=iter(self.held.items()))
-        retie(self.model_runner.get_model())
+        retie_embeddings(self.model_runner.get_model())
         return time.perf_counter() - started
 
 
 class ReloadingGenerator(GeneratorActor):
-    """The generator actor with ``ReloadExtension`` in its workers."""
+    """Generator actor with ``ReloadExtension`` in its workers."""
 
     def __init__(self) -> None:
-        actor.EXTENSION = f"{ReloadExtension.__module__}.{ReloadExtension.__qualname__}"
+        actor.WORKER_EXTENSION = f"{ReloadExtension.__module__}.{ReloadExtension.__qualname__}"
 
     async def hold_weights(self, path: str) -> list[int]:
-        """See ``ReloadExtension``."""
+        """Keep the tensors of a safetensors file in every worker's memory, and return their numbers."""
         return list(await self.engine.collective_rpc("hold_weights", args=(path,)))
 
-    async def reload_held(self) -> float:
-        """See ``ReloadExtension``."""
-        return max(await self.engine.collective_rpc("reload_held"))
+    async def reload_held_weights(self) -> float:
+        """Load the kept tensors in all workers, and return the seconds that the slowest took."""
+        return max(await self.engine.collective_rpc("reload_held_weights"))

@@ -1,6 +1,6 @@
-"""Calls of one async Ray actor that answers at once; a child of ``benchmarks.scheduler``.
+"""Child process of ``benchmarks.scheduler``: calls of one async Ray actor that answers at once.
 
-The request is ``{"calls", "in_flight"}``, the result a list of a ``RoundTrips``' fields.
+The request is ``{"calls", "in_flight"}``. The result has the fields of a ``RayCallMeasurement`` for each kind of call.
 """
 
 from __future__ import annotations
@@ -17,75 +17,94 @@ import numpy as np
 import ray
 
 from actors.generators.actor import SampleRequest
-from benchmarks.tools.actor_stand_ins import Drawn
+from benchmarks.tools.fake_actors import SyntheticAnswers
 from benchmarks.tools.processes import serve
-from benchmarks.tools.scheduler_report import RoundTrips
+from benchmarks.tools.scheduler_report import RayCallMeasurement
 from learner.rollout import Completion, Judgement
 
 ANSWERS = 4096
-LONGEST = 4096
+MAX_RESPONSE_TOKENS = 4096
 PROMPT_TOKENS = 400
 
 
-class Answering:
-    """Generator and evaluator in one."""
+class FakeActor:
+    """Fake generator and evaluator in one."""
 
     def __init__(self) -> None:
-        self.drawn = Drawn.for_run(ANSWERS, LONGEST, seed=0)
+        self.answers = SyntheticAnswers.draw(ANSWERS, MAX_RESPONSE_TOKENS, seed=0)
 
     async def generate(self, request: SampleRequest, number: int) -> Completion:
-        return self.drawn.completion(number, request, 0)
+        return self.answers.make_completion(number, request, 0)
 
     async def judge(self, text: str, number: int) -> Judgement:
-        return self.drawn.judgement(number, text)
+        return self.answers.make_judgement(number, text)
 
-    async def nothing(self) -> None:
+    async def do_nothing(self) -> None:
         return None
 
 
 @contextmanager
-def session(request: dict[str, Any]) -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """An actor that has answered once."""
+def open_session(request: dict[str, Any]) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """Start Ray and the actor; the work is all calls."""
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
-        role: Any = ray.remote(Answering).options(max_concurrency=request["in_flight"])
+        role: Any = ray.remote(FakeActor).options(max_concurrency=request["in_flight"])
         actor = role.remote()
-        ray.get(actor.nothing.remote(), timeout=60)
-        yield lambda: [asdict(one) for one in asyncio.run(measure(actor, request["calls"], request["in_flight"]))]
+        ray.get(actor.do_nothing.remote(), timeout=60)
+        yield lambda: [asdict(calls) for calls in asyncio.run(measure(actor, request["calls"], request["in_flight"]))]
     finally:
         ray.shutdown()
 
 
-async def measure(actor: Any, calls: int, in_flight: int) -> list[RoundTrips]:
-    """The three kinds of call in turn."""
+async def measure(actor: Any, calls: int, in_flight: int) -> list[RayCallMeasurement]:
+    """Measure the three kinds of call in turn."""
     prompt = np.arange(PROMPT_TOKENS, dtype=np.int32)
-    asked = SampleRequest(
-        question_id="problem", sample_index=0, prompt_token_ids=prompt, max_tokens=LONGEST, temperature=1.0, top_p=1.0
+    request = SampleRequest(
+        claim=0,
+        question_id="problem",
+        sample_index=0,
+        prompt_token_ids=prompt,
+        max_tokens=MAX_RESPONSE_TOKENS,
+        temperature=1.0,
+        top_p=1.0,
     )
-    completion = await actor.generate.remote(asked, 0)
-    kinds: dict[str, Callable[[int], Awaitable[object]]] = {
-        "empty": lambda number: actor.nothing.remote(),
-        "generate": lambda number: actor.generate.remote(asked, number),
+    completion = await actor.generate.remote(request, 0)
+    methods: dict[str, Callable[[int], Awaitable[object]]] = {
+        "empty": lambda number: actor.do_nothing.remote(),
+        "generate": lambda number: actor.generate.remote(request, number),
         "judge": lambda number: actor.judge.remote(completion.text, number),
     }
-    return [await round_trips(name, call, calls, in_flight) for name, call in kinds.items()]
+    return [await measure_calls(name, call, calls, in_flight) for name, call in methods.items()]
 
 
-async def round_trips(name: str, call: Callable[[int], Awaitable[object]], calls: int, in_flight: int) -> RoundTrips:
-    """``calls`` of them, ``in_flight`` at once."""
-    free = asyncio.Semaphore(in_flight)
+async def measure_calls(
+    name: str, call: Callable[[int], Awaitable[object]], calls: int, in_flight: int
+) -> RayCallMeasurement:
+    """Make ``calls`` calls, ``in_flight`` at a time.
 
-    async def one(number: int) -> None:
-        async with free:
+    Args:
+        name: Kind of call.
+        call: Makes the call with an answer's number.
+        calls: Number of calls.
+        in_flight: Calls in flight at a time.
+    """
+    semaphore = asyncio.Semaphore(in_flight)
+
+    async def call_when_free(number: int) -> None:
+        async with semaphore:
             await call(number % ANSWERS)
 
     wall = time.perf_counter()
     cpu = time.process_time()
-    await asyncio.gather(*(one(number) for number in range(calls)))
-    return RoundTrips(
-        what=name, calls=calls, in_flight=in_flight, wall_s=time.perf_counter() - wall, cpu_s=time.process_time() - cpu
+    await asyncio.gather(*(call_when_free(number) for number in range(calls)))
+    return RayCallMeasurement(
+        method=name,
+        calls=calls,
+        in_flight=in_flight,
+        wall_s=time.perf_counter() - wall,
+        cpu_s=time.process_time() - cpu,
     )
 
 
 if __name__ == "__main__":
-    serve(session)
+    serve(open_session)

@@ -1,6 +1,6 @@
-"""The training loop on ``actor_stand_ins``; a child of ``benchmarks.scheduler``.
+"""Child process of ``benchmarks.scheduler``: the training loop on the fake actors of ``fake_actors``.
 
-The request is a ``Setting``'s fields, the result those of a ``DriverRun``.
+The request has the fields of a ``LoopSettings``, the result those of a ``LoopMeasurement``.
 """
 
 from __future__ import annotations
@@ -14,150 +14,171 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
-import launch.training.run
+import launch.training.metrics
+import launch.training.step_outcome
 import launch.training.train
-from benchmarks.tools.actor_stand_ins import (
+from benchmarks.tools.fake_actors import (
     DEADLINE_S,
-    END,
-    Drawn,
-    Learner,
-    Play,
-    Transfer,
-    evaluator_pool,
-    generator_pool,
+    EOS_TOKEN_ID,
+    FakeActorState,
+    FakeLearner,
+    FakeTransfer,
+    SyntheticAnswers,
+    build_evaluator_pool,
+    build_generator_pool,
 )
-from benchmarks.tools.memory import give_back
+from benchmarks.tools.memory import trim_heap
 from benchmarks.tools.processes import serve
-from benchmarks.tools.scheduler_report import STAND_INS, DriverRun, Setting
+from benchmarks.tools.scheduler_report import FAKE_ACTORS, LoopMeasurement, LoopSettings
 from conf.schema import Config
 from evaluator.problem import Problem, ProblemTest
 from launch.composition import compose_config
 from launch.problems.prompts import PromptedProblem
 from launch.records.display import Display
 from launch.records.run_directory import RunDirectory
+from launch.records.run_records import RunRecords
 from launch.records.timeline import Timeline
-from launch.training.policy import Weights
+from launch.training.learner_client import LearnerClient
 from launch.training.run import Run
+from launch.training.start import make_sampler
 
 PROBLEMS = 24_000
 PROMPT_TOKENS = 400
-UPDATE_S = 2.0  # where times are drawn
-NAP_S = 0.01
+UPDATE_S = 2.0  # of an update, if the fake actors take time
+TIMER_INTERVAL_S = 0.01
 
 
-class Stopwatch:
-    """Wall seconds, and CPU seconds of their thread, spent in functions, by part, without those of parts inside."""
+class FunctionProfiler:
+    """Self time of functions by component: wall seconds, and CPU seconds of their thread.
+
+    ``seconds`` has [wall, CPU] seconds by component, without the time of other profiled functions called inside.
+    """
 
     def __init__(self) -> None:
-        self.spent: dict[str, list[float]] = {}
+        self.seconds: dict[str, list[float]] = {}
         self.local = threading.local()
 
-    def watch(self, owner: Any, name: str, part: str) -> None:
-        """Count what ``owner.name``, a plain function, takes. Raises AttributeError where there is none.
+    def wrap(self, owner: Any, name: str, component: str) -> None:
+        """Replace the plain function ``owner.name`` by one that adds its time to ``component``.
 
-        The functions of a part must all run in one thread at a time.
+        The functions of a component must not run in several threads at a time.
+
+        Raises:
+            AttributeError: There is no such function.
         """
         function = getattr(owner, name)
-        spent = self.spent.setdefault(part, [0.0, 0.0])
+        component_seconds = self.seconds.setdefault(component, [0.0, 0.0])
 
         @functools.wraps(function)
-        def watched(*arguments: Any, **options: Any) -> Any:
-            inner: list[list[float]] = self.local.__dict__.setdefault("inner", [[0.0, 0.0]])
-            inner.append([0.0, 0.0])
+        def timed(*arguments: Any, **options: Any) -> Any:
+            # A stack per thread: the [wall, CPU] seconds of profiled functions called inside each running one.
+            nested: list[list[float]] = self.local.__dict__.setdefault("nested", [[0.0, 0.0]])
+            nested.append([0.0, 0.0])
             wall = time.perf_counter()
             cpu = time.thread_time()
             try:
                 return function(*arguments, **options)
             finally:
-                took = [time.perf_counter() - wall, time.thread_time() - cpu]
-                within = inner.pop()
-                outer = inner[-1]
-                for place in (0, 1):
-                    spent[place] += took[place] - within[place]
-                    outer[place] += took[place]
+                total = [time.perf_counter() - wall, time.thread_time() - cpu]
+                inner = nested.pop()
+                outer = nested[-1]
+                for clock in (0, 1):
+                    component_seconds[clock] += total[clock] - inner[clock]
+                    outer[clock] += total[clock]
 
-        setattr(owner, name, watched)
+        setattr(owner, name, timed)
 
 
-def watch_driver() -> Stopwatch:
-    """A watch over what the loop does with the completions of a step, and over the stand-ins."""
-    stopwatch = Stopwatch()
-    for owner, name, part in (
-        (launch.training.run, "credit_step", "crediting"),
-        (launch.training.train, "train_batch", "train batch"),
-        (launch.training.train, "rollout_metrics", "metrics"),
-        (launch.training.train, "distinct_ngrams", "diversity"),
+def profile_driver() -> FunctionProfiler:
+    """Profile the driver's work on the completions of a step, and the fake actors."""
+    profiler = FunctionProfiler()
+    for owner, name, component in (
+        (launch.training.step_outcome, "assign_credit", "crediting"),
+        (launch.training.step_outcome, "train_batch", "train batch"),
+        (launch.training.metrics, "rollout_metrics", "metrics"),
+        (launch.training.step_outcome, "distinct_ngram_ratio", "diversity"),
         (RunDirectory, "write_rollouts", "rollout file"),
-        (Drawn, "completion", STAND_INS),
-        (Drawn, "judgement", STAND_INS),
+        (SyntheticAnswers, "make_completion", FAKE_ACTORS),
+        (SyntheticAnswers, "make_judgement", FAKE_ACTORS),
     ):
-        stopwatch.watch(owner, name, part)
-    return stopwatch
+        profiler.wrap(owner, name, component)
+    return profiler
 
 
 @contextmanager
-def session(request: dict[str, Any]) -> Iterator[Callable[[], dict[str, Any]]]:
-    """All that a run needs but the loop."""
-    setting = Setting(**request)
+def open_session(request: dict[str, Any]) -> Iterator[Callable[[], dict[str, Any]]]:
+    """Build a run and its fake actors; the work is the training loop."""
+    settings = LoopSettings(**request)
     with tempfile.TemporaryDirectory(prefix="bench-run-") as root:
-        config = configuration(setting, root)
-        count = setting.groups * config.algorithm.group_size * setting.steps
-        play = Play(drawn=Drawn.for_run(count, config.generator.max_response_tokens, seed=0), timed=setting.timed)
-        transfer = Transfer(play)
-        run = build_run(config, setting, play, transfer)
-        yield lambda: asdict(asyncio.run(measure(run, play, transfer)))
+        config = build_config(settings, root)
+        count = settings.groups * config.algorithm.group_size * settings.steps
+        answers = SyntheticAnswers.draw(count, config.generator.max_response_tokens, seed=0)
+        state = FakeActorState(answers=answers, timed=settings.timed)
+        transfer = FakeTransfer(state)
+        run = build_run(config, settings, state, transfer)
+        yield lambda: asdict(asyncio.run(measure_loop(run, state, transfer)))
 
 
-def configuration(setting: Setting, root: str) -> Config:
-    """The reference run's, at the size of ``setting``."""
+def build_config(settings: LoopSettings, root: str) -> Config:
+    """Build the configuration of the ``lcb_v6`` run at the size of ``settings``, with its files in ``root``."""
     overrides = [
         "+experiment=lcb_v6",
         f"run.root={root}",
         "run.name=scheduler",
         "run.checkpoint_every=1000000",
-        f"run.steps={setting.steps}",
+        f"run.steps={settings.steps}",
         "temperature.kind=fixed",
         "evaluation.samples=0",
         "evaluation.every=0",
         "evaluator.workers=1",
-        f"algorithm.train_batch_size={setting.groups}",
-        f"algorithm.mini_batch_size={setting.groups}",
-        f"algorithm.max_staleness={setting.max_staleness}",
+        f"algorithm.train_batch_size={settings.groups}",
+        f"algorithm.mini_batch_size={settings.groups}",
+        f"algorithm.max_staleness={settings.max_staleness}",
     ]
     return compose_config(*overrides)
 
 
-def build_run(config: Config, setting: Setting, play: Play, transfer: Any) -> Run:
-    """A run of ``launch.training.train`` whose actors are stand-ins, in the real pools."""
+def build_run(config: Config, settings: LoopSettings, state: FakeActorState, transfer: Any) -> Run:
+    """Build a run for ``launch.training.train`` with the real pools and fake actors.
+
+    Args:
+        config: Configuration.
+        settings: Size of the run.
+        state: State of the fake actors.
+        transfer: Fake weight transfer.
+    """
     directory = RunDirectory(config)
     display = Display(Console(file=io.StringIO()), config.run.steps, 0)
-    learner: Any = Learner(UPDATE_S if setting.timed else 0.0)
-    generators = generator_pool(setting.generators, play)
+    learner: Any = FakeLearner(UPDATE_S if settings.timed else 0.0)
+    generators = build_generator_pool(settings.generators, state)
     return Run(
         config=config,
-        generators=generators,
-        evaluators=evaluator_pool(setting.evaluators, config.evaluator.workers, play),
-        learner=learner,
-        weights=Weights(learner, transfer, generators, display, 0),
-        training=[prompted(index) for index in range(PROBLEMS)],
+        sampler=make_sampler(
+            config, generators, build_evaluator_pool(settings.evaluators, config.evaluator.workers, state)
+        ),
+        learner=LearnerClient(
+            learner=learner,
+            transfer=transfer,
+            generators=generators,
+            display=display,
+            version=0,
+            deadline_s=config.learner.deadline_s,
+        ),
+        training=[build_prompted_problem(index) for index in range(PROBLEMS)],
         held_out=(),
-        directory=directory,
-        display=display,
-        tokenizer=SimpleNamespace(eos_token_id=END),
+        end_token_ids=frozenset({EOS_TOKEN_ID}),
+        records=RunRecords(directory=directory, display=display, timeline=Timeline(directory.path), tensorboard=None),
         resumed=None,
-        timeline=Timeline(directory.path),
-        writer=None,
     )
 
 
-def prompted(index: int) -> PromptedProblem:
-    """A problem of which the driver needs no more than its prompt."""
+def build_prompted_problem(index: int) -> PromptedProblem:
+    """Build a problem with a prompt of ``PROMPT_TOKENS`` tokens and a trivial test."""
     tests = (ProblemTest("1\n", "1\n"),)
     problem = Problem(
         question_id=f"problem-{index}",
@@ -174,42 +195,50 @@ def prompted(index: int) -> PromptedProblem:
     return PromptedProblem(problem, np.arange(PROMPT_TOKENS, dtype=np.int32), (("user", text),))
 
 
-async def measure(run: Run, play: Play, transfer: Transfer) -> DriverRun:
-    """The whole loop: from the first claim to the last step's metrics. The pools start before, and stop after."""
-    await run.generators.start(DEADLINE_S)
-    await run.evaluators.start(DEADLINE_S)
-    stopwatch = watch_driver()
-    give_back()
+async def measure_loop(run: Run, state: FakeActorState, transfer: FakeTransfer) -> LoopMeasurement:
+    """Measure the training loop, from the first claim to the last step's metrics.
+
+    Starting and stopping the pools is not measured.
+
+    Args:
+        run: Run with fake actors.
+        state: State of the fake actors.
+        transfer: Fake weight transfer of the run.
+    """
+    await run.sampler.generators.start(DEADLINE_S)
+    await run.sampler.evaluators.start(DEADLINE_S)
+    profiler = profile_driver()
+    trim_heap()
     lateness: list[float] = []
-    napping = asyncio.create_task(nap(lateness))
+    timer = asyncio.create_task(record_lateness(lateness))
     wall = time.perf_counter()
     cpu = time.process_time()
     await launch.training.train.train(run)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    napping.cancel()
-    run.generators.close()
-    await run.evaluators.stop()
-    rows = run.directory.metrics()
-    return DriverRun(
+    timer.cancel()
+    run.sampler.generators.close()
+    await run.sampler.evaluators.stop()
+    rows = run.records.directory.read_metrics()
+    return LoopMeasurement(
         completions=round(sum(row["group/trained"] for row in rows)) * run.config.algorithm.group_size,
         tokens=round(sum(row["perf/throughput"] * row["timing_s/step"] for row in rows)),
         wall_s=wall,
         cpu_s=cpu,
-        parts_wall={part: spent[0] for part, spent in stopwatch.spent.items()},
-        parts_cpu={part: spent[1] for part, spent in stopwatch.spent.items()},
+        component_wall_s={component: seconds[0] for component, seconds in profiler.seconds.items()},
+        component_cpu_s={component: seconds[1] for component, seconds in profiler.seconds.items()},
         peaks=transfer.peaks[1:],
-        handovers=np.percentile(play.handovers, [50, 99, 100]).tolist() if play.timed else [],
+        handovers=np.percentile(state.handovers, [50, 99, 100]).tolist() if state.timed else [],
         lateness=np.percentile(lateness, [50, 99, 100]).tolist(),
     )
 
 
-async def nap(lateness: list[float]) -> None:
-    """By how many seconds the loop is late for whoever has something to do."""
+async def record_lateness(lateness: list[float]) -> None:
+    """Append, again and again, the seconds by which the event loop is late for a timer."""
     while True:
         began = time.monotonic()
-        await asyncio.sleep(NAP_S)
-        lateness.append(time.monotonic() - began - NAP_S)
+        await asyncio.sleep(TIMER_INTERVAL_S)
+        lateness.append(time.monotonic() - began - TIMER_INTERVAL_S)
 
 
 if __name__ == "__main__":
-    serve(session)
+    serve(open_session)

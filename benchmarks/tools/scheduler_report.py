@@ -1,4 +1,4 @@
-"""Figures and tables of ``benchmarks.scheduler``: pure functions of what was run."""
+"""Metrics and tables of ``benchmarks.scheduler``, computed from the measured loops by pure functions."""
 
 from __future__ import annotations
 
@@ -9,14 +9,23 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-STAND_INS = "actor stand-ins"
-PARTS = ("crediting", "train batch", "metrics", "diversity", "rollout file", STAND_INS)
+FAKE_ACTORS = "fake actors"
+COMPONENTS = ("crediting", "train batch", "metrics", "diversity", "rollout file", FAKE_ACTORS)
 SCHEDULING = "claims, pools, buffer, event loop"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Setting:
-    """A run: ``groups`` a step; ``timed`` actors answer after drawn times, others at once."""
+class LoopSettings:
+    """Size of a training loop on fake actors.
+
+    Attributes:
+        groups: Groups per step.
+        steps: Training steps.
+        max_staleness: Steps by which sampling may be ahead of training.
+        timed: Fake actors answer after random times instead of at once.
+        generators: Fake generators.
+        evaluators: Fake evaluators.
+    """
 
     groups: int
     steps: int
@@ -27,188 +36,229 @@ class Setting:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DriverRun:
-    """What the loop took from its first line to its last, by wall and by CPU seconds of its process.
+class LoopMeasurement:
+    """Cost of a training loop on fake actors.
 
-    ``parts_*``: the same by ``PARTS``; what no part accounts for is ``SCHEDULING``. ``peaks``: resident bytes at their
-    highest in each step. ``handovers``: median, 99th percentile and longest of the seconds from when a completion was
-    due until an evaluator had it; none where actors answer at once. ``lateness``: the same of the seconds by which the
-    loop was late for a timer.
+    Attributes:
+        completions: Completions trained on.
+        tokens: Real tokens of all steps.
+        wall_s: Wall seconds of the loop.
+        cpu_s: CPU seconds of the loop's process.
+        component_wall_s: Wall seconds by ``COMPONENTS``; the rest is ``SCHEDULING``.
+        component_cpu_s: CPU seconds by ``COMPONENTS``; the rest is ``SCHEDULING``.
+        peaks: Peak resident bytes of each step.
+        handovers: Median, 99th percentile and maximum of the seconds from when a completion was due until an evaluator
+            received it; empty if the fake actors answer at once.
+        lateness: Median, 99th percentile and maximum of the seconds by which the event loop was late for a timer.
     """
 
     completions: int
     tokens: int
     wall_s: float
     cpu_s: float
-    parts_wall: Mapping[str, float]
-    parts_cpu: Mapping[str, float]
+    component_wall_s: Mapping[str, float]
+    component_cpu_s: Mapping[str, float]
     peaks: Sequence[int]
     handovers: Sequence[float]
     lateness: Sequence[float]
 
     @property
     def scheduling_wall_s(self) -> float:
-        """What no part accounts for."""
-        return self.wall_s - sum(self.parts_wall.values())
+        """Wall seconds outside all components."""
+        return self.wall_s - sum(self.component_wall_s.values())
 
     @property
     def scheduling_cpu_s(self) -> float:
-        """What no part accounts for."""
-        return self.cpu_s - sum(self.parts_cpu.values())
+        """CPU seconds outside all components."""
+        return self.cpu_s - sum(self.component_cpu_s.values())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RoundTrips:
-    """Calls of one async Ray actor, ``in_flight`` at once: wall seconds, and CPU seconds of the caller."""
+class RayCallMeasurement:
+    """Cost of calls of an async Ray actor.
 
-    what: str
+    Attributes:
+        method: Kind of call.
+        calls: Number of calls.
+        in_flight: Calls in flight at a time.
+        wall_s: Wall seconds of all calls.
+        cpu_s: CPU seconds of the caller.
+    """
+
+    method: str
     calls: int
     in_flight: int
     wall_s: float
     cpu_s: float
 
 
-Result = tuple[Setting, DriverRun]
+MeasuredLoop = tuple[LoopSettings, LoopMeasurement]
 
 
-def figures(instant: Sequence[Result], timed: Sequence[Result], trips: Sequence[RoundTrips]) -> dict[str, object]:
-    """What the last line says. The keys without a size are of the largest one, on-policy.
+def compute_summary(
+    instant: Sequence[MeasuredLoop], timed: Sequence[MeasuredLoop], ray_calls: Sequence[RayCallMeasurement]
+) -> dict[str, object]:
+    """Compute the metrics of the JSON line. Keys without a size belong to the largest size, on-policy.
 
-    ``instant``: sizes ascending, on-policy, then the largest again with sampling ahead.
+    Args:
+        instant: Loops whose fake actors answer at once: on-policy with ascending sizes, then the largest size again
+            with sampling ahead.
+        timed: Loops whose fake actors answer after random times.
+        ray_calls: Costs of Ray calls.
     """
-    sizes = [result for result in instant if not result[0].max_staleness]
-    run = sizes[-1][1]
+    on_policy = [(settings, loop) for settings, loop in instant if not settings.max_staleness]
+    _, largest = on_policy[-1]
+    _, ahead = instant[-1]
     return {
-        "completions_per_s": run.completions / run.scheduling_wall_s,
-        "completions_per_cpu_s": run.completions / run.scheduling_cpu_s,
-        "completions_per_s_all": run.completions / run.wall_s,
-        "completions_per_cpu_s_all": run.completions / run.cpu_s,
-        "completions_per_s_all_ahead": instant[-1][1].completions / instant[-1][1].wall_s,
-        "peak_rss_mb": max(max(run.peaks) for _, run in (*instant, *timed)) / 1e6,
-        "peak_growth": max(growth(run.peaks) for _, run in instant),
-        "cpu_exponent": exponent(sizes),
+        "completions_per_s": largest.completions / largest.scheduling_wall_s,
+        "completions_per_cpu_s": largest.completions / largest.scheduling_cpu_s,
+        "completions_per_s_all": largest.completions / largest.wall_s,
+        "completions_per_cpu_s_all": largest.completions / largest.cpu_s,
+        "completions_per_s_all_ahead": ahead.completions / ahead.wall_s,
+        "peak_rss_mb": max(max(loop.peaks) for _, loop in (*instant, *timed)) / 1e6,
+        "peak_growth": max(peak_growth(loop.peaks) for _, loop in instant),
+        "cpu_exponent": cpu_exponent(on_policy),
         "sizes": {
-            str(per_step(result)): {
-                "completions_per_s": result[1].completions / result[1].scheduling_wall_s,
-                "completions_per_s_all": result[1].completions / result[1].wall_s,
-                "cpu_us_per_completion": 1e6 * result[1].scheduling_cpu_s / result[1].completions,
-                "cpu_us_per_completion_all": 1e6 * result[1].cpu_s / result[1].completions,
-                "peak_rss_mb": max(result[1].peaks) / 1e6,
+            str(completions_per_step((settings, loop))): {
+                "completions_per_s": loop.completions / loop.scheduling_wall_s,
+                "completions_per_s_all": loop.completions / loop.wall_s,
+                "cpu_us_per_completion": 1e6 * loop.scheduling_cpu_s / loop.completions,
+                "cpu_us_per_completion_all": 1e6 * loop.cpu_s / loop.completions,
+                "peak_rss_mb": max(loop.peaks) / 1e6,
             }
-            for result in sizes
+            for settings, loop in on_policy
         },
-        "handover_p50_ms": max(1e3 * run.handovers[0] for _, run in timed),
-        "handover_p99_ms": max(1e3 * run.handovers[1] for _, run in timed),
-        "loop_late_p99_ms": max(1e3 * run.lateness[1] for _, run in timed),
-        "loop_late_max_ms": max(1e3 * run.lateness[2] for _, run in timed),
-        "ray_cpu_us_per_call": {one.what: 1e6 * one.cpu_s / one.calls for one in trips},
-        "ray_calls_per_s": {one.what: one.calls / one.wall_s for one in trips},
+        "handover_p50_ms": max(1e3 * loop.handovers[0] for _, loop in timed),
+        "handover_p99_ms": max(1e3 * loop.handovers[1] for _, loop in timed),
+        "loop_late_p99_ms": max(1e3 * loop.lateness[1] for _, loop in timed),
+        "loop_late_max_ms": max(1e3 * loop.lateness[2] for _, loop in timed),
+        "ray_cpu_us_per_call": {calls.method: 1e6 * calls.cpu_s / calls.calls for calls in ray_calls},
+        "ray_calls_per_s": {calls.method: calls.calls / calls.wall_s for calls in ray_calls},
     }
 
 
-def per_step(result: Result) -> int:
-    """Completions of one step."""
-    setting, run = result
-    return run.completions // setting.steps
+def completions_per_step(measured: MeasuredLoop) -> int:
+    """Return the number of completions per step."""
+    settings, loop = measured
+    return loop.completions // settings.steps
 
 
-def growth(peaks: Sequence[int]) -> float:
-    """The last step's peak over that of the second: the first has nothing to free.
+def peak_growth(peaks: Sequence[int]) -> float:
+    """Divide the last step's peak memory by the second's; the first step has no earlier data to free.
 
-    >>> growth([5, 10, 30, 11])
+    >>> peak_growth([5, 10, 30, 11])
     1.1
     """
     return peaks[-1] / peaks[1]
 
 
-def exponent(results: Sequence[Result]) -> float:
-    """k of CPU seconds ~ completions ** k, between the smallest and the largest size: 1 is linear, 2 quadratic."""
-    (_, small) = results[0]
-    (_, large) = results[-1]
-    seconds = large.cpu_s / results[-1][0].steps * results[0][0].steps / small.cpu_s
-    return math.log(seconds) / math.log(per_step(results[-1]) / per_step(results[0]))
+def cpu_exponent(measured: Sequence[MeasuredLoop]) -> float:
+    """Compute k in: CPU seconds per step ~ completions ** k, from the smallest and the largest size.
+
+    A linear cost gives 1, a quadratic one 2.
+    """
+    small_settings, small = measured[0]
+    large_settings, large = measured[-1]
+    cpu_ratio = large.cpu_s / large_settings.steps * small_settings.steps / small.cpu_s
+    return math.log(cpu_ratio) / math.log(completions_per_step(measured[-1]) / completions_per_step(measured[0]))
 
 
-def print_report(instant: Sequence[Result], timed: Sequence[Result], trips: Sequence[RoundTrips]) -> None:
-    """All tables to standard output."""
+def print_report(
+    instant: Sequence[MeasuredLoop], timed: Sequence[MeasuredLoop], ray_calls: Sequence[RayCallMeasurement]
+) -> None:
+    """Print all tables to standard output."""
     console = Console(width=160, highlight=False)
-    console.print(instant_table(instant))
-    console.print(parts_table(instant))
-    console.print(timed_table(timed))
-    console.print(trips_table(trips))
+    console.print(build_instant_table(instant))
+    console.print(build_component_table(instant))
+    console.print(build_timed_table(timed))
+    console.print(build_ray_table(ray_calls))
 
 
-def instant_table(results: Sequence[Result]) -> Table:
-    """Speed and memory with actors that answer at once."""
-    table = _table(
-        "actors that answer at once: the whole loop, and without the parts of the table below",
-        ("completions a step", "staleness", "steps"),
-        ("completions/s", "per CPU s", "whole loop", "per CPU s", "peak MB by step"),
+def build_instant_table(measured: Sequence[MeasuredLoop]) -> Table:
+    """Build the table of speed and memory with fake actors that answer at once."""
+    table = _build_table(
+        "Training loop on fake actors that answer at once: scheduling alone, and the whole loop",
+        ("completions per step", "max_staleness", "steps"),
+        (
+            *("scheduling: completions/s", "completions/CPU s", "whole loop: completions/s", "completions/CPU s"),
+            "peak MB of each step",
+        ),
     )
-    for setting, run in results:
+    for settings, loop in measured:
         table.add_row(
-            f"{per_step((setting, run)):,}",
-            str(setting.max_staleness),
-            str(setting.steps),
-            # Sampling ahead, the loop and the parts' threads work at once: no wall seconds are the loop's alone.
-            "" if setting.max_staleness else f"{run.completions / run.scheduling_wall_s:,.0f}",
-            f"{run.completions / run.scheduling_cpu_s:,.0f}",
-            f"{run.completions / run.wall_s:,.0f}",
-            f"{run.completions / run.cpu_s:,.0f}",
-            " ".join(f"{peak / 1e6:.0f}" for peak in run.peaks),
+            f"{completions_per_step((settings, loop)):,}",
+            str(settings.max_staleness),
+            str(settings.steps),
+            # When sampling ahead, the event loop and the components' threads overlap, so that subtracting the
+            # components' wall seconds does not give those of scheduling.
+            "" if settings.max_staleness else f"{loop.completions / loop.scheduling_wall_s:,.0f}",
+            f"{loop.completions / loop.scheduling_cpu_s:,.0f}",
+            f"{loop.completions / loop.wall_s:,.0f}",
+            f"{loop.completions / loop.cpu_s:,.0f}",
+            " ".join(f"{peak / 1e6:.0f}" for peak in loop.peaks),
         )
     return table
 
 
-def parts_table(results: Sequence[Result]) -> Table:
-    """Where the CPU goes."""
-    names = [f"{per_step((setting, run)):,}, staleness {setting.max_staleness}" for setting, run in results]
-    table = _table("CPU us a completion, and share", ("part",), names)
-    runs = [run for _, run in results]
-    table.add_row(SCHEDULING, *(_share(run.scheduling_cpu_s, run) for run in runs))
-    for part in PARTS:
-        table.add_row(part, *(_share(run.parts_cpu[part], run) for run in runs))
-    table.add_row("tokens a completion", *(f"{run.tokens / run.completions:.0f}" for run in runs))
+def build_component_table(measured: Sequence[MeasuredLoop]) -> Table:
+    """Build the table of CPU time by component."""
+    names = [
+        f"{completions_per_step((settings, loop)):,} per step, max_staleness {settings.max_staleness}"
+        for settings, loop in measured
+    ]
+    table = _build_table("Driver CPU by component: us per completion (share)", ("component",), names)
+    loops = [loop for _, loop in measured]
+    table.add_row(SCHEDULING, *(_format_share(loop.scheduling_cpu_s, loop) for loop in loops))
+    for component in COMPONENTS:
+        table.add_row(component, *(_format_share(loop.component_cpu_s[component], loop) for loop in loops))
+    table.add_row("tokens per completion", *(f"{loop.tokens / loop.completions:.0f}" for loop in loops))
     return table
 
 
-def timed_table(results: Sequence[Result]) -> Table:
-    """How late the driver is with actors that take their time."""
-    table = _table(
-        "actors that answer after drawn times",
-        ("completions a step", "staleness", "steps"),
-        ("wall s", "driver CPU s", "handover p50 ms", "p99", "longest", "loop late p50 ms", "p99", "longest"),
+def build_timed_table(measured: Sequence[MeasuredLoop]) -> Table:
+    """Build the table of the driver's delays with fake actors that answer after random times."""
+    table = _build_table(
+        "Driver delays on fake actors that answer after random times: handover of a completion to an evaluator, "
+        "lateness of the event loop",
+        ("completions per step", "max_staleness", "steps"),
+        (
+            *("wall s", "driver CPU s", "handover p50 ms", "handover p99 ms", "handover max ms"),
+            *("lateness p50 ms", "lateness p99 ms", "lateness max ms"),
+        ),
     )
-    for setting, run in results:
+    for settings, loop in measured:
         table.add_row(
-            f"{per_step((setting, run)):,}",
-            str(setting.max_staleness),
-            str(setting.steps),
-            f"{run.wall_s:.1f}",
-            f"{run.cpu_s:.1f}",
-            *(f"{1e3 * seconds:.1f}" for seconds in (*run.handovers, *run.lateness)),
+            f"{completions_per_step((settings, loop)):,}",
+            str(settings.max_staleness),
+            str(settings.steps),
+            f"{loop.wall_s:.1f}",
+            f"{loop.cpu_s:.1f}",
+            *(f"{1e3 * seconds:.1f}" for seconds in (*loop.handovers, *loop.lateness)),
         )
     return table
 
 
-def trips_table(trips: Sequence[RoundTrips]) -> Table:
-    """What Ray costs the driver."""
-    table = _table("calls of one async Ray actor", ("call",), ("in flight", "calls/s", "driver CPU us a call"))
-    for one in trips:
+def build_ray_table(ray_calls: Sequence[RayCallMeasurement]) -> Table:
+    """Build the table of the driver's cost of Ray calls."""
+    table = _build_table("Calls of one async Ray actor", ("method",), ("in flight", "calls/s", "driver CPU us/call"))
+    for calls in ray_calls:
         table.add_row(
-            one.what, str(one.in_flight), f"{one.calls / one.wall_s:,.0f}", f"{1e6 * one.cpu_s / one.calls:.0f}"
+            calls.method,
+            str(calls.in_flight),
+            f"{calls.calls / calls.wall_s:,.0f}",
+            f"{1e6 * calls.cpu_s / calls.calls:.0f}",
         )
     return table
 
 
-def _table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
+def _build_table(title: str, left_columns: Sequence[str], right_columns: Sequence[str]) -> Table:
     table = Table(title=title, title_justify="left")
-    for name in left:
+    for name in left_columns:
         table.add_column(name, no_wrap=True)
-    for name in right:
+    for name in right_columns:
         table.add_column(name, justify="right")
     return table
 
 
-def _share(cpu_s: float, run: DriverRun) -> str:
-    return f"{1e6 * cpu_s / run.completions:.0f} ({cpu_s / run.cpu_s:.0%})"
+def _format_share(cpu_s: float, loop: LoopMeasurement) -> str:
+    return f"{1e6 * cpu_s / loop.completions:.0f} ({cpu_s / loop.cpu_s:.0%})"

@@ -1,7 +1,7 @@
-"""A training run as a process of its own, and what its run directory says of each step.
+"""Run a training run in a process of its own, and read each step's time, CPU time and tokens from its run directory.
 
-A step's seconds are those between the ends of two steps by the run's timeline: what happens between steps counts, too.
-The first step has no end before it: it is the warm-up, and left out.
+A step lasts from the end of the previous step to its own end in the run's timeline, so time between steps counts. The
+first step has no previous end: it is the warm-up and is dropped.
 """
 
 from __future__ import annotations
@@ -21,27 +21,32 @@ import psutil
 import pyarrow.parquet as pq
 import yaml
 
-from benchmarks.tools.processes import ROOT, tree_cpu_seconds
+from benchmarks.tools.processes import ROOT, measure_tree_cpu_seconds
 from launch.records.timeline import FILE
 
-Usage = Sequence[tuple[float, float]]  # moments in time.time's seconds, CPU seconds up to each
-LAST_LAP = "bookkeeping"  # of a step, on the driver's track
-LOOK_S = 2.0  # between two looks at a run's processes
-END_S = 60.0  # for a run to end after it was asked to
-LOG_TAIL = 3000  # characters of a failed run's output that are shown
+CpuSamples = Sequence[tuple[float, float]]
+"""(time as of ``time.time``, CPU seconds used until then) pairs."""
+LAST_PHASE = "record"  # last span of a step on the driver's track of the timeline
+SAMPLE_INTERVAL_S = 2.0  # between two CPU samples of a run
+TERMINATION_TIMEOUT_S = 60.0  # from SIGTERM to SIGKILL
+LOG_TAIL_CHARACTERS = 3000  # shown of a failed run's output
 GENERATOR = "ray::GeneratorActor"
 LEARNER = "ray::LearnerActor"
 
 
-class TrainerFailed(RuntimeError):
-    """A run ended with an error, or not in time; the message ends with the end of its output."""
+class TrainerError(RuntimeError):
+    """A training run failed or missed its deadline; the message ends with the tail of its output."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Step:
-    """One step: wall seconds, real tokens (prompts and responses), seconds of its phases by ``timing_s``'s names.
+class StepMeasurement:
+    """Cost of a training step.
 
-    ``cpu_s``: CPU seconds of all processes of the side.
+    Attributes:
+        seconds: Wall seconds.
+        cpu_s: CPU seconds of all processes of the trainer.
+        tokens: Real tokens, of prompts and responses.
+        phases: Seconds of each phase, by the names of the ``timing_s`` metrics.
     """
 
     seconds: float
@@ -51,31 +56,47 @@ class Step:
 
     @property
     def learning(self) -> float:
-        """Seconds in which the learner computed."""
+        """Seconds in which the learner computes."""
         return self.phases["old_log_prob"] + self.phases["update_actor"]
 
 
 @dataclass(frozen=True)
 class TrainerRun:
-    """A finished run's steps but the first, its configuration, and its rollouts: of every step, also the first."""
+    """A finished training run.
 
-    steps: tuple[Step, ...]
+    Attributes:
+        steps: Measured steps, without the first.
+        config: Configuration.
+        rollouts: Rows of the rollout file of each step, the first included.
+    """
+
+    steps: tuple[StepMeasurement, ...]
     config: Mapping[str, Any]
     rollouts: tuple[Sequence[Mapping[str, Any]], ...]
 
     @property
     def limits(self) -> dict[str, Any]:
-        """Of a program, by the names of ``evaluator.Limits``."""
+        """Limits of a program, as keyword arguments of ``evaluator.Limits``."""
         return {key: self.config["evaluator"][key] for key in ("wall_s", "cpu_s", "memory_mb", "budget_s")}
 
     @property
     def workers(self) -> int:
-        """Programs judged at once."""
+        """Number of programs judged at a time."""
         return int(self.config["evaluator"]["max_actors"] * self.config["evaluator"]["workers"])
 
 
 def run_trainer(folder: Path, overrides: Sequence[str], deadline_s: float, pinned: bool = False) -> TrainerRun:
-    """``launch.driver`` with ``overrides``, in ``folder``. ``pinned``: see ``pin``. Raises TrainerFailed."""
+    """Run ``launch.driver`` and read its run directory.
+
+    Args:
+        folder: Run directory; the output goes to a file beside it.
+        overrides: Configuration overrides.
+        deadline_s: Seconds after which the run is ended.
+        pinned: Keep generators and learner on a core each (see ``pin_to_cores``).
+
+    Raises:
+        TrainerError: The run failed or missed its deadline.
+    """
     command = [
         sys.executable,
         "-m",
@@ -88,97 +109,105 @@ def run_trainer(folder: Path, overrides: Sequence[str], deadline_s: float, pinne
     log = folder.with_suffix(".log")
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=ROOT)
-    ends = time.monotonic() + deadline_s
-    usage = [(time.time(), 0.0)]
+    deadline = time.monotonic() + deadline_s
+    cpu_samples = [(time.time(), 0.0)]
     try:
-        while process.poll() is None and time.monotonic() < ends:
+        while process.poll() is None and time.monotonic() < deadline:
             if pinned:
-                pin(process.pid)
-            usage.append((time.time(), tree_cpu_seconds(process.pid)))
-            time.sleep(LOOK_S)
+                pin_to_cores(process.pid)
+            cpu_samples.append((time.time(), measure_tree_cpu_seconds(process.pid)))
+            time.sleep(SAMPLE_INTERVAL_S)
     finally:
-        late = process.poll() is None
-        end(process)
-    if process.returncode != 0 or late:
-        reason = f"not done after {deadline_s:.0f} s" if late else f"exit status {process.returncode}"
-        raise TrainerFailed(f"{' '.join(command)}: {reason}: {log.read_text(errors='replace')[-LOG_TAIL:]}")
-    return read_run(folder, usage)
+        is_late = process.poll() is None
+        terminate(process)
+    if process.returncode != 0 or is_late:
+        reason = f"not finished after {deadline_s:.0f} s" if is_late else f"exit status {process.returncode}"
+        raise TrainerError(f"{' '.join(command)}: {reason}: {log.read_text(errors='replace')[-LOG_TAIL_CHARACTERS:]}")
+    return read_run(folder, cpu_samples)
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
-    """Ask a run that still goes on to end, then end all its processes."""
+def terminate(process: subprocess.Popen[bytes]) -> None:
+    """Ask a running process to terminate, then kill it and all its descendants."""
     if process.poll() is not None:
         return
-    tree = psutil.Process(process.pid).children(recursive=True)
+    descendants = psutil.Process(process.pid).children(recursive=True)
     process.terminate()
     try:
-        process.wait(END_S)
+        process.wait(TERMINATION_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    for left in tree:
+    for descendant in descendants:
         try:
-            left.kill()
+            descendant.kill()
         except psutil.NoSuchProcess:
             continue
 
 
-def read_run(folder: Path, usage: Usage) -> TrainerRun:
-    """What a finished run left in its directory. ``usage``: CPU seconds of the run up to moments of its time."""
+def read_run(folder: Path, cpu_samples: CpuSamples) -> TrainerRun:
+    """Read the run directory of a finished run; ``cpu_samples`` cover the time of the run."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    trained = [row for row in rows if "timing_s/step" in row]
+    step_rows = [row for row in rows if "timing_s/step" in row]
     config = yaml.safe_load((folder / "config.yaml").read_text())
     rollouts = tuple(pq.read_table(path).to_pylist() for path in sorted((folder / "rollouts").glob("*.parquet")))
-    ends = step_ends(json.loads((folder / FILE).read_text()))
-    return TrainerRun(steps_of(trained, ends, usage), config, rollouts)
+    ends = find_step_ends(json.loads((folder / FILE).read_text()))
+    return TrainerRun(build_steps(step_rows, ends, cpu_samples), config, rollouts)
 
 
-def step_ends(events: Iterable[Mapping[str, Any]]) -> list[float]:
-    """When each step ended, in seconds, ascending; ``events`` are the timeline's."""
-    return sorted((event["ts"] + event["dur"]) / 1e6 for event in events if event["name"] == LAST_LAP)
+def find_step_ends(events: Iterable[Mapping[str, Any]]) -> list[float]:
+    """Return the time in seconds at which each step ended, ascending; ``events`` are those of the timeline."""
+    return sorted((event["ts"] + event["dur"]) / 1e6 for event in events if event["name"] == LAST_PHASE)
 
 
-def steps_of(rows: Sequence[Mapping[str, float]], ends: Sequence[float], usage: Usage) -> tuple[Step, ...]:
-    """The steps but the first. ``rows`` of the metrics, and when each of these steps ended.
+def build_steps(
+    rows: Sequence[Mapping[str, float]], ends: Sequence[float], cpu_samples: CpuSamples
+) -> tuple[StepMeasurement, ...]:
+    """Build the measurements of all steps but the first.
 
-    CPU seconds are interpolated between the looks at the run.
+    Args:
+        rows: Metrics of each step.
+        ends: Time at which each step ended.
+        cpu_samples: CPU samples of the run, between which CPU seconds are interpolated.
+
+    Raises:
+        ValueError: ``rows`` and ``ends`` have different lengths.
     """
     if len(rows) != len(ends):
-        raise ValueError(f"{len(rows)} steps in metrics.jsonl, {len(ends)} in {FILE}: not of one run")
-    cpu_s = np.diff(np.interp(ends, *np.transpose(usage))).tolist()
+        raise ValueError(f"{len(rows)} steps in metrics.jsonl, {len(ends)} in {FILE}: the files are of different runs")
+    cpu_s = np.diff(np.interp(ends, *np.transpose(cpu_samples))).tolist()
     return tuple(
-        Step(
-            seconds=ended - before,
-            cpu_s=used,
+        StepMeasurement(
+            seconds=end - previous_end,
+            cpu_s=step_cpu_s,
             tokens=row["perf/throughput"] * row["timing_s/step"],
-            phases=phases_of(row),
+            phases=extract_phases(row),
         )
-        for row, before, ended, used in zip(rows[1:], ends, ends[1:], cpu_s, strict=False)
+        for row, previous_end, end, step_cpu_s in zip(rows[1:], ends, ends[1:], cpu_s, strict=False)
     )
 
 
-def phases_of(row: Mapping[str, float]) -> dict[str, float]:
-    """``timing_s``'s figures of a row of the metrics, without the prefix."""
+def extract_phases(row: Mapping[str, float]) -> dict[str, float]:
+    """Return the ``timing_s`` metrics of a row, without the prefix."""
     prefix = "timing_s/"
     return {name.removeprefix(prefix): value for name, value in row.items() if name.startswith(prefix)}
 
 
-def pin(driver: int) -> None:
-    """Keep the engines of a run on the first core that this process may use, its learner on the second.
+def pin_to_cores(driver_pid: int) -> None:
+    """Pin a run's generators to the first core that this process may use, and its learner to the second.
 
-    Each with all processes below it and all their threads. Sandboxes and the driver go where there is room. Threads
-    start after their process, so this is called again and again.
+    All threads of the actors and of their descendants are pinned. Sandboxes and the driver may run on any core. Threads
+    start after their process, so this has to be called repeatedly during a run.
     """
-    generator, learner = sorted(os.sched_getaffinity(0))[:2]
-    for process in _children(driver):
+    generator_core, learner_core = sorted(os.sched_getaffinity(0))[:2]
+    for process in _descendants(driver_pid):
         title = _title(process)
-        for role, core in ((GENERATOR, generator), (LEARNER, learner)):
-            if title.startswith(role):
-                for one in (process, *_children(process.pid)):
-                    _keep_on(one.pid, core)
+        for actor, core in ((GENERATOR, generator_core), (LEARNER, learner_core)):
+            if title.startswith(actor):
+                for pinned_process in (process, *_descendants(process.pid)):
+                    _pin_threads(pinned_process.pid, core)
 
 
-def _children(pid: int) -> list[psutil.Process]:
+def _descendants(pid: int) -> list[psutil.Process]:
     try:
         return psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
@@ -192,8 +221,8 @@ def _title(process: psutil.Process) -> str:
         return ""
 
 
-def _keep_on(pid: int, core: int) -> None:
-    """All threads of a process; one that has ended meanwhile needs no core."""
+def _pin_threads(pid: int, core: int) -> None:
+    """Pin all threads of a process to ``core``; threads that have ended are skipped."""
     try:
         threads = os.listdir(f"/proc/{pid}/task")
     except FileNotFoundError:

@@ -1,9 +1,9 @@
-"""A policy whose responses have lengths log-uniform over about 1:8, a tenth of them with an endless loop.
+"""A policy whose response lengths are log-uniform over about 1:8; a tenth of its responses loop forever.
 
-The starter policy, trained further on the same problems with other answers: the program stands below a countdown of
-comment lines (``# 17``, ``# 16``, ..., ``# 1``) whose first number decides the length. A tenth of the answers are a
-``while True: pass`` above such a countdown and nothing else, so that a slip of the policy does not make a loop a syntax
-error. What it then samples at temperature 1 has these lengths and loops, from whatever engine.
+It is the starter policy, trained further on the same problems with other answers: a countdown of comment lines
+(``# 17``, ``# 16``, ..., ``# 1``), whose first number decides the length, and the program below it. A tenth of the
+answers are just a ``while True: pass`` above such a countdown, so that an error of the policy cannot turn a loop into a
+syntax error. Samples at temperature 1 have these lengths and loops with any engine.
 """
 
 from __future__ import annotations
@@ -20,52 +20,78 @@ from transformers import AutoTokenizer
 from conf.schema import WarmStartConfig
 from evaluator.problem import Problem
 from launch.models.resolve import CACHE
-from launch.models.starter_policy import default_warm_start
-from launch.models.supervised_training import train
-from launch.problems.prompts import answer
-from launch.problems.starter import warm_start_pairs
+from launch.models.starter_policy import load_warm_start_defaults
+from launch.models.supervised_training import train_supervised
+from launch.problems.prompts import format_answer
+from launch.problems.starter import draw_warm_start_pairs
 
-Pair = tuple[Problem, str]
-SHORTEST, LONGEST = 40, 320  # tokens of a response
-MOST_TOKENS = 352  # where generation stops
-LOOPING = 0.1
+TrainingExample = tuple[Problem, str]
+"""Problem and the program that answers it."""
+MIN_TOKENS = 40  # of a response
+MAX_TOKENS = 320  # of a response
+MAX_RESPONSE_TOKENS = 352  # length limit of generation
+LOOP_SHARE = 0.1
 LOOP = "while True: pass\n"
-CHANGES = {"pairs": 3000, "mistakes": 0.0, "steps": 440, "decay_steps": 480, "short_steps": 0, "learning_rate": 2e-3}
+WARM_START_CHANGES = {
+    "pairs": 3000,
+    "mistakes": 0.0,
+    "steps": 440,
+    "decay_steps": 480,
+    "short_steps": 0,
+    "learning_rate": 2e-3,
+}
 
 
-def uneven_policy(starter: Path, report: Callable[[str], None]) -> Path:
-    """Its directory; trains it first if this recipe has not been trained here before."""
-    config = default_warm_start(**CHANGES, model=str(starter))
-    target = CACHE / f"uneven-{fingerprint(config)}"
+def build_uneven_policy(starter: Path, report: Callable[[str], None]) -> Path:
+    """Return the policy's directory, after training the policy unless it is cached.
+
+    Args:
+        starter: Checkpoint of the starter policy.
+        report: Prints a line of progress.
+    """
+    config = load_warm_start_defaults(**WARM_START_CHANGES, model=str(starter))
+    target = CACHE / f"uneven-{compute_fingerprint(config)}"
     if not (target / "config.json").is_file():
-        report(f"preparing the policy of uneven lengths in {target} ({config.steps} steps, once)")
+        report(f"training the policy of uneven response lengths once ({config.steps} steps), into {target}")
         tokenizer = AutoTokenizer.from_pretrained(starter)
-        pairs = lengthened(
-            warm_start_pairs(config.pairs, config.seed),
+        examples = lengthen_answers(
+            draw_warm_start_pairs(config.pairs, config.seed),
             lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"]),
             config.seed,
         )
-        train(replace(config, output=str(target)), pairs, lambda *_: None)
+        train_supervised(replace(config, output=str(target)), examples, lambda *_: None)
     return target
 
 
-def fingerprint(config: WarmStartConfig) -> str:
-    """Names the recipe: its settings (the starter policy's path among them) and this module."""
+def compute_fingerprint(config: WarmStartConfig) -> str:
+    """Hash the policy's settings (with the starter policy's path) and the source of this module."""
     return hashlib.blake2b(repr(config).encode() + Path(__file__).read_bytes(), digest_size=6).hexdigest()
 
 
-def lengthened(pairs: Sequence[Pair], count_tokens: Callable[[str], int], seed: int) -> list[Pair]:
-    """Each pair's answer, made as long as drawn for it; never shorter than it is."""
+def lengthen_answers(
+    examples: Sequence[TrainingExample], count_tokens: Callable[[str], int], seed: int
+) -> list[TrainingExample]:
+    """Lengthen each answer by comment lines to a random length, or replace it by a loop of that length.
+
+    Args:
+        examples: Problems with their programs.
+        count_tokens: Counts the tokens of a text.
+        seed: Seed of the lengths and the loops.
+
+    Returns:
+        The examples in the same order. Answers that are longer than their drawn length stay as they are.
+    """
     generator = np.random.default_rng(seed)
-    found = []
-    for problem, program in pairs:
-        wanted = math.exp(generator.uniform(math.log(SHORTEST), math.log(LONGEST)))
-        loops = generator.random() < LOOPING
-        lines = round((wanted - count_tokens(answer(LOOP if loops else program))) / count_tokens("# 17\n"))
-        found.append((problem, LOOP + countdown(lines) if loops else countdown(lines) + program))
-    return found
+    lengthened = []
+    for problem, program in examples:
+        target_tokens = math.exp(generator.uniform(math.log(MIN_TOKENS), math.log(MAX_TOKENS)))
+        loops = generator.random() < LOOP_SHARE
+        answer_tokens = count_tokens(format_answer(LOOP if loops else program))
+        lines = round((target_tokens - answer_tokens) / count_tokens("# 17\n"))
+        lengthened.append((problem, LOOP + write_countdown(lines) if loops else write_countdown(lines) + program))
+    return lengthened
 
 
-def countdown(lines: int) -> str:
-    """``lines`` comment lines; none where that is not positive."""
+def write_countdown(lines: int) -> str:
+    """Return ``lines`` comment lines that count down to 1, or "" if ``lines`` is not positive."""
     return "".join(f"# {number}\n" for number in range(lines, 0, -1))

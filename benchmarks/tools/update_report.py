@@ -1,4 +1,4 @@
-"""Figures and tables of ``benchmarks.learner``: pure functions of what was run."""
+"""Metrics and tables of ``benchmarks.learner``, computed from the measured updates by pure functions."""
 
 from __future__ import annotations
 
@@ -17,8 +17,19 @@ AGREEMENT = 1e-3  # relative difference of loss and gradient norm that rounding 
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Update:
-    """What ``timed_update`` measures: seconds, bytes, FLOP per second (of wall, of CPU) of a large product."""
+class UpdateMeasurement:
+    """Result of ``update_measurement.measure_update``.
+
+    Attributes:
+        loss: Loss of the update.
+        grad_norm: Gradient norm.
+        wall_s: Wall seconds.
+        cpu_s: CPU seconds.
+        peak: Peak memory in bytes.
+        gemm_per_s: FLOP per wall second of a large matrix product beside the update.
+        gemm_per_cpu_s: FLOP per CPU second of that product.
+        torch: Version of torch.
+    """
 
     loss: float
     grad_norm: float
@@ -31,133 +42,166 @@ class Update:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison:
-    """One shape and setting: updates by side, as many of each; ``tokens`` are real ones, of one update."""
+class UpdateComparison:
+    """Updates of all implementations for one model shape.
+
+    Attributes:
+        shape: Name of the shape.
+        checkpointing: Whether activation checkpointing was on.
+        parameters: Parameters of the model.
+        tokens: Real tokens per update.
+        updates: Measured updates by implementation, the same number of each.
+    """
 
     shape: str
     checkpointing: bool
     parameters: int
     tokens: int
-    updates: Mapping[str, Sequence[Update]]
+    updates: Mapping[str, Sequence[UpdateMeasurement]]
 
     @property
     def flops(self) -> float:
-        """Of one update: 6ND."""
+        """FLOP of one update by the rule 6 x parameters x tokens."""
         return 6.0 * self.parameters * self.tokens
 
-    def ratio(self, field: str, other: str = PEER) -> list[float]:
-        """The other side's figure over ours, round by round."""
-        pairs = zip(self.updates[OURS], self.updates[other], strict=True)
+    def ratios_to_ours(self, field: str, implementation: str = PEER) -> list[float]:
+        """Divide a field of ``implementation``'s updates by that of ours, round by round."""
+        pairs = zip(self.updates[OURS], self.updates[implementation], strict=True)
         return [getattr(theirs, field) / getattr(ours, field) for ours, theirs in pairs]
 
 
 @dataclass(frozen=True)
-class Growth:
-    """Our updates of a batch of ``tokens`` tokens."""
+class ScalingMeasurement:
+    """Our updates of a batch of ``tokens`` real tokens."""
 
     tokens: int
-    updates: Sequence[Update]
+    updates: Sequence[UpdateMeasurement]
 
 
-def check_agreement(comparison: Comparison) -> None:
-    """All sides have one torch, and the same losses and gradient norms. Raises ValueError where not."""
+def check_agreement(comparison: UpdateComparison) -> None:
+    """Raise ValueError unless all implementations have the same torch version, losses and gradient norms."""
     for name, updates in comparison.updates.items():
         for ours, theirs in zip(comparison.updates[OURS], updates, strict=True):
-            same = math.isclose(ours.loss, theirs.loss, rel_tol=AGREEMENT, abs_tol=AGREEMENT) and math.isclose(
+            is_same = math.isclose(ours.loss, theirs.loss, rel_tol=AGREEMENT, abs_tol=AGREEMENT) and math.isclose(
                 ours.grad_norm, theirs.grad_norm, rel_tol=AGREEMENT
             )
-            if not same or ours.torch != theirs.torch:
-                raise ValueError(f"{comparison.shape}: {name} did other work than ours: {theirs} against {ours}")
+            if not is_same or ours.torch != theirs.torch:
+                raise ValueError(
+                    f"{comparison.shape}: {name} and ours differ in loss, gradient norm or torch version, so their "
+                    f"times are not comparable: {theirs} against {ours}"
+                )
 
 
-def mfu(comparison: Comparison, name: str = OURS, by_cpu: bool = False) -> list[float]:
-    """6ND a second over the rate of the large product, round by round; both by wall, or both by CPU seconds."""
+def compute_mfu(comparison: UpdateComparison, implementation: str = OURS, by_cpu: bool = False) -> list[float]:
+    """Compute model FLOP utilization, round by round: 6ND per second over the rate of the large matrix product.
+
+    Args:
+        comparison: Measured updates.
+        implementation: Key of ``comparison.updates``.
+        by_cpu: Use CPU seconds instead of wall seconds, for the update and the product.
+    """
     return [
-        comparison.flops / (one.cpu_s * one.gemm_per_cpu_s if by_cpu else one.wall_s * one.gemm_per_s)
-        for one in comparison.updates[name]
+        comparison.flops / (update.cpu_s * update.gemm_per_cpu_s if by_cpu else update.wall_s * update.gemm_per_s)
+        for update in comparison.updates[implementation]
     ]
 
 
-def figures(comparisons: Sequence[Comparison], growth: Sequence[Growth]) -> dict[str, float]:
-    """What the last line says: medians over rounds. The keys without a shape are of the 135M one."""
-    found: dict[str, float] = {}
+def compute_summary(comparisons: Sequence[UpdateComparison], scaling: Sequence[ScalingMeasurement]) -> dict[str, float]:
+    """Compute the metrics of the JSON line: medians over rounds. Keys without a shape belong to the 135M model."""
+    summary: dict[str, float] = {}
     for comparison in comparisons:
         shape = "_starter" if "starter" in comparison.shape else ""
-        end = shape + ("_checkpointing" if comparison.checkpointing else "")
-        found |= {
-            f"ratio_tokens_per_s_vs_trl{end}": statistics.median(comparison.ratio("wall_s")),
-            f"ratio_tokens_per_s_vs_trl_cpu{end}": statistics.median(comparison.ratio("cpu_s")),
-            f"ratio_peak_memory_vs_trl{end}": 1 / statistics.median(comparison.ratio("peak")),
-            f"mfu{end}": statistics.median(mfu(comparison)),
-            f"mfu_cpu{end}": statistics.median(mfu(comparison, by_cpu=True)),
+        suffix = shape + ("_checkpointing" if comparison.checkpointing else "")
+        summary |= {
+            f"ratio_tokens_per_s_vs_trl{suffix}": statistics.median(comparison.ratios_to_ours("wall_s")),
+            f"ratio_tokens_per_s_vs_trl_cpu{suffix}": statistics.median(comparison.ratios_to_ours("cpu_s")),
+            f"ratio_peak_memory_vs_trl{suffix}": 1 / statistics.median(comparison.ratios_to_ours("peak")),
+            f"mfu{suffix}": statistics.median(compute_mfu(comparison)),
+            f"mfu_cpu{suffix}": statistics.median(compute_mfu(comparison, by_cpu=True)),
         }
         if PADDED in comparison.updates:
-            found |= {
-                f"ratio_tokens_per_s_vs_padded{end}": statistics.median(comparison.ratio("wall_s", PADDED)),
-                f"ratio_peak_memory_vs_padded{end}": 1 / statistics.median(comparison.ratio("peak", PADDED)),
+            wall_ratios = comparison.ratios_to_ours("wall_s", PADDED)
+            peak_ratios = comparison.ratios_to_ours("peak", PADDED)
+            summary |= {
+                f"ratio_tokens_per_s_vs_padded{suffix}": statistics.median(wall_ratios),
+                f"ratio_peak_memory_vs_padded{suffix}": 1 / statistics.median(peak_ratios),
             }
-    updates = [one for comparison in comparisons for side in comparison.updates.values() for one in side]
-    found["gemm_gflops"] = statistics.median(one.gemm_per_s for one in updates) / 1e9
-    found["gemm_gflops_per_cpu"] = statistics.median(one.gemm_per_cpu_s for one in updates) / 1e9
-    small = growth[0]
-    large = growth[-1]
-    found["cpu_per_token_growth"] = per_token(large) / per_token(small)
-    return found
+    updates = [
+        update
+        for comparison in comparisons
+        for implementation in comparison.updates.values()
+        for update in implementation
+    ]
+    summary["gemm_gflops"] = statistics.median(update.gemm_per_s for update in updates) / 1e9
+    summary["gemm_gflops_per_cpu"] = statistics.median(update.gemm_per_cpu_s for update in updates) / 1e9
+    smallest = scaling[0]
+    largest = scaling[-1]
+    summary["cpu_per_token_growth"] = cpu_seconds_per_token(largest) / cpu_seconds_per_token(smallest)
+    return summary
 
 
-def per_token(growth: Growth) -> float:
-    """CPU seconds of a token, the median."""
-    return statistics.median(one.cpu_s for one in growth.updates) / growth.tokens
+def cpu_seconds_per_token(measurement: ScalingMeasurement) -> float:
+    """Return the median CPU seconds per token."""
+    return statistics.median(update.cpu_s for update in measurement.updates) / measurement.tokens
 
 
-def spread(values: Iterable[float], digits: int = 0) -> str:
-    """The median, and the range.
+def format_median_and_range(values: Iterable[float], digits: int = 0) -> str:
+    """Format the median and the range of ``values``.
 
-    >>> spread([3.0, 1.0, 2.04], 1)
+    >>> format_median_and_range([3.0, 1.0, 2.04], 1)
     '2.0 (1.0 to 3.0)'
     """
-    found = list(values)
-    return f"{statistics.median(found):.{digits}f} ({min(found):.{digits}f} to {max(found):.{digits}f})"
+    numbers = list(values)
+    return f"{statistics.median(numbers):.{digits}f} ({min(numbers):.{digits}f} to {max(numbers):.{digits}f})"
 
 
-def print_report(comparisons: Sequence[Comparison], growth: Sequence[Growth]) -> None:
-    """All tables to standard output."""
+def print_report(comparisons: Sequence[UpdateComparison], scaling: Sequence[ScalingMeasurement]) -> None:
+    """Print all tables to standard output."""
     console = Console(width=190, highlight=False)
     for comparison in comparisons:
-        console.print(comparison_table(comparison))
-    table = Table(title="our update of more tokens, starter policy, micro-batches of the same size")
-    for name in ("tokens", "wall s", "CPU s", "CPU ms / token", "peak MB"):
+        console.print(build_comparison_table(comparison))
+    console.print(build_scaling_table(scaling))
+
+
+def build_scaling_table(scaling: Sequence[ScalingMeasurement]) -> Table:
+    """Build the table of time and memory by number of tokens."""
+    table = Table(title="Our update by batch size (starter policy, micro-batches of constant size): median (range)")
+    for name in ("tokens", "wall s", "CPU s", "CPU ms/token", "peak MB"):
         table.add_column(name, justify="right")
-    for one in growth:
+    for measurement in scaling:
         table.add_row(
-            str(one.tokens),
-            spread((update.wall_s for update in one.updates), 2),
-            spread((update.cpu_s for update in one.updates), 2),
-            f"{1000 * per_token(one):.3f}",
-            spread(update.peak / 1e6 for update in one.updates),
+            str(measurement.tokens),
+            format_median_and_range((update.wall_s for update in measurement.updates), 2),
+            format_median_and_range((update.cpu_s for update in measurement.updates), 2),
+            f"{1000 * cpu_seconds_per_token(measurement):.3f}",
+            format_median_and_range(update.peak / 1e6 for update in measurement.updates),
         )
-    console.print(table)
+    return table
 
 
-def comparison_table(comparison: Comparison) -> Table:
-    """Speed, memory and MFU of every side."""
-    setting = "with" if comparison.checkpointing else "without"
+def build_comparison_table(comparison: UpdateComparison) -> Table:
+    """Build the table of speed, memory and MFU by implementation."""
+    with_or_without = "with" if comparison.checkpointing else "without"
     table = Table(
-        title=f"{comparison.shape}, {comparison.parameters / 1e6:.1f}M parameters, {comparison.tokens} tokens, "
-        f"{setting} activation checkpointing, {len(comparison.updates[OURS])} rounds: median (range)"
+        title=f"Optimizer update of {comparison.shape} ({comparison.parameters / 1e6:.1f}M parameters, "
+        f"{comparison.tokens} tokens, {with_or_without} activation checkpointing, "
+        f"{len(comparison.updates[OURS])} rounds): median (range)"
     )
-    table.add_column("side", no_wrap=True)
-    for name in ("tokens/s", "tokens / CPU s", "peak MB", "MFU", "MFU by CPU", "its time / ours", "by CPU"):
+    table.add_column("implementation", no_wrap=True)
+    for name in (
+        *("tokens/s", "tokens/CPU s", "peak MB", "MFU by wall time", "MFU by CPU time"),
+        *("wall time / ours", "CPU time / ours"),
+    ):
         table.add_column(name, justify="right", no_wrap=True)
     for name, updates in comparison.updates.items():
         table.add_row(
             name,
-            spread(comparison.tokens / one.wall_s for one in updates),
-            spread(comparison.tokens / one.cpu_s for one in updates),
-            spread(one.peak / 1e6 for one in updates),
-            spread(mfu(comparison, name), 2),
-            spread(mfu(comparison, name, by_cpu=True), 2),
-            spread(comparison.ratio("wall_s", name), 2),
-            spread(comparison.ratio("cpu_s", name), 2),
+            format_median_and_range(comparison.tokens / update.wall_s for update in updates),
+            format_median_and_range(comparison.tokens / update.cpu_s for update in updates),
+            format_median_and_range(update.peak / 1e6 for update in updates),
+            format_median_and_range(compute_mfu(comparison, name), 2),
+            format_median_and_range(compute_mfu(comparison, name, by_cpu=True), 2),
+            format_median_and_range(comparison.ratios_to_ours("wall_s", name), 2),
+            format_median_and_range(comparison.ratios_to_ours("cpu_s", name), 2),
         )
     return table

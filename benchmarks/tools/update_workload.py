@@ -1,4 +1,4 @@
-"""The workload of ``benchmarks.learner``: random models of two shapes, and batches of uneven responses for them."""
+"""Workload of ``benchmarks.learner``: models of two shapes with random weights, and batches of uneven responses."""
 
 from __future__ import annotations
 
@@ -10,38 +10,44 @@ import numpy as np
 from tokenizers import Tokenizer, models
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from launch.models.starter_model import untrained_model
+from launch.models.starter_model import build_untrained_model
 
 STARTER_VOCABULARY = 2048
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Shape:
-    """A model and its batch: ``sequences`` of them; prompts of 0.5 to 1.5 x ``prompt`` tokens, responses of
-    ``shortest`` to 8 x ``shortest``."""
+class UpdateShape:
+    """Number and lengths of the sequences in a model's batch.
+
+    Attributes:
+        name: Model.
+        sequences: Sequences per batch.
+        mean_prompt_tokens: Prompts have 0.5 to 1.5 times as many tokens.
+        min_response_tokens: Responses have 1 to 8 times as many tokens.
+    """
 
     name: str
     sequences: int
-    prompt: int
-    shortest: int
+    mean_prompt_tokens: int
+    min_response_tokens: int
 
 
-SMOLLM2 = Shape(name="SmolLM2-135M", sequences=8, prompt=64, shortest=48)
-STARTER = Shape(name="starter policy", sequences=32, prompt=96, shortest=32)
+SMOLLM2 = UpdateShape(name="SmolLM2-135M", sequences=8, mean_prompt_tokens=64, min_response_tokens=48)
+STARTER = UpdateShape(name="starter policy", sequences=32, mean_prompt_tokens=96, min_response_tokens=32)
 
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A checkpoint of random weights; parameters are counted once where input and output embedding are tied."""
+    """A checkpoint of random weights; tied input and output embeddings count once in ``parameters``."""
 
     path: Path
     parameters: int
     vocabulary: int
 
 
-def save_model(shape: Shape, path: Path) -> SavedModel:
-    """Build and save the shape's model, with a tokenizer that peers ask for and nobody uses."""
-    model = untrained_smollm2() if shape is SMOLLM2 else untrained_model(STARTER_VOCABULARY, seed=0)
+def save_model(shape: UpdateShape, path: Path) -> SavedModel:
+    """Build and save the model of ``shape``, with a dummy tokenizer that TRL requires but never uses."""
+    model = build_smollm2() if shape is SMOLLM2 else build_untrained_model(STARTER_VOCABULARY, seed=0)
     model.save_pretrained(path)
     tokenizer = Tokenizer(models.WordLevel({"<pad>": 0, "<unk>": 1, "<eos>": 2}, unk_token="<unk>"))
     PreTrainedTokenizerFast(
@@ -50,8 +56,8 @@ def save_model(shape: Shape, path: Path) -> SavedModel:
     return SavedModel(path, model.num_parameters(), model.config.vocab_size)
 
 
-def untrained_smollm2() -> Any:
-    """SmolLM2-135M's configuration (huggingface.co/HuggingFaceTB/SmolLM2-135M), random weights."""
+def build_smollm2() -> Any:
+    """Build a model of SmolLM2-135M's configuration (huggingface.co/HuggingFaceTB/SmolLM2-135M) with random weights."""
     return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=49152,
@@ -67,26 +73,35 @@ def untrained_smollm2() -> Any:
     )
 
 
-def make_batch(shape: Shape, vocabulary: int, times: int = 1) -> list[dict[str, Any]]:
-    """``times`` x the shape's sequences as ``{"prompt", "response", "advantage"}``, the same every time.
+def make_batch(shape: UpdateShape, vocabulary: int, times: int = 1) -> list[dict[str, Any]]:
+    """Build a batch; the same arguments always give the same batch.
 
-    Response lengths are the quantiles of a log-uniform distribution over 1:8, shuffled, prompts those of a uniform one.
+    Prompt lengths are the quantiles of a uniform distribution, response lengths those of a log-uniform one over 1:8,
+    both shuffled.
+
+    Args:
+        shape: Number and lengths of the sequences.
+        vocabulary: Token ids are drawn below this number.
+        times: Multiplies the number of sequences.
+
+    Returns:
+        Rows of ``{"prompt": token ids, "response": token ids, "advantage": float}``.
     """
     generator = np.random.default_rng(0)
     count = times * shape.sequences
-    places = (np.arange(count) + 0.5) / count
-    responses = generator.permutation(np.round(shape.shortest * 8**places).astype(int))
-    prompts = generator.permutation(np.round(shape.prompt * (0.5 + places)).astype(int))
+    quantiles = (np.arange(count) + 0.5) / count
+    response_lengths = generator.permutation(np.round(shape.min_response_tokens * 8**quantiles).astype(int))
+    prompt_lengths = generator.permutation(np.round(shape.mean_prompt_tokens * (0.5 + quantiles)).astype(int))
     return [
         {
-            "prompt": generator.integers(3, vocabulary, prompt).tolist(),
-            "response": generator.integers(3, vocabulary, response).tolist(),
+            "prompt": generator.integers(3, vocabulary, prompt_length).tolist(),
+            "response": generator.integers(3, vocabulary, response_length).tolist(),
             "advantage": 1.0 if index % 2 == 0 else -0.5,
         }
-        for index, (prompt, response) in enumerate(zip(prompts, responses, strict=True))
+        for index, (prompt_length, response_length) in enumerate(zip(prompt_lengths, response_lengths, strict=True))
     ]
 
 
 def count_tokens(batch: list[dict[str, Any]]) -> int:
-    """Real tokens: prompts and responses."""
-    return sum(len(one["prompt"]) + len(one["response"]) for one in batch)
+    """Count the real tokens (prompts and responses) of a batch."""
+    return sum(len(row["prompt"]) + len(row["response"]) for row in batch)

@@ -1,4 +1,4 @@
-"""Receivers of weights without an engine, each a process: they copy what comes into memory of their own."""
+"""Weight receivers without an engine, each in its own process: they copy received tensors into their own memory."""
 
 from __future__ import annotations
 
@@ -11,36 +11,41 @@ import torch
 
 from actors.weights.receiver import Connection, WeightReceiver, open_link
 
-ANSWER_S = 120.0
+ANSWER_TIMEOUT_S = 120.0
 
 
-class Receiver:
-    """The benchmark's side of one receiving process."""
+class ReceiverProcess:
+    """The benchmark's handle of a receiver process."""
 
     def __init__(self, pipe: Pipe) -> None:
         self.pipe = pipe
-        self.wait()
+        self.wait_for_answer()
 
-    def begin(self, version: int) -> None:
-        """Let it load ``version``."""
+    def start_receiving(self, version: int) -> None:
+        """Make the process receive weights ``version``, without waiting for it."""
         self.pipe.send(version)
 
-    def wait(self) -> None:
-        """Return when it is ready, or has loaded. Raises TimeoutError, EOFError when it died."""
-        if not self.pipe.poll(ANSWER_S):
-            raise TimeoutError(f"a receiver did not answer within {ANSWER_S:g} s")
+    def wait_for_answer(self) -> None:
+        """Wait until the process has started, or has received all weights.
+
+        Raises:
+            TimeoutError: The process did not answer in time.
+            EOFError: The process died.
+        """
+        if not self.pipe.poll(ANSWER_TIMEOUT_S):
+            raise TimeoutError(f"a receiver process did not answer within {ANSWER_TIMEOUT_S:g} s")
         self.pipe.recv()
 
 
 @contextmanager
-def receiver(connection: Connection) -> Iterator[Receiver]:
-    """A process that has joined as ``connection`` says; ended when the block is left."""
+def start_receiver(connection: Connection) -> Iterator[ReceiverProcess]:
+    """Start a process that receives weights over ``connection``, and end it when the block is left."""
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_receive, args=(connection, theirs), daemon=True)
+    parent_pipe, child_pipe = context.Pipe()
+    process = context.Process(target=_receive, args=(connection, child_pipe), daemon=True)
     process.start()
     try:
-        yield Receiver(ours)
+        yield ReceiverProcess(parent_pipe)
     finally:
         process.terminate()
         process.join()
@@ -51,6 +56,6 @@ def _receive(connection: Connection, pipe: Pipe) -> None:
     receiver = WeightReceiver(connection, open_link(connection))
     pipe.send("ready")
     for version in iter(pipe.recv, None):
-        for _ in receiver.tensors(version):  # each in memory of its own
+        for _ in receiver.receive_tensors(version):  # copies each tensor into its own memory
             pass
         pipe.send("loaded")

@@ -1,15 +1,16 @@
-"""Whether an answer equals the expected one: named strategies, tried from the strictest to the loosest.
+"""Compare answers with expected outputs by named strategies, tried from the strictest to the loosest.
 
-A strategy says yes or no; the name of the first that says yes goes into the verdict. Falling strategies are the idea of
-arXiv 2603.07777 (MicroCoder-GRPO), evaluator section. Its looser ones pass wrong programs, so policy ``judge`` leaves
-them out, and policy ``paper`` tries them last, each under a name of its own that begins with ``paper_``. None of these
-functions runs or trusts anything of the candidate's: they see text only, take time linear in it (times its logarithm
-where order is let go), and hold no more of an answer in memory than the expected one explains.
+A strategy accepts or rejects an answer; the name of the first that accepts it becomes part of the verdict. The idea is
+from arXiv 2603.07777 (MicroCoder-GRPO), evaluator section. The paper's looser strategies accept wrong programs.
+Therefore policy ``judge`` does not use them, and policy ``paper`` tries them last, under names that begin with
+``paper_``. The functions here only see text: they never run or trust anything of the candidate's. They take time linear
+in the text (times its logarithm if order is ignored), and keep no more of an answer in memory than the size of the
+expected output justifies.
 
-    stdin       exact > trailing_whitespace > blank_lines > tokens > numeric
-    functional  json_equal > json_close
-    both        > granted_tolerance | granted_case | granted_order    if the problem has such a checker
-                > paper_allclose > paper_containers > paper_rounding > paper_line_sets > paper_token_set
+    standard output     exact > trailing_whitespace > blank_lines > tokens > numeric
+    function results    json_equal > json_close
+    both                > granted_tolerance | granted_case | granted_order    if the problem has such a checker
+                        > paper_allclose > paper_containers > paper_rounding > paper_line_sets > paper_token_set
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Literal
 
-from evaluator.checker import Checker, Custom
+from evaluator.checker import Checker, CustomChecker
 from evaluator.comparison import json_values, paper, text
 from evaluator.comparison.json_values import json_close, json_equal
 from evaluator.comparison.paper import PAPER_STRATEGIES
@@ -35,10 +36,11 @@ STRATEGY_NAMES: tuple[str, ...] = (
 
 
 def compare_stdin(expected: str, actual: str, checker: Checker | None = None, policy: Policy = "judge") -> str | None:
-    """Name of the strictest strategy that accepts ``actual`` as printed for ``expected``, None if none does.
+    """Return the name of the strictest strategy that accepts the printed text ``actual``; None if none does.
 
-    Both are decoded so that no two byte strings become one text (say by surrogateescape). A Tolerance checker replaces
-    ``numeric``; the other checkers add to it. Raises TypeError for a Custom checker: that one runs in a sandbox.
+    Both texts must be decoded so that different bytes give different texts (such as by surrogateescape). A Tolerance
+    checker replaces ``numeric``; other checkers are tried in addition. Raises TypeError for a CustomChecker, which must
+    run in a sandbox.
 
     >>> compare_stdin("3\\n", "3"), compare_stdin("3\\n", "4"), compare_stdin("3\\n", "3.000001", policy="paper")
     ('trailing_whitespace', None, 'paper_allclose')
@@ -46,7 +48,7 @@ def compare_stdin(expected: str, actual: str, checker: Checker | None = None, po
     >>> compare_stdin("YES", "yes", AnyCase()), compare_stdin("1 2", "2 1", AnyOrder(deep=False))
     ('granted_case', 'granted_order')
     """
-    _refuse_custom(checker)
+    _reject_custom_checker(checker)
     accepted_by = text.find_strategy(expected, actual, checker)
     if accepted_by is None and policy == "paper":
         return paper.find_strategy(expected, actual)
@@ -56,11 +58,11 @@ def compare_stdin(expected: str, actual: str, checker: Checker | None = None, po
 def compare_functional(
     expected: str, actual: str, checker: Checker | None = None, policy: Policy = "judge"
 ) -> str | None:
-    """Like ``compare_stdin`` for two JSON texts, as returned by a function.
+    """Compare two JSON texts, results of a function, as ``compare_stdin`` does for printed texts.
 
-    A Tolerance checker replaces ``json_close``. Raises ValueError when ``expected`` is not JSON (unless both are the
-    same text), and TypeError for a Custom checker. An ``actual`` that is not JSON, or padded far beyond what the same
-    value can take, is not accepted.
+    A Tolerance checker replaces ``json_close``. Rejects an ``actual`` that is not JSON, or that is padded far beyond
+    the length of its value. Raises ValueError if ``expected`` is not JSON (unless both texts are equal), and TypeError
+    for a CustomChecker.
 
     >>> compare_functional("[0.3]", "[0.30000000000000004]"), compare_functional("1", "true")
     ('json_close', None)
@@ -68,7 +70,7 @@ def compare_functional(
     >>> compare_functional("[1, 2]", "[2, 1]", AnyOrder(deep=False)), compare_functional("12", '"12"', policy="paper")
     ('granted_order', 'paper_containers')
     """
-    _refuse_custom(checker)
+    _reject_custom_checker(checker)
     if expected == actual:
         return json_equal.__name__
     pair = json_values.decode_pair(expected, actual)
@@ -81,17 +83,17 @@ def compare_functional(
 
 
 def compare_python(expected: str, actual: str, checker: Checker | None = None, policy: Policy = "judge") -> str | None:
-    """Like ``compare_functional`` for two values of Python in tagged JSON (``evaluator.inside.values``), as == has it.
+    """Compare two Python values in tagged JSON (``evaluator.inside.values``), with the equality of Python's ``==``.
 
-    There True is 1 and 1.0; an expected fraction is met within 1e-6, absolute or relative. Of checkers, Tolerance
-    applies; case and order are let go as far as JSON's own strings and lists go.
+    True equals 1 and 1.0, and an expected fraction matches within 1e-6, absolute or relative. A Tolerance checker
+    applies to all values; checkers that ignore case or order apply only to JSON's own strings and lists.
 
     >>> compare_python("1", "true"), compare_python('{"tuple": [0.3]}', '{"tuple": [0.30000000000000004]}')
     ('json_equal', 'json_close')
     >>> compare_python('{"tuple": [1]}', "[1]"), compare_python("2", "2.0000001")
     (None, None)
     """
-    _refuse_custom(checker)
+    _reject_custom_checker(checker)
     if expected == actual:
         return json_equal.__name__
     if not text.is_padded(expected, actual):
@@ -104,15 +106,15 @@ def compare_python(expected: str, actual: str, checker: Checker | None = None, p
     return None if checker is None and policy == "judge" else compare_functional(expected, actual, checker, policy)
 
 
-def loosest(names: Iterable[str]) -> str | None:
-    """The loosest of some strategies' names (all of one kind of problem), None of none.
+def find_loosest_strategy(names: Iterable[str]) -> str | None:
+    """Return the loosest of the named strategies, which must be for one kind of problem; None if there are no names.
 
-    >>> loosest(["exact", "tokens", "exact"])
+    >>> find_loosest_strategy(["exact", "tokens", "exact"])
     'tokens'
     """
     return max(names, key=STRATEGY_NAMES.index, default=None)
 
 
-def _refuse_custom(checker: Checker | None) -> None:
-    if isinstance(checker, Custom):
+def _reject_custom_checker(checker: Checker | None) -> None:
+    if isinstance(checker, CustomChecker):
         raise TypeError("a custom checker is a program: run it in a sandbox")

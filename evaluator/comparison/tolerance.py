@@ -6,10 +6,10 @@ import math
 from bisect import bisect_left
 
 from evaluator.checker import Tolerance
-from evaluator.comparison.numbers import INTEGER, parse_fraction, parse_number, plain_integer
+from evaluator.comparison.numbers import INTEGER, normalize_integer, parse_fraction, parse_number
 
-STDIN_TOLERANCE = Tolerance(1e-6, 1e-6)  # where the expected token is a fraction
-FUNCTIONAL_TOLERANCE = Tolerance(1e-5, 1e-5)  # LeetCode's; its expected values are themselves rounded to five digits
+STDIN_TOLERANCE = Tolerance(1e-6, 1e-6)  # applies if the expected token is a fraction
+FUNCTIONAL_TOLERANCE = Tolerance(1e-5, 1e-5)  # as LeetCode, whose expected values are rounded to five digits
 
 
 def is_close(expected: float, actual: float, tolerance: Tolerance) -> bool:
@@ -17,17 +17,17 @@ def is_close(expected: float, actual: float, tolerance: Tolerance) -> bool:
     difference = abs(expected - actual)
     if difference <= tolerance.abs:
         return True
-    # isclose() would be relative to the larger of the two, and so be met by an endless actual value; and an expected
-    # number beyond the range of float, read as endless, would be met by every other.
+    # Not isclose(), which is relative to the larger number and would therefore accept an infinite ``actual``. An
+    # expected number beyond the range of float is read as infinite, and would otherwise match every number.
     if not (math.isfinite(expected) and math.isfinite(actual)):
         return False
     allowed = max(tolerance.abs, tolerance.rel * abs(expected))
-    # 0.5 and 0.500001 differ by more than 1e-6 once both are rounded to binary fractions, so that much is allowed for.
+    # Allow for binary rounding: 0.5 and 0.500001 differ by slightly more than 1e-6 as binary fractions.
     return difference <= allowed + min(allowed, 2 * math.ulp(expected))
 
 
-def nearest_close(values: list[float], target: float | None, tolerance: Tolerance) -> float | None:
-    """The one of the sorted ``values`` nearest to ``target``, if that meets it."""
+def find_nearest_close(values: list[float], target: float | None, tolerance: Tolerance) -> float | None:
+    """Return the element of the sorted ``values`` nearest to ``target``, if ``target`` is within tolerance of it."""
     if target is None or not values:
         return None
     place = bisect_left(values, target)
@@ -39,26 +39,28 @@ def nearest_close(values: list[float], target: float | None, tolerance: Toleranc
 
 def is_fraction_close(expected: bytes, actual: bytes) -> bool:
     """Return True if ``expected`` is a fraction and ``actual`` a number within ``STDIN_TOLERANCE`` of it."""
-    wanted = parse_fraction(expected)
-    if wanted is None:
+    expected_number = parse_fraction(expected)
+    if expected_number is None:
         return False
-    given = parse_number(actual)
-    return given is not None and is_close(wanted, given, STDIN_TOLERANCE)
+    actual_number = parse_number(actual)
+    return actual_number is not None and is_close(expected_number, actual_number, STDIN_TOLERANCE)
 
 
 def is_number_close(expected: bytes, actual: bytes, tolerance: Tolerance) -> bool:
     """Return True if both tokens are numbers within ``tolerance`` of each other; two integers must be equal."""
     if INTEGER.fullmatch(expected) and INTEGER.fullmatch(actual):
-        return plain_integer(expected) == plain_integer(actual)
-    wanted = parse_number(expected)
-    given = parse_number(actual)
-    return wanted is not None and given is not None and is_close(wanted, given, tolerance)
+        return normalize_integer(expected) == normalize_integer(actual)
+    expected_number = parse_number(expected)
+    actual_number = parse_number(actual)
+    if expected_number is None or actual_number is None:
+        return False
+    return is_close(expected_number, actual_number, tolerance)
 
 
 def is_allclose(expected: bytes, actual: bytes) -> bool:
-    """Return True if both tokens are numbers that np.allclose accepts with its default tolerances."""
-    wanted = parse_number(expected)
-    given = parse_number(actual)
-    return (
-        wanted is not None and given is not None and is_close(wanted, given, Tolerance(1e-8 + 1e-5 * abs(wanted), 0.0))
-    )
+    """Return True if both tokens are numbers that ``np.allclose`` would accept with its default tolerances."""
+    expected_number = parse_number(expected)
+    actual_number = parse_number(actual)
+    if expected_number is None or actual_number is None:
+        return False
+    return is_close(expected_number, actual_number, Tolerance(1e-8 + 1e-5 * abs(expected_number), 0.0))

@@ -1,7 +1,8 @@
-"""What is called in forked processes. Imported first of all, so that no module can register behind its back.
+"""Control over the functions that run in forked processes. Imported first, before any module can register one.
 
-Modules ask to be called after each fork: ``threading`` to forget threads, ``random`` for a new seed. That costs a third
-of a short test, and neither cell nor template has threads. So only what a candidate forks calls them.
+Modules register functions to run after each fork: ``threading`` to forget threads, ``random`` to reseed. They cost a
+third of the time of a short test, and neither cell nor template has threads or needs new seeds. Therefore only
+processes forked by a candidate run them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ os.register_at_fork = lambda **_: None
 
 
 class _AfterFork:
-    """The first process in which it is called is a candidate, just forked by its template: it calls nothing there."""
+    """After-fork function that skips the candidate itself.
+
+    Its first call is in a candidate that was just forked by its template, where it does nothing. Later calls are in
+    processes forked by the candidate.
+    """
 
     def __init__(self) -> None:
         self._in_candidate = False
@@ -27,7 +32,7 @@ class _AfterFork:
         self._in_candidate = True
 
 
-def for_candidates() -> None:
-    """Let modules register again, and make up for what ``threading`` and ``random`` could not. For the template."""
+def enable_for_candidates() -> None:
+    """Let modules register again, and register what ``threading`` and ``random`` could not. Called in the template."""
     os.register_at_fork = _register
     _register(after_in_child=_AfterFork())

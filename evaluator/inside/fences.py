@@ -1,4 +1,7 @@
-"""The fences that a worker's programs share, built once at its start; what the host refuses is noted by name."""
+"""Fences: the isolation mechanisms shared by all programs of a worker, built once when its zygote starts.
+
+Mechanisms that the host does not support are recorded by name.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,11 @@ from dataclasses import dataclass, field
 from evaluator.inside import kernel, landlock
 from evaluator.inside.seccomp import SeccompFilter
 
-NOBODY = 65534
-SCRATCH = "/tmp"  # of a private root: a tmpfs that is made anew for each program, its working directory
-SYSTEM = ("/usr/lib", "/usr/lib64", "/usr/bin", "/usr/local/lib", "/lib", "/lib64", "/bin", "/usr/share/zoneinfo")
+NOBODY_UID = 65534
+SCRATCH = "/tmp"  # with a private root: a tmpfs created for each program, its working directory
+SYSTEM_PATHS = ("/usr/lib", "/usr/lib64", "/usr/bin", "/usr/local/lib", "/lib", "/lib64", "/bin", "/usr/share/zoneinfo")
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
-LINKS = {
+SYMLINKS = {
     "/dev/fd": "/proc/self/fd",
     "/dev/stdin": "/proc/self/fd/0",
     "/dev/stdout": "/proc/self/fd/1",
@@ -30,18 +33,27 @@ LINKS = {
 
 @dataclass(kw_only=True)
 class Fences:
-    """``built`` and ``missing`` name what stands and what the host refused (or ``without`` left out)."""
+    """Fences of one zygote.
+
+    Attributes:
+        without: Names of fences not to build.
+        built: Names of the fences that were built.
+        missing: Names of the fences that the host does not support, or that are in ``without``.
+    """
 
     without: tuple[str, ...]
     built: set[str] = field(default_factory=set)
     missing: list[str] = field(default_factory=list)
-    scratch_root: str | None = None  # where programs get their directories if there is no private root
+    scratch_root: str | None = None  # parent of the programs' directories if there is no private root
     seccomp: SeccompFilter | None = None
     signal_seccomp: SeccompFilter | None = None
-    signal_rulesets: tuple[int, ...] = ()  # one, where the host has it
+    signal_rulesets: tuple[int, ...] = ()  # one descriptor if the host supports it, otherwise none
 
     def attempt(self, name: str, build: Callable[[], object]) -> bool:
-        """Run ``build``; False, and the name noted, when the host refuses it or we were asked to leave it out."""
+        """Build a fence, and return True if that succeeds.
+
+        If the host does not support it, or it is in ``without``, it is recorded as missing, and the result is False.
+        """
         try:
             if name in self.without:
                 raise PermissionError(name)
@@ -53,14 +65,14 @@ class Fences:
         return True
 
     def build_outside(self) -> None:
-        """Lose root and enter new namespaces; the process forked next is process 1 of the pid namespace."""
+        """Drop root and enter new namespaces. The process forked next is process 1 of the pid namespace."""
         self._drop_root()
         self._enter_namespaces()
         if "private root" in self.without or "mount namespace" not in self.built:
-            self.scratch_root = new_directory(SCRATCH)
+            self.scratch_root = create_private_directory(SCRATCH)
 
     def build_inside(self) -> None:
-        """What only process 1 of the new namespaces can build."""
+        """Build the fences that only process 1 of the new namespaces can build."""
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
         if "mount namespace" in self.built:
@@ -69,25 +81,26 @@ class Fences:
             self.missing.append("private root")
         self.attempt("process limit", probe_process_limit)
         self.attempt("no_new_privs", lambda: kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1))
-        self.attempt("landlock", landlock.version)
+        self.attempt("landlock", landlock.get_version)
         self.attempt("landlock signals", self._make_signal_ruleset)
         self.attempt("seccomp", self._make_filters)
-        # Same uid, so without this a candidate could trace the cell or read its memory through /proc/1/mem.
+        # Candidates have the same uid, so otherwise they could trace the cell or read its memory by /proc/1/mem.
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
 
     def restrict_files(self, scratch: str) -> None:
-        """Put this process behind Landlock's rules for files, if they are built. Raises OSError."""
+        """Restrict this process by Landlock's file rules, if Landlock is built. Raises OSError."""
         if "landlock" not in self.built:
             return
-        if "private root" in self.built:  # whose /dev has no more than DEVICES; fewer rules are built faster
-            ruleset = landlock.file_ruleset(["/"], [scratch, "/dev"])
+        if "private root" in self.built:  # its /dev contains only DEVICES; fewer rules are faster to build
+            ruleset = landlock.create_file_ruleset(["/"], [scratch, "/dev"])
         else:
-            ruleset = landlock.file_ruleset([*SYSTEM, *library_paths(), "/proc", "/dev"], [scratch, *DEVICES])
+            readable = [*SYSTEM_PATHS, *find_library_paths(), "/proc", "/dev"]
+            ruleset = landlock.create_file_ruleset(readable, [scratch, *DEVICES])
         landlock.restrict_self(ruleset)
         os.close(ruleset)
 
     def _make_signal_ruleset(self) -> None:
-        self.signal_rulesets = (landlock.signal_ruleset(),)
+        self.signal_rulesets = (landlock.create_signal_ruleset(),)
 
     def _make_filters(self) -> None:
         self.seccomp = SeccompFilter(deny_signals=False)
@@ -95,49 +108,55 @@ class Fences:
             self.signal_seccomp = SeccompFilter(deny_signals=True)
 
     def _drop_root(self) -> None:
-        """Become nobody: root escapes RLIMIT_NPROC and owns too many files. Stays root if the library would be lost."""
+        """Become nobody, since root is exempt from RLIMIT_NPROC and owns too many files.
+
+        Stays root if nobody could not read the libraries.
+        """
         if os.geteuid() != 0:
             return
-        if "uid" in self.without or not reachable_by(NOBODY, library_paths()):
+        if "uid" in self.without or not make_reachable_by(NOBODY_UID, find_library_paths()):
             self.missing.append("uid")
             return
         os.setgroups([])
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
-        # Changing uid made us undumpable, so /proc/self would belong to root and the uid map could not be written.
+        os.setresgid(NOBODY_UID, NOBODY_UID, NOBODY_UID)
+        os.setresuid(NOBODY_UID, NOBODY_UID, NOBODY_UID)
+        # The uid change made this process undumpable: /proc/self would belong to root, the uid map be unwritable.
         kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
         self.built.add("uid")
 
     def _enter_namespaces(self) -> None:
-        if not self.attempt("user namespace", new_user_namespace):
+        if not self.attempt("user namespace", enter_user_namespace):
             self.missing += ["pid namespace", "mount namespace", "network namespace", "ipc namespace", "uts namespace"]
             return
         self.attempt("pid namespace", lambda: kernel.call("unshare", kernel.CLONE_NEWPID))
-        self.attempt("mount namespace", private_mounts)
+        self.attempt("mount namespace", enter_mount_namespace)
         self.attempt("network namespace", lambda: kernel.call("unshare", kernel.CLONE_NEWNET))
         self.attempt("ipc namespace", lambda: kernel.call("unshare", kernel.CLONE_NEWIPC))
         self.attempt("uts namespace", lambda: kernel.call("unshare", kernel.CLONE_NEWUTS))
 
 
-def library_paths() -> list[str]:
-    """The directories that imports need."""
+def find_library_paths() -> list[str]:
+    """Return the directories from which modules are imported."""
     return [path for path in sys.path if os.path.isdir(path)]
 
 
-def reachable_by(uid: int, paths: list[str]) -> bool:
-    """Whether ``uid`` can list ``paths``, if need be in a mount namespace that uncovers them (then entered)."""
-    if readable_by(uid, paths):
+def make_reachable_by(uid: int, paths: list[str]) -> bool:
+    """Return True if ``uid`` can list ``paths``.
+
+    If necessary, enters a mount namespace in which the parent directories of ``paths`` are accessible.
+    """
+    if is_readable_by(uid, paths):
         return True
     try:
-        private_mounts()
-        open_closed_parents(paths)
+        enter_mount_namespace()
+        open_parent_directories(paths)
     except OSError:
         return False
-    return readable_by(uid, paths)
+    return is_readable_by(uid, paths)
 
 
-def readable_by(uid: int, paths: list[str]) -> bool:
-    """Whether ``uid`` could list all of ``paths``; asked in a child, as only a process of that uid can know."""
+def is_readable_by(uid: int, paths: list[str]) -> bool:
+    """Return True if ``uid`` can list all of ``paths``. Checked in a child process that switches to this uid."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -152,20 +171,20 @@ def readable_by(uid: int, paths: list[str]) -> bool:
     return os.waitpid(pid, 0)[1] == 0
 
 
-def private_mounts() -> None:
-    """A mount namespace of our own, whose changes do not travel back to the host."""
+def enter_mount_namespace() -> None:
+    """Enter a new mount namespace whose changes do not propagate to the host."""
     kernel.call("unshare", kernel.CLONE_NEWNS)
     kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
 
 
 def is_below(path: str, directory: str) -> bool:
-    """Whether ``path`` is ``directory`` or lies in it; both absolute."""
+    """Return True if ``path`` is ``directory`` or inside it. Both must be absolute."""
     return os.path.commonpath([path, directory]) == directory
 
 
-def cover(directory: str, keep: list[str]) -> None:
-    """Mount an empty tmpfs on ``directory``, with those of ``keep`` that lie beneath it still at their old paths."""
-    inside = [path for path in keep if is_below(path, directory)]
+def cover_with_tmpfs(directory: str, kept_paths: list[str]) -> None:
+    """Mount an empty tmpfs on ``directory``, keeping those of ``kept_paths`` inside it at their old paths."""
+    inside = [path for path in kept_paths if is_below(path, directory)]
     inside = [path for path in inside if not any(is_below(path, other) and path != other for other in inside)]
     handles = [os.open(path, os.O_PATH | os.O_CLOEXEC) for path in inside]
     try:
@@ -179,19 +198,19 @@ def cover(directory: str, keep: list[str]) -> None:
             os.close(handle)
 
 
-def open_closed_parents(paths: list[str]) -> None:
-    """Make ``paths`` reachable for others by covering the first ancestor they may not enter (say a 0700 home)."""
+def open_parent_directories(paths: list[str]) -> None:
+    """Make ``paths`` reachable for other users by covering the first parent they may not enter, such as a 0700 home."""
     for path in paths:
         parts = path.split("/")
         for depth in range(2, len(parts) + 1):
             ancestor = "/".join(parts[:depth])
             if not os.stat(ancestor).st_mode & stat.S_IXOTH:
-                cover(ancestor, paths)
+                cover_with_tmpfs(ancestor, paths)
                 break
 
 
-def new_user_namespace() -> None:
-    """A user namespace in which our own uid and gid keep their numbers."""
+def enter_user_namespace() -> None:
+    """Enter a new user namespace in which this process keeps its uid and gid."""
     uid = os.geteuid()
     gid = os.getegid()
     kernel.call("unshare", kernel.CLONE_NEWUSER)
@@ -201,26 +220,27 @@ def new_user_namespace() -> None:
 
 
 def enter_private_root(fences: Fences) -> None:
-    """Change to a read-only root that holds libraries, a few devices and a /proc of our own, and nothing of the host's.
+    """Change to a read-only root with libraries, a few devices and its own /proc, and nothing else of the host.
 
-    So no problem file, home directory, socket or command line of the host is there to be found.
+    Problem files, home directories, sockets and command lines of the host are then out of reach.
     """
-    paths = outermost([*SYSTEM, *library_paths(), *map(os.path.realpath, library_paths())]) + list(DEVICES)
-    links = {path: os.readlink(path) for path in paths if os.path.islink(path)} | LINKS
-    # Opened before the new root covers what lies in SCRATCH, which may be where the libraries are.
-    shown = [(path, os.open(path, os.O_PATH | os.O_CLOEXEC)) for path in paths if path not in links]
+    libraries = find_library_paths()
+    paths = select_outermost([*SYSTEM_PATHS, *libraries, *map(os.path.realpath, libraries)]) + list(DEVICES)
+    links = {path: os.readlink(path) for path in paths if os.path.islink(path)} | SYMLINKS
+    # Opened before the new root covers SCRATCH, because the libraries may be in there.
+    sources = [(path, os.open(path, os.O_PATH | os.O_CLOEXEC)) for path in paths if path not in links]
     base = SCRATCH
     kernel.mount("tmpfs", base, "tmpfs", kernel.MS_NOSUID, "mode=0755,size=1m")
-    for path, handle in shown:
-        show(handle, base + path)
+    for path, handle in sources:
+        bind_mount(handle, base + path)
         os.close(handle)
-    for path, goal in links.items():
+    for path, link_target in links.items():
         os.makedirs(os.path.dirname(base + path), mode=0o755, exist_ok=True)
-        os.symlink(goal, base + path)
+        os.symlink(link_target, base + path)
     for path in (SCRATCH, "/proc", "/old"):
         os.makedirs(base + path, mode=0o755, exist_ok=True)
-    hide_this_package(base)
-    # The host's /proc must still be in view: without it the kernel allows no new one.
+    hide_evaluator_package(base)
+    # The host's /proc must still be visible, or the kernel refuses to mount a new one.
     fences.attempt("private /proc", lambda: mount_proc(base + "/proc"))
     os.chdir(base)
     kernel.call("syscall", kernel.SYS_PIVOT_ROOT[os.uname().machine], b".", b"old")
@@ -232,14 +252,14 @@ def enter_private_root(fences: Fences) -> None:
     kernel.make_read_only("/")
 
 
-def outermost(paths: list[str]) -> list[str]:
-    """The directories among ``paths`` that exist, each once, without those inside another."""
-    found = [path for path in dict.fromkeys(paths) if os.path.isdir(path)]
-    return [path for path in found if not any(is_below(path, other) and path != other for other in found)]
+def select_outermost(paths: list[str]) -> list[str]:
+    """Return the existing directories among ``paths``, without duplicates and without those inside another one."""
+    existing = [path for path in dict.fromkeys(paths) if os.path.isdir(path)]
+    return [path for path in existing if not any(is_below(path, other) and path != other for other in existing)]
 
 
-def show(handle: int, target: str) -> None:
-    """Bind an open file or directory to ``target``, which is made for it."""
+def bind_mount(handle: int, target: str) -> None:
+    """Bind an open file or directory to the path ``target``, which is created."""
     os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
     if stat.S_ISDIR(os.fstat(handle).st_mode):
         os.makedirs(target, mode=0o755, exist_ok=True)
@@ -248,20 +268,23 @@ def show(handle: int, target: str) -> None:
     kernel.mount(f"/proc/self/fd/{handle}", target, None, kernel.MS_BIND | kernel.MS_REC)
 
 
-def hide_this_package(base: str) -> None:
-    """An installed copy of this package lies among the libraries; its problem sets hold solutions."""
+def hide_evaluator_package(base: str) -> None:
+    """Cover an installed copy of this package among the libraries, since its problem sets contain solutions."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     if os.path.isdir(base + package):
         kernel.mount("tmpfs", base + package, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=0755,size=4k")
 
 
 def mount_proc(target: str) -> None:
-    """A /proc of our pid namespace; a process sees in it only what it could trace: neither cell nor template."""
+    """Mount a /proc of the own pid namespace, where a process sees only processes that it could trace.
+
+    It could trace neither cell nor template.
+    """
     kernel.mount("proc", target, "proc", kernel.MS_NOSUID | kernel.MS_NODEV, "hidepid=ptraceable")
 
 
-def may_fork_under(limit: int) -> bool:
-    """Whether a process of ours whose RLIMIT_NPROC is ``limit`` can fork."""
+def can_fork_with_limit(limit: int) -> bool:
+    """Return True if a process whose RLIMIT_NPROC is ``limit`` can fork."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -275,20 +298,23 @@ def may_fork_under(limit: int) -> bool:
 
 
 def probe_process_limit() -> None:
-    """Raise OSError where RLIMIT_NPROC does not bind (root), or counts all of the user's processes (Linux < 5.14)."""
-    if may_fork_under(1) or not may_fork_under(32):
+    """Raise OSError if RLIMIT_NPROC does not bind (root) or counts all processes of the user (Linux before 5.14)."""
+    if can_fork_with_limit(1) or not can_fork_with_limit(32):
         raise OSError("RLIMIT_NPROC does not count the processes of this namespace")
 
 
-def new_directory(parent: str) -> str:
-    """A directory for us alone, by a name that nobody expects. Not by ``tempfile``: its libraries slow every fork."""
+def create_private_directory(parent: str) -> str:
+    """Create a directory with a random name, accessible only to this user.
+
+    Not by ``tempfile``, whose imported libraries would slow down every fork.
+    """
     path = os.path.join(parent, os.urandom(8).hex())
     os.mkdir(path, 0o700)
     return path
 
 
-class Scratch:
-    """The working directory of programs: empty for each, gone or replaced afterwards."""
+class ScratchDirectory:
+    """Working directory of programs: created empty for each program, and removed afterwards."""
 
     def __init__(self, fences: Fences) -> None:
         self._root = fences.scratch_root or SCRATCH
@@ -296,18 +322,18 @@ class Scratch:
         self._path: str | None = None
 
     def make(self, size: int) -> str:
-        """An empty directory that holds at most ``size`` bytes (where a private root lets it be limited)."""
+        """Create an empty directory and return its path. With a private root, it holds at most ``size`` bytes."""
         self.remove()
         if self._private:
             options = f"mode=0777,size={size},nr_inodes=1024"
             kernel.mount("tmpfs", SCRATCH, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, options)
             self._path = SCRATCH
         else:
-            self._path = new_directory(self._root)
+            self._path = create_private_directory(self._root)
         return self._path
 
     def remove(self) -> None:
-        """Drop what the last program left."""
+        """Remove the directory of the last program."""
         if self._path is None:
             return
         if self._private:
@@ -318,21 +344,21 @@ class Scratch:
 
 
 def remove_tree(path: str) -> None:
-    """Remove a directory that a candidate filled: any depth, any permissions. Raises OSError if it cannot."""
+    """Remove a directory that a candidate filled, of any depth and with any permissions. Raises OSError on failure."""
     os.chmod(path, 0o700)
     pending = [path]
     while pending:
         directory = pending.pop()
         with contextlib.suppress(FileNotFoundError):
-            below = []
+            subdirectories = []
             for entry in os.scandir(directory):
                 if entry.is_dir(follow_symlinks=False):
-                    below.append(entry.path)
+                    subdirectories.append(entry.path)
                 else:
                     os.unlink(entry.path)
-            if below:
-                for inner in below:
+            if subdirectories:
+                for inner in subdirectories:
                     os.chmod(inner, 0o700)
-                pending += [directory, *below]
+                pending += [directory, *subdirectories]
             else:
                 os.rmdir(directory)

@@ -1,12 +1,14 @@
-"""Call one function of a candidate, test after test, in a process of the sandbox: the part of LeetCode's judge inside.
+"""Call one function of a candidate for test after test in one process: the part of LeetCode's judge inside the sandbox.
 
     owner ──{"nonce", "input"}──► read ──► arguments ──► Solution().f(...) ──► JSON text ──[nonce, kind, text]──► owner
 
-Like that judge it gives the program its usual names, makes a fresh ``Solution`` for each call, turns JSON lists into
-linked lists and trees where the problem's signature says so, takes the changed first argument where the function
-returns None, and writes down what a result really holds, whatever methods the candidate gave it. The candidate shares
-this process and may forge, spoil or withhold a reply: it does not know the expected value, so a forged reply earns what
-its text earns, and everything else is a reply that the owner does not get. No expected output ever comes here.
+As in LeetCode's judge, the program gets its usual names, each call gets a fresh ``Solution``, JSON lists become linked
+lists and trees where the problem's signature says so, and the changed first argument is the result of a function that
+returns None. A result is written from the values it really holds, whatever methods the candidate overrides.
+
+The candidate shares this process and may forge, corrupt or withhold replies. It does not know the expected output, so a
+forged reply is worth no more than its text, and any other interference means that the owner gets no valid reply.
+Expected outputs never reach this process.
 """
 
 from __future__ import annotations
@@ -27,20 +29,20 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
-from evaluator.inside.values import is_plain, items_of, make_encode, plain, result_text, untagged
+from evaluator.inside.values import from_tagged, get_items, is_plain, make_json_encoder, to_plain, to_result_text
 
-# A candidate may delete or replace builtins. CPython takes a function's builtins from its module's ``__builtins__`` at
-# the function's birth, so everything defined below keeps these.
+# A candidate may delete or replace builtins. CPython takes a function's builtins from its module's ``__builtins__``
+# when the function is created, so everything defined below keeps this copy.
 __builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 
 T = TypeVar("T")
 
-RECURSION_LIMIT = 550_000  # LeetCode's
-MAX_NODES = 1_000_000  # of a linked list or tree in a result; LeetCode's problems have up to 100,000
-READ_SIZE = 1 << 16  # bytes; most requests come in one read, and shorter replies go out in one write
+RECURSION_LIMIT = 550_000  # LeetCode's limit
+MAX_NODES = 1_000_000  # nodes of a linked list or tree in a result; LeetCode's problems have up to 100,000
+READ_SIZE = 1 << 16  # bytes; most requests fit into one read, and shorter replies into one write
 
-# What LeetCode puts in front of a solution. ``typing`` comes first and ``builtins`` late, so that Counter and pow are
-# what a program means by them; the modules come last: ``copy``, ``random`` and ``bisect`` are modules there.
+# Names that LeetCode defines before a solution. ``typing`` is imported first and ``builtins`` late, so that Counter and
+# pow have their usual meaning. Modules are imported last, so that ``copy``, ``random`` and ``bisect`` are modules.
 PRELUDE = """
 from typing import *
 from sys import *
@@ -67,7 +69,7 @@ SORTED_CONTAINERS = "from sortedcontainers import SortedDict, SortedKeyList, Sor
 
 
 class ListNode:
-    """A node of LeetCode's singly linked lists."""
+    """Node of LeetCode's singly linked lists."""
 
     def __init__(self, val: Any = 0, next: Any = None) -> None:
         self.val = val
@@ -75,7 +77,7 @@ class ListNode:
 
 
 class TreeNode:
-    """A node of LeetCode's binary trees."""
+    """Node of LeetCode's binary trees."""
 
     def __init__(self, val: Any = 0, left: Any = None, right: Any = None) -> None:
         self.val = val
@@ -84,15 +86,19 @@ class TreeNode:
 
 
 class EndlessError(ValueError):
-    """A linked list or tree that does not end."""
+    """Error for a linked list or tree that does not end."""
 
 
 @dataclass(frozen=True)
 class Prelude:
-    """``names`` are what LeetCode's Python defines beyond the builtins, ``main`` those of a new main module with them.
+    """Names that are predefined for a program.
 
-    The copy is made here because it counts a reference to each name's value: after a fork, on 400 pages that must be
-    copied first.
+    ``main`` is prepared before any fork, because copying ``names`` counts a reference to each value: in a forked
+    process, that would write to 400 pages, which the kernel must copy first.
+
+    Attributes:
+        names: Names that LeetCode defines beyond Python's builtins.
+        main: Namespace of a new main module with these names.
     """
 
     names: dict[str, Any]
@@ -100,26 +106,26 @@ class Prelude:
 
 
 def load_prelude() -> Prelude:
-    """Call it before any fork."""
+    """Load the prelude. Call this before any fork."""
     names: dict[str, Any] = {}
     exec(PRELUDE, names)
     if importlib.util.find_spec("sortedcontainers") is not None:
         exec(SORTED_CONTAINERS, names)
     names |= {"ListNode": ListNode, "TreeNode": TreeNode}
-    usual = vars(builtins)
+    builtin_names = vars(builtins)
     names = {
         name: value
         for name, value in names.items()
-        if not name.startswith("__") and not (name in usual and usual[name] is value)
+        if not name.startswith("__") and not (name in builtin_names and builtin_names[name] is value)
     }
-    return Prelude(names, fresh_main(names))
+    return Prelude(names, create_main_namespace(names))
 
 
-def fresh_main(names: dict[str, Any]) -> dict[str, Any]:
-    """A new main module's own names, with ``names`` among them.
+def create_main_namespace(names: dict[str, Any]) -> dict[str, Any]:
+    """Create a new main module and return its namespace, which includes ``names``.
 
-    Its ``__name__`` is not ``__main__``: this judge imports a solution, so that the main guard with which models often
-    end theirs, reading a test from a standard input that has none, is not run. (Nor is it by LiveCodeBench's judge.)
+    Its ``__name__`` is not ``__main__``, because this judge, like LiveCodeBench's, imports a solution: models often end
+    one with a main guard that reads a test from standard input, which is empty here.
     """
     main = types.ModuleType("main")
     main.__dict__.update(names, __builtins__=builtins, __file__="main.py")
@@ -127,12 +133,12 @@ def fresh_main(names: dict[str, Any]) -> dict[str, Any]:
     return main.__dict__
 
 
-# --- signatures: where JSON lists stand for nodes -----------------------------------------------------------------
+# --- signatures: which JSON lists represent nodes ------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class NodeType:
-    """``ListNode`` or ``TreeNode``, within ``depth`` lists: ``List[Optional[ListNode]]`` has depth 1."""
+    """``ListNode`` or ``TreeNode`` within ``depth`` lists: ``List[Optional[ListNode]]`` has depth 1."""
 
     name: str
     depth: int = 0
@@ -140,47 +146,53 @@ class NodeType:
 
 @dataclass(frozen=True)
 class Signature:
-    """What matters of a function's annotations. ``in_place``: it returns None, so its result is its first argument."""
+    """Relevant parts of a function's annotations.
+
+    Attributes:
+        parameters: Node type of each parameter; None for other types.
+        result: Node type of the result; None for other types.
+        in_place: The function returns None, so its result is its first argument.
+    """
 
     parameters: tuple[NodeType | None, ...]
     result: NodeType | None
     in_place: bool
 
 
-PLAIN = Signature((), None, False)
+PLAIN_SIGNATURE = Signature((), None, False)
 
 
-def starter_signature(starter_code: str, func_name: str) -> Signature | None:
-    """The signature of ``func_name`` in a problem's starter code; None if it is not there or has no annotations.
+def parse_starter_signature(starter_code: str, func_name: str) -> Signature | None:
+    """Return the signature of ``func_name`` in a problem's starter code; None if it is missing or has no annotations.
 
-    >>> starter_signature("class Solution:\\n    def f(self, head: Optional[ListNode]) -> None:\\n        ", "f")
+    >>> parse_starter_signature("class Solution:\\n    def f(self, head: Optional[ListNode]) -> None:\\n        ", "f")
     Signature(parameters=(NodeType(name='ListNode', depth=0),), result=None, in_place=True)
     """
     start = re.search(rf"^[ \t]*(?:async[ \t]+)?(def[ \t]+{func_name}\b)", starter_code, re.MULTILINE)
     if start is None:
         return None
     text = starter_code[start.start(1) :]
-    # Starter code ends without a body, and parameters hold colons too: the header ends at the first colon up to which
-    # it parses. A header has few; the bound is for text that is no Python at all.
+    # Starter code has no body, and parameters contain colons too: the header ends at the first colon up to which it
+    # parses. A header has few colons; the bound is for text that is not Python at all.
     for colon in itertools.islice(re.finditer(":", text), 200):
         header = text[: colon.end()]
         if header.count("(") == header.count(")"):
             try:
-                return _signature(ast.parse(header + " pass"))
+                return _build_signature(ast.parse(header + " pass"))
             except (SyntaxError, ValueError):
                 continue
     return None
 
 
-def candidate_signature(function: Callable[..., object]) -> Signature | None:
-    """The signature by a candidate's own annotations. Raises what strange annotations may raise."""
+def read_candidate_signature(function: Callable[..., object]) -> Signature | None:
+    """Return the signature from a candidate's own annotations, which may make this raise any exception."""
     signature = inspect.signature(function)
-    # Without defaults: many, such as a function, have no text that would parse.
+    # Defaults are removed, because the text of many of them, such as of a function, does not parse.
     parameters = [parameter.replace(default=parameter.empty) for parameter in signature.parameters.values()]
-    return _signature(ast.parse(f"def f{signature.replace(parameters=parameters)}: pass"))
+    return _build_signature(ast.parse(f"def f{signature.replace(parameters=parameters)}: pass"))
 
 
-def _signature(tree: ast.Module) -> Signature | None:
+def _build_signature(tree: ast.Module) -> Signature | None:
     function = tree.body[0]
     assert isinstance(function, ast.FunctionDef)
     arguments = [*function.args.posonlyargs, *function.args.args]
@@ -190,26 +202,29 @@ def _signature(tree: ast.Module) -> Signature | None:
     if function.returns is None and not any(annotations):
         return None
     in_place = isinstance(function.returns, ast.Constant) and function.returns.value in (None, "None")
-    return Signature(tuple(map(_node_type, annotations)), _node_type(function.returns), in_place)
+    return Signature(tuple(map(_find_node_type, annotations)), _find_node_type(function.returns), in_place)
 
 
-def _node_type(annotation: ast.expr | None) -> NodeType | None:
-    """The node type that an annotation names, if any; also in quotes, in ``ForwardRef`` and with a module's name."""
+def _find_node_type(annotation: ast.expr | None) -> NodeType | None:
+    """Return the node type that an annotation names, if any.
+
+    The annotation may be quoted, in ``ForwardRef``, or prefixed by a module's name.
+    """
     match annotation:
         case ast.Name(id=name) | ast.Attribute(attr=name) if name in ("ListNode", "TreeNode"):
             return NodeType(name)
         case ast.Constant(value=str(text)):
-            return _node_type(ast.parse(text, mode="eval").body)
+            return _find_node_type(ast.parse(text, mode="eval").body)
         case ast.Call(args=[inner]):
-            return _node_type(inner)
+            return _find_node_type(inner)
         case ast.BinOp(left=left, right=right):
-            return _node_type(left) or _node_type(right)
+            return _find_node_type(left) or _find_node_type(right)
         case ast.Subscript(value=ast.Name(id=outer) | ast.Attribute(attr=outer), slice=inner):
             choices = inner.elts if isinstance(inner, ast.Tuple) else [inner]
-            found = next(filter(None, map(_node_type, choices)), None)
-            if found is None or outer in ("Optional", "Union"):
-                return found
-            return NodeType(found.name, found.depth + 1) if outer in ("List", "list") else None
+            node_type = next(filter(None, map(_find_node_type, choices)), None)
+            if node_type is None or outer in ("Optional", "Union"):
+                return node_type
+            return NodeType(node_type.name, node_type.depth + 1) if outer in ("List", "list") else None
     return None
 
 
@@ -217,44 +232,44 @@ def _node_type(annotation: ast.expr | None) -> NodeType | None:
 
 
 def to_nodes(value: object, node: NodeType | None, names: dict[str, Any]) -> object:
-    """A decoded JSON argument with its lists made into nodes; null and ``[]`` are None."""
+    """Convert the lists in a decoded JSON argument to nodes. null and ``[]`` become None."""
     if node is None or not isinstance(value, list):
         return value
     if node.depth:
         inner = NodeType(node.name, node.depth - 1)
         return [to_nodes(item, inner, names) for item in value]
-    make = _linked_list if node.name == "ListNode" else _tree
-    return make(value, _node_class(node, names))
+    make = _build_linked_list if node.name == "ListNode" else _build_tree
+    return make(value, _choose_node_class(node, names))
 
 
-def _node_class(node: NodeType, names: dict[str, Any]) -> Callable[[object], Any]:
-    """The class of that name that the program defined itself, if a value is enough to make a node of it, else ours."""
-    own = names.get(node.name)
-    if isinstance(own, type) and not isinstance(attempt(lambda: own(0)), Failure):
-        return own
+def _choose_node_class(node: NodeType, names: dict[str, Any]) -> Callable[[object], Any]:
+    """Return the class of that name that the program defines, if a value suffices to construct it, otherwise ours."""
+    own_class = names.get(node.name)
+    if isinstance(own_class, type) and not isinstance(attempt(lambda: own_class(0)), Failure):
+        return own_class
     return ListNode if node.name == "ListNode" else TreeNode
 
 
-def _linked_list(values: list[object], kind: Callable[[object], Any]) -> object:
+def _build_linked_list(values: list[object], node_class: Callable[[object], Any]) -> object:
     head = None
     for value in reversed(values):
-        node = kind(value)
+        node = node_class(value)
         node.next = head
         head = node
     return head
 
 
-def _tree(values: list[object], kind: Callable[[object], Any]) -> object:
-    """Level by level; null stands for a missing child, and missing nodes have no children in the list."""
+def _build_tree(values: list[object], node_class: Callable[[object], Any]) -> object:
+    """Build a tree level by level. null is a missing child, and missing nodes have no children in the list."""
     if not values or values[0] is None:
         return None
-    root = kind(values[0])
+    root = node_class(values[0])
     parents = deque([root])
     rest = iter(values[1:])
     while parents:
         parent = parents.popleft()
         for side, value in zip(("left", "right"), rest, strict=False):
-            child = None if value is None else kind(value)
+            child = None if value is None else node_class(value)
             setattr(parent, side, child)
             if child is not None:
                 parents.append(child)
@@ -262,14 +277,17 @@ def _tree(values: list[object], kind: Callable[[object], Any]) -> object:
 
 
 def from_nodes(value: object, node: NodeType) -> list[object]:
-    """The list that LeetCode writes for nodes. Raises EndlessError, and what is not such a node raises."""
+    """Convert nodes to the list that LeetCode writes for them.
+
+    Raises EndlessError; any other exception if the value is not such a node.
+    """
     if node.depth:
         inner = NodeType(node.name, node.depth - 1)
-        return [from_nodes(item, inner) for item in items_of(value)]
-    return _values_of_list(value) if node.name == "ListNode" else _values_of_tree(value)
+        return [from_nodes(item, inner) for item in get_items(value)]
+    return _list_values(value) if node.name == "ListNode" else _tree_values(value)
 
 
-def _values_of_list(head: Any) -> list[object]:
+def _list_values(head: Any) -> list[object]:
     values: list[object] = []
     while head is not None:
         if len(values) == MAX_NODES:
@@ -279,11 +297,11 @@ def _values_of_list(head: Any) -> list[object]:
     return values
 
 
-def _values_of_tree(root: Any) -> list[object]:
+def _tree_values(root: Any) -> list[object]:
     values: list[object] = []
     nodes = deque([root])
     while nodes:
-        if len(values) >= 2 * MAX_NODES:  # nodes and missing children
+        if len(values) >= 2 * MAX_NODES:  # values include missing children
             raise EndlessError(f"the tree has a cycle, or more than {MAX_NODES} nodes")
         node = nodes.popleft()
         if node is None:
@@ -300,20 +318,26 @@ def _values_of_tree(root: Any) -> list[object]:
 # --- results to JSON text -------------------------------------------------------------------------------------------
 
 
-def make_reader() -> Callable[[str, int], tuple[Any, int]]:
-    """json's scanner in C: the value that starts at an index of a text, and where it ends. Raises StopIteration."""
+def make_json_reader() -> Callable[[str, int], tuple[Any, int]]:
+    """Return json's scanner in C: it parses the value at an index of a text and returns it with its end index.
+
+    The scanner raises StopIteration if there is no value.
+    """
     scanner: Callable[[str, int], tuple[Any, int]] = make_scanner(json.JSONDecoder())  # type: ignore[arg-type]
     return scanner
 
 
 def make_serialiser() -> Callable[[object, NodeType | None], str]:
-    """A function giving the JSON text of a result, ASCII only. It raises NotJsonError, EndlessError or ValueError."""
-    encode = make_encode()
+    """Return a function that converts a result to ASCII JSON text.
+
+    The function raises NotJsonError, EndlessError or ValueError.
+    """
+    encode = make_json_encoder()
 
     def serialise(value: object, node: NodeType | None) -> str:
         if node is not None:
             value = from_nodes(value, node)
-        return encode(value if is_plain((value,), levels=4) else plain(value, set()))
+        return encode(value if is_plain((value,), levels=4) else to_plain(value, set()))
 
     return serialise
 
@@ -323,33 +347,41 @@ def make_serialiser() -> Callable[[object, NodeType | None], str]:
 
 @dataclass(frozen=True)
 class Failure:
-    """What the candidate's code raised."""
+    """Exception raised by the candidate's code."""
 
     error: BaseException
 
 
 def attempt(action: Callable[[], T]) -> T | Failure:
-    """What ``action`` returns, or the Failure it meets: SystemExit and KeyboardInterrupt too are the candidate's."""
+    """Return the result of ``action``, or a Failure if it raises. SystemExit and KeyboardInterrupt are failures too."""
     try:
         return action()
-    except BaseException as error:  # noqa: BLE001 - see above
+    except BaseException as error:  # noqa: BLE001 - see the docstring
         return Failure(error)
 
 
-def describe(error: BaseException) -> str:
-    """Name and message of an exception, cut to 1000 characters; those of a candidate's may raise or lie."""
+def describe_error(error: BaseException) -> str:
+    """Return name and message of an exception, cut to 1000 characters.
+
+    Reading them may raise, or return false names, if the exception is a candidate's.
+    """
     name = "MemoryError" if issubclass(type(error), MemoryError) else ""
     text = attempt(lambda: f"{name or type(error).__name__}: {error}"[:1000])
     return "an exception that cannot be shown" if isinstance(text, Failure) else text
 
 
 def find_function(names: dict[str, Any], func_name: str, prelude: dict[str, Any]) -> Callable[..., object]:
-    """A method of a fresh ``Solution``, or a bare function. Raises NameError or AttributeError if there is neither."""
+    """Return a method of a fresh ``Solution``, or a function.
+
+    Raises NameError or AttributeError if there is neither.
+    """
     function: Callable[..., object] | None = names.get(func_name)
     if function is prelude.get(func_name):
-        function = None  # the prelude's own ``add`` (from operator) is no answer to a problem that asks for one
+        function = None  # a name of the prelude, such as ``add`` from operator, is not a solution
     solution = names.get("Solution")
-    if callable(solution) and (function is None or hasattr(solution, func_name)):  # a decorator may hide the class
+    if callable(solution) and (
+        function is None or hasattr(solution, func_name)
+    ):  # callable(): a decorator may replace the class
         method: Callable[..., object] = getattr(solution(), func_name)
         return method
     if function is None:
@@ -357,34 +389,33 @@ def find_function(names: dict[str, Any], func_name: str, prelude: dict[str, Any]
     return function
 
 
-def finished(value: object) -> object:
-    """The result of a coroutine, else ``value`` itself."""
+def await_result(value: object) -> object:
+    """Run a coroutine and return its result. Any other value is returned unchanged."""
     if type(value) is types.CoroutineType:
-        import asyncio  # dear to import, and needed by few
+        import asyncio  # slow to import, and needed by few programs
 
         return asyncio.run(value)
     return value
 
 
-class Program:
-    """A candidate: its names, and the signature by which its function is called."""
+class CandidateProgram:
+    """Loaded candidate: its namespace, and the signature with which its function is called."""
 
     def __init__(self, func_name: str, prelude: Prelude, signature: Signature | None) -> None:
         self._func_name = func_name
         self._prelude = prelude.names
         self._signature = signature
-        self._scan = make_reader()
+        self._scan = make_json_reader()
         self._serialise = make_serialiser()
         self._names = prelude.main
-        # The arguments of the last call, until the next ones are read: with everything freed between calls, the memory
-        # of large ones would go back to the kernel and be faulted in anew each time, for a third of the call's time.
+        # Arguments of the last call, kept until the next ones are read. If everything were freed between calls, the
+        # memory of large arguments would go back to the kernel and be mapped again, for a third of the call's time.
         self._values: list[object] = []
 
     def load(self, code: types.CodeType) -> None:
-        """Run the program's top level; raises what it raises, but for SystemExit.
+        """Run the program's top level. Its exceptions propagate, except SystemExit.
 
-        A program may end so after a demonstration. What it defined by then can be called; if that is nothing, calls
-        fail.
+        A program may exit after a demonstration. Functions defined by then can be called.
         """
         try:
             exec(code, self._names)
@@ -392,71 +423,73 @@ class Program:
             return
 
     def answer(self, arguments: str) -> tuple[str, str]:
-        """(kind, text) of one call: ``value`` and JSON, ``error``, or ``type`` if the result is not JSON."""
+        """Answer one call with (kind, text): ``value`` and JSON, ``error``, or ``type`` if the result is not JSON."""
         result = attempt(lambda: self._call(arguments))
         if isinstance(result, Failure):
-            return "error", describe(result.error)
-        text = attempt(lambda: self._written(result))
+            return "error", describe_error(result.error)
+        text = attempt(lambda: self._serialise_result(result))
         if isinstance(text, Failure):
-            ours = issubclass(type(text.error), (MemoryError, EndlessError))
-            return "error" if ours else "type", describe(text.error)
+            too_large = issubclass(type(text.error), (MemoryError, EndlessError))
+            return "error" if too_large else "type", describe_error(text.error)
         return "value", text
 
-    def _written(self, result: Any) -> str:
-        """The text of what ``_call`` gave."""
+    def _serialise_result(self, result: Any) -> str:
+        """Return the text of a result of ``_call``."""
         return self._serialise(*result)
 
     def _call(self, arguments: str) -> Any:
-        """The result, and the nodes it should be made of."""
+        """Call the function. Returns the result and the node type to convert it from."""
         function = find_function(self._names, self._func_name, self._prelude)
         signature = self._signature
         if signature is None:
-            found = attempt(lambda: candidate_signature(function))
-            signature = self._signature = PLAIN if found is None or isinstance(found, Failure) else found
-        values = self._values = [self._value(line) for line in map(str.strip, arguments.split("\n")) if line]
+            annotated = attempt(lambda: read_candidate_signature(function))
+            signature = PLAIN_SIGNATURE if annotated is None or isinstance(annotated, Failure) else annotated
+            self._signature = signature
+        values = self._values = [self._read_value(line) for line in map(str.strip, arguments.split("\n")) if line]
         if any(signature.parameters):
             nodes = itertools.chain(signature.parameters, itertools.repeat(None))
             values = [to_nodes(value, node, self._names) for value, node in zip(values, nodes, strict=False)]
-        result = finished(function(*values))
+        result = await_result(function(*values))
         if signature.in_place and values:
             return values[0], next(iter(signature.parameters), None)
         return result, signature.result
 
-    def _value(self, line: str) -> object:
+    def _read_value(self, line: str) -> object:
         value, end = self._scan(line, 0)
         if end != len(line):
             raise ValueError("a line of the input holds more than one JSON value")
         return value
 
 
-class PythonProgram(Program):
-    """A candidate that defines a plain function, called with Python's own values (tagged JSON, see ``values``).
+class PythonCandidateProgram(CandidateProgram):
+    """Candidate that defines a plain function, called with Python values (tagged JSON, see ``values``).
 
-    It has no names but its own and those of ``starter_code``, a whole program: imports, helpers of the function. What
-    that says of the function itself is a stub, and does not stay. A result is what the function returns.
+    Its namespace contains only its own names and those of ``starter_code``, a complete program with imports and helper
+    functions. The stub of the function itself in ``starter_code`` is removed. The result is what the function returns.
     """
 
     def __init__(self, func_name: str, starter_code: str) -> None:
         self._func_name = func_name
         self._starter_code = starter_code
-        self._scan = make_reader()
-        self._names = fresh_main({})
+        self._scan = make_json_reader()
+        self._names = create_main_namespace({})
 
     def load(self, code: types.CodeType) -> None:
+        """Run the starter code, remove its stub of the function, then run the program's top level."""
         exec(compile(self._starter_code, "starter.py", "exec", dont_inherit=True), self._names)
         self._names.pop(self._func_name, None)
         super().load(code)
 
     def _call(self, arguments: str) -> Any:
         lines = [line for line in map(str.strip, arguments.split("\n")) if line]
-        values = self._values = [untagged(self._value(line)) for line in lines]
+        values = self._values = [from_tagged(self._read_value(line)) for line in lines]
         function = self._names.get(self._func_name)
         if function is None:
             raise NameError(f"name {self._func_name!r} is not defined")
         return function(*values)
 
-    def _written(self, result: object) -> str:
-        return result_text(result)
+    def _serialise_result(self, result: object) -> str:
+        return to_result_text(result)
 
 
 def answer_calls(
@@ -467,21 +500,28 @@ def answer_calls(
     starter_code: str = "",
     values: str = "json",
 ) -> NoReturn:
-    """Load the program, then answer one request a frame on ``channel`` until the owner hangs up; ends the process.
+    """Load the program, then answer requests on ``channel`` until the owner closes it. Ends the process.
 
-    A request is 4 bytes of length and ``{"nonce", "input"}``, a reply 8 bytes and ``[nonce, kind, text]``, both JSON.
-    ``starter_code`` is the problem's; without annotations in it those of the program count. ``values`` "python" makes a
-    PythonProgram of it. Exit status 0 after the owner hung up, 1 with a traceback on stderr if the program cannot be
-    loaded or breaks the harness.
+    A request is 4 bytes of length and ``{"nonce", "input"}``, a reply 8 bytes of length and ``[nonce, kind, text]``,
+    both JSON. The exit status is 0 after the owner closed the channel, and 1 with a traceback on stderr if the program
+    cannot be loaded or breaks the harness.
+
+    Args:
+        code: The compiled program.
+        func_name: Name of the function to call.
+        prelude: Names predefined for the program.
+        channel: Descriptor of the channel to the owner.
+        starter_code: Starter code of the problem. Without annotations in it, those of the program are used.
+        values: Encoding of arguments and results: "json", or "python" for tagged JSON.
     """
     sys.argv[:] = ["main.py"]
-    os.set_inheritable(channel, False)  # else a command that the candidate left running keeps the channel open
+    os.set_inheritable(channel, False)  # or a command that the candidate left running would keep the channel open
     sys.setrecursionlimit(RECURSION_LIMIT)
-    program: Program
+    program: CandidateProgram
     if values == "python":
-        program = PythonProgram(func_name, starter_code)
+        program = PythonCandidateProgram(func_name, starter_code)
     else:
-        program = Program(func_name, prelude, starter_signature(starter_code, func_name))
+        program = CandidateProgram(func_name, prelude, parse_starter_signature(starter_code, func_name))
     sys.modules["__main__"] = sys.modules["main"]
     serve = make_server(program, channel)
     show = sys.__excepthook__
@@ -492,22 +532,25 @@ def answer_calls(
         serve()
         leave(0)
     finally:
-        # Reached by what the top level raised, and by what the candidate's signal handlers raise in our own code.
+        # Reached by exceptions of the program's top level, and of the candidate's signal handlers in this code.
         try:
             show(*failure())
         finally:
             leave(1)
 
 
-def make_server(program: Program, channel: int) -> Callable[[], None]:
-    """The loop that reads requests and writes replies; all it needs is bound before the candidate's code runs."""
+def make_server(program: CandidateProgram, channel: int) -> Callable[[], None]:
+    """Return the loop that reads requests and writes replies.
+
+    Everything it needs is bound here, before the candidate's code runs and could replace it.
+    """
     read = os.read
     write = os.write
     process_id = os.getpid
     quote = encode_basestring_ascii
     seek = os.lseek
     truncate = os.ftruncate
-    scan = make_reader()
+    scan = make_json_reader()
     answering = process_id()
 
     def receive() -> str | None:
@@ -516,7 +559,8 @@ def make_server(program: Program, channel: int) -> Callable[[], None]:
         while missing > 0 and chunks[-1]:
             chunks.append(read(channel, missing))
             missing -= len(chunks[-1])
-        # The owner hung up; or sent two requests in a row, which it does only where the candidate forged a reply.
+        # Incomplete: the owner closed the channel. Too long (negative): the owner sent two requests in a row, which it
+        # does only if the candidate forged a reply.
         return None if missing else b"".join(chunks)[4:].decode()
 
     def send(nonce: str, kind: str, text: str) -> None:
@@ -524,27 +568,27 @@ def make_server(program: Program, channel: int) -> Callable[[], None]:
         body = quote(text).encode()
         size = (len(head) + len(body) + 1).to_bytes(8, "big")
         parts: Iterable[bytes] = (size, head, body, b"]")
-        # A large body is not copied once more: results may take most of the memory there is.
+        # A large body is not copied again, because the result may already take most of the memory.
         for part in [b"".join(parts)] if len(body) < READ_SIZE else parts:
             view = memoryview(part)
             while view:
                 view = view[write(channel, view) :]
 
-    def forget_prints() -> None:
-        # Nobody reads them, and the limit on output is for one test, not for all calls together.
+    def discard_output() -> None:
+        # Nothing reads the output of calls, and the output limit applies to one test, not to all calls together.
         try:
             seek(1, 0, 0)
             truncate(1, 0)
         except OSError:
-            return  # the candidate has closed its standard output, or put a pipe there
+            return  # the candidate has closed its standard output, or replaced it by a pipe
 
     def serve() -> None:
-        # A child that the candidate forked may come back from the top level or a call; only its parent answers.
+        # A child forked by the candidate may return from the top level or a call, but only its parent may answer.
         while process_id() == answering and (request := receive()) is not None:
             message = scan(request, 0)[0]
             kind, text = program.answer(message["input"])
             if process_id() == answering:
-                forget_prints()
+                discard_output()
                 send(message["nonce"], kind, text)
 
     return serve

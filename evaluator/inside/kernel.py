@@ -1,4 +1,4 @@
-"""Linux calls that Python does not wrap, by way of libc."""
+"""Linux system calls that Python does not wrap, called through libc."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ AT_RECURSIVE = 0x8000
 _CAP_VERSION_3 = 0x20080522
 
 libc = ctypes.CDLL(None, use_errno=True)
-_at_once = ctypes.PyDLL(None)  # neither releases the interpreter's lock nor keeps errno
+_libc_holding_gil = ctypes.PyDLL(None)  # neither releases the interpreter lock nor saves errno
 
 
 def call(name: str, *arguments: Any) -> int:
-    """A libc function that returns -1 on failure; raises OSError then."""
+    """Call a libc function that returns -1 on failure. Raises OSError on failure."""
     result: int = libc[name](*arguments)
     if result == -1:
         number = ctypes.get_errno()
@@ -44,15 +44,16 @@ def call(name: str, *arguments: Any) -> int:
     return result
 
 
-class Prepared:
-    """A call of small integers whose function and arguments are converted in advance.
+class PreparedCall:
+    """Libc call with small integer arguments whose function and arguments are converted in advance.
 
-    For a process just forked: each page that it touches must be copied first, and an ordinary call touches forty.
+    It is for freshly forked processes, where each page that is written must first be copied: an ordinary call writes
+    forty pages.
     """
 
     def __init__(self, name: str, *arguments: int) -> None:
         self._name = name
-        self._function = _at_once[name]
+        self._function = _libc_holding_gil[name]
         self._arguments = [ctypes.c_long(value) for value in arguments]
 
     def __call__(self) -> None:
@@ -61,33 +62,33 @@ class Prepared:
 
 
 def prctl(option: int, value: int) -> None:
-    """prctl(2) with one argument; raises OSError."""
+    """Call prctl(2) with one argument. Raises OSError."""
     call("prctl", option, value, 0, 0, 0)
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, options: str = "") -> None:
-    """mount(2); raises OSError."""
+    """Call mount(2). Raises OSError."""
     call("mount", source.encode(), target.encode(), kind and kind.encode(), ctypes.c_ulong(flags), options.encode())
 
 
 def unmount(target: str) -> None:
-    """Detach what is mounted on ``target``, also while it is in use; raises OSError."""
+    """Detach the mount at ``target``, even if it is in use. Raises OSError."""
     call("umount2", target.encode(), MNT_DETACH)
 
 
 def make_read_only(target: str) -> None:
-    """Every mount from ``target`` down becomes read-only; raises OSError."""
+    """Make every mount from ``target`` down read-only. Raises OSError."""
     attributes = (ctypes.c_uint64 * 4)(MS_RDONLY | MS_NOSUID, 0, 0, 0)
     size = ctypes.sizeof(attributes)
     call("syscall", SYS_MOUNT_SETATTR, AT_FDCWD, target.encode(), AT_RECURSIVE, attributes, size)
 
 
 def drop_capabilities() -> None:
-    """Give up every capability for good; raises OSError."""
+    """Drop all capabilities permanently. Raises OSError."""
     call("capset", (ctypes.c_uint32 * 2)(_CAP_VERSION_3, 0), (ctypes.c_uint32 * 6)())
 
 
 def write_file(path: str, text: str) -> None:
-    """Write an existing file of /proc."""
+    """Write to an existing file of /proc."""
     with open(path, "w") as handle:
         handle.write(text)

@@ -1,6 +1,6 @@
-"""Landlock: a file-system, network and signal fence that needs no privilege and no namespace (Linux 5.13 to 6.12).
+"""Landlock: restricts files, network and signals without privileges or namespaces (Linux 5.13 to 6.12).
 
-It is a second fence behind a private root, and where there is none the only one that keeps the host's files unread.
+It is a second fence behind a private root. Without a private root, it alone keeps the host's files unreadable.
 """
 
 from __future__ import annotations
@@ -22,61 +22,65 @@ _EXECUTE = 1
 _WRITE_FILE = 2
 _READ_FILE = 4
 _READ_DIR = 8
-_ALL_OF_VERSION_1 = (1 << 13) - 1
+_RIGHTS_OF_VERSION_1 = (1 << 13) - 1
 _REFER = 1 << 13
 _TRUNCATE = 1 << 14
 _IOCTL_DEVICE = 1 << 15
-_TCP = 3  # bind and connect
+_TCP = 3  # rights to bind and to connect
 SCOPE_ABSTRACT_SOCKETS = 1
 SCOPE_SIGNALS = 2
-_OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEVICE
+_FILE_RIGHTS = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEVICE
 
 
-def version() -> int:
-    """The kernel's Landlock version; raises OSError where there is none."""
+def get_version() -> int:
+    """Return the kernel's Landlock version. Raises OSError if the kernel has no Landlock."""
     return kernel.call("syscall", _CREATE_RULESET, None, 0, _GET_VERSION)
 
 
-def file_rights(landlock: int) -> int:
-    """All rights on files that this version of Landlock knows."""
-    later = (_REFER, 2), (_TRUNCATE, 3), (_IOCTL_DEVICE, 5)
-    return _ALL_OF_VERSION_1 | sum(right for right, since in later if landlock >= since)
+def get_file_rights(landlock_version: int) -> int:
+    """Return all rights on files that this version of Landlock knows, as a bit mask."""
+    later_rights = (_REFER, 2), (_TRUNCATE, 3), (_IOCTL_DEVICE, 5)
+    return _RIGHTS_OF_VERSION_1 | sum(right for right, since in later_rights if landlock_version >= since)
 
 
-def file_ruleset(readable: Iterable[str], writable: Iterable[str]) -> int:
-    """Descriptor of a ruleset: read and execute below ``readable``, everything below ``writable``, and no TCP.
+def create_file_ruleset(readable: Iterable[str], writable: Iterable[str]) -> int:
+    """Create a ruleset: read and execute below ``readable``, everything below ``writable``, and no TCP.
 
-    Raises OSError where the kernel has no Landlock. Paths that do not exist are left out.
+    Returns its descriptor. Raises OSError if the kernel has no Landlock. Paths that do not exist are skipped.
     """
-    landlock = version()
-    handled = file_rights(landlock)
-    ruleset = _create(handled, _TCP if landlock >= 4 else 0, SCOPE_ABSTRACT_SOCKETS if landlock >= 6 else 0)
+    landlock_version = get_version()
+    handled = get_file_rights(landlock_version)
+    network = _TCP if landlock_version >= 4 else 0
+    ruleset = _create(handled, network, SCOPE_ABSTRACT_SOCKETS if landlock_version >= 6 else 0)
     for paths, rights in ((readable, _EXECUTE | _READ_FILE | _READ_DIR), (writable, handled)):
         for path in paths:
             _allow(ruleset, path, rights & handled)
     return ruleset
 
 
-def signal_ruleset() -> int:
-    """Descriptor of a ruleset whose processes can signal nobody outside of it. Raises OSError before Linux 6.12."""
-    if version() < 6:
+def create_signal_ruleset() -> int:
+    """Create a ruleset whose processes can only signal each other.
+
+    Returns its descriptor. Raises OSError before Linux 6.12.
+    """
+    if get_version() < 6:
         raise OSError("this kernel's Landlock does not scope signals")
     return _create(0, 0, SCOPE_SIGNALS)
 
 
 def restrict_self(ruleset: int) -> None:
-    """Put this thread, and what it forks, behind ``ruleset`` for good; needs no_new_privs. Raises OSError."""
+    """Restrict this thread and its children by ``ruleset`` permanently. Requires no_new_privs. Raises OSError."""
     prepare_restriction(ruleset)()
 
 
-def prepare_restriction(ruleset: int) -> kernel.Prepared:
-    """``restrict_self``, to be called later and then fast."""
-    return kernel.Prepared("syscall", _RESTRICT_SELF, ruleset, 0)
+def prepare_restriction(ruleset: int) -> kernel.PreparedCall:
+    """Prepare a fast call of ``restrict_self``."""
+    return kernel.PreparedCall("syscall", _RESTRICT_SELF, ruleset, 0)
 
 
 def _create(files: int, network: int, scopes: int) -> int:
     attributes = struct.pack("=QQQ", files, network, scopes)
-    # Older kernels refuse a structure longer than theirs unless the rest is zero, which it then is.
+    # Older kernels reject a structure longer than theirs unless the rest is zero, which is the case for them.
     return kernel.call("syscall", _CREATE_RULESET, attributes, len(attributes), 0)
 
 
@@ -87,7 +91,7 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
         return
     try:
         if not stat.S_ISDIR(os.fstat(handle).st_mode):
-            rights &= _OF_FILES
+            rights &= _FILE_RIGHTS
         rule = struct.pack("=Qi", rights, handle)
         buffer = ctypes.create_string_buffer(rule, len(rule))
         kernel.call("syscall", _ADD_RULE, ruleset, _PATH_BENEATH, buffer, 0)

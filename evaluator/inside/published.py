@@ -1,8 +1,9 @@
-"""Run published test code with the solution that was published for it, in the sandbox, in a process of its own.
+"""Run published test code with the published reference solution, in the sandbox, in a process of its own.
 
-Published tests are code that calls a function and asserts something of its results. Run beside a candidate's function
-they would be at its mercy, so they never are: ``record`` notes once what they call it with and what the reference then
-returns, and ``accepts`` asks them about a result that a candidate gave elsewhere, which is only a value here.
+Published tests are code that calls a function and asserts properties of its results. In a process with a candidate's
+function, they would be at its mercy, so the two never run together. ``record`` records once which calls the tests make
+and what the reference returns. ``accepts`` runs the tests with a result that a candidate returned elsewhere, which is
+only a value here.
 """
 
 from __future__ import annotations
@@ -13,16 +14,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from evaluator.inside.values import from_tagged_text, result_text, tagged_text
+from evaluator.inside.values import from_tagged_text, to_result_text, to_tagged_text
 
 Function = Callable[..., Any]
-arguments_text = functools.partial(tagged_text, canonical=False)
-expected_text = functools.partial(tagged_text, canonical=True)
+encode_arguments = functools.partial(to_tagged_text, canonical=False)
+encode_expected = functools.partial(to_tagged_text, canonical=True)
 
 
 @dataclass(frozen=True)
 class Published:
-    """Sources: ``reference`` defines ``entry_point``; ``tests`` call it by its name, from the same namespace."""
+    """Published sources of a problem.
+
+    Attributes:
+        entry_point: Name of the function.
+        reference: Source that defines the function.
+        tests: Source that calls the function by its name, in the same namespace.
+    """
 
     entry_point: str
     reference: str
@@ -31,71 +38,83 @@ class Published:
 
 @dataclass
 class Recording:
-    """Distinct calls in order: the tagged JSON text of the arguments, and of the result or None with a ``reason`` why
-    the call cannot be a test. ``missed`` says why calls have no text at all."""
+    """Calls made by the tests.
+
+    Attributes:
+        calls: Distinct calls in order. The key is the tagged JSON text of the arguments; the value is the text of the
+            result and "", or None and the reason why the call cannot be a test.
+        missed: Reasons why further calls could not be encoded as text.
+    """
 
     calls: dict[str, tuple[str | None, str]] = field(default_factory=dict)
     missed: list[str] = field(default_factory=list)
 
 
 def record(published: Published, inputs: list[str], contract: str = "", truth: bool = False) -> Recording:
-    """What the tests, and then ``inputs`` (texts of lists of arguments), call the reference with, and what it returns.
+    """Record the calls that the tests, and then ``inputs``, make to the reference, and what it returns.
 
-    ``contract`` is the source of a function ``contract`` that raises for arguments which are no input; with ``truth``
-    the truth of a result will do where it has no other form (nothing compares with that but a checker). Raises what the
-    reference or the tests raise, so also AssertionError if the one does not pass the other. What reference or contract
-    raise for one of ``inputs`` is noted.
+    Args:
+        published: The sources.
+        inputs: Further calls: tagged JSON texts of lists of arguments.
+        contract: Source of a function ``contract`` that raises for arguments that are not valid inputs.
+        truth: If a result has no encoding, record its truth value. Only useful for a checker.
+
+    Raises:
+        Exception: Whatever the reference or the tests raise, such as AssertionError if the reference fails the tests.
+            Exceptions raised for one of ``inputs`` are recorded instead.
     """
     recording = Recording()
 
-    def recorded(reference: Function, arguments: list[Any]) -> Any:
-        before = _attempt(arguments_text, arguments)
+    def record_call(reference: Function, arguments: list[Any]) -> Any:
+        before = _attempt(encode_arguments, arguments)
         result = reference(*arguments)
-        after = _attempt(result_text if truth else expected_text, result)
+        after = _attempt(to_result_text if truth else encode_expected, result)
         if isinstance(before, Exception):
             recording.missed.append(f"arguments: {before}")
         else:
-            _note(recording, before, after)
+            _add_call(recording, before, after)
         return result
 
-    names = _run(published, recorded)
-    exec(compile(contract, "contract.py", "exec", dont_inherit=True), names)
+    namespace = _run_tests(published, record_call)
+    exec(compile(contract, "contract.py", "exec", dont_inherit=True), namespace)
     for text in inputs:
         try:
             if contract:
-                names["contract"](*from_tagged_text(text))
-            names[published.entry_point](*from_tagged_text(text))
-        except Exception as error:  # noqa: BLE001 - an input that the reference does not take is no test
+                namespace["contract"](*from_tagged_text(text))
+            namespace[published.entry_point](*from_tagged_text(text))
+        except Exception as error:  # noqa: BLE001 - an input that the reference rejects is not a test
             recording.calls.setdefault(text, (None, f"it raises {type(error).__name__}: {error}"[:200]))
     return recording
 
 
 def accepts(published: Published, arguments: list[Any], answer: Any) -> bool:
-    """Whether the tests pass when the call with ``arguments`` gives ``answer``, and every other what the reference
-    gives. What it is asked for beyond asserts raises."""
-    wanted = arguments_text(arguments)
+    """Return True if the tests pass when the call with ``arguments`` returns ``answer``.
 
-    def replaced(reference: Function, given: list[Any]) -> Any:
-        same = _attempt(arguments_text, given) == wanted
-        return copy.deepcopy(answer) if same else reference(*given)
+    All other calls return what the reference returns. Exceptions other than AssertionError propagate.
+    """
+    expected_arguments = encode_arguments(arguments)
+
+    def call_with_answer(reference: Function, call_arguments: list[Any]) -> Any:
+        is_same = _attempt(encode_arguments, call_arguments) == expected_arguments
+        return copy.deepcopy(answer) if is_same else reference(*call_arguments)
 
     try:
-        _run(published, replaced)
+        _run_tests(published, call_with_answer)
     except AssertionError:
         return False
     return True
 
 
-def _run(published: Published, call: Callable[[Function, list[Any]], Any]) -> dict[str, Any]:
-    """Run reference and tests in one namespace, where calls from outside of the reference go through ``call``."""
-    names: dict[str, Any] = {"__name__": "main"}
-    exec(compile(published.reference, "reference.py", "exec", dont_inherit=True), names)
-    reference: Function = names[published.entry_point]
+def _run_tests(published: Published, call: Callable[[Function, list[Any]], Any]) -> dict[str, Any]:
+    """Run reference and tests in one namespace, passing calls from outside the reference to ``call``."""
+    namespace: dict[str, Any] = {"__name__": "main"}
+    exec(compile(published.reference, "reference.py", "exec", dont_inherit=True), namespace)
+    reference: Function = namespace[published.entry_point]
     inside = False
 
     def entry(*arguments: Any) -> Any:
         nonlocal inside
-        if inside:  # its own recursion
+        if inside:  # a recursive call by the reference itself
             return reference(*arguments)
         inside = True
         try:
@@ -103,17 +122,17 @@ def _run(published: Published, call: Callable[[Function, list[Any]], Any]) -> di
         finally:
             inside = False
 
-    names[published.entry_point] = entry
-    import random  # not needed by most of the processes that have this module
+    namespace[published.entry_point] = entry
+    import random  # not needed by most processes that import this module
 
-    random.seed(0)  # some tests draw their inputs: the same ones each time
-    exec(compile(published.tests, "tests.py", "exec", dont_inherit=True), names)
-    return names
+    random.seed(0)  # tests that draw random inputs then draw the same ones each time
+    exec(compile(published.tests, "tests.py", "exec", dont_inherit=True), namespace)
+    return namespace
 
 
-def _note(recording: Recording, arguments: str, result: str | Exception) -> None:
-    new = (None, f"the result: {result}") if isinstance(result, Exception) else (result, "")
-    if recording.calls.setdefault(arguments, new) != new:
+def _add_call(recording: Recording, arguments: str, result: str | Exception) -> None:
+    outcome = (None, f"the result: {result}") if isinstance(result, Exception) else (result, "")
+    if recording.calls.setdefault(arguments, outcome) != outcome:
         recording.calls[arguments] = (None, "the reference gives two results for the same arguments")
 
 

@@ -1,4 +1,4 @@
-"""How a test ended, as the template tells the owner: the one message that is sent for every test."""
+"""Report of how a test ended, sent by the template to the owner: the one message sent for every test."""
 
 from __future__ import annotations
 
@@ -6,13 +6,22 @@ import struct
 from dataclasses import dataclass
 
 _LAYOUT = struct.Struct("=B??iddd")
-MARK = 0  # the first byte; all other messages are JSON
-_UNKNOWN = 1 << 16  # no exit code
+MARK = 0  # the first byte, which tells a report from the other messages, which are JSON
+_UNKNOWN = 1 << 16  # encodes an unknown exit code
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """``exit_code`` is negative for a signal, None if unknown; ``dirty``: the test left files. Times are seconds."""
+    """Report of a finished test.
+
+    Attributes:
+        exit_code: Exit code; negative for a signal, None if unknown.
+        timed_out: The test hit its wall limit.
+        dirty: The test left files.
+        wall_s: Wall time in seconds.
+        cpu_s: CPU time in seconds.
+        memory_mb: Peak resident memory in MiB.
+    """
 
     exit_code: int | None
     timed_out: bool
@@ -22,13 +31,13 @@ class Report:
     memory_mb: float
 
     def pack(self) -> bytes:
-        """One packet."""
+        """Encode the report as one packet."""
         code = _UNKNOWN if self.exit_code is None else self.exit_code
         return _LAYOUT.pack(MARK, self.timed_out, self.dirty, code, self.wall_s, self.cpu_s, self.memory_mb)
 
     @staticmethod
     def unpack(packet: bytes) -> Report:
-        """The inverse of ``pack``. Raises struct.error."""
+        """Decode a packet. Inverse of ``pack``. Raises struct.error."""
         _, timed_out, dirty, code, wall_s, cpu_s, memory_mb = _LAYOUT.unpack(packet)
         return Report(
             exit_code=None if code == _UNKNOWN else code,

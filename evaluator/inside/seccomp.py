@@ -1,7 +1,7 @@
-"""A system-call filter: what no program needs, and what would reach around the other fences, answers EPERM.
+"""System-call filter: calls that no program needs, or that could bypass the other fences, fail with EPERM.
 
-Namespaces and lost capabilities refuse most of these already; the filter also stands where a host has no namespaces,
-and keeps the kernel's least tested corners out of reach. Numbers are those of the kernel's system-call tables.
+Namespaces and dropped capabilities already deny most of these calls. The filter also works on hosts without namespaces,
+and keeps rarely tested parts of the kernel out of reach. The numbers are from the kernel's system-call tables.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import os
 from evaluator.inside import kernel
 
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-_COLUMN = {"x86_64": 0, "aarch64": 1}
+_COLUMN_OF_MACHINE = {"x86_64": 0, "aarch64": 1}
 
-DENIED = {
-    # Other processes: tracing them, their memory, their descriptors.
+DENIED_CALLS = {
+    # Other processes: tracing them, reading their memory, taking their descriptors.
     "ptrace": (101, 117),
     "process_vm_readv": (310, 270),
     "process_vm_writev": (311, 271),
     "kcmp": (312, 272),
     "pidfd_getfd": (438, 438),
     "process_madvise": (440, 440),
-    # The network, and sockets of the host that are files. socketpair stays: asyncio needs it.
+    # The network, and socket files of the host. socketpair stays allowed, because asyncio needs it.
     "socket": (41, 198),
-    # What outlives a process without being a file: System V and POSIX queues, shared memory, keys.
+    # Objects that outlive a process without being files: System V and POSIX queues, shared memory, keys.
     "shmget": (29, 194),
     "shmat": (30, 196),
     "shmctl": (31, 195),
@@ -87,7 +87,7 @@ DENIED = {
     "setdomainname": (171, 162),
     "personality": (135, 92),
 }
-SIGNALS = {
+SIGNAL_CALLS = {
     "kill": (62, 129),
     "tkill": (200, 130),
     "tgkill": (234, 131),
@@ -95,7 +95,7 @@ SIGNALS = {
     "rt_tgsigqueueinfo": (297, 240),
     "pidfd_send_signal": (424, 424),
 }
-"""Denied only where nothing else scopes signals: there a candidate could end the evaluator itself."""
+"""Denied only if no other fence scopes signals, because a candidate could then kill the evaluator itself."""
 CLONE = (56, 220)
 CLONE3 = (435, 435)
 _NEW_NAMESPACES = (
@@ -109,7 +109,10 @@ _EQUAL = 0x15
 _AT_LEAST = 0x35
 _ANY_BIT = 0x45
 _RETURN = 0x06
-_NUMBER, _ARCH, _FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data
+# Offsets in struct seccomp_data.
+_NUMBER = 0
+_ARCH = 4
+_FIRST_ARGUMENT = 16
 _ALLOW = 0x7FFF0000
 _KILL = 0x80000000
 _ERRNO = 0x00050000
@@ -126,21 +129,21 @@ class _Instruction(ctypes.Structure):
     )
 
 
-class _Program(ctypes.Structure):
+class _FilterProgram(ctypes.Structure):
     _fields_ = (("length", ctypes.c_uint16), ("instructions", ctypes.POINTER(_Instruction)))
 
 
-def instructions(machine: str, deny_signals: bool) -> list[tuple[int, int, int, int]]:
-    """The filter as (code, if true, if false, value); the jumps count instructions to skip."""
-    column = _COLUMN[machine]
-    denied = sorted(numbers[column] for numbers in {**DENIED, **(SIGNALS if deny_signals else {})}.values())
+def build_instructions(machine: str, deny_signals: bool) -> list[tuple[int, int, int, int]]:
+    """Return the filter as tuples (code, if true, if false, value). Jumps are numbers of instructions to skip."""
+    column = _COLUMN_OF_MACHINE[machine]
+    denied = sorted(numbers[column] for numbers in {**DENIED_CALLS, **(SIGNAL_CALLS if deny_signals else {})}.values())
     mask = 0
     for flag in _NEW_NAMESPACES:
         mask |= flag
     tail = [
         (_RETURN, 0, 0, _ALLOW),
         (_RETURN, 0, 0, _ERRNO | errno.EPERM),
-        (_RETURN, 0, 0, _ERRNO | errno.ENOSYS),  # clone3 hides its flags in memory; libc then falls back to clone
+        (_RETURN, 0, 0, _ERRNO | errno.ENOSYS),  # for clone3, whose flags are in memory: libc falls back to clone
     ]
     checks: list[tuple[int, str, str, int]] = [
         (_AT_LEAST, "deny", "", _X32),
@@ -148,7 +151,7 @@ def instructions(machine: str, deny_signals: bool) -> list[tuple[int, int, int, 
         (_EQUAL, "absent", "", CLONE3[column]),
         (_EQUAL, "", "allow", CLONE[column]),
     ]
-    last = [(_LOAD, 0, 0, _FIRST_ARGUMENT), (_ANY_BIT, 1, 0, mask)]  # falls through to allow, or skips to deny
+    last = [(_LOAD, 0, 0, _FIRST_ARGUMENT), (_ANY_BIT, 1, 0, mask)]  # continues at allow, or jumps to deny
     body = []
     for index, (code, if_true, if_false, value) in enumerate(checks):
         to_tail = len(checks) - index - 1 + len(last)
@@ -159,19 +162,19 @@ def instructions(machine: str, deny_signals: bool) -> list[tuple[int, int, int, 
 
 
 class SeccompFilter:
-    """A filter ready to be installed, for good, in whichever process calls ``install``. Needs no_new_privs.
+    """Filter that is ready to be installed, permanently, in the process that calls ``install``. Requires no_new_privs.
 
-    Raises OSError on a machine whose system calls it does not know.
+    Raises OSError on a machine whose system-call numbers are not known here.
     """
 
     def __init__(self, deny_signals: bool) -> None:
         machine = os.uname().machine
-        if machine not in _COLUMN:
+        if machine not in _COLUMN_OF_MACHINE:
             raise OSError(f"no system-call numbers for {machine}")
-        steps = instructions(machine, deny_signals)
-        self._array = (_Instruction * len(steps))(*(_Instruction(*step) for step in steps))
-        self._program = _Program(len(steps), self._array)
+        instructions = build_instructions(machine, deny_signals)
+        self._instructions = (_Instruction * len(instructions))(*(_Instruction(*step) for step in instructions))
+        self._program = _FilterProgram(len(instructions), self._instructions)
 
     def install(self) -> None:
-        """Filter this process and all that it forks. Raises OSError."""
+        """Install the filter in this process and all its future children. Raises OSError."""
         kernel.call("prctl", kernel.PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(self._program), 0, 0)

@@ -1,4 +1,4 @@
-"""The guard and the cell: fences once a worker, warm modules, a template for each program, and the end of it all."""
+"""Guard and cell of a sandbox: build the fences once, import modules, fork a template per program, and clean up."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ import sys
 import time
 from typing import NoReturn
 
-from evaluator.inside import functional, kernel, tree
-from evaluator.inside.fences import Fences, Scratch, remove_tree
-from evaluator.inside.template import Job, be_template
+from evaluator.inside import functional, kernel, process_tree
+from evaluator.inside.fences import Fences, ScratchDirectory, remove_tree
+from evaluator.inside.template import Job, run_template
 
-# What most programs import, and loads few libraries: see ``template.import_named`` for the rest.
+# Modules that most programs import and that load few libraries. ``template.import_used_modules`` imports others.
 COMMON_MODULES = ("bisect", "collections", "functools", "heapq", "io", "itertools", "math", "operator", "re", "typing")
 
 
 def main() -> NoReturn:
     """Build the fences, fork the cell, and guard it."""
-    raise_stack_and_restart()
+    raise_stack_limit_and_restart()
     config = json.loads(sys.argv[1])
     os.environ.clear()
     sys.path[:] = [path for path in sys.path if path != os.path.dirname(os.path.abspath(__file__))]
@@ -43,12 +43,12 @@ def main() -> NoReturn:
             serve(control, fences, config["preload"], config["calls"])
         finally:
             os._exit(1)
-    control.close()  # only the cell may hold it, or the owner would never see that the cell died
+    control.close()  # only the cell may keep it open, or the owner would not notice the cell's death
     guard(cell, config["owner"], fences)
 
 
-def raise_stack_and_restart() -> None:
-    """Lift the main thread's stack limit as far as allowed; by exec, as a program's start fixes its memory layout."""
+def raise_stack_limit_and_restart() -> None:
+    """Raise the main thread's stack limit to the hard limit and restart, because memory layout is fixed at exec."""
     soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_STACK, (hard, hard))
@@ -56,22 +56,22 @@ def raise_stack_and_restart() -> None:
 
 
 def guard(cell: int, owner: int, fences: Fences) -> NoReturn:
-    """Wait for the owner or the cell to die, then end the other side. Never returns."""
+    """Wait until the owner or the cell dies, then kill the other side. Never returns."""
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
     watch = select.poll()
     try:
         owner_handle = os.pidfd_open(owner)
     except ProcessLookupError:
-        os._exit(0)  # the cell dies with us, by its parent-death signal
+        os._exit(0)  # the cell dies with this process, by its parent-death signal
     watch.register(owner_handle, select.POLLIN)
     watch.register(os.pidfd_open(cell), select.POLLIN)
-    if os.getppid() == owner:  # else the owner died before it could be watched, and the number may be another's
+    if os.getppid() == owner:  # otherwise the owner died before it could be watched, and its id may be reused
         watch.poll()
     if "pid namespace" in fences.built:
-        os.kill(cell, signal.SIGKILL)  # cannot miss: it is ours to reap
+        os.kill(cell, signal.SIGKILL)  # its id cannot be reused, because this process has not reaped it yet
         os.waitpid(cell, 0)
     else:
-        tree.kill_below(False)
+        process_tree.kill_below(False)
     if fences.scratch_root is not None:
         with contextlib.suppress(OSError):
             remove_tree(fences.scratch_root)
@@ -79,29 +79,35 @@ def guard(cell: int, owner: int, fences: Fences) -> NoReturn:
 
 
 def serve(control: socket.socket, fences: Fences, preload: list[str], calls: bool) -> NoReturn:
-    """Fork a template for each program the owner sends, until the owner closes its end; that ends the namespace.
+    """Fork a template for each program that the owner sends, until the owner closes its end; then end the namespace.
 
-    ``preload`` names modules, and ``calls`` says that the functional prelude is wanted: what is loaded here, all forks
-    share; and each pays for its libraries, so a program's own imports are the business of its template.
+    Whatever is loaded here is shared by all forks, but each fork pays for its libraries. Modules that only some
+    programs import are therefore left to their templates.
+
+    Args:
+        control: Control socket to the owner.
+        fences: Fences that were built.
+        preload: Modules to import.
+        calls: Load the prelude for functional problems.
     """
-    import_warm([*COMMON_MODULES, *preload])
+    import_modules([*COMMON_MODULES, *preload])
     prelude = functional.load_prelude() if calls else None
     site.setquit()
     gc.collect()
     gc.freeze()
-    scratch = Scratch(fences)
+    scratch = ScratchDirectory(fences)
     control.send(json.dumps({"missing": fences.missing}).encode())
     while True:
         packet, descriptors, _, _ = socket.recv_fds(control, 1 << 20, 8)
         if not packet:
-            tree.kill_below("pid namespace" in fences.built)
+            process_tree.kill_below("pid namespace" in fences.built)
             os._exit(0)
-        run_program(Job(**json.loads(packet)), scratch, descriptors, fences, prelude)
+        run_job(Job(**json.loads(packet)), scratch, descriptors, fences, prelude)
         control.send(b"done")
 
 
-def import_warm(names: list[str]) -> None:
-    """Import what is there of ``names``; all later forks share it."""
+def import_modules(names: list[str]) -> None:
+    """Import those of ``names`` that are installed. All later forks share them."""
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # threads do not survive a fork
     for name in names:
         if importlib.util.find_spec(name) is not None:
@@ -109,24 +115,27 @@ def import_warm(names: list[str]) -> None:
     os.environ.clear()
 
 
-def run_program(
-    job: Job, scratch: Scratch, descriptors: list[int], fences: Fences, prelude: functional.Prelude | None
+def run_job(
+    job: Job, scratch: ScratchDirectory, descriptors: list[int], fences: Fences, prelude: functional.Prelude | None
 ) -> None:
-    """Fork the program's template and wait for its end, or for the program's budget to run out; leave nothing of it."""
+    """Fork the program's template and wait until it ends or the program's budget runs out.
+
+    Afterwards, nothing of the program is left.
+    """
     path = scratch.make(job.output_bytes)
     pid = os.fork()
     if pid == 0:
         try:
-            be_template(job, path, descriptors, fences, prelude)
+            run_template(job, path, descriptors, fences, prelude)
         finally:
             os._exit(1)
     for descriptor in descriptors:
-        os.close(descriptor)  # the last copy of the channel is then the template's: its death shows at once
+        os.close(descriptor)  # the template then has the only copy of the channel, so its death is noticed at once
     handle = os.pidfd_open(pid)
     poll = select.poll()
     poll.register(handle, select.POLLIN)
     deadline = time.monotonic() + job.budget_s
     poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
     os.close(handle)
-    tree.kill_below("pid namespace" in fences.built)
+    process_tree.kill_below("pid namespace" in fences.built)
     scratch.remove()

@@ -1,11 +1,11 @@
-"""Score solutions to problems: ``python -m evaluator.score --problems P --solutions S --out V.jsonl``.
+"""Score solutions of problems: ``python -m evaluator.score --problems P --solutions S --out V.jsonl``.
 
-    problems ──┐ all checked          bounded window              input order
-    solutions ─┴────────────► submit ────────────────► Evaluator ────────────► V.jsonl ──► table
+    problems ──┐ check all rows       bounded number pending      input order
+    solutions ─┴───────────────► submit ───────────────► Evaluator ─────────► V.jsonl ──► table
 
-Nothing is judged, and an existing V.jsonl is not touched, before every row of the inputs has been looked at. A row of
-V.jsonl is appended as soon as its verdict and those before it are known, so a run that is killed leaves what it judged.
-Exit status: see ``EXIT_CODES``.
+Every row of the inputs is checked before the first program is judged and before an existing V.jsonl is changed. A row
+of V.jsonl is appended as soon as its verdict and all earlier ones are known, so a killed run keeps what it judged. For
+exit statuses see ``EXIT_CODES``.
 """
 
 from __future__ import annotations
@@ -24,17 +24,21 @@ from typing import NoReturn
 from evaluator.errors import RunFailed, UserError
 from evaluator.evaluator import Evaluator
 from evaluator.sandbox import Limits, SandboxError
-from evaluator.score.inputs import Inputs, Options, Task, parse_options, read_inputs, read_tasks
-from evaluator.score.tables import Tally, groups, pass_table, status_table
-from evaluator.score.verdict_file import VerdictFile, verdict_row
+from evaluator.score.inputs import Options, ScoringInputs, Submission, parse_options, read_inputs, read_submissions
+from evaluator.score.tables import VerdictCounts, format_pass_table, format_status_table, group_attempts
+from evaluator.score.verdict_file import VerdictFile, build_verdict_row
 from evaluator.solutions import SolutionsError
 from evaluator.verdict import Status, Verdict
 
-WINDOW = 64  # programs a worker that are submitted but not written: room for others to go on beside a slow one
+# Programs per worker that are submitted but not yet written, so that the other workers can continue beside a slow one.
+PENDING_PER_WORKER = 64
 
 
-class Stopped(BaseException):
-    """A signal asks for an end; not an Exception, so that nothing takes it for a failure to get over."""
+class StoppedBySignal(BaseException):
+    """Raised when a signal asks the command to stop.
+
+    A BaseException, so that no handler of ordinary failures catches it.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -45,54 +49,57 @@ class Stopped(BaseException):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status. To be called in the main thread, as it handles signals."""
+    """Run the command and return its exit status. Call it in the main thread, because it installs signal handlers."""
     options = parse_options(arguments)
     try:
-        with _stoppable():
+        with _raise_on_signal():
             return _score(options)
     except (UserError, RunFailed) as error:
-        _note(f"error: {error}")
+        _print_note(f"error: {error}")
         return error.exit_status
-    except Stopped as stopped:
-        _note(f"stopped by {stopped}")
+    except StoppedBySignal as stopped:
+        _print_note(f"stopped by {stopped}")
         return 128 + stopped.number
 
 
 def _score(options: Options) -> int:
-    began = time.monotonic()
+    start_time = time.monotonic()
     with VerdictFile(options) as out:
         inputs = read_inputs(options)
         for note in inputs.notes:
-            _note(note)
+            _print_note(note)
         if not inputs.programs:
             raise UserError(f"{options.solutions}: no programs to judge")
-        tally = Tally()
+        counts = VerdictCounts()
         with start_evaluator(options) as evaluator:
             out.begin()
             try:
-                _judge_all(evaluator, options, inputs, out, tally)
+                _judge_all(evaluator, options, inputs, out, counts)
             except BaseException:
-                _note(
-                    f"{out.rows} of {inputs.programs} programs have their row in {options.out}; waiting for the tests"
-                    " that still run (a signal ends them at once)"
+                _print_note(
+                    f"{out.rows} of {inputs.programs} verdicts are written to {options.out}; waiting for running tests"
+                    " (another signal ends them at once)"
                 )
                 raise
-    for note in tally.notes():
-        _note(note)
-    _print(tally, inputs, time.monotonic() - began)
-    return 3 if inputs.lost or tally.statuses[Status.SANDBOX_ERROR] else 0
+    for note in counts.list_notes():
+        _print_note(note)
+    _print_summary(counts, inputs, time.monotonic() - start_time)
+    return 3 if inputs.dropped_rows or counts.statuses[Status.SANDBOX_ERROR] else 0
 
 
-def _judge_all(evaluator: Evaluator, options: Options, inputs: Inputs, out: VerdictFile, tally: Tally) -> None:
-    progress = Progress(inputs.programs)
+def _judge_all(
+    evaluator: Evaluator, options: Options, inputs: ScoringInputs, out: VerdictFile, counts: VerdictCounts
+) -> None:
+    progress = ProgressLine(inputs.programs)
     try:
-        tasks = read_tasks(options.solutions, inputs.problems)
-        for task, verdict in judged(evaluator, tasks, options.all_tests, WINDOW * options.workers):
-            out.write(verdict_row(task, verdict))
-            tally.add(task.problem.question_id, verdict)
-            progress.show(out.rows, tally.statuses[Status.PASSED])
+        submissions = read_submissions(options.solutions, inputs.problems)
+        max_pending = PENDING_PER_WORKER * options.workers
+        for submission, verdict in judge_in_order(evaluator, submissions, options.all_tests, max_pending):
+            out.write(build_verdict_row(submission, verdict))
+            counts.add(submission.problem.question_id, verdict)
+            progress.show(out.rows, counts.statuses[Status.PASSED])
     except (OSError, SolutionsError) as error:
-        # Also SolutionsError is a failure under way here: the file was whole when it was checked.
+        # A SolutionsError is a failure during the run here, since the file was intact when it was checked.
         raise RunFailed(str(error)) from error
     finally:
         progress.clear()
@@ -101,8 +108,10 @@ def _judge_all(evaluator: Evaluator, options: Options, inputs: Inputs, out: Verd
 
 
 def start_evaluator(options: Options) -> Evaluator:
-    """An evaluator whose first sandbox has started. Raises UserError when there can be none, or (strict) a fence of it
-    is missing."""
+    """Return an evaluator whose first sandbox has started.
+
+    Raises UserError if no sandbox can start or, with ``strict``, if a fence is missing.
+    """
     limits = Limits(wall_s=options.timeout, cpu_s=options.timeout, memory_mb=options.memory_mb)
     try:
         evaluator = Evaluator(
@@ -114,96 +123,101 @@ def start_evaluator(options: Options) -> Evaluator:
         )
         with contextlib.ExitStack() as undo:
             undo.callback(evaluator.close)
-            _ = evaluator.missing  # without any sandbox, each single program would be retried and given up
+            _ = evaluator.missing  # fail here if no sandbox starts, not after a retry for each program
             undo.pop_all()
     except SandboxError as error:
         raise UserError(f"the sandbox does not start: {error}") from error
     return evaluator
 
 
-def judged(evaluator: Evaluator, tasks: Iterable[Task], all_tests: bool, window: int) -> Iterator[tuple[Task, Verdict]]:
-    """Verdicts in the order of ``tasks``, of which at most ``window`` are taken and not yet given back."""
-    waiting: deque[tuple[Task, Future[Verdict]]] = deque()
-    for task in tasks:
-        waiting.append((task, evaluator.submit(task.problem, task.code, all_tests=all_tests)))
-        while waiting and (len(waiting) >= window or waiting[0][1].done()):
-            task, future = waiting.popleft()
-            yield task, future.result()
-    for task, future in waiting:
-        yield task, future.result()
+def judge_in_order(
+    evaluator: Evaluator, submissions: Iterable[Submission], all_tests: bool, max_pending: int
+) -> Iterator[tuple[Submission, Verdict]]:
+    """Yield verdicts in the order of ``submissions``, with at most ``max_pending`` submissions pending at a time."""
+    pending: deque[tuple[Submission, Future[Verdict]]] = deque()
+    for submission in submissions:
+        pending.append((submission, evaluator.submit(submission.problem, submission.code, all_tests=all_tests)))
+        while pending and (len(pending) >= max_pending or pending[0][1].done()):
+            submission, future = pending.popleft()
+            yield submission, future.result()
+    for submission, future in pending:
+        yield submission, future.result()
 
 
 @contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """Turns the first signal that asks for an end into Stopped, to end in order; a second one ends at once."""
+def _raise_on_signal() -> Iterator[None]:
+    """Raise StoppedBySignal at the first termination signal, for an orderly end. A second signal exits at once."""
 
-    def end_now(number: int, frame: FrameType | None) -> NoReturn:
-        os._exit(128 + number)  # the sandboxes end with us
+    def exit_now(number: int, frame: FrameType | None) -> NoReturn:
+        os._exit(128 + number)  # the sandboxes end with this process
 
-    def end(number: int, frame: FrameType | None) -> NoReturn:
-        for one in caught:
-            signal.signal(one, end_now)
-        raise Stopped(number)
+    def raise_stopped(number: int, frame: FrameType | None) -> NoReturn:
+        for caught in caught_signals:
+            signal.signal(caught, exit_now)
+        raise StoppedBySignal(number)
 
-    handlers = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    # An ignored signal stays ignored: that is how nohup and background jobs of scripts protect a run.
-    caught = [one for one, handler in handlers.items() if handler != signal.SIG_IGN]
-    for one in caught:
-        signal.signal(one, end)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    # Ignored signals stay ignored: nohup and shell scripts protect background jobs in this way.
+    caught_signals = [number for number, handler in handlers.items() if handler != signal.SIG_IGN]
+    for number in caught_signals:
+        signal.signal(number, raise_stopped)
     try:
         yield
     finally:
-        for one in caught:
-            signal.signal(one, handlers[one])
+        for number in caught_signals:
+            signal.signal(number, handlers[number])
 
 
-class Progress:
-    """One line on stderr, rewritten at most five times a second, where that is a terminal."""
+class ProgressLine:
+    """Progress line on stderr, if stderr is a terminal. It is rewritten at most five times a second."""
 
     def __init__(self, total: int) -> None:
         self._total = total
-        self._began = time.monotonic()
+        self._start_time = time.monotonic()
         self._shown = 0.0
         self._terminal = sys.stderr.isatty()
 
     def show(self, done: int, passed: int) -> None:
-        """``done`` programs are judged, ``passed`` of them passed."""
+        """Show that ``done`` programs are judged, and that ``passed`` of them passed."""
         now = time.monotonic()
         if not self._terminal or now - self._shown < 0.2:
             return
         self._shown = now
-        rate = done / max(now - self._began, 1e-9)
+        rate = done / max(now - self._start_time, 1e-9)
         minutes, seconds = divmod(round((self._total - done) / rate), 60)
         line = f"{done}/{self._total} programs, {passed / done:.1%} passed, {rate:.1f}/s, {minutes}:{seconds:02} left"
-        _say(f"\r{line}\x1b[K")
+        _write_stderr(f"\r{line}\x1b[K")
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         if self._shown:
-            _say("\r\x1b[K")
+            _write_stderr("\r\x1b[K")
 
 
-def _note(text: str) -> None:
-    _say(f"score: {text}\n")
+def _print_note(text: str) -> None:
+    _write_stderr(f"score: {text}\n")
 
 
-def _say(text: str) -> None:
-    with contextlib.suppress(OSError):  # a terminal that has gone, as after SIGHUP; verdicts matter more than messages
+def _write_stderr(text: str) -> None:
+    with contextlib.suppress(OSError):  # a closed terminal, as after SIGHUP, must not stop the writing of verdicts
         sys.stderr.write(text)
         sys.stderr.flush()
 
 
-def _print(tally: Tally, inputs: Inputs, seconds: float) -> None:
-    programs = tally.statuses.total()
+def _print_summary(counts: VerdictCounts, inputs: ScoringInputs, seconds: float) -> None:
+    programs = counts.statuses.total()
     problems = len(inputs.problems)
     title = f"{programs} programs for {problems} problems in {seconds:.1f} s"
-    text = "\n\n".join([title, status_table(tally.statuses), pass_table(groups(inputs.problems, tally.attempts()))])
+    groups = group_attempts(inputs.problems, counts.get_attempts())
+    text = "\n\n".join([title, format_status_table(counts.statuses), format_pass_table(groups)])
     try:
         print(text, flush=True)
     except OSError as error:
-        # Python would try again at its end, and complain once more.
+        # Otherwise Python would flush stdout again at exit and report a second error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise RunFailed(f"all verdicts are written, but standard output does not take the table: {error}") from error
+        raise RunFailed(
+            f"all verdicts are written, but the table cannot be printed to standard output: {error}"
+        ) from error
 
 
 if __name__ == "__main__":

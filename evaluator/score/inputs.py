@@ -1,4 +1,4 @@
-"""The scoring command's input: its arguments, and the files of problems and solutions."""
+"""Inputs of the scoring command: its arguments, and the files of problems and solutions."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from evaluator.solutions import read_solutions
 
 EXIT_CODES = """\
 exit status:
-  0     every program got a verdict
-  1     stopped by a failure while judging (a full disk, say); the rows written until then are whole
-  2     nothing was judged: bad arguments, an unusable file, no sandbox, with --strict a bad row or a missing fence
-  3     done, but some programs got no verdict: bad rows of the solutions, unknown problems, sandbox errors
-  128+n stopped by signal n (130: Ctrl-C, 143: SIGTERM); the rows written until then are whole
+  0     every program has a verdict
+  1     stopped by a failure while judging, such as a full disk; rows written so far are complete
+  2     nothing was judged: bad arguments, unusable file, no sandbox; with --strict also bad rows or missing isolation
+  3     finished, but some programs have no verdict: bad rows of the solutions, unknown problems, sandbox errors
+  128+n stopped by signal n (130: Ctrl-C, 143: SIGTERM); rows written so far are complete
 """
-MESSAGES = 10  # about the rows of one file; of more there is a count only
+MAX_ROW_MESSAGES = 10  # messages about bad rows of one file; further bad rows are only counted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """The command line. ``timeout`` is in seconds."""
+    """Command-line options. ``timeout`` is in seconds."""
 
     problems: Path
     solutions: Path
@@ -45,21 +45,31 @@ class Options:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Inputs:
-    """What is to be judged: ``programs`` of them, for ``problems`` (by id; those with solutions only).
+class ScoringInputs:
+    """Problems and solutions to judge, after all rows were checked.
 
-    ``lost`` counts the rows of the solutions that give nothing to judge; ``notes`` are for a person.
+    Attributes:
+        problems: Problems with solutions, by question id.
+        programs: Number of programs to judge.
+        dropped_rows: Number of invalid rows of the solutions, or rows for unknown problems.
+        notes: Messages for the user.
     """
 
     problems: Mapping[str, Problem]
     programs: int
-    lost: int
+    dropped_rows: int
     notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Task:
-    """One program (None: the answer held none); ``index`` counts the programs of its problem."""
+class Submission:
+    """Program for one problem.
+
+    Attributes:
+        problem: The problem.
+        index: Position of the program among those for the same problem.
+        code: The program; None if the model's answer contains none.
+    """
 
     problem: Problem
     index: int
@@ -67,33 +77,45 @@ class Task:
 
 
 def parse_options(arguments: Sequence[str] | None) -> Options:
-    """Exits with status 2 and a message when something is wrong with them."""
-    usual = Limits()
+    """Parse the command line. Exits with status 2 and a message if it is invalid."""
+    defaults = Limits()
     parser = argparse.ArgumentParser(
         prog="python -m evaluator.score",
-        description="Judge programs, write a verdict for each, print pass@k.",
+        description="Judge programs, write a verdict for each, and print pass@k.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--problems", type=Path, required=True, metavar="P", help="JSONL, JSONL.gz or Parquet, a problem a row")
-    add("--solutions", type=Path, required=True, metavar="S", help="JSON list or JSONL, also compressed with gzip")
-    add("--out", type=Path, required=True, metavar="V.jsonl", help="gets a verdict a line; overwritten")
-    add("--workers", type=_count, default=len(os.sched_getaffinity(0)), metavar="N", help="default: the CPUs there are")
-    add("--timeout", type=_seconds, default=usual.wall_s, metavar="SECONDS", help="a test; default: %(default)g")
-    add("--memory-mb", type=_count, default=usual.memory_mb, metavar="M", help="a test, in MiB; default: %(default)s")
-    add("--all-tests", action="store_true", help="go on after a program's first failed test")
-    add("--strict", action="store_true", help="a bad row, or a fence that this host refuses, is fatal")
+    add("--problems", type=Path, required=True, metavar="P", help="JSONL, JSONL.gz or Parquet, one problem per row")
+    add("--solutions", type=Path, required=True, metavar="S", help="JSON list or JSONL, plain or gzip")
+    add("--out", type=Path, required=True, metavar="V.jsonl", help="output, one verdict per line; overwritten")
+    add("--workers", type=_parse_count, default=len(os.sched_getaffinity(0)), metavar="N", help="default: all CPUs")
+    add(
+        "--timeout",
+        type=_parse_seconds,
+        default=defaults.wall_s,
+        metavar="SECONDS",
+        help="per test; default: %(default)g",
+    )
+    add(
+        "--memory-mb",
+        type=_parse_count,
+        default=defaults.memory_mb,
+        metavar="M",
+        help="MiB per test; default: %(default)s",
+    )
+    add("--all-tests", action="store_true", help="continue after a program's first failed test")
+    add("--strict", action="store_true", help="fail on a bad row or on missing sandbox isolation")
     add("--policy", choices=("judge", "paper"), default="judge", help="how outputs are compared; default: judge")
-    add("--adaptive-timeout", action="store_true", help="shorter limits for problems that were solved quickly")
+    add("--adaptive-timeout", action="store_true", help="lower the limits of problems solved quickly")
     options = Options(**vars(parser.parse_args(arguments)))
     if options.out.suffix == ".gz":
-        parser.error(f"--out {options.out}: it is written without compression, so its name must not end in .gz")
+        parser.error(f"--out {options.out}: written without compression, so the name must not end in .gz")
     return options
 
 
-def _count(text: str) -> int:
+def _parse_count(text: str) -> int:
     try:
         number = int(text)
     except ValueError:
@@ -103,7 +125,7 @@ def _count(text: str) -> int:
     return number
 
 
-def _seconds(text: str) -> float:
+def _parse_seconds(text: str) -> float:
     try:
         number = float(text)
     except ValueError:
@@ -113,41 +135,44 @@ def _seconds(text: str) -> float:
     return number
 
 
-def read_inputs(options: Options) -> Inputs:
-    """Look at every row of both files. Raises UserError when one cannot be read, or (strict) a row is bad."""
-    _check_regular(options.solutions)  # before minutes may go into the problems
+def read_inputs(options: Options) -> ScoringInputs:
+    """Check every row of both files.
+
+    Raises UserError if a file cannot be read or, with ``strict``, if a row is invalid.
+    """
+    _check_regular(options.solutions)  # checked first, because reading the problems may take minutes
     problems, bad_problems = _read_problems(options)
     counts, bad_rows, repeated = _read_counts(options, problems.keys())
-    notes = [*_skipped(options.problems, bad_problems), *_skipped(options.solutions, bad_rows)]
+    notes = [*_describe_skipped(options.problems, bad_problems), *_describe_skipped(options.solutions, bad_rows)]
     if repeated:
         notes.append(
-            f"{options.solutions}: {repeated} rows are for problems that had a row before; "
-            "their programs count as further attempts, with indices that go on"
+            f"{options.solutions}: {repeated} rows repeat a problem of an earlier row; "
+            "their programs count as further attempts with consecutive indices"
         )
     if unanswered := len(problems) - len(counts):
-        notes.append(f"{options.problems}: {unanswered} of {len(problems)} problems have no solutions: left out")
+        notes.append(f"{options.problems}: {unanswered} of {len(problems)} problems have no solutions and were dropped")
     answered = {name: problem for name, problem in problems.items() if name in counts}
-    return Inputs(problems=answered, programs=counts.total(), lost=len(bad_rows), notes=tuple(notes))
+    return ScoringInputs(problems=answered, programs=counts.total(), dropped_rows=len(bad_rows), notes=tuple(notes))
 
 
 def _check_regular(solutions: Path) -> None:
     try:
         if not stat.S_ISREG(solutions.stat().st_mode):
-            raise ValueError("not a regular file, which it must be to be read twice")
+            raise ValueError("not a regular file; it must be one, because it is read twice")
     except (OSError, ValueError) as error:
-        raise UserError(f"--solutions {solutions}: {reason_of(error)}") from error
+        raise UserError(f"--solutions {solutions}: {get_error_reason(error)}") from error
 
 
 def _read_problems(options: Options) -> tuple[dict[str, Problem], Sequence[RejectedRow]]:
     try:
         loaded = load_problems(options.problems, options.strict)
     except (OSError, ValueError, EOFError, ImportError, zlib.error) as error:
-        raise UserError(f"--problems {options.problems}: {reason_of(error)}") from error
+        raise UserError(f"--problems {options.problems}: {get_error_reason(error)}") from error
     return {problem.question_id: problem for problem in loaded.problems}, loaded.rejected
 
 
 def _read_counts(options: Options, known: Iterable[str]) -> tuple[Counter[str], list[RejectedRow], int]:
-    """Number of programs by problem, the bad rows, and how many good rows came after another of the same problem."""
+    """Return the number of programs per problem, the bad rows, and the number of rows that repeat a problem."""
     counts: Counter[str] = Counter()
     bad: list[RejectedRow] = []
     repeated = 0
@@ -164,29 +189,30 @@ def _read_counts(options: Options, known: Iterable[str]) -> tuple[Counter[str], 
             else:
                 bad.append(row)
     except (OSError, ValueError) as error:
-        raise UserError(f"--solutions {options.solutions}: {reason_of(error)}") from error
+        raise UserError(f"--solutions {options.solutions}: {get_error_reason(error)}") from error
     return counts, bad, repeated
 
 
-def _skipped(path: Path, rows: Sequence[RejectedRow]) -> list[str]:
-    notes = [f"{path}, row {row.line}: skipped: {row.reason}" for row in rows[:MESSAGES]]
-    if len(rows) > MESSAGES:
-        notes.append(f"{path}: {len(rows) - MESSAGES} more bad rows skipped ({len(rows)} in all)")
+def _describe_skipped(path: Path, rows: Sequence[RejectedRow]) -> list[str]:
+    notes = [f"{path}, row {row.line}: skipped: {row.reason}" for row in rows[:MAX_ROW_MESSAGES]]
+    if len(rows) > MAX_ROW_MESSAGES:
+        notes.append(f"{path}: {len(rows) - MAX_ROW_MESSAGES} more bad rows skipped ({len(rows)} in all)")
     return notes
 
 
-def reason_of(error: BaseException) -> str:
-    # Without its number and the file's name, which the message begins with.
+def get_error_reason(error: BaseException) -> str:
+    # Not str(error) of an OSError, which repeats the file name and adds the error number.
+    """Return the reason of an error, for a message that already names the file."""
     return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 
-def read_tasks(solutions: Path, problems: Mapping[str, Problem]) -> Iterator[Task]:
-    """The programs in the order of the file; rows that are bad or for other problems are passed over."""
-    seen: Counter[str] = Counter()
+def read_submissions(solutions: Path, problems: Mapping[str, Problem]) -> Iterator[Submission]:
+    """Yield the programs in file order. Bad rows, and rows for other problems, are skipped."""
+    next_index: Counter[str] = Counter()
     for row in read_solutions(solutions):
         if isinstance(row, RejectedRow) or row.question_id not in problems:
             continue
         problem = problems[row.question_id]
-        for code in row.codes(problem):
-            yield Task(problem, seen[row.question_id], code)
-            seen[row.question_id] += 1
+        for code in row.iter_programs(problem):
+            yield Submission(problem, next_index[row.question_id], code)
+            next_index[row.question_id] += 1

@@ -1,4 +1,4 @@
-"""The scoring command's summary: counts of statuses and pass@k, as tables of text."""
+"""Summary of the scoring command: status counts and pass@k, formatted as text tables."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from evaluator.pass_at_k import Attempts, pass_at_k
 from evaluator.problem import Problem
 from evaluator.verdict import Status, Verdict
 
-COLUMNS = 8  # of pass@k beside each other
-DIFFICULTIES = ("easy", "medium", "hard")  # first, and in this order
+PASS_COLUMNS = 8  # number of pass@k columns per table
+DIFFICULTIES = ("easy", "medium", "hard")  # listed first, in this order
 
 
-class Tally:
-    """Counts of statuses, and per problem of programs tried and passed. What our sandbox failed at is not tried."""
+class VerdictCounts:
+    """Counts of statuses, and of programs tried and passed per problem. ``sandbox_error`` does not count as tried."""
 
     def __init__(self) -> None:
         self.statuses: Counter[Status] = Counter()
@@ -27,72 +27,77 @@ class Tally:
         self._tried[question_id] += verdict.status is not Status.SANDBOX_ERROR
         self._passed[question_id] += verdict.passed
 
-    def attempts(self) -> dict[str, Attempts]:
-        """By question id, without problems none of whose programs has a verdict."""
+    def get_attempts(self) -> dict[str, Attempts]:
+        """Return the attempts by question id, without problems that have no verdict other than ``sandbox_error``."""
         return {name: Attempts(tried, self._passed[name]) for name, tried in self._tried.items() if tried}
 
-    def notes(self) -> list[str]:
-        """What a reader of the table has to know, if anything."""
+    def list_notes(self) -> list[str]:
+        """Return notes that a reader of the tables needs; often none."""
         notes = []
         if failed := self.statuses[Status.SANDBOX_ERROR]:
-            without = sum(not tried for tried in self._tried.values())
+            unjudged = sum(not tried for tried in self._tried.values())
             notes.append(
-                f"{failed} programs have no verdict (sandbox_error) and do not count in pass@k; {without} problems have"
-                " no other"
+                f"{failed} programs have no verdict (sandbox_error) and do not count in pass@k; {unjudged} problems"
+                " have no verdict at all"
             )
         judged = [tried for tried in self._tried.values() if tried]
         if judged and min(judged) < max(judged):
             notes.append(
-                f"problems have {min(judged)} to {max(judged)} judged programs; pass@k is shown up to the fewest of a"
-                " line's problems"
+                f"problems have {min(judged)} to {max(judged)} judged programs; each line shows pass@k up to the fewest"
+                " programs of its problems"
             )
         return notes
 
 
-def groups(problems: Mapping[str, Problem], attempts: Mapping[str, Attempts]) -> dict[str, Counter[Attempts]]:
-    """How many problems have which attempts: in all, then by difficulty, then by platform."""
-    found: dict[str, Counter[Attempts]] = {}
-    for question_id, one in attempts.items():
+def group_attempts(problems: Mapping[str, Problem], attempts: Mapping[str, Attempts]) -> dict[str, Counter[Attempts]]:
+    """Count problems by their attempts: over all problems, then by difficulty, then by platform."""
+    grouped: dict[str, Counter[Attempts]] = {}
+    for question_id, problem_attempts in attempts.items():
         problem = problems[question_id]
         for name in ("all", f"difficulty {problem.difficulty or '-'}", f"platform {problem.platform}"):
-            found.setdefault(name, Counter())[one] += 1
+            grouped.setdefault(name, Counter())[problem_attempts] += 1
     first = ["all", *(f"difficulty {name}" for name in DIFFICULTIES)]
-    return {name: found[name] for name in [*first, *sorted(found.keys() - set(first))] if name in found}
+    return {name: grouped[name] for name in [*first, *sorted(grouped.keys() - set(first))] if name in grouped}
 
 
-def status_table(statuses: Mapping[Status, int]) -> str:
-    """How many programs ended how."""
+def format_status_table(statuses: Mapping[Status, int]) -> str:
+    """Format the number and share of programs per status."""
     counts = [(str(status), statuses.get(status, 0)) for status in Status]
     total = max(1, sum(count for _, count in counts))
-    return _aligned([["status", "programs", "share"], *([name, str(n), f"{n / total:.1%}"] for name, n in counts if n)])
+    rows = ([name, str(count), f"{count / total:.1%}"] for name, count in counts if count)
+    return _align_columns([["status", "programs", "share"], *rows])
 
 
-def pass_table(grouped: Mapping[str, Mapping[Attempts, int]]) -> str:
-    """pass@k, the mean over a group's problems, for every k up to the fewest attempts at one of them.
+def format_pass_table(grouped: Mapping[str, Mapping[Attempts, int]]) -> str:
+    """Format the mean pass@k of each group of problems, for k up to the fewest attempts at one of its problems.
 
-    Beyond that a cell is "-". Unbiased: Chen et al., arXiv 2107.03374, section 2.1.
+    Cells beyond that show "-". The estimator is unbiased: Chen et al., arXiv 2107.03374, section 2.1.
     """
-    fewest = {name: min(one.tried for one in counts) for name, counts in grouped.items()}
+    fewest = {name: min(attempts.tried for attempts in counts) for name, counts in grouped.items()}
     largest = max(fewest.values(), default=1)
     blocks = []
-    for first in range(1, largest + 1, COLUMNS):
-        shown = range(first, min(first + COLUMNS, largest + 1))
+    for first in range(1, largest + 1, PASS_COLUMNS):
+        shown = range(first, min(first + PASS_COLUMNS, largest + 1))
         rows = [["", "problems", "programs", *(f"pass@{k}" for k in shown)]]
         for name, counts in grouped.items():
             problems = sum(counts.values())
-            programs = sum(one.tried * n for one, n in counts.items())
-            cells = [f"{_mean(counts, k):.1%}" if k <= fewest[name] else "-" for k in shown]
+            programs = sum(attempts.tried * n for attempts, n in counts.items())
+            cells = [f"{_mean_pass_at_k(counts, k):.1%}" if k <= fewest[name] else "-" for k in shown]
             rows.append([name, str(problems), str(programs), *cells])
-        blocks.append(_aligned(rows))
+        blocks.append(_align_columns(rows))
     return "\n\n".join(blocks)
 
 
-def _mean(counts: Mapping[Attempts, int], k: int) -> float:
-    return sum(pass_at_k(one.tried, one.passed, k) * n for one, n in counts.items()) / sum(counts.values())
+def _mean_pass_at_k(counts: Mapping[Attempts, int], k: int) -> float:
+    total = sum(pass_at_k(attempts.tried, attempts.passed, k) * n for attempts, n in counts.items())
+    return total / sum(counts.values())
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """The first column to the left, the others to the right. Names come from files: no escape sequence gets through."""
+def _align_columns(rows: Sequence[Sequence[str]]) -> str:
+    """Align the first column to the left and the others to the right.
+
+    Non-printable characters are escaped, since names come from files and could contain terminal escape sequences.
+    """
     shown = [[cell if cell.isascii() and cell.isprintable() else ascii(cell)[1:-1] for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     lines = (

@@ -1,4 +1,4 @@
-"""The scoring command's output: a file of verdicts, one JSON object a line."""
+"""Output file of the scoring command: verdicts, one JSON object per line."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from types import TracebackType
 from typing import Any
 
 from evaluator.errors import RunFailed, UserError
-from evaluator.score.inputs import Options, Task, reason_of
+from evaluator.score.inputs import Options, Submission, get_error_reason
 from evaluator.verdict import Verdict
 
-DETAIL_LENGTH = 200  # characters
+DETAIL_LENGTH = 200  # maximum number of characters
 
 
-def verdict_row(task: Task, verdict: Verdict) -> dict[str, Any]:
-    """The row of V.jsonl (docs/formats.md)."""
+def build_verdict_row(submission: Submission, verdict: Verdict) -> dict[str, Any]:
+    """Return the row of V.jsonl for a verdict (docs/formats.md)."""
     detail = verdict.detail
     return {
-        "question_id": task.problem.question_id,
-        "index": task.index,
+        "question_id": submission.problem.question_id,
+        "index": submission.index,
         "passed": verdict.passed,
         "status": str(verdict.status),
         "tests_passed": verdict.tests_passed,
@@ -35,10 +35,11 @@ def verdict_row(task: Task, verdict: Verdict) -> dict[str, Any]:
 
 
 class VerdictFile:
-    """The file of verdicts: opened at once, so that an impossible name is known early, but emptied by ``begin`` only.
+    """Output file of verdicts.
 
-    Rows are whole lines, each handed to the kernel by one write as soon as it is there: what another process kills
-    needs no flush, and a full disk leaves no half line. Raises UserError when the file cannot be opened.
+    The file is opened immediately, so that an impossible path fails early, but only ``begin`` empties it. Each row is
+    one line, passed to the kernel in one piece as soon as it exists, so a killed process loses no row and a full disk
+    leaves no partial line. Raises UserError if the file cannot be opened.
     """
 
     def __init__(self, options: Options) -> None:
@@ -58,33 +59,35 @@ class VerdictFile:
             except FileExistsError:
                 self._file = os.open(self._path, flags, 0o666)
         except (OSError, ValueError) as error:
-            raise UserError(f"--out {self._path}: {reason_of(error)}") from error
+            raise UserError(f"--out {self._path}: {get_error_reason(error)}") from error
         self._regular = stat.S_ISREG(os.fstat(self._file).st_mode)
 
     def __enter__(self) -> VerdictFile:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         os.close(self._file)
         if self._created and not self._begun:
             self._path.unlink(missing_ok=True)  # an empty file would look like a result
 
     def begin(self) -> None:
-        """Empty the file."""
+        """Empty the file before the first row."""
         self._begun = True
         self._truncate()
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Append one row, or nothing. Raises RunFailed."""
+        """Append one complete row, or nothing. Raises RunFailed."""
         line = json.dumps(row).encode() + b"\n"
-        left = memoryview(line)
+        remaining = memoryview(line)
         try:
-            while left:
-                left = left[os.write(self._file, left) :]
-        except BaseException as error:  # also the signal that comes between two parts of a line
+            while remaining:
+                remaining = remaining[os.write(self._file, remaining) :]
+        except BaseException as error:  # including a signal that arrives between two parts of a line
             self._truncate()
             if isinstance(error, OSError):
-                raise RunFailed(f"--out {self._path}: {reason_of(error)}") from error
+                raise RunFailed(f"--out {self._path}: {get_error_reason(error)}") from error
             raise
         self._size += len(line)
         self.rows += 1

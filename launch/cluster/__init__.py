@@ -1,1 +1,1 @@
-"""The Ray cluster: what a run takes of it, where its actors go, and the pools made from the configuration."""
+"""Ray cluster: placement plan, reservation, actor pools built from the configuration, and scaling of running runs."""

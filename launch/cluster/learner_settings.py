@@ -1,4 +1,4 @@
-"""From the configuration to the settings of the learner; imports neither Ray nor vLLM."""
+"""Settings of the learner, built from the configuration. This module imports neither Ray nor vLLM."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from learner.learner import LearnerSettings
 from learner.objective import Objective
 
 
-def objective(config: Config) -> Objective:
-    """Build the training objective."""
+def make_objective(config: Config) -> Objective:
+    """Build the training objective from the configuration."""
     algorithm = config.algorithm
     return Objective(
         aggregation=algorithm.aggregation,
@@ -22,8 +22,8 @@ def objective(config: Config) -> Objective:
     )
 
 
-def learner_settings(config: Config, model: Path) -> LearnerSettings:
-    """Build the settings that every rank of the learner shares; ``model`` is the checkpoint it starts from."""
+def make_learner_settings(config: Config, model: Path) -> LearnerSettings:
+    """Build the settings that all learner ranks share; ``model`` is the checkpoint that training starts from."""
     learner = config.learner
     return LearnerSettings(
         model_path=str(model),
@@ -42,6 +42,6 @@ def learner_settings(config: Config, model: Path) -> LearnerSettings:
         micro_batch_tokens=learner.micro_batch_tokens,
         sync_every_micro_batch=learner.sync_every_micro_batch,
         activation_checkpointing=learner.activation_checkpointing,
-        objective=objective(config),
+        objective=make_objective(config),
         seed=config.run.seed,
     )

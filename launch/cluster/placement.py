@@ -1,4 +1,4 @@
-"""Which actor goes where and how much memory it takes; refuses, before any actor starts, what the machine lacks."""
+"""Placement plan: where the actors of each role run and how much they take, checked before any actor starts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import psutil
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from actors.evaluators.actor import RESOURCE
+from actors.evaluators.actor import EVALUATOR_RESOURCE
 from conf.schema import Config
 from evaluator.errors import UserError
 
@@ -21,25 +21,31 @@ ENGINE_GIB = 1.6
 PROCESS_GIB = 0.8
 """Resident memory of an actor process that imported torch."""
 SANDBOX_GIB = 0.06
-"""An idle evaluator worker."""
+"""Resident memory of an idle sandbox of an evaluator."""
 
 GENERATOR = "generator"
 LEARNER_RANK = "learner rank"
 
 
 class PlacementError(UserError, RuntimeError):
-    """The machine or cluster lacks something; the message has one line per thing."""
+    """The machine or cluster cannot run the plan. The message has one line per problem."""
 
 
-def raise_if_any(problems: Sequence[str]) -> None:
-    """Raise PlacementError with one line per problem, if there are problems."""
+def raise_placement_errors(problems: Sequence[str]) -> None:
+    """Raise PlacementError with one line per problem; do nothing if there are no problems."""
     if problems:
         raise PlacementError("\n".join(problems))
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What there is: Ray CPUs, GPUs, and free memory of this machine in GiB (None for a running cluster)."""
+    """Resources of this machine, or of a running cluster.
+
+    Attributes:
+        cpus: Ray CPUs.
+        gpus: GPUs.
+        free_gib: free memory of this machine in GiB; None for a running cluster.
+    """
 
     cpus: float
     gpus: float
@@ -47,10 +53,19 @@ class Resources:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
-    """One role: how many actors, what each takes, and where its memory goes (GiB per actor)."""
+class RolePlan:
+    """Placement plan of the actors of one role.
 
-    role: str
+    Attributes:
+        name: name of the role.
+        count: number of actors.
+        device: "cpu" or "cuda".
+        cpus: Ray CPUs per actor.
+        gpus: GPUs per actor.
+        memory: (purpose, GiB) pairs, per actor.
+    """
+
+    name: str
     count: int
     device: str
     cpus: float
@@ -58,33 +73,36 @@ class Part:
     memory: tuple[tuple[str, float], ...]
 
     @property
-    def gib(self) -> float:
+    def memory_gib(self) -> float:
+        """Memory per actor in GiB."""
         return sum(size for _, size in self.memory)
 
 
-def decide_devices(config: Config, resources: Resources) -> Config:
-    """``config`` with every ``device: auto`` decided: CUDA where ``resources`` have a GPU.
+def resolve_devices(config: Config, resources: Resources) -> Config:
+    """Replace every ``device: auto`` by CUDA if ``resources`` have a GPU, otherwise by CPU.
 
-    The driver's own node says nothing: it may be a head without GPUs. Raises PlacementError when engines were to span
-    GPUs that are not there.
+    The driver's own node does not decide: it may be a head node without GPUs.
+
+    Raises:
+        PlacementError: ``generator.tensor_parallel`` needs GPUs, but there are none.
     """
-    found: Literal["cuda", "cpu"] = "cuda" if resources.gpus > 0 else "cpu"
+    device: Literal["cuda", "cpu"] = "cuda" if resources.gpus > 0 else "cpu"
     generator = config.generator
     learner = config.learner
     if generator.device == "auto":
-        if found == "cpu" and generator.tensor_parallel > 1:
+        if device == "cpu" and generator.tensor_parallel > 1:
             raise PlacementError(
                 f"generator.tensor_parallel={generator.tensor_parallel} needs GPUs, and there is none: set it to 1, or "
-                "start where there are some"
+                "run on a machine or cluster with GPUs"
             )
-        generator = replace(generator, device=found)
+        generator = replace(generator, device=device)
     if learner.device == "auto":
-        learner = replace(learner, device=found)
+        learner = replace(learner, device=device)
     return replace(config, generator=generator, learner=learner)
 
 
 def count_parameters(path: str) -> int | None:
-    """Parameters of a local checkpoint, from its config alone; None when there is none to read here."""
+    """Count the parameters of a local checkpoint from its configuration; return None if ``path`` is no directory."""
     if not Path(path).is_dir():
         return None
     with torch.device("meta"):
@@ -92,31 +110,34 @@ def count_parameters(path: str) -> int | None:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def plan(config: Config, parameters: int) -> list[Part]:
-    """The actors of a run, on decided devices, and their memory, estimated for a model of ``parameters`` parameters."""
+def plan_roles(config: Config, parameters: int) -> list[RolePlan]:
+    """Plan the actors of a training run.
+
+    Args:
+        config: configuration without ``device: auto`` (see ``resolve_devices``).
+        parameters: number of the model's parameters, from which memory is estimated.
+    """
     generator = config.generator
     evaluator = config.evaluator
     learner = config.learner
-    width = 4 if config.model.dtype == "float32" else 2
-    device = generator.device
-    learner_device = learner.device
-    assert "auto" not in (device, learner_device), "decide_devices comes first"
-    share = parameters / learner.ranks
+    bytes_per_weight = 4 if config.model.dtype == "float32" else 2
+    assert "auto" not in (generator.device, learner.device), "call resolve_devices first"
+    sharded_parameters = parameters / learner.ranks
     return [
-        Part(
-            role=GENERATOR,
+        RolePlan(
+            name=GENERATOR,
             count=generator.actors,
-            device=device,
+            device=generator.device,
             cpus=generator.cpus,
-            gpus=generator.tensor_parallel if device == "cuda" else 0,
+            gpus=generator.tensor_parallel if generator.device == "cuda" else 0,
             memory=(
-                ("weights", parameters * width / GIB),
-                ("KV cache", generator.kv_cache_gib if device == "cpu" else 0.0),
+                ("weights", parameters * bytes_per_weight / GIB),
+                ("KV cache", generator.kv_cache_gib if generator.device == "cpu" else 0.0),
                 ("engine", ENGINE_GIB),
             ),
         ),
-        Part(
-            role="evaluator",
+        RolePlan(
+            name="evaluator",
             count=evaluator.max_actors,
             device="cpu",
             cpus=evaluator.cpus,
@@ -127,79 +148,88 @@ def plan(config: Config, parameters: int) -> list[Part]:
                 ("programs, at most", evaluator.workers * evaluator.memory_mb / 1024),
             ),
         ),
-        Part(
-            role=LEARNER_RANK,
+        RolePlan(
+            name=LEARNER_RANK,
             count=learner.ranks,
-            device=learner_device,
+            device=learner.device,
             cpus=learner.cpus,
-            gpus=1 if learner_device == "cuda" else 0,
+            gpus=1 if learner.device == "cuda" else 0,
             memory=(
-                ("float32 weights", share * 4 / GIB),
-                ("gradients", share * 4 / GIB),
-                ("AdamW moments", share * 8 / GIB),
-                ("float32 reference", share * 4 / GIB if config.algorithm.kl_weight > 0 else 0.0),
+                ("float32 weights", sharded_parameters * 4 / GIB),
+                ("gradients", sharded_parameters * 4 / GIB),
+                ("AdamW moments", sharded_parameters * 8 / GIB),
+                ("float32 reference", sharded_parameters * 4 / GIB if config.algorithm.kl_weight > 0 else 0.0),
                 ("process", PROCESS_GIB),
             ),
         ),
     ]
 
 
-def missing_resources(parts: list[Part], config: Config, resources: Resources) -> list[str]:
-    """What the plan asks for and ``resources`` do not have, one sentence each, with the key to change."""
-    found = []
-    local = config.cluster.address is None
-    there = "here" if local else f"in the cluster at {config.cluster.address}"
-    gpus = sum(part.count * part.gpus for part in parts)
+def find_missing_resources(roles: list[RolePlan], config: Config, resources: Resources) -> list[str]:
+    """Return one message per resource that the plan needs more of than there is, each with the key to change."""
+    missing = []
+    is_local = config.cluster.address is None
+    place = "this machine" if is_local else f"the cluster at {config.cluster.address}"
+    gpus = sum(role.count * role.gpus for role in roles)
     if gpus > resources.gpus:
-        found.append(
-            f"{gpus:g} GPUs are asked for, {resources.gpus:g} are {there}: set generator.device=cpu "
+        missing.append(
+            f"the plan needs {gpus:g} GPUs, but {place} has {resources.gpus:g}: set generator.device=cpu "
             "learner.device=cpu, lower generator.actors x generator.tensor_parallel + learner.ranks, or "
-            f"{'give cluster.address' if local else 'add nodes to it'}"
+            f"{'set cluster.address to a larger cluster' if is_local else 'add nodes to the cluster'}"
         )
-    cpus = sum(part.count * part.cpus for part in parts)
+    cpus = sum(role.count * role.cpus for role in roles)
     if cpus > resources.cpus:
-        found.append(
-            f"{cpus:g} CPUs are asked for, {resources.cpus:g} are {there}: lower generator.cpus, evaluator.cpus x "
-            f"evaluator.max_actors or learner.cpus, or {'set cluster.num_cpus' if local else 'add nodes to it'}"
+        missing.append(
+            f"the plan needs {cpus:g} CPUs, but {place} has {resources.cpus:g}: lower generator.cpus, evaluator.cpus x "
+            "evaluator.max_actors or learner.cpus, or "
+            f"{'set cluster.num_cpus' if is_local else 'add nodes to the cluster'}"
         )
-    # On GPUs the weights are not in host memory, and a cluster elsewhere cannot be measured from here.
-    needed = (
-        sum(part.count * part.gib for part in parts if part.device == "cpu") + config.cluster.object_store_mb / 1024
+    # Host memory only: roles on GPUs keep their weights elsewhere, and a running cluster cannot be measured from here.
+    needed_gib = (
+        sum(role.count * role.memory_gib for role in roles if role.device == "cpu")
+        + config.cluster.object_store_mb / 1024
     )
-    if resources.free_gib is not None and needed > resources.free_gib:
-        largest = max(parts, key=lambda part: part.count * part.gib)
-        found.append(
-            f"{needed:.1f} GiB of memory are needed, {resources.free_gib:.1f} GiB are free; most goes to "
-            f"{largest.count} x {largest.role}: choose a smaller model, or lower generator.kv_cache_gib, "
+    if resources.free_gib is not None and needed_gib > resources.free_gib:
+        largest = max(roles, key=lambda role: role.count * role.memory_gib)
+        missing.append(
+            f"the plan needs {needed_gib:.1f} GiB of memory, but {resources.free_gib:.1f} GiB are free; "
+            f"{largest.count} x {largest.name} needs most: choose a smaller model, or lower generator.kv_cache_gib or "
             "evaluator.workers x evaluator.memory_mb"
         )
-    return found
+    return missing
 
 
-def local_evaluators(config: Config) -> int:
-    """How much of the resource ``evaluator`` a local cluster declares: the run's own, and what its CPUs have room for.
+def count_local_evaluator_slots(config: Config) -> int:
+    """Return how much of the Ray resource ``evaluator`` a local cluster declares.
 
-    So ``launch.scale`` may go above ``evaluator.max_actors`` where nothing but the CPUs is in its way.
+    As much as the run needs, and at least as much as the CPUs have room for. So ``launch.scale`` may exceed
+    ``evaluator.max_actors`` as long as there are free CPUs.
     """
     evaluator = config.evaluator
-    by_cpus = int(local_resources(config).cpus / evaluator.cpus) if evaluator.cpus else 0
+    by_cpus = int(measure_local_resources(config).cpus / evaluator.cpus) if evaluator.cpus else 0
     return max(evaluator.max_actors, by_cpus)
 
 
-def missing_evaluator_resources(config: Config, total: Mapping[str, float], address: str) -> list[str]:
-    """Whether the running cluster's nodes, whose resources sum up to ``total``, declare places for evaluators."""
-    there = total.get(RESOURCE, 0.0)
-    least = config.evaluator.min_actors
-    if there >= least:
+def find_missing_evaluator_slots(config: Config, total: Mapping[str, float], address: str) -> list[str]:
+    """Return an error message if the running cluster has too little of the Ray resource ``evaluator``, else [].
+
+    Args:
+        config: configuration of the run.
+        total: Ray's resources by name, summed over all nodes.
+        address: address of the cluster, for the message.
+    """
+    declared = total.get(EVALUATOR_RESOURCE, 0.0)
+    needed = config.evaluator.min_actors
+    if declared >= needed:
         return []
     return [
-        f"the nodes of the cluster declare {there:g} of the resource `{RESOURCE}`, evaluator.min_actors={least} are "
-        f"asked for: start CPU nodes with room for N of them by  ray start --address={address} "
-        f"--resources='{{\"{RESOURCE}\": N}}'"
+        f"evaluator.min_actors={needed}, but the nodes of the cluster declare {declared:g} of the resource "
+        f"`{EVALUATOR_RESOURCE}`: start CPU nodes with room for N evaluators by  ray start --address={address} "
+        f"--resources='{{\"{EVALUATOR_RESOURCE}\": N}}'"
     ]
 
 
-def local_resources(config: Config) -> Resources:
-    """What this machine has for a local cluster."""
+def measure_local_resources(config: Config) -> Resources:
+    """Return the resources of this machine, as a local cluster has them."""
     cpus = config.cluster.num_cpus or psutil.cpu_count() or 1
     return Resources(cpus, torch.cuda.device_count(), psutil.virtual_memory().available / GIB)

@@ -1,4 +1,4 @@
-"""The Ray cluster of a command: a local one that ends with this process, or a running one that is joined."""
+"""Connection of a command to Ray: a local cluster that ends with the process, or a running cluster that it joins."""
 
 from __future__ import annotations
 
@@ -10,79 +10,86 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import ray
-from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR as JOB  # set for a job's driver only
-from ray._private.services import canonicalize_bootstrap_address  # what ``auto`` stands for
+from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR  # set only in the driver of a Ray job
+from ray._private.services import canonicalize_bootstrap_address  # resolves the address ``auto``
 from ray.exceptions import AuthenticationError, RayError, RayTaskError
 
-from actors.evaluators.actor import RESOURCE
+from actors.evaluators.actor import EVALUATOR_RESOURCE
 from conf.schema import Config
 from evaluator.errors import RunFailed, UserError
-from launch.cluster.placement import PlacementError, Resources, local_evaluators, local_resources, raise_if_any
+from launch.cluster.placement import (
+    PlacementError,
+    Resources,
+    count_local_evaluator_slots,
+    measure_local_resources,
+    raise_placement_errors,
+)
 
-CONNECT_S = 5.0
-"""For a head to accept a connection."""
+CONNECT_TIMEOUT_S = 5.0
+"""Seconds that a head node may take to accept a connection."""
 
 
 @contextlib.contextmanager
 def ray_session() -> Iterator[None]:
-    """Disconnect from Ray at the end; Ray's errors come out as ``unwrapped_ray_errors`` makes them."""
+    """Disconnect from Ray at the end, and convert Ray's errors as ``unwrap_ray_errors`` does."""
     try:
-        with unwrapped_ray_errors():
+        with unwrap_ray_errors():
             yield
     finally:
         ray.shutdown()
 
 
 @contextlib.contextmanager
-def unwrapped_ray_errors() -> Iterator[None]:
-    """Turn Ray's errors into RunFailed: with the message alone, where an actor raised one that is meant for a person.
+def unwrap_ray_errors() -> Iterator[None]:
+    """Convert Ray's errors into RunFailed.
 
-    Ray's error of a call is an instance of its cause's class, but its text is the traceback of the actor's process.
-    That is kept for every other cause, which is a bug.
+    If an actor raised UserError or RunFailed, only its message is kept. Ray's own text of such an error is the
+    traceback of the actor's process; it is kept for every other exception, because that is a bug.
     """
     try:
         yield
     except RayTaskError as error:
-        meant_for_a_person = isinstance(error.cause, (UserError, RunFailed))
-        raise RunFailed(str(error.cause if meant_for_a_person else error)) from error
+        is_expected = isinstance(error.cause, (UserError, RunFailed))
+        raise RunFailed(str(error.cause if is_expected else error)) from error
     except RayError as error:
         raise RunFailed(str(error)) from error
 
 
 def find_resources(config: Config) -> Resources:
-    """What this machine has for a local cluster, or what the running one at ``cluster.address`` has, which is joined.
+    """Return the resources of this machine, or join the cluster at ``cluster.address`` and return its resources.
 
-    Raises PlacementError when there is no cluster to join, or it lets nobody in with this token.
+    Raises:
+        PlacementError: there is no cluster at the address, or it rejects this driver's token.
     """
-    raise_if_any(job_problems(config) if JOB in os.environ else [])
+    raise_placement_errors(find_job_config_errors(config) if RAY_JOB_CONFIG_JSON_ENV_VAR in os.environ else [])
     if config.cluster.address is None:
-        return local_resources(config)
+        return measure_local_resources(config)
     join_cluster(config.cluster.address)
     total = ray.cluster_resources()
     return Resources(total.get("CPU", 0), total.get("GPU", 0), None)
 
 
-def job_problems(config: Config) -> list[str]:
-    """What a job that Ray started on a cluster must not be told."""
-    found = []
+def find_job_config_errors(config: Config) -> list[str]:
+    """Return the errors of a configuration that runs as a Ray job."""
+    errors = []
     if config.cluster.address is None:
-        found.append("cluster.address is null inside a Ray job, which has a cluster: set cluster.address=auto")
+        errors.append("cluster.address is null inside a Ray job, which has a cluster: set cluster.address=auto")
     if not Path(config.run.root).is_absolute():
-        found.append(
+        errors.append(
             f"run.root={config.run.root} is relative inside a Ray job, whose working directory is deleted after it: "
             "give an absolute path"
         )
-    return found
+    return errors
 
 
 def join_cluster(address: str) -> None:
-    """Connect to the running cluster at ``address``. Raises PlacementError that says what to do."""
+    """Connect to the running cluster at ``address``. Raises PlacementError."""
     if address.startswith("ray://"):
         raise PlacementError(f"cluster.address={address}: Ray Client is not supported; submit a job (docs/cluster.md)")
     try:
-        # Ray itself would look for two minutes for a cluster that is gone.
+        # Checked first because Ray itself would search for two minutes for a cluster that is gone.
         host, port = str(canonicalize_bootstrap_address(address)).rsplit(":", 1)
-        with socket.create_connection((host.strip("[]"), int(port)), CONNECT_S):
+        with socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S):
             pass
     except (OSError, ValueError) as error:
         raise PlacementError(
@@ -94,22 +101,22 @@ def join_cluster(address: str) -> None:
     except (AuthenticationError, ConnectionError) as error:
         reason = str(error).split(". ")[0]
         raise PlacementError(
-            f"cluster.address={address}: something answers there, but does not let this driver in ({reason}). Its "
-            "token must be the cluster's: copy the head's ~/.ray/auth_token here, or set RAY_AUTH_TOKEN or "
-            "RAY_AUTH_TOKEN_PATH, with RAY_AUTH_MODE=token, without which Ray sends it to no address that is given as "
-            "HOST:PORT"
+            f"cluster.address={address}: something answers there, but does not let this driver in ({reason}). The "
+            "driver needs the cluster's token: copy ~/.ray/auth_token of the head node to this machine, or set "
+            "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH. Also set RAY_AUTH_MODE=token: without it Ray sends no token to an "
+            "address of the form HOST:PORT"
         ) from None
 
 
 def start_ray(config: Config) -> None:
-    """A local cluster that ends with this process; nothing where a running one was joined."""
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning of Ray's
+    """Start a local cluster that ends with this process; do nothing if a running cluster was joined."""
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning of Ray
     cluster = config.cluster
     if cluster.address is None:
         ray.init(
-            address="local",  # also where another cluster runs on this machine
+            address="local",  # starts a new cluster even if another one runs on this machine
             num_cpus=cluster.num_cpus,
-            resources={RESOURCE: local_evaluators(config)},
+            resources={EVALUATOR_RESOURCE: count_local_evaluator_slots(config)},
             object_store_memory=cluster.object_store_mb * 2**20,
             include_dashboard=False,
             log_to_driver=False,

@@ -1,7 +1,8 @@
-"""The room of a run on the cluster: every engine and learner rank is reserved before one of them starts.
+"""Reservation of a run's resources on the cluster, before any engine or learner rank starts.
 
-One Ray placement group holds a bundle for each, packed into as few nodes as will do: ranks that share a node talk over
-its links, and engines beside them get weights from its memory. Evaluators take what is left, on any node.
+One Ray placement group holds a bundle for every engine and learner rank, packed onto as few nodes as possible: ranks on
+one node communicate over its links, and engines on the same node receive weights through its memory. Evaluators are not
+reserved; they use what is left on any node.
 """
 
 from __future__ import annotations
@@ -11,26 +12,26 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import ray
-from ray._private.state import available_resources_per_node  # nothing public says what each node has free
+from ray._private.state import available_resources_per_node  # no public API returns the free resources of each node
 from ray.util import placement_group, placement_group_table, remove_placement_group
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.waiting import DeadlineExceeded, gather
-from launch.cluster.placement import GENERATOR, LEARNER_RANK, Part, PlacementError
+from launch.cluster.placement import GENERATOR, LEARNER_RANK, PlacementError, RolePlan
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """What one actor takes on one node: Ray's resources by name."""
+    """Ray resources by name (CPU, GPU) that the actor named ``actor`` needs on one node."""
 
     actor: str
-    takes: Mapping[str, float]
+    resources: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Node:
-    """A node of the cluster: its id, the address it is known by, and Ray's resources by name."""
+    """Node of the cluster, with its total and free Ray resources by name."""
 
     id: str
     address: str
@@ -39,37 +40,37 @@ class Node:
 
     @property
     def name(self) -> str:
-        """The address, and the beginning of the id as Ray's dashboard shows it: nodes may share an address."""
+        """Address and shortened id, as Ray's dashboard shows it; nodes may share an address."""
         return f"{self.address} ({self.id[:8]})"
 
 
 @dataclass(frozen=True)
 class Reservation:
-    """Room for the actors named in ``bundles``, until it is released or the driver ends."""
+    """Reserved resources of the actors in ``bundles``, held until ``release`` or the end of the driver."""
 
     group: PlacementGroup
     bundles: Sequence[Bundle]
 
     @property
-    def engines(self) -> list[PlacementGroupSchedulingStrategy]:
-        """Where each engine goes, also when it is started again."""
-        return self._of(GENERATOR)
+    def generator_strategies(self) -> list[PlacementGroupSchedulingStrategy]:
+        """Scheduling strategy of each generator; it also applies when a generator is restarted."""
+        return self._strategies(GENERATOR)
 
     @property
-    def ranks(self) -> list[PlacementGroupSchedulingStrategy]:
-        """Where each learner rank goes."""
-        return self._of(LEARNER_RANK)
+    def rank_strategies(self) -> list[PlacementGroupSchedulingStrategy]:
+        """Scheduling strategy of each learner rank."""
+        return self._strategies(LEARNER_RANK)
 
-    def nodes(self) -> dict[str, str]:
-        """Node ids by the names of the actors that go there."""
-        by_index = placement_group_table(self.group)["bundles_to_node_id"]
-        return {bundle.actor: by_index[index] for index, bundle in enumerate(self.bundles)}
+    def nodes_by_actor(self) -> dict[str, str]:
+        """Return the id of the node that each actor is placed on, by the actor's name."""
+        node_ids = placement_group_table(self.group)["bundles_to_node_id"]
+        return {bundle.actor: node_ids[index] for index, bundle in enumerate(self.bundles)}
 
     def release(self) -> None:
-        """Give the room back; an actor that is still in it ends."""
+        """Release the resources. Ray ends an actor that still uses them."""
         remove_placement_group(self.group)
 
-    def _of(self, role: str) -> list[PlacementGroupSchedulingStrategy]:
+    def _strategies(self, role: str) -> list[PlacementGroupSchedulingStrategy]:
         return [
             PlacementGroupSchedulingStrategy(self.group, placement_group_bundle_index=index)
             for index, bundle in enumerate(self.bundles)
@@ -77,35 +78,37 @@ class Reservation:
         ]
 
 
-async def reserve(parts: Sequence[Part], deadline_s: float) -> Reservation:
-    """Reserve room for the engines and ranks of ``parts``, all or nothing.
+async def reserve(roles: Sequence[RolePlan], deadline_s: float) -> Reservation:
+    """Reserve the resources of all engines and learner ranks of ``roles``, or of none.
 
-    Raises PlacementError that names what is lacking, and where, when the cluster has no room within ``deadline_s``.
+    Raises:
+        PlacementError: there was no room within ``deadline_s``; the message names the missing resources and each node's
+            free ones.
     """
-    wanted = bundles(parts)
-    group = placement_group([dict(bundle.takes) for bundle in wanted], strategy="PACK")
+    bundles = plan_bundles(roles)
+    group = placement_group([dict(bundle.resources) for bundle in bundles], strategy="PACK")
     with ExitStack() as undo:
         undo.callback(remove_placement_group, group)
         try:
             await gather({"engines and learner ranks": group.ready()}, "reserving room on the cluster", deadline_s)
         except DeadlineExceeded:
-            raise PlacementError(shortage(wanted, cluster_nodes(), deadline_s)) from None
+            raise PlacementError(describe_shortage(bundles, list_nodes(), deadline_s)) from None
         undo.pop_all()
-    return Reservation(group, wanted)
+    return Reservation(group, bundles)
 
 
-def bundles(parts: Sequence[Part]) -> list[Bundle]:
-    """One for every engine and rank; evaluators are not reserved."""
+def plan_bundles(roles: Sequence[RolePlan]) -> list[Bundle]:
+    """Return a bundle for every engine and learner rank. Evaluators are not reserved."""
     return [
-        Bundle(f"{part.role} {index}", {"CPU": part.cpus} | ({"GPU": part.gpus} if part.gpus else {}))
-        for part in parts
-        if part.role in (GENERATOR, LEARNER_RANK)
-        for index in range(part.count)
+        Bundle(f"{role.name} {index}", {"CPU": role.cpus} | ({"GPU": role.gpus} if role.gpus else {}))
+        for role in roles
+        if role.name in (GENERATOR, LEARNER_RANK)
+        for index in range(role.count)
     ]
 
 
-def cluster_nodes() -> list[Node]:
-    """The nodes that are alive."""
+def list_nodes() -> list[Node]:
+    """Return the nodes that are alive."""
     free = available_resources_per_node()
     return [
         Node(
@@ -119,43 +122,52 @@ def cluster_nodes() -> list[Node]:
     ]
 
 
-def shortage(wanted: Sequence[Bundle], nodes: Sequence[Node], deadline_s: float) -> str:
-    """Why ``wanted`` found no room on ``nodes``: what is lacking, and what each node has."""
-    names = sorted({name for bundle in wanted for name in bundle.takes})
-    reasons = [reason for name in names if (reason := _lacking(name, wanted, nodes))]
+def describe_shortage(bundles: Sequence[Bundle], nodes: Sequence[Node], deadline_s: float) -> str:
+    """Return the error message for ``bundles`` that do not fit on ``nodes``: what is missing, and what each node has.
+
+    Args:
+        bundles: what was to be reserved.
+        nodes: nodes of the cluster with their free resources.
+        deadline_s: seconds that were waited for room.
+    """
+    names = sorted({name for bundle in bundles for name in bundle.resources})
+    reasons = [reason for name in names if (reason := _describe_missing(name, bundles, nodes))]
     if not reasons:
-        reasons = [f"{' and '.join(names)} are free in all, but not in such pieces"]
+        reasons = [f"there is enough {' and '.join(names)} in total, but not together on the same nodes"]
     return (
-        f"no room for {_list(wanted)} within cluster.placement_deadline_s={deadline_s:g}. "
-        f"Lacking: {'; '.join(reasons)}. Nodes: {'; '.join(_describe(node, names) for node in nodes)}. "
-        "Wait for what else runs there, add nodes, or lower generator.actors, generator.tensor_parallel, "
+        f"no room for {_describe_bundles(bundles)} within cluster.placement_deadline_s={deadline_s:g}. "
+        f"Missing: {'; '.join(reasons)}. Nodes: {'; '.join(_describe_node(node, names) for node in nodes)}. "
+        "Wait for other jobs to end, add nodes, or lower generator.actors, generator.tensor_parallel, "
         "learner.ranks, generator.cpus or learner.cpus"
     )
 
 
-def _lacking(name: str, wanted: Sequence[Bundle], nodes: Sequence[Node]) -> str | None:
-    """How much of one resource is asked for in all and at once on a node, where that is more than is free."""
-    asked = sum(bundle.takes.get(name, 0) for bundle in wanted)
+def _describe_missing(name: str, bundles: Sequence[Bundle], nodes: Sequence[Node]) -> str | None:
+    """Describe the shortage of the resource ``name``, in total or on a single node; return None if there is none."""
+    needed = sum(bundle.resources.get(name, 0) for bundle in bundles)
     free = sum(node.free.get(name, 0) for node in nodes)
-    if asked > free:
-        return f"{name}: {asked:g} asked for, {free:g} free"
-    largest = max(wanted, key=lambda bundle: bundle.takes.get(name, 0))
-    most = max(node.free.get(name, 0) for node in nodes)
-    if largest.takes.get(name, 0) > most:
-        return f"{name}: {largest.actor} takes {largest.takes[name]:g} on one node, no node has more than {most:g} free"
+    if needed > free:
+        return f"{name}: {needed:g} needed, {free:g} free"
+    largest = max(bundles, key=lambda bundle: bundle.resources.get(name, 0))
+    most_free = max(node.free.get(name, 0) for node in nodes)
+    if largest.resources.get(name, 0) > most_free:
+        return (
+            f"{name}: {largest.actor} takes {largest.resources[name]:g} on one node, no node has more than "
+            f"{most_free:g} free"
+        )
     return None
 
 
-def _list(wanted: Sequence[Bundle]) -> str:
+def _describe_bundles(bundles: Sequence[Bundle]) -> str:
     roles: dict[str, list[Bundle]] = {}
-    for bundle in wanted:
+    for bundle in bundles:
         roles.setdefault(bundle.actor.rsplit(" ", 1)[0], []).append(bundle)
     return " and ".join(
-        f"{len(group)} x {role} ({', '.join(f'{amount:g} {name}' for name, amount in group[0].takes.items())})"
+        f"{len(group)} x {role} ({', '.join(f'{amount:g} {name}' for name, amount in group[0].resources.items())})"
         for role, group in roles.items()
     )
 
 
-def _describe(node: Node, names: Sequence[str]) -> str:
+def _describe_node(node: Node, names: Sequence[str]) -> str:
     amounts = (f"{name} {node.free.get(name, 0):g} of {node.total.get(name, 0):g} free" for name in names)
     return f"{node.name}: {', '.join(amounts)}"

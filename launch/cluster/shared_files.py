@@ -1,6 +1,6 @@
-"""On a running cluster: does every node that needs them see the model's files and the run directory?
+"""Check that the nodes of a running cluster can access the model's files and the run directory.
 
-The rule is one: a path means the same on every node. Checked on the reserved nodes before an actor starts there.
+A path must mean the same file on every node. It is checked on the reserved nodes before an actor starts there.
 """
 
 from __future__ import annotations
@@ -21,65 +21,80 @@ from launch.cluster.placement import LEARNER_RANK, PlacementError
 from launch.cluster.reservation import Reservation
 
 DEADLINE_S = 120.0
-"""For a worker process to start on every node."""
+"""Seconds for a worker process to start on every node and check the paths."""
 
 
 async def check_shared_paths(reservation: Reservation, model: Path, run_directory: Path | None) -> None:
-    """Every reserved node must see ``model`` (an absolute path), and ranks' nodes must write ``run_directory``.
+    """Check that all reserved nodes can read ``model``, and that nodes of learner ranks can write ``run_directory``.
 
-    Raises PlacementError that names each node and what it does not see.
+    Args:
+        reservation: reservation whose nodes are checked.
+        model: absolute path of the model directory.
+        run_directory: run directory; None if there is none.
+
+    Raises:
+        PlacementError: one line per node and path that it cannot access.
     """
-    where = reservation.nodes()
-    writers = {node for actor, node in where.items() if actor.startswith(LEARNER_RANK)}
-    task: Any = ray.remote(unseen)
-    with _marked(run_directory) as mark:
-        answers = {
+    nodes_by_actor = reservation.nodes_by_actor()
+    writers = {node for actor, node in nodes_by_actor.items() if actor.startswith(LEARNER_RANK)}
+    task: Any = ray.remote(find_path_errors)
+    with _create_probe_file(run_directory) as probe:
+        checks = {
             f"node {node}": task.options(
                 num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
-            ).remote(model, mark if node in writers else None)
-            for node in sorted(set(where.values()))
+            ).remote(model, probe if node in writers else None)
+            for node in sorted(set(nodes_by_actor.values()))
         }
-        found = await gather(answers, "a look at each node's files", DEADLINE_S)
-    if sentences := [sentence for one in found for sentence in one]:
-        raise PlacementError("\n".join(sentences))
+        errors_by_node = await gather(checks, "checking the shared paths on each node", DEADLINE_S)
+    if errors := [error for node_errors in errors_by_node for error in node_errors]:
+        raise PlacementError("\n".join(errors))
 
 
 @contextlib.contextmanager
-def _marked(directory: Path | None) -> Iterator[Path | None]:
-    """A file in ``directory`` that holds its own name, which no other directory can have."""
+def _create_probe_file(directory: Path | None) -> Iterator[Path | None]:
+    """Create a temporary file in ``directory`` with a unique name; its content is the name.
+
+    Another node sees the same directory if and only if it can read the file.
+    """
     if directory is None:
         yield None
         return
-    mark = directory.absolute() / f".seen-{uuid.uuid4().hex}"
-    mark.write_text(mark.name)
+    probe = directory.absolute() / f".seen-{uuid.uuid4().hex}"
+    probe.write_text(probe.name)
     try:
-        yield mark
+        yield probe
     finally:
-        mark.unlink()
+        probe.unlink()
 
 
-def unseen(model: Path, mark: Path | None) -> list[str]:
-    """On a node: what it does not see, of the model and of the run directory that holds ``mark``. Absolute paths."""
+def find_path_errors(model: Path, probe: Path | None) -> list[str]:
+    """Return the errors of this node's access to the model and to the run directory. Runs on the node, as a Ray task.
+
+    Args:
+        model: absolute path of the model directory.
+        probe: absolute path of the probe file in the run directory; None if the node does not write there.
+    """
     name = socket.gethostname()
-    found = []
+    errors = []
     if not (model / "config.json").is_file():
-        found.append(
+        errors.append(
             f"node {name} does not see the model at {model}: keep models (or the hub's cache, HF_HOME) on a file "
-            "system that all nodes share, or put a copy at the same path on each"
+            "system that all nodes share, or put a copy at the same path on each node"
         )
-    if mark is not None and (reason := _unusable(mark)):
-        found.append(
-            f"node {name} cannot write the run directory {mark.parent} ({reason}): set run.root to a directory on "
+    if probe is not None and (reason := _find_write_error(probe)):
+        errors.append(
+            f"node {name} cannot write the run directory {probe.parent} ({reason}): set run.root to a directory on "
             "a file system that all nodes share"
         )
-    return found
+    return errors
 
 
-def _unusable(mark: Path) -> str | None:
+def _find_write_error(probe: Path) -> str | None:
+    """Return the reason why this node cannot use the probe file's directory, or None if it can."""
     try:
-        if mark.read_text() != mark.name:
+        if probe.read_text() != probe.name:
             return "another file is there"
-        with tempfile.NamedTemporaryFile(dir=mark.parent, prefix=".written-"):
+        with tempfile.NamedTemporaryFile(dir=probe.parent, prefix=".written-"):
             return None
     except OSError as error:
         return str(error)

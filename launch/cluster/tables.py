@@ -1,4 +1,4 @@
-"""Tables of a placement plan, of the nodes of a running cluster, and of what is reserved on them."""
+"""Tables of a dry run: the placement plan, the nodes of a running cluster, and the reservation on them."""
 
 from __future__ import annotations
 
@@ -6,28 +6,27 @@ from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
-from launch.cluster.placement import Part
+from launch.cluster.placement import RolePlan
 from launch.cluster.reservation import Node
 
 SHOWN = ("CPU", "GPU", "evaluator")
-"""Ray's resources that a run asks for."""
+"""Ray resources that the tables show."""
 
 
-def placement_table(parts: Sequence[Part]) -> Table:
-    """The placement plan."""
+def build_placement_table(roles: Sequence[RolePlan]) -> Table:
+    """Build the table of the placement plan, one row per role."""
     table = Table(title="Placement", title_justify="left")
     for heading in ("actor", "count", "device", "CPUs each", "GPUs each", "memory each (GiB)"):
         table.add_column(heading)
-    for part in parts:
-        memory = ", ".join(f"{name} {size:.2f}" for name, size in part.memory)
-        table.add_row(
-            part.role, str(part.count), part.device, f"{part.cpus:g}", f"{part.gpus:g}", f"{part.gib:.2f}: {memory}"
-        )
+    for role in roles:
+        memory = ", ".join(f"{name} {size:.2f}" for name, size in role.memory)
+        cells = (role.name, str(role.count), role.device, f"{role.cpus:g}", f"{role.gpus:g}")
+        table.add_row(*cells, f"{role.memory_gib:.2f}: {memory}")
     return table
 
 
-def nodes_table(nodes: Sequence[Node]) -> Table:
-    """The running cluster: what each node has free."""
+def build_nodes_table(nodes: Sequence[Node]) -> Table:
+    """Build the table of the free resources of each node."""
     names = sorted({name for node in nodes for name in node.total if name in SHOWN})
     table = Table(title="Nodes", title_justify="left")
     for heading in ("node", *(f"{name} free" for name in names)):
@@ -38,11 +37,11 @@ def nodes_table(nodes: Sequence[Node]) -> Table:
     return table
 
 
-def reservation_table(where: Mapping[str, str], nodes: Sequence[Node]) -> Table:
-    """Which actors would go to which node; ``where`` has node ids by the actors' names."""
-    table = Table(title="Room", title_justify="left")
+def build_reservation_table(nodes_by_actor: Mapping[str, str], nodes: Sequence[Node]) -> Table:
+    """Build the table of the actors placed on each node; ``nodes_by_actor`` maps an actor's name to a node id."""
+    table = Table(title="Reservation", title_justify="left")
     for heading in ("node", "actors"):
         table.add_column(heading)
     for node in nodes:
-        table.add_row(node.name, ", ".join(actor for actor, id in where.items() if id == node.id))
+        table.add_row(node.name, ", ".join(actor for actor, id in nodes_by_actor.items() if id == node.id))
     return table

@@ -1,1 +1,1 @@
-"""Evaluation of a policy: answers sampled and judged, kept as they come, and the figures made of them."""
+"""Evaluation of a model: sample and judge answers, keep each in a log at once, compute pass@k."""

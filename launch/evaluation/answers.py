@@ -1,4 +1,4 @@
-"""Answers of an evaluation: what was sampled, what the evaluator says of it, and a log that a kill cannot hurt."""
+"""Answers of an evaluation with their judgements, and the log that keeps them when the process is killed."""
 
 from __future__ import annotations
 
@@ -36,16 +36,25 @@ SCHEMA = pa.schema(
     ]
 )
 
-Key = tuple[str, int]  # question_id, sample_index
+AnswerKey = tuple[str, int]  # question_id, sample_index
 
 
 class AnswerLogError(UserError, RuntimeError):
-    """The log is of another evaluation, or cannot be read."""
+    """The log belongs to another evaluation, or cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """One sampled answer. ``truncated``: it ended at the length limit. ``seconds`` of generation."""
+    """Sampled answer.
+
+    Attributes:
+        question_id: id of the problem.
+        sample_index: number of the sample, from 0.
+        text: response without the prompt.
+        tokens: length of the response.
+        truncated: the response ended at the length limit.
+        seconds: generation time.
+    """
 
     question_id: str
     sample_index: int
@@ -55,40 +64,52 @@ class Answer:
     seconds: float
 
     @property
-    def key(self) -> Key:
+    def key(self) -> AnswerKey:
         return self.question_id, self.sample_index
 
 
 class AnswerLog:
-    """Every answer as it is finished, and every judgement as it is made: one line each, on disk before it counts.
+    """JSONL log of answers and judgements, one line each, written to disk at once.
 
-    Reopened after a kill it has all that was written, but for a last line cut short. ``settings`` says what makes two
-    evaluations the same; a log of other settings is refused, so that answers of two models never mix.
+    When it is reopened after a kill, all complete lines are loaded and an incomplete last line is deleted. Its first
+    line holds the settings that identify the evaluation: opening it with other settings fails, so that answers of two
+    models never mix.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, object]) -> None:
-        """Raises AnswerLogError."""
+        """Open the log, or create it.
+
+        Args:
+            path: file to open or create.
+            settings: values that identify the evaluation.
+
+        Raises:
+            AnswerLogError: the log has other settings, or cannot be read.
+        """
         self.path = path
-        self.answers: dict[Key, Answer] = {}
-        self.judgements: dict[Key, Judgement] = {}
+        self.answers: dict[AnswerKey, Answer] = {}
+        self.judgements: dict[AnswerKey, Judgement] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         header = json.loads(json.dumps({"settings": settings}))
-        lines = list(self._whole_lines())
+        lines = list(self._read_complete_lines())
         if lines and lines[0] != header:
-            raise AnswerLogError(f"{path} holds answers of another evaluation: {differences(lines[0], header)}")
+            raise AnswerLogError(
+                f"{path} holds answers of another evaluation: {describe_differences(lines[0], header)}; restore these "
+                "settings or choose another run.name"
+            )
         for line in lines[1:]:
-            self._take(line)
+            self._load_line(line)
         self._file: TextIO = open(path, "a", encoding="utf-8")  # noqa: SIM115 - until close()
         if not lines:
             self._write(header)
 
     def add_answer(self, answer: Answer) -> None:
-        """Keep an answer; it is on disk when this returns."""
+        """Add an answer. It is on disk when this returns."""
         self.answers[answer.key] = answer
         self._write({"answer": asdict(answer)})
 
-    def add_judgement(self, key: Key, judgement: Judgement) -> None:
-        """Keep what the evaluator says of an answer; it is on disk when this returns."""
+    def add_judgement(self, key: AnswerKey, judgement: Judgement) -> None:
+        """Add the judgement of an answer. It is on disk when this returns."""
         self.judgements[key] = judgement
         self._write({"judgement": asdict(judgement), "key": list(key)})
 
@@ -96,11 +117,11 @@ class AnswerLog:
         self._file.close()
 
     def rows(self) -> list[dict[str, Any]]:
-        """All judged answers in the order of their keys, with the columns of ``SCHEMA``."""
-        return [answer_row(self.answers[key], self.judgements[key]) for key in sorted(self.judgements)]
+        """Return all judged answers, sorted by key, with the columns of ``SCHEMA``."""
+        return [build_answer_row(self.answers[key], self.judgements[key]) for key in sorted(self.judgements)]
 
     def write_parquet(self, path: Path) -> None:
-        """``rows`` as a Parquet file, whole or not at all."""
+        """Write ``rows`` to a Parquet file, atomically."""
         unfinished = path.with_suffix(".unfinished")
         pq.write_table(pa.Table.from_pylist(self.rows(), schema=SCHEMA), unfinished)
         os.replace(unfinished, path)
@@ -110,7 +131,7 @@ class AnswerLog:
         self._file.flush()
         os.fsync(self._file.fileno())
 
-    def _take(self, line: Mapping[str, Any]) -> None:
+    def _load_line(self, line: Mapping[str, Any]) -> None:
         if "answer" in line:
             answer = Answer(**line["answer"])
             self.answers[answer.key] = answer
@@ -120,15 +141,15 @@ class AnswerLog:
             verdict = dict(fields.pop("verdict"))
             verdict["status"] = Status(verdict["status"])
             if verdict["status"] is Status.SANDBOX_ERROR:
-                return  # a failure of ours, not the program's: to be judged again
+                return  # not the program's failure, but the sandbox's: judge the answer again
             self.judgements[question_id, sample_index] = Judgement(verdict=Verdict(**verdict), **fields)
 
-    def _whole_lines(self) -> Iterator[Any]:
-        """Decoded lines; a last one that a kill cut short is removed from the file."""
+    def _read_complete_lines(self) -> Iterator[Any]:
+        """Yield the decoded lines; delete an incomplete last line, left by a kill, from the file."""
         if not self.path.exists():
             return
         with open(self.path, "rb+") as file:
-            whole = 0
+            complete_bytes = 0
             for number, line in enumerate(file, 1):
                 if not line.endswith(b"\n"):
                     break
@@ -136,40 +157,40 @@ class AnswerLog:
                     yield json.loads(line)
                 except ValueError as error:
                     raise AnswerLogError(f"{self.path}, line {number}: {error}; move the file away") from error
-                whole += len(line)
-            file.truncate(whole)
+                complete_bytes += len(line)
+            file.truncate(complete_bytes)
 
 
-def printable(text: str | None) -> str | None:
-    """``text`` with lone surrogates, which no file format takes, written as escapes."""
+def escape_surrogates(text: str | None) -> str | None:
+    """Replace lone surrogates, which cannot be encoded as UTF-8, by backslash escapes."""
     return None if text is None else text.encode("utf-8", "backslashreplace").decode()
 
 
-def answer_row(answer: Answer, judgement: Judgement) -> dict[str, Any]:
-    """One row of ``SCHEMA``."""
+def build_answer_row(answer: Answer, judgement: Judgement) -> dict[str, Any]:
+    """Return the row of ``SCHEMA`` for a judged answer."""
     verdict = judgement.verdict
     return {
         "question_id": answer.question_id,
         "sample_index": answer.sample_index,
-        "text": printable(answer.text),
+        "text": escape_surrogates(answer.text),
         "tokens": answer.tokens,
         "truncated": answer.truncated,
         "generation_seconds": answer.seconds,
-        "code": printable(judgement.code),
+        "code": escape_surrogates(judgement.code),
         "passed": verdict.passed,
         "status": str(verdict.status),
         "accepted_by": verdict.accepted_by,
         "first_failed": verdict.first_failed,
         "tests_passed": verdict.tests_passed,
         "tests_total": verdict.tests_total,
-        "detail": printable(verdict.detail),
+        "detail": escape_surrogates(verdict.detail),
         "evaluation_seconds": judgement.seconds,
     }
 
 
-def differences(before: Any, after: Any) -> str:
-    """The settings that differ between two headers, for a message."""
-    old = before.get("settings", {})
-    new = after["settings"]
+def describe_differences(old_header: Any, new_header: Any) -> str:
+    """Return the settings that differ between two headers, for an error message."""
+    old = old_header.get("settings", {})
+    new = new_header["settings"]
     changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     return "; ".join(f"{name} was {old.get(name)!r}, now {new.get(name)!r}" for name in changed)

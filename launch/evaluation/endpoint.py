@@ -1,4 +1,4 @@
-"""Answers from a served model: any server that speaks OpenAI's chat completions, vLLM's own among them."""
+"""Client of a model server with OpenAI's chat completions API, such as vLLM's own server."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from launch.problems.prompts import PromptedProblem
 
 
 class EndpointError(UserError, RuntimeError):
-    """The server gives no usable answer; the message says which server and why."""
+    """The server gave no usable answer. The message names the server and the reason."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndpointSettings:
-    """Where and how to ask; the meaning of each value is documented in the configuration.
+    """Settings of the client; ``conf.schema.GeneratorConfig`` and ``EvaluationConfig`` describe them.
 
-    ``requests_per_minute`` None asks as fast as answers come.
+    ``requests_per_minute`` is None for no rate limit.
     """
 
     url: str
@@ -38,27 +38,37 @@ class EndpointSettings:
 
 
 class EndpointSource:
-    """Asks a server. The client retries what may pass (429, 5xx, lost connections), waiting longer each time."""
+    """Answers from a model server.
+
+    The client retries transient failures (429, 5xx, dropped connections), with a longer wait each time.
+    """
 
     def __init__(self, settings: EndpointSettings) -> None:
-        """Raises EndpointError when the environment has no key of the name that the settings give."""
-        key = "none"  # a server of one's own wants none, but the client wants one
+        """Raises EndpointError if the environment variable ``settings.api_key_env`` is not set."""
+        key = "none"  # the client requires a key even if the server needs none
         if settings.api_key_env is not None:
             if not os.environ.get(settings.api_key_env):
-                raise EndpointError(f"generator.api_key_env={settings.api_key_env}: no such environment variable")
+                raise EndpointError(
+                    f"generator.api_key_env={settings.api_key_env}: this environment variable is not set; set it to "
+                    "the server's key"
+                )
             key = os.environ[settings.api_key_env]
         self._settings = settings
         self._client = AsyncOpenAI(
             base_url=settings.url, api_key=key, timeout=settings.timeout_s, max_retries=settings.retries
         )
-        self._turn = asyncio.Lock()
-        self._next = 0.0
+        self._rate_limit_lock = asyncio.Lock()
+        self._next_request_at = 0.0
 
     async def answer(self, prompted: PromptedProblem, sample_index: int) -> Answer:
-        """One sampled answer. Raises EndpointError once the retries are used up, or for an answer that is none."""
+        """Sample an answer.
+
+        Raises:
+            EndpointError: the last retry failed, or the reply is not a chat completion.
+        """
         settings = self._settings
-        await self._wait_for_turn()
-        began = time.monotonic()
+        await self._wait_for_rate_limit()
+        started = time.monotonic()
         try:
             reply: object = await self._client.chat.completions.create(
                 model=settings.model,
@@ -69,7 +79,7 @@ class EndpointSource:
             )
         except (OpenAIError, ValueError) as error:  # ValueError: a body that is not JSON
             raise EndpointError(f"{settings.url}: {type(error).__name__}: {error}"[:500]) from error
-        # The client takes whatever a server sends for what it should be.
+        # The client does not validate the types of the reply.
         if not isinstance(reply, ChatCompletion) or not reply.choices:
             raise EndpointError(f"{settings.url}: not a chat completion: {str(reply)[:200]!r}")
         message: object = reply.choices[0].message
@@ -81,14 +91,14 @@ class EndpointSource:
             text=message.content or "",
             tokens=reply.usage.completion_tokens if reply.usage else 0,
             truncated=reply.choices[0].finish_reason == "length",
-            seconds=time.monotonic() - began,
+            seconds=time.monotonic() - started,
         )
 
-    async def _wait_for_turn(self) -> None:
-        """Space requests evenly, as the rate limit asks."""
+    async def _wait_for_rate_limit(self) -> None:
+        """Wait so that requests are evenly spaced at the rate limit."""
         if self._settings.requests_per_minute is None:
             return
-        async with self._turn:
+        async with self._rate_limit_lock:
             now = time.monotonic()
-            await asyncio.sleep(max(0.0, self._next - now))
-            self._next = max(now, self._next) + 60.0 / self._settings.requests_per_minute
+            await asyncio.sleep(max(0.0, self._next_request_at - now))
+            self._next_request_at = max(now, self._next_request_at) + 60.0 / self._settings.requests_per_minute

@@ -1,4 +1,9 @@
-"""Evaluation: sample every problem n times, judge each answer the moment it is finished, keep each as it comes."""
+"""Evaluation: sample n answers per problem, judge each answer as soon as it is complete, and write both to a log.
+
+    AnswerSource.answer ──► AnswerLog.add_answer ──► EvaluatorPool.judge ──► AnswerLog.add_judgement
+
+Each answer passes through these steps on its own; a resumed evaluation skips the steps that its log already contains.
+"""
 
 from __future__ import annotations
 
@@ -9,49 +14,49 @@ from typing import Protocol
 
 from actors.evaluators.pool import EvaluatorPool
 from actors.generators.actor import SampleRequest
-from actors.generators.pool import GeneratorPool, in_order
+from actors.generators.pool import GeneratorPool, request_completions
 from actors.waiting import gather
 from conf.schema import Config
 from launch.evaluation.answers import Answer, AnswerLog
 from launch.evaluation.endpoint import EndpointError
-from launch.problems.prompts import PromptedProblem, prompt_style
+from launch.problems.prompts import PromptedProblem, select_prompt_style
 from learner.rollout import Completion
 
+EVALUATION_CLAIM = -1  # no claim of a group: an evaluation identifies its answers by question and sample index
+EVALUATION_STREAM = 2**32 - 2  # random number stream of evaluations in deterministic mode, followed by the step
 
-def sampling_settings(config: Config) -> dict[str, object]:
-    """What answers are drawn with: those drawn with other settings are of another evaluation."""
+
+def get_sampling_settings(config: Config) -> dict[str, object]:
+    """Return the settings that determine how answers are sampled, to identify an evaluation."""
     return {
         "evaluation.temperature": config.evaluation.temperature,
         "evaluation.top_p": config.evaluation.top_p,
         "evaluation.max_response_tokens": config.answer_tokens,
-        "dataset.prompt": prompt_style(config.dataset),
+        "dataset.prompt": select_prompt_style(config.dataset),
     }
 
 
-EVALUATION = 2**32 - 2  # in front of a step, where it says which random numbers are drawn
-
-
-def in_flight(config: Config) -> int:
-    """How many answers to ask for at once: as many as all engines decode at once."""
+def compute_max_in_flight(config: Config) -> int:
+    """Return how many answers to sample at once: as many as all engines decode at once."""
     return config.generator.actors * config.generator.max_sequences
 
 
-def in_judgement(config: Config) -> int:
-    """How many answers to give to the evaluators at once: enough for each sandbox to have the next one at hand."""
+def compute_max_in_judgement(config: Config) -> int:
+    """Return how many answers to give to the evaluators at once: enough that no sandbox waits for its next one."""
     return 4 * config.evaluator.max_actors * config.evaluator.workers
 
 
 class AnswerSource(Protocol):
-    """Where answers come from."""
+    """Source of sampled answers."""
 
     async def answer(self, prompted: PromptedProblem, sample_index: int) -> Answer:
-        """One sampled answer. Raises EndpointError when there is none to be had."""
+        """Sample an answer. Raises EndpointError if the source fails to give one."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineSource:
-    """Answers from our own engines, the least busy one first."""
+    """Answers from the run's own vLLM engines. Each request goes to the least busy engine."""
 
     generators: GeneratorPool
     max_tokens: int
@@ -59,17 +64,16 @@ class EngineSource:
     top_p: float
 
     async def answer(self, prompted: PromptedProblem, sample_index: int) -> Answer:
-        """One sampled answer."""
-        return _answer(await self.generators.generate(self.request(prompted, sample_index)))
+        """Sample an answer."""
+        return _to_answer(await self.generators.generate(self.make_request(prompted, sample_index)))
 
-    def request(self, prompted: PromptedProblem, sample_index: int) -> SampleRequest:
-        """What an engine is asked for one answer."""
-        name = prompted.problem.question_id
-        tokens = prompted.token_ids
+    def make_request(self, prompted: PromptedProblem, sample_index: int) -> SampleRequest:
+        """Return the request for an answer."""
         return SampleRequest(
-            question_id=name,
+            claim=EVALUATION_CLAIM,
+            question_id=prompted.problem.question_id,
             sample_index=sample_index,
-            prompt_token_ids=tokens,
+            prompt_token_ids=prompted.token_ids,
             max_tokens=self.max_tokens,
             temperature=self.temperature,
             top_p=self.top_p,
@@ -77,27 +81,37 @@ class EngineSource:
 
 
 class OrderedSource:
-    """All answers are asked for at once, in order: deterministic mode's way to our own engines (``in_order``).
+    """Answers from the run's own engines in deterministic mode (``request_completions``).
 
-    An evaluation with it must begin with an empty log, and ask for everything at once.
+    All answers are requested at once, in order, when the source is created. The evaluation must therefore start with an
+    empty log, and ``max_in_flight`` must be at least the number of answers.
     """
 
     def __init__(
         self, source: EngineSource, problems: Sequence[PromptedProblem], samples: int, seed: int, draw: Sequence[int]
     ) -> None:
-        wanted = [(prompted, index) for prompted in problems for index in range(samples)]
-        requests = [source.request(prompted, index) for prompted, index in wanted]
-        waits = in_order(source.generators, requests, seed, draw)
-        self.waits = {
-            (request.question_id, request.sample_index): wait for request, wait in zip(requests, waits, strict=True)
+        """Request all answers.
+
+        Args:
+            source: engines and sampling settings.
+            problems: problems with their prompts.
+            samples: answers per problem.
+            seed: seed of the run.
+            draw: integers that, with the seed, determine the random numbers.
+        """
+        requests = [source.make_request(prompted, index) for prompted in problems for index in range(samples)]
+        completions = request_completions(source.generators, requests, seed, draw)
+        self.completions = {
+            (request.question_id, request.sample_index): completion
+            for request, completion in zip(requests, completions, strict=True)
         }
 
     async def answer(self, prompted: PromptedProblem, sample_index: int) -> Answer:
-        """One sampled answer."""
-        return _answer(await self.waits[prompted.problem.question_id, sample_index])
+        """Wait for the answer, which was requested when the source was created."""
+        return _to_answer(await self.completions[prompted.problem.question_id, sample_index])
 
 
-def _answer(completion: Completion) -> Answer:
+def _to_answer(completion: Completion) -> Answer:
     return Answer(
         question_id=completion.question_id,
         sample_index=completion.sample_index,
@@ -110,42 +124,57 @@ def _answer(completion: Completion) -> Answer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
-    """What to ask, whom, and who judges.
+    """Evaluation of a model on a set of problems.
 
-    At most ``in_flight`` answers are being sampled at once, and at most ``in_judgement`` are with the evaluators: with
-    each goes its problem, which may have megabytes of tests.
-
-    ``overlapped``: an answer is judged while others are sampled; without, all are sampled first (to measure the gain).
-    ``strict``: an answer that is not to be had ends the evaluation instead of being counted.
+    Attributes:
+        problems: problems with their prompts.
+        samples: answers per problem.
+        source: where answers are sampled.
+        evaluators: pool that judges answers.
+        max_in_flight: largest number of answers that are sampled at once.
+        max_in_judgement: largest number of answers that are given to the evaluators at once. It is limited because the
+            problem, which may have megabytes of tests, is sent with each of them.
+        deadline_s: seconds for the whole evaluation, or for sampling and for judging if these are done in turn.
+        judge_while_sampling: judge each answer as soon as it is complete. If False, sample all answers first; this
+            exists to measure the gain.
+        strict: end the evaluation at the first failure of the source. If False, failures are counted.
     """
 
     problems: Sequence[PromptedProblem]
     samples: int
     source: AnswerSource
     evaluators: EvaluatorPool
-    in_flight: int
-    in_judgement: int
+    max_in_flight: int
+    max_in_judgement: int
     deadline_s: float
-    overlapped: bool = True
+    judge_while_sampling: bool = True
     strict: bool = False
 
-    async def run(self, log: AnswerLog, finished: Callable[[int, int], None] | None = None) -> dict[str, str]:
-        """Fill ``log`` with what is lacking in it. ``finished(done, total)`` is called as answers are judged.
+    async def run(self, log: AnswerLog, report_progress: Callable[[int, int], None] | None = None) -> dict[str, str]:
+        """Sample and judge the answers that ``log`` does not contain yet.
 
-        Returns why there is no answer, by ``question_id#sample_index``. Raises DeadlineExceeded naming what was not
-        ready in time; what is in the log then stays there.
+        Args:
+            log: log of answers and judgements.
+            report_progress: called with (done, total) after each judgement, or failure to get an answer.
+
+        Returns:
+            The reason of each failure to get an answer, by "question_id#sample_index".
+
+        Raises:
+            DeadlineExceeded: some answers were not ready in time; the message names them. The log keeps the others.
+            EndpointError: the source failed, and ``strict`` is set.
         """
-        places = asyncio.Semaphore(self.in_flight)
-        benches = asyncio.Semaphore(self.in_judgement)
+        sampling_slots = asyncio.Semaphore(self.max_in_flight)
+        judging_slots = asyncio.Semaphore(self.max_in_judgement)
         failures: dict[str, str] = {}
         total = len(self.problems) * self.samples
         done = 0
 
         async def sample(prompted: PromptedProblem, index: int) -> Answer | None:
-            known = log.answers.get((prompted.problem.question_id, index))
-            if known is not None:
-                return known
-            async with places:
+            logged = log.answers.get((prompted.problem.question_id, index))
+            if logged is not None:
+                return logged
+            async with sampling_slots:
                 try:
                     answer = await self.source.answer(prompted, index)
                 except EndpointError as error:
@@ -159,30 +188,30 @@ class Evaluation:
         async def judge(prompted: PromptedProblem, answer: Answer | None) -> None:
             nonlocal done
             if answer is not None and answer.key not in log.judgements:
-                async with benches:
+                async with judging_slots:
                     judgement = await self.evaluators.judge(prompted.problem, answer.text)
                 log.add_judgement(answer.key, judgement)
             done += 1
-            if finished is not None:
-                finished(done, total)
+            if report_progress is not None:
+                report_progress(done, total)
 
-        async def both(prompted: PromptedProblem, index: int) -> None:
+        async def sample_and_judge(prompted: PromptedProblem, index: int) -> None:
             await judge(prompted, await sample(prompted, index))
 
-        wanted = {
+        names = {
             f"{prompted.problem.question_id}#{index}": (prompted, index)
             for prompted in self.problems
             for index in range(self.samples)
         }
-        if self.overlapped:
-            waits = {name: both(*one) for name, one in wanted.items()}
-            await gather(waits, "sampling and judging", self.deadline_s)
+        if self.judge_while_sampling:
+            pending = {name: sample_and_judge(prompted, index) for name, (prompted, index) in names.items()}
+            await gather(pending, "sampling and judging", self.deadline_s)
         else:
-            samples = {name: sample(*one) for name, one in wanted.items()}
+            samples = {name: sample(prompted, index) for name, (prompted, index) in names.items()}
             answers = await gather(samples, "sampling", self.deadline_s)
-            judged = {
+            judgements = {
                 name: judge(prompted, answer)
-                for (name, (prompted, _)), answer in zip(wanted.items(), answers, strict=True)
+                for (name, (prompted, _)), answer in zip(names.items(), answers, strict=True)
             }
-            await gather(judged, "judging", self.deadline_s)
+            await gather(judgements, "judging", self.deadline_s)
         return failures

@@ -1,8 +1,12 @@
-"""Evaluation of a model with engines of its own, or of a served one: started, judged meanwhile, reported.
+"""The command ``launch.evaluate``: evaluate a model on vLLM engines that it starts, or on a model server.
 
-``runs/evaluations/<name>/`` holds ``answers.jsonl`` (every answer and judgement as it came: what ``run.resume=true``
-goes on from), ``answers.parquet``, ``scores.json``, ``table.txt`` and ``livecodebench/``, the same in LiveCodeBench's
-own files.
+Files in ``runs/evaluations/<name>/``:
+
+    answers.jsonl     log of answers and judgements, from which ``run.resume=true`` resumes
+    answers.parquet   the judged answers
+    scores.json       pass@k and counts
+    table.txt         the printed tables
+    livecodebench/    the answers in LiveCodeBench's format
 """
 
 from __future__ import annotations
@@ -25,43 +29,56 @@ from actors.generators.pool import GeneratorPool
 from actors.lifecycle import stop_all
 from conf.schema import Config
 from evaluator.problem import to_row
-from launch.cluster.placement import Part, decide_devices, plan
-from launch.cluster.pools import evaluator_pool, generator_pool
+from launch.cluster.placement import RolePlan, plan_roles, resolve_devices
+from launch.cluster.pools import make_evaluator_pool, make_generator_pool
 from launch.cluster.ray_cluster import find_resources, ray_session, start_ray
-from launch.command import tell
+from launch.command import print_line
 from launch.evaluation.answers import AnswerLog
 from launch.evaluation.endpoint import EndpointError, EndpointSettings, EndpointSource
 from launch.evaluation.evaluation import (
     AnswerSource,
     EngineSource,
     Evaluation,
-    in_flight,
-    in_judgement,
-    sampling_settings,
+    compute_max_in_flight,
+    compute_max_in_judgement,
+    get_sampling_settings,
 )
 from launch.evaluation.livecodebench_files import write_livecodebench_files
-from launch.evaluation.scores import Scores, pass_at_k_table, score, table, to_json
-from launch.preflight import check_resources, context_tokens, model_parameters
+from launch.evaluation.scores import (
+    Scores,
+    build_pass_at_1_table,
+    build_pass_at_k_table,
+    compute_scores,
+    scores_to_json,
+)
+from launch.preflight import check_resources, count_model_parameters, read_context_length
 from launch.problems.datasets import DatasetError
 from launch.problems.evaluation_set import EvaluationSet
-from launch.problems.prompts import PromptedProblem, messages, prompt_style, prompted
-from launch.records.display import answers_display
-from launch.records.run_directory import open_directory, write_text
-from launch.session import cancel_on_sigterm, local_model, reserve_room
+from launch.problems.prompts import PromptedProblem, build_messages, build_prompts, select_prompt_style
+from launch.records.display import show_answer_progress
+from launch.records.run_directory import open_run_directory, write_text_atomically
+from launch.session import cancel_on_sigterm, reserve_resources, resolve_local_model
 
-INCOMPLETE = 3  # exit status: done, but some answers are lacking
-NO_TOKENS = np.zeros(0, dtype=np.int32)  # of a prompt that the server makes into tokens
+INCOMPLETE_STATUS = 3
+"""Exit status of an evaluation that ended, but with missing or unjudged answers."""
+NO_TOKENS = np.zeros(0, dtype=np.int32)  # token ids of a prompt that the server tokenizes
 
 
-def roles(config: Config, parameters: int) -> list[Part]:
-    """The actors of an evaluation: no learner, and no engines where a server is asked."""
-    wanted = ("evaluator",) if config.generator.endpoint is not None else ("generator", "evaluator")
-    return [part for part in plan(config, parameters) if part.role in wanted]
+def plan_evaluation_roles(config: Config, parameters: int) -> list[RolePlan]:
+    """Plan the actors of an evaluation: evaluators, and engines unless a server samples the answers."""
+    names = ("evaluator",) if config.generator.endpoint is not None else ("generator", "evaluator")
+    return [role for role in plan_roles(config, parameters) if role.name in names]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The problems that will be asked, the model (a directory, or None for a server's), what a reader should know."""
+class PreparedEvaluation:
+    """Problems of an evaluation with their prompts.
+
+    Attributes:
+        problems: problems with their prompts.
+        model: directory of the model; None for a served model.
+        remarks: notes for the reader of the results.
+    """
 
     problems: list[PromptedProblem]
     model: Path | None
@@ -69,113 +86,136 @@ class Asked:
 
     @property
     def longest_prompt(self) -> int:
-        return max(len(one.token_ids) for one in self.problems)
+        """Length of the longest prompt in tokens."""
+        return max(len(prompted.token_ids) for prompted in self.problems)
 
 
-def evaluate_model(config: Config, found: EvaluationSet, console: Console) -> int:
-    """Check everything that can be checked, start the cluster and the actors, evaluate; returns the exit status."""
-    with contextlib.ExitStack() as at_the_end:
-        at_the_end.enter_context(ray_session())
-        resources = find_resources(config)
-        config = decide_devices(config, resources)
-        model = None if config.generator.endpoint is not None else local_model(config, console)
-        parts = roles(config, model_parameters(config, model or Path(config.model.path)))
-        check_resources(parts, config, resources)
-        asked = ask(config, found, model)
-        for remark in asked.remarks:
-            tell(console, remark, "yellow")
-        directory = open_directory(config, ())
-        log = AnswerLog(directory / "answers.jsonl", settings(config, asked))
-        at_the_end.callback(log.close)
-        start_ray(config)
-        failures = asyncio.run(run_actors(config, parts, asked, log, console))
-        return report(config=config, asked=asked, log=log, failures=failures, directory=directory, console=console)
+def evaluate_model(config: Config, evaluation_set: EvaluationSet, console: Console) -> int:
+    """Check model, resources and problems, start cluster and actors, evaluate, and write the results.
 
-
-def ask(config: Config, found: EvaluationSet, model: Path | None) -> Asked:
-    """Problems with their prompts, less those that do not fit the model's context with a whole answer.
-
-    Raises DatasetError when none fits, or one does not with ``dataset.strict``.
+    Returns:
+        The exit status of the command.
     """
-    style = prompt_style(config.dataset)
-    problems = found.problems
-    remarks = [f"{title(config)}: {found.summary}", *(f"skipped: {row}" for row in found.summary.rejected)]
-    remarks += found.remarks
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(ray_session())
+        resources = find_resources(config)
+        config = resolve_devices(config, resources)
+        model = None if config.generator.endpoint is not None else resolve_local_model(config, console)
+        roles = plan_evaluation_roles(config, count_model_parameters(config, model or Path(config.model.path)))
+        check_resources(roles, config, resources)
+        prepared = prepare_evaluation(config, evaluation_set, model)
+        for remark in prepared.remarks:
+            print_line(console, remark, "yellow")
+        directory = open_run_directory(config, ())
+        log = AnswerLog(directory / "answers.jsonl", identify_evaluation(config, prepared))
+        stack.callback(log.close)
+        start_ray(config)
+        failures = asyncio.run(run_evaluation_actors(config, roles, prepared, log, console))
+        return write_results(
+            config=config, prepared=prepared, log=log, failures=failures, directory=directory, console=console
+        )
+
+
+def prepare_evaluation(config: Config, evaluation_set: EvaluationSet, model: Path | None) -> PreparedEvaluation:
+    """Build the prompts, and drop problems whose prompt and longest answer do not fit the model's context.
+
+    Args:
+        config: configuration of the evaluation.
+        evaluation_set: loaded problems.
+        model: directory of the model; None for a served model, whose context length is unknown.
+
+    Raises:
+        DatasetError: no problem fits, or one does not and ``dataset.strict`` is set.
+    """
+    style = select_prompt_style(config.dataset)
+    problems = evaluation_set.problems
+    summary = evaluation_set.summary
+    remarks = [f"{get_dataset_name(config)}: {summary}", *(f"skipped: {row}" for row in summary.rejected)]
+    remarks += evaluation_set.remarks
     if model is None:
-        asked = [PromptedProblem(one, NO_TOKENS, messages(one, style)) for one in problems]
-        return Asked(asked, None, tuple(remarks))
-    context = context_tokens(model)
+        prompts = [PromptedProblem(problem, NO_TOKENS, build_messages(problem, style)) for problem in problems]
+        return PreparedEvaluation(prompts, None, tuple(remarks))
+    context = read_context_length(model)
     answer = config.answer_tokens
-    kept = prompted(problems, AutoTokenizer.from_pretrained(model), style, context - answer)
+    kept = build_prompts(problems, AutoTokenizer.from_pretrained(model), style, context - answer)
     if len(kept) < len(problems):
-        told = (
+        message = (
             f"{len(problems) - len(kept)} of {len(problems)} problems do not fit the model's context of {context} "
-            f"tokens with an answer of {answer} (evaluation.max_response_tokens)"
+            f"tokens with an answer of {answer} tokens (evaluation.max_response_tokens)"
         )
         if not kept or config.dataset.strict:
-            raise DatasetError(told)
-        remarks.append(f"left out: {told}")
-    return Asked(kept, model, tuple(remarks))
+            raise DatasetError(message)
+        remarks.append(f"dropped: {message}")
+    return PreparedEvaluation(kept, model, tuple(remarks))
 
 
-def title(config: Config) -> str:
-    """What the problems are called."""
+def get_dataset_name(config: Config) -> str:
+    """Return the name of the problems for tables: ``dataset.name``, or else the file's name."""
     return config.dataset.name or Path(str(config.dataset.held_out_path)).name
 
 
-def settings(config: Config, asked: Asked) -> dict[str, object]:
-    """What makes two evaluations the same: answers of another model, or to other questions, are never mixed in."""
-    questions = hashlib.sha256()
-    for one in asked.problems:
-        questions.update(json.dumps([one.messages, to_row(one.problem)], default=str).encode())
-    files = sorted(asked.model.iterdir()) if asked.model is not None else []
-    weights = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.is_file()]
+def identify_evaluation(config: Config, prepared: PreparedEvaluation) -> dict[str, object]:
+    """Return the settings that identify an evaluation: model, problems, prompts and sampling.
+
+    A log with other settings cannot be resumed, so that answers of another model or to other prompts are never mixed.
+    """
+    problems_hash = hashlib.sha256()
+    for prompted in prepared.problems:
+        problems_hash.update(json.dumps([prompted.messages, to_row(prompted.problem)], default=str).encode())
+    files = sorted(prepared.model.iterdir()) if prepared.model is not None else []
+    file_stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.is_file()]
     return {
         "model.path": config.model.path,
         "generator.endpoint": config.generator.endpoint,
-        "model's files": hashlib.sha256(repr(weights).encode()).hexdigest()[:16],
-        "problems": questions.hexdigest()[:16],
-        **sampling_settings(config),
+        "model's files": hashlib.sha256(repr(file_stats).encode()).hexdigest()[:16],
+        "problems": problems_hash.hexdigest()[:16],
+        **get_sampling_settings(config),
     }
 
 
-async def run_actors(
-    config: Config, parts: list[Part], asked: Asked, log: AnswerLog, console: Console
+async def run_evaluation_actors(
+    config: Config, roles: list[RolePlan], prepared: PreparedEvaluation, log: AnswerLog, console: Console
 ) -> dict[str, str]:
-    """Start the roles, evaluate, and stop them, whatever happens. Returns why answers are lacking, by their names."""
+    """Start the actors, evaluate, and stop the actors, whatever happens.
+
+    Returns:
+        The reason of each missing answer, by "question_id#sample_index".
+    """
     cancel_on_sigterm()
-    total = len(asked.problems) * config.evaluation.samples
+    total = len(prepared.problems) * config.evaluation.samples
     generators: GeneratorPool | None = None
-    if asked.model is not None:
-        # Before the evaluators, which take what is left. The driver's end, which is near when this ends, releases it.
-        reservation = await reserve_room(config, parts, asked.model, None)
-        longest = asked.longest_prompt + config.answer_tokens
-        drawn = len(log.answers)
-        generators = generator_pool(
+    if prepared.model is not None:
+        # Reserved before the evaluators start, which use what is left. Released when the driver ends, soon after this.
+        reservation = await reserve_resources(config, roles, prepared.model, None)
+        generators = make_generator_pool(
             config=config,
-            model=asked.model,
-            calls=in_flight(config) + 8,
-            longest=longest,
+            model=prepared.model,
+            max_calls=compute_max_in_flight(config) + 8,
+            max_tokens=prepared.longest_prompt + config.answer_tokens,
             reservation=reservation,
-            drawn=drawn,
+            previous_answers=len(log.answers),
         )
-    evaluators = evaluator_pool(config)
+    evaluators = make_evaluator_pool(config)
     try:
-        with answers_display(console, total) as finished:
+        with show_answer_progress(console, total) as report_progress:
             engines = generators.start(config.generator.start_deadline_s) if generators else asyncio.sleep(0)
             missing, _ = await asyncio.gather(evaluators.start(config.generator.start_deadline_s), engines)
             if missing:
-                tell(console, f"programs are fenced less than they could be: their host refuses {', '.join(missing)}")
+                print_line(
+                    console,
+                    f"sandbox isolation is incomplete: this host does not support {', '.join(missing)} "
+                    "(docs/evaluator.md)",
+                )
             return await Evaluation(
-                problems=asked.problems,
+                problems=prepared.problems,
                 samples=config.evaluation.samples,
-                source=source(config, generators),
+                source=make_answer_source(config, generators),
                 evaluators=evaluators,
-                in_flight=in_flight(config),
-                in_judgement=in_judgement(config),
+                max_in_flight=compute_max_in_flight(config),
+                max_in_judgement=compute_max_in_judgement(config),
                 deadline_s=config.evaluation.deadline_s,
                 strict=config.dataset.strict,
-            ).run(log, finished)
+            ).run(log, report_progress)
     finally:
         await evaluators.stop()
         if generators is not None:
@@ -183,8 +223,12 @@ async def run_actors(
         stop_all([*(generators.actors if generators else ()), *evaluators.actors])
 
 
-def source(config: Config, generators: GeneratorPool | None) -> AnswerSource:
-    """Where answers come from: our engines, or the server at ``generator.endpoint``. Raises EndpointError."""
+def make_answer_source(config: Config, generators: GeneratorPool | None) -> AnswerSource:
+    """Return the source of answers: the engines, or the server at ``generator.endpoint`` if ``generators`` is None.
+
+    Raises:
+        EndpointError: the environment variable with the server's key is not set.
+    """
     generator = config.generator
     evaluation = config.evaluation
     if generators is not None:
@@ -194,7 +238,7 @@ def source(config: Config, generators: GeneratorPool | None) -> AnswerSource:
             temperature=evaluation.temperature,
             top_p=evaluation.top_p,
         )
-    assert generator.endpoint is not None  # or there were engines
+    assert generator.endpoint is not None  # otherwise there are engines
     return EndpointSource(
         EndpointSettings(
             url=generator.endpoint,
@@ -210,29 +254,49 @@ def source(config: Config, generators: GeneratorPool | None) -> AnswerSource:
     )
 
 
-def report(
+def write_results(
     config: Config,
-    asked: Asked,
+    prepared: PreparedEvaluation,
     log: AnswerLog,
     failures: Mapping[str, str],
     directory: Path,
     console: Console,
 ) -> int:
-    """Write and print what came out; returns the exit status. Raises EndpointError when there is no answer at all."""
+    """Write the results to files and print the tables.
+
+    Args:
+        config: configuration of the evaluation.
+        prepared: problems of the evaluation.
+        log: answers and judgements.
+        failures: reason of each missing answer, by "question_id#sample_index".
+        directory: run directory.
+        console: where to print.
+
+    Returns:
+        The exit status of the command.
+
+    Raises:
+        EndpointError: there is no answer at all.
+    """
     for name, reason in list(failures.items())[:10]:
-        tell(console, f"no answer: {name}: {reason}", "yellow")
+        print_line(console, f"no answer: {name}: {reason}", "yellow")
     if not log.judgements:
-        raise EndpointError(f"no answer at all; the first: {next(iter(failures.values()))}")
-    problems = [one.problem for one in asked.problems]
+        raise EndpointError(f"no answer at all; the first failure: {next(iter(failures.values()))}")
+    problems = [prompted.problem for prompted in prepared.problems]
     samples = config.evaluation.samples
     temperature = config.evaluation.temperature
-    scores = score(problems, samples, log.answers, log.judgements)
-    tables = (table(scores, f"{title(config)}: pass@1, %"), pass_at_k_table(scores, f"{title(config)}: pass@k, %"))
-    doubtful = list(doubts(config, scores))
-    remarks = [*asked.remarks, *doubtful]
+    scores = compute_scores(problems, samples, log.answers, log.judgements)
+    tables = (
+        build_pass_at_1_table(scores, f"{get_dataset_name(config)}: pass@1, %"),
+        build_pass_at_k_table(scores, f"{get_dataset_name(config)}: pass@k, %"),
+    )
+    warnings = list(coverage_warnings(config, scores))
+    remarks = [*prepared.remarks, *warnings]
     log.write_parquet(directory / "answers.parquet")
-    write_text(directory / "scores.json", json.dumps({**to_json(scores), "remarks": remarks}, indent=1))
-    write_text(directory / "table.txt", "\n".join([as_text(tables), *remarks, ""]))
+    write_text_atomically(
+        directory / "scores.json", json.dumps({**scores_to_json(scores), "remarks": remarks}, indent=1)
+    )
+    write_text_atomically(directory / "table.txt", "\n".join([render_tables(tables), *remarks, ""]))
     if scores.cells:
         write_livecodebench_files(
             directory=directory / "livecodebench",
@@ -242,19 +306,21 @@ def report(
             answers=log.answers,
             judgements=log.judgements,
         )
-    for one in tables:
-        console.print(one)
+    for table in tables:
+        console.print(table)
         console.print()
-    for remark in doubtful:
-        tell(console, remark, "yellow")
-    tell(console, f"answers, scores and LiveCodeBench's files: {directory}")
-    return INCOMPLETE if scores.lacking or scores.sandbox_errors else 0
+    for warning in warnings:
+        print_line(console, warning, "yellow")
+    print_line(console, f"answers, scores and LiveCodeBench's files: {directory}")
+    return INCOMPLETE_STATUS if scores.lacking or scores.sandbox_errors else 0
 
 
-def doubts(config: Config, scores: Scores) -> Iterator[str]:
-    """What to do about what the tables are not made of."""
+def coverage_warnings(config: Config, scores: Scores) -> Iterator[str]:
+    """Yield a warning for each kind of answers that the tables leave out, with the key to change."""
     if scores.lacking or scores.sandbox_errors:
-        yield f"run.name={config.run.name} run.resume=true tries again for what is lacking or could not be judged"
+        yield (
+            f"to retry the answers that are missing or could not be judged: run.name={config.run.name} run.resume=true"
+        )
     if scores.truncated is not None and scores.truncated > 0.05:
         yield (
             f"{scores.truncated:.0%} of the answers were cut off at {config.answer_tokens} tokens: "
@@ -262,10 +328,10 @@ def doubts(config: Config, scores: Scores) -> Iterator[str]:
         )
 
 
-def as_text(tables: Iterable[Table]) -> str:
-    """Tables as plain text."""
+def render_tables(tables: Iterable[Table]) -> str:
+    """Return the tables as plain text."""
     console = Console(file=io.StringIO(), width=120)
-    for one in tables:
-        console.print(one)
+    for table in tables:
+        console.print(table)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()

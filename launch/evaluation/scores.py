@@ -1,7 +1,7 @@
-"""From the judged answers of an evaluation to its figures: pass@k by platform and difficulty, with intervals.
+"""Scores of an evaluation: pass@k by platform and difficulty, with confidence intervals.
 
-What counts is an answer that came and that the evaluator judged. A sandbox error is a failure of ours, so it is no
-attempt of the model's; an answer that never came is none either. Both are counted beside: nothing is missing silently.
+An attempt is an answer that was sampled and judged. A sandbox error says nothing about the model, so it is not an
+attempt; neither is a missing answer. Both are counted and reported separately.
 """
 
 from __future__ import annotations
@@ -18,23 +18,30 @@ from rich.text import Text
 from evaluator.pass_at_k import Attempts, Estimate, estimate, pass_at_k
 from evaluator.problem import Problem
 from evaluator.verdict import Status
-from launch.evaluation.answers import Answer, Key
+from launch.evaluation.answers import Answer, AnswerKey
 from learner.rollout import Judgement
 
 ALL = "all"
-UNRATED = "-"  # the difficulty of problems that name none
-PLATFORMS = ("atcoder", "leetcode", "codeforces")  # first, and in this order
+UNRATED = "-"  # difficulty of problems without one
+PLATFORMS = ("atcoder", "leetcode", "codeforces")  # shown first, in this order
 DIFFICULTIES = ("easy", "medium", "hard")
-NARROWEST = 64  # columns of a table, so that its caption has room
+MIN_TABLE_WIDTH = 64  # characters, so that the caption has room
 
 PassAtK = Callable[[int, int, int], float]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
-    """The problems of one platform and one difficulty (or ``ALL``) at which there is an attempt.
+    """Scores of the attempted problems of one platform and one difficulty.
 
-    ``fewest`` and ``most``: attempts at one of them. ``pass_at_k``: for k = 1 to ``fewest``, in this order.
+    Attributes:
+        platform: platform, or ``ALL``.
+        difficulty: difficulty, or ``ALL``.
+        problems: number of problems with at least one attempt.
+        fewest: smallest number of attempts at a problem.
+        most: largest number of attempts at a problem.
+        pass_at_1: mean over problems, with its confidence interval.
+        pass_at_k: means over problems for k = 1, ..., ``fewest``.
     """
 
     platform: str
@@ -48,11 +55,17 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scores:
-    """The figures of one evaluation, in which ``problems`` were asked ``samples`` times each.
+    """Scores of an evaluation.
 
-    ``cells`` has no empty ones. ``unattempted``: problems without any attempt. ``lacking``: answers that did not come
-    or are not judged. ``truncated`` (a share) and ``answer_tokens`` (a mean) are of the answers that came; None where
-    there is none.
+    Attributes:
+        problems: number of problems.
+        samples: answers per problem that the evaluation asked for.
+        cells: scores by platform and difficulty; only cells with attempts.
+        unattempted: number of problems without attempts.
+        lacking: number of answers that are missing or not judged.
+        sandbox_errors: number of answers whose judgement failed with a sandbox error.
+        truncated: share of the sampled answers that ended at the length limit; None if there are no answers.
+        answer_tokens: mean length of the sampled answers; None if there are no answers.
     """
 
     problems: int
@@ -66,24 +79,31 @@ class Scores:
 
     @property
     def platforms(self) -> tuple[str, ...]:
-        """Worth a line each: those there are, where they are several, then ``ALL``."""
-        return _worth_showing({cell.platform for cell in self.cells}, PLATFORMS)
+        """Rows of the table: every platform if there are several, then ``ALL``."""
+        return _select_shown_names({cell.platform for cell in self.cells}, PLATFORMS)
 
     @property
     def difficulties(self) -> tuple[str, ...]:
-        """Worth a column each: those there are, where they are several, then ``ALL``."""
-        return _worth_showing({cell.difficulty for cell in self.cells}, DIFFICULTIES)
+        """Columns of the table: every difficulty if there are several, then ``ALL``."""
+        return _select_shown_names({cell.difficulty for cell in self.cells}, DIFFICULTIES)
 
     def cell(self, platform: str, difficulty: str) -> Cell | None:
-        """None where there is no such problem with an attempt."""
-        wanted = platform, difficulty
-        return next((cell for cell in self.cells if (cell.platform, cell.difficulty) == wanted), None)
+        """Return the cell, or None if no such problem has an attempt."""
+        key = platform, difficulty
+        return next((cell for cell in self.cells if (cell.platform, cell.difficulty) == key), None)
 
 
-def counted(
-    problem: Problem, samples: int, answers: Mapping[Key, Answer], judgements: Mapping[Key, Judgement]
+def list_attempts(
+    problem: Problem, samples: int, answers: Mapping[AnswerKey, Answer], judgements: Mapping[AnswerKey, Judgement]
 ) -> tuple[tuple[Answer, Judgement], ...]:
-    """The attempts at a problem, in the order of their sample index."""
+    """Return the attempts at a problem, sorted by sample index.
+
+    Args:
+        problem: the problem.
+        samples: number of samples; answers with a higher index are ignored.
+        answers: answers by (question id, sample index).
+        judgements: judgements by the same keys.
+    """
     keys = [(problem.question_id, index) for index in range(samples)]
     return tuple(
         (answers[key], judgements[key])
@@ -92,35 +112,42 @@ def counted(
     )
 
 
-def score(
-    problems: Sequence[Problem], samples: int, answers: Mapping[Key, Answer], judgements: Mapping[Key, Judgement]
+def compute_scores(
+    problems: Sequence[Problem],
+    samples: int,
+    answers: Mapping[AnswerKey, Answer],
+    judgements: Mapping[AnswerKey, Judgement],
 ) -> Scores:
-    """The figures of an evaluation of ``samples`` answers to each problem, finished or not.
+    """Compute the scores of an evaluation, complete or not.
 
-    Answers to other problems, and those beyond ``samples``, are passed over.
+    Args:
+        problems: problems of the evaluation; answers to other problems are ignored.
+        samples: answers per problem; answers with a higher index are ignored.
+        answers: answers by (question id, sample index).
+        judgements: judgements by the same keys.
     """
     attempts: dict[str, Attempts] = {}
     for problem in problems:
-        tries = counted(problem, samples, answers, judgements)
-        passed = sum(judgement.verdict.passed for _, judgement in tries)
-        if tries:
-            attempts[problem.question_id] = Attempts(len(tries), passed)
+        judged = list_attempts(problem, samples, answers, judgements)
+        passed = sum(judgement.verdict.passed for _, judgement in judged)
+        if judged:
+            attempts[problem.question_id] = Attempts(len(judged), passed)
     keys = [(problem.question_id, index) for problem in problems for index in range(samples)]
-    came = [answers[key] for key in keys if key in answers]
-    judged = [judgements[key].verdict.status for key in keys if key in answers and key in judgements]
+    sampled = [answers[key] for key in keys if key in answers]
+    statuses = [judgements[key].verdict.status for key in keys if key in answers and key in judgements]
     return Scores(
         problems=len(problems),
         samples=samples,
-        cells=_cells(problems, attempts),
+        cells=_compute_cells(problems, attempts),
         unattempted=len(problems) - len(attempts),
-        lacking=len(keys) - len(judged),
-        sandbox_errors=sum(status is Status.SANDBOX_ERROR for status in judged),
-        truncated=sum(answer.truncated for answer in came) / len(came) if came else None,
-        answer_tokens=sum(answer.tokens for answer in came) / len(came) if came else None,
+        lacking=len(keys) - len(statuses),
+        sandbox_errors=sum(status is Status.SANDBOX_ERROR for status in statuses),
+        truncated=sum(answer.truncated for answer in sampled) / len(sampled) if sampled else None,
+        answer_tokens=sum(answer.tokens for answer in sampled) / len(sampled) if sampled else None,
     )
 
 
-def _cells(problems: Sequence[Problem], attempts: Mapping[str, Attempts]) -> tuple[Cell, ...]:
+def _compute_cells(problems: Sequence[Problem], attempts: Mapping[str, Attempts]) -> tuple[Cell, ...]:
     grouped: dict[tuple[str, str], dict[str, Attempts]] = {}
     for problem in problems:
         if problem.question_id in attempts:
@@ -128,22 +155,22 @@ def _cells(problems: Sequence[Problem], attempts: Mapping[str, Attempts]) -> tup
                 for difficulty in {problem.difficulty or UNRATED, ALL}:
                     group = grouped.setdefault((platform, difficulty), {})
                     group[problem.question_id] = attempts[problem.question_id]
-    platforms = _ordered({platform for platform, _ in grouped}, PLATFORMS)
-    difficulties = _ordered({difficulty for _, difficulty in grouped}, DIFFICULTIES)
-    # Problems share their few different attempts: each is worked out once a k, not once a problem.
-    known = functools.cache(pass_at_k)
+    platforms = _sort_names({platform for platform, _ in grouped}, PLATFORMS)
+    difficulties = _sort_names({difficulty for _, difficulty in grouped}, DIFFICULTIES)
+    # Many problems have the same numbers of tries and passes: compute pass@k once for each k and pair of numbers.
+    cached_pass_at_k = functools.cache(pass_at_k)
     return tuple(
-        _cell(platform, difficulty, grouped[platform, difficulty], known)
+        _compute_cell(platform, difficulty, grouped[platform, difficulty], cached_pass_at_k)
         for platform in platforms
         for difficulty in difficulties
         if (platform, difficulty) in grouped
     )
 
 
-def _cell(platform: str, difficulty: str, group: Mapping[str, Attempts], known: PassAtK) -> Cell:
+def _compute_cell(platform: str, difficulty: str, group: Mapping[str, Attempts], cached_pass_at_k: PassAtK) -> Cell:
     counts = Counter(group.values())
-    fewest = min(one.tried for one in counts)
-    most = max(one.tried for one in counts)
+    fewest = min(attempts.tried for attempts in counts)
+    most = max(attempts.tried for attempts in counts)
     return Cell(
         platform=platform,
         difficulty=difficulty,
@@ -152,82 +179,86 @@ def _cell(platform: str, difficulty: str, group: Mapping[str, Attempts], known: 
         most=most,
         pass_at_1=estimate(group, 1),
         pass_at_k=tuple(
-            sum(known(one.tried, one.passed, k) * n for one, n in counts.items()) / len(group)
+            sum(cached_pass_at_k(attempts.tried, attempts.passed, k) * n for attempts, n in counts.items()) / len(group)
             for k in range(1, fewest + 1)
         ),
     )
 
 
-def _ordered(names: set[str], first: Sequence[str]) -> list[str]:
-    """``first``, then others by name, then what has no name, then ``ALL``."""
+def _sort_names(names: set[str], first: Sequence[str]) -> list[str]:
+    """Sort names: those of ``first`` in its order, others alphabetically, ``UNRATED``, ``ALL``."""
     last = (UNRATED, ALL)
     others = sorted(names.difference(first, last))
     return [name for name in (*first, *others, *last) if name in names]
 
 
-def _worth_showing(names: set[str], first: Sequence[str]) -> tuple[str, ...]:
-    single = _ordered(names - {ALL}, first)
-    return (*single, ALL) if len(single) > 1 else (ALL,)
+def _select_shown_names(names: set[str], first: Sequence[str]) -> tuple[str, ...]:
+    """Return the sorted names and ``ALL``; a single name is omitted because it would repeat ``ALL``."""
+    names_except_all = _sort_names(names - {ALL}, first)
+    return (*names_except_all, ALL) if len(names_except_all) > 1 else (ALL,)
 
 
-# --- for a person ------------------------------------------------------------------------------------------------
+# --- tables ------------------------------------------------------------------------------------------------------
 
 
-def table(scores: Scores, title: str = "pass@1, %") -> Table:
-    """pass@1 by platform (lines) and difficulty (columns): in per cent, with interval and number of problems."""
-    shown = _table(title, caption(scores), scores.difficulties)
+def build_pass_at_1_table(scores: Scores, title: str = "pass@1, %") -> Table:
+    """Build the table of pass@1 in per cent by platform (rows) and difficulty (columns), with confidence intervals."""
+    table = _create_table(title, format_caption(scores), scores.difficulties)
     for platform in scores.platforms:
         cells = (scores.cell(platform, difficulty) for difficulty in scores.difficulties)
-        shown.add_row(Text(platform), *(Text("-") if cell is None else _figure(cell) for cell in cells))
-    return shown
+        table.add_row(Text(platform), *(Text("-") if cell is None else _format_cell(cell) for cell in cells))
+    return table
 
 
-def pass_at_k_table(scores: Scores, title: str = "pass@k, %") -> Table:
-    """pass@k: a line for every k, a column for every platform. "-": a problem in it has fewer attempts than k."""
+def build_pass_at_k_table(scores: Scores, title: str = "pass@k, %") -> Table:
+    """Build the table of pass@k in per cent by k (rows) and platform (columns).
+
+    A dash means that some problem of the platform has fewer than k attempts.
+    """
     cells = [cell for platform in scores.platforms if (cell := scores.cell(platform, ALL))]
-    shown = _table(title, None, [cell.platform for cell in cells])
+    table = _create_table(title, None, [cell.platform for cell in cells])
     for k in range(1, max((cell.fewest for cell in cells), default=0) + 1):
-        shown.add_row(str(k), *(f"{100 * cell.pass_at_k[k - 1]:.1f}" if k <= cell.fewest else "-" for cell in cells))
-    return shown
+        table.add_row(str(k), *(f"{100 * cell.pass_at_k[k - 1]:.1f}" if k <= cell.fewest else "-" for cell in cells))
+    return table
 
 
-def caption(scores: Scores) -> str:
-    """How to read the table, and what a reader has to know of what is not in it."""
-    every = scores.cell(ALL, ALL)
-    if every is None:
+def format_caption(scores: Scores) -> str:
+    """Return the caption of the pass@1 table: how to read it, and what it does not include."""
+    overall = scores.cell(ALL, ALL)
+    if overall is None:
         lines = ["no attempt at any problem"]
     else:
-        tries = str(every.most) if every.fewest == every.most else f"{every.fewest} to {every.most}"
+        tries = str(overall.most) if overall.fewest == overall.most else f"{overall.fewest} to {overall.most}"
         lines = [
             f"mean over n problems of the share of their {tries} attempts that passed;"
             " [95 % interval: bootstrap over problems]"
         ]
-    for number, what in (
+    for number, text in (
         (scores.unattempted, f"of {scores.problems} problems have no attempt and do not count"),
-        (scores.lacking, "answers are lacking"),
+        (scores.lacking, "answers are missing"),
         (scores.sandbox_errors, "answers could not be judged (sandbox error) and do not count"),
     ):
         if number:
-            lines.append(f"{number} {what}")
+            lines.append(f"{number} {text}")
     return "\n".join(lines)
 
 
-def _table(title: str, note: str | None, columns: Sequence[str]) -> Table:
-    # Names come from files: as Text, no markup in them is obeyed.
-    shown = Table(
+def _create_table(title: str, caption: str | None, columns: Sequence[str]) -> Table:
+    # Names come from files: they are added as Text, so that markup in them is not interpreted.
+    table = Table(
         title=Text(title),
-        caption=None if note is None else Text(note),
+        caption=None if caption is None else Text(caption),
         title_justify="left",
         caption_justify="left",
-        min_width=NARROWEST if note else None,
+        min_width=MIN_TABLE_WIDTH if caption else None,
     )
-    shown.add_column("k" if note is None else "")
+    table.add_column("k" if caption is None else "")
     for column in columns:
-        shown.add_column(Text(column))
-    return shown
+        table.add_column(Text(column))
+    return table
 
 
-def _figure(cell: Cell) -> Text:
+def _format_cell(cell: Cell) -> Text:
     value = cell.pass_at_1
     return Text.assemble(
         (f"{100 * value.mean:.1f}", "bold"),
@@ -236,21 +267,22 @@ def _figure(cell: Cell) -> Text:
     )
 
 
-# --- for a machine -----------------------------------------------------------------------------------------------
+# --- metrics and files -------------------------------------------------------------------------------------------
 
 
-def metrics(scores: Scores, name: str) -> dict[str, float]:
-    """Flat metrics under ``evaluation/name/``, shares as fractions; what there is nothing to say of is left out.
+def make_evaluation_metrics(scores: Scores, name: str) -> dict[str, float]:
+    """Return flat metrics named ``evaluation/<name>/...``; shares are fractions, undefined values are omitted.
 
-    They are pass@1 of every cell, pass@k of all problems for the powers of two and the largest k, and what was lost.
+    The metrics are pass@1 of every cell, pass@k of all problems for powers of two and the largest k, and the counts of
+    missing answers, sandbox errors and unattempted problems.
     """
     values: dict[str, float | None] = {
         f"{cell.platform}/{cell.difficulty}/pass@1": cell.pass_at_1.mean for cell in scores.cells
     }
-    if every := scores.cell(ALL, ALL):
-        for k in range(2, every.fewest + 1):
-            if k & (k - 1) == 0 or k == every.fewest:
-                values[f"{ALL}/{ALL}/pass@{k}"] = every.pass_at_k[k - 1]
+    if overall := scores.cell(ALL, ALL):
+        for k in range(2, overall.fewest + 1):
+            if k & (k - 1) == 0 or k == overall.fewest:
+                values[f"{ALL}/{ALL}/pass@{k}"] = overall.pass_at_k[k - 1]
     values |= {
         "truncated": scores.truncated,
         "response_length/mean": scores.answer_tokens,
@@ -261,8 +293,8 @@ def metrics(scores: Scores, name: str) -> dict[str, float]:
     return {f"evaluation/{name}/{key}": float(value) for key, value in values.items() if value is not None}
 
 
-def to_json(scores: Scores) -> dict[str, Any]:
-    """Everything, as JSON takes it; ``pass_at_k`` by k."""
+def scores_to_json(scores: Scores) -> dict[str, Any]:
+    """Return the scores as values for JSON; ``pass_at_k`` becomes a mapping from k."""
     values = asdict(scores)
     for cell in values["cells"]:
         cell["pass_at_k"] = {str(k): value for k, value in enumerate(cell["pass_at_k"], 1)}
@@ -270,14 +302,14 @@ def to_json(scores: Scores) -> dict[str, Any]:
     return values
 
 
-def evaluation_line(step: int, scores: Scores) -> str:
-    """The evaluation of the policy after ``step`` steps in one line."""
+def format_evaluation_line(step: int, scores: Scores) -> str:
+    """Return a one-line summary of the evaluation of the policy after ``step`` steps."""
     cell = scores.cell(ALL, ALL)
     if cell is None:
         return f"step {step:>4}  evaluation: no attempt could be judged"
-    lost = f", {scores.sandbox_errors} not judged" if scores.sandbox_errors else ""
+    unjudged = f", {scores.sandbox_errors} not judged" if scores.sandbox_errors else ""
     return (
         f"step {step:>4}  evaluation: pass@1 {cell.pass_at_1.mean:.3f} [{cell.pass_at_1.low:.3f}, "
-        f"{cell.pass_at_1.high:.3f}], {cell.problems} problems x {scores.samples}{lost}, "
+        f"{cell.pass_at_1.high:.3f}], {cell.problems} problems x {scores.samples} answers{unjudged}, "
         f"truncated {scores.truncated:.3f}"
     )

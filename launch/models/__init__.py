@@ -1,1 +1,1 @@
-"""Model checkpoints: found, fetched or built, and the card of an exported one."""
+"""Model checkpoints: find, download or build one, train the starter policy, export a checkpoint with a model card."""

@@ -1,4 +1,4 @@
-"""The model card of an exported checkpoint: what it was made from, how, and the figures its run has of it."""
+"""Model card of an exported checkpoint: base model, results, prompt format, configuration and environment."""
 
 from __future__ import annotations
 
@@ -13,13 +13,23 @@ from conf.schema import Config
 Row = Mapping[str, float]
 
 
-def model_card(config: Config, step: int, dtype: str, rows: Sequence[Row], environment: Mapping[str, object]) -> str:
-    """Markdown with the front matter that model hubs read; ``rows``: those of the run's metrics.jsonl."""
+def format_model_card(
+    config: Config, step: int, dtype: str, rows: Sequence[Row], environment: Mapping[str, object]
+) -> str:
+    """Return the model card as Markdown, with the front matter that model hubs read.
+
+    Args:
+        config: configuration of the run.
+        step: step of the exported checkpoint.
+        dtype: dtype of the exported weights.
+        rows: rows of the run's metrics.jsonl.
+        environment: content of the run's environment.json.
+    """
     front = {
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
         "tags": ["code", "reinforcement-learning", "grpo"],
-        # A base model is a hub id; a path means nothing on another machine.
+        # base_model must be a hub id; a local path means nothing on another machine.
         **({"base_model": config.model.path} if _is_hub_id(config.model.path) else {}),
     }
     parts = [
@@ -27,7 +37,7 @@ def model_card(config: Config, step: int, dtype: str, rows: Sequence[Row], envir
         f"# {config.run.name}, step {step}",
         f"`{config.model.path}`, trained for {step} steps of MicroCoder-GRPO (arXiv 2603.07777) on "
         f"`{config.dataset.path or config.dataset.name}`. Weights in {dtype}. The licence is that of the base model.",
-        "## Figures\n\n" + "\n\n".join([*_evaluation(config, step, rows), *_reward(step, rows)]),
+        "## Results\n\n" + "\n\n".join([*_format_evaluation(config, step, rows), *_format_reward(step, rows)]),
         "## Prompt\n\nThe chat template of the tokenizer, with one user message: the problem's statement, then what "
         "kind of answer is expected. `generation_config.json` samples as the run's evaluation did.",
         f"## Configuration\n\n```yaml\n{yaml.safe_dump(asdict(config), sort_keys=False)}```",
@@ -40,8 +50,8 @@ def _is_hub_id(path: str) -> bool:
     return path.count("/") == 1 and not path.startswith((".", "/"))
 
 
-def _evaluation(config: Config, step: int, rows: Sequence[Row]) -> list[str]:
-    """pass@1 of this version beside that of the model it began with, by platform and difficulty."""
+def _format_evaluation(config: Config, step: int, rows: Sequence[Row]) -> list[str]:
+    """Return a table of pass@1 before training and of this checkpoint, by platform and difficulty."""
     evaluation = config.evaluation
     before, after = ({**next((row for row in rows if row["step"] == at), {})} for at in (0, step))
     names = [name for name in after if name.startswith("evaluation/") and name.endswith("/pass@1")]
@@ -61,11 +71,11 @@ def _evaluation(config: Config, step: int, rows: Sequence[Row]) -> list[str]:
     return ["\n".join(lines)]
 
 
-def _reward(step: int, rows: Sequence[Row]) -> list[str]:
+def _format_reward(step: int, rows: Sequence[Row]) -> list[str]:
     rewards = [row["critic/rewards/mean"] for row in rows if "critic/rewards/mean" in row and row["step"] < step]
     if not rewards:
         return []
     size = max(1, len(rewards) // 4)
-    first, last = (float(np.mean(part)) for part in (rewards[:size], rewards[-size:]))
+    first, last = (float(np.mean(quarter)) for quarter in (rewards[:size], rewards[-size:]))
     steps = f"{size} of {len(rewards)} steps"
     return [f"Mean training reward: {first:.3f} over the first {steps}, {last:.3f} over the last."]

@@ -1,4 +1,4 @@
-"""The starter policy's shape: a tokenizer trained on its own corpus and a small untrained Qwen3 model."""
+"""Tokenizer and untrained model of the starter policy: byte-level BPE and a small Qwen3."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ CHAT_TEMPLATE = (
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
-    """Byte-level BPE over ``texts``. A number is cut into pairs of digits, so that most constants are one token."""
+    """Train a byte-level BPE tokenizer on ``texts``.
+
+    Numbers are split into groups of at most two digits, so that most constants in programs are one token.
+
+    Args:
+        texts: training corpus.
+        vocabulary: largest size of the vocabulary, with special tokens.
+    """
     tokenizer = Tokenizer(models.BPE())
     words = Regex(r"\n *| ?[A-Za-z_]+|\d{1,2}| ?[^\sA-Za-z_\d]+|\s+")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -43,8 +50,16 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
     return fast
 
 
-def untrained_model(vocabulary: int, seed: int, tied: bool = True) -> Qwen3ForCausalLM:
-    """Build a Qwen3 of 3 layers and width 256: 2.9M parameters at a vocabulary of 2,048 if its embeddings are tied."""
+def build_untrained_model(vocabulary: int, seed: int, tied: bool = True) -> Qwen3ForCausalLM:
+    """Build an untrained Qwen3 model with 3 layers and width 256.
+
+    It has 2.9M parameters with a vocabulary of 2,048 tokens and tied embeddings.
+
+    Args:
+        vocabulary: size of the vocabulary.
+        seed: seed of the initial weights.
+        tied: share the weights of the input and output embeddings.
+    """
     torch.manual_seed(seed)
     config = Qwen3Config(
         vocab_size=vocabulary,
@@ -62,26 +77,26 @@ def untrained_model(vocabulary: int, seed: int, tied: bool = True) -> Qwen3ForCa
     )
     model = Qwen3ForCausalLM(config)
     for layer in model.model.layers:
-        start_by_copying(layer.self_attn)
+        initialise_for_copying(layer.self_attn)
     return model
 
 
 @torch.no_grad()
-def start_by_copying(attention: Qwen3Attention) -> None:
-    """Initialise value and output projections so that every head hands on what it attends to.
+def initialise_for_copying(attention: Qwen3Attention) -> None:
+    """Initialise value and output projections so that every head copies what it attends to.
 
-    Programs repeat the constants of their statements. From an ordinary random start a small model learns that only
-    after many times the data; mimetic initialisation (arXiv 2305.09828: W_V W_O close to the identity) skips the
-    plateau. Each key-value head projects onto a subspace of its own, its query heads map back from it.
+    Programs repeat the constants of their problem statements. With the usual random initialisation a small model needs
+    many times the data to learn this copying; mimetic initialisation (arXiv 2305.09828: W_V W_O close to the identity)
+    avoids the plateau. Each key-value head projects onto its own subspace, and its query heads map back from it.
     """
     values = attention.v_proj.weight
     outputs = attention.o_proj.weight
     size = attention.head_dim
     basis = torch.linalg.qr(torch.randn(values.shape[1], values.shape[0]))[0].T
     values.copy_(basis)
-    queries = outputs.shape[1] // size
-    per_value = queries // (values.shape[0] // size)
-    for head in range(queries):
-        place = head // per_value
-        mapped = basis[place * size : (place + 1) * size].T / per_value
-        outputs[:, head * size : (head + 1) * size] = mapped
+    query_heads = outputs.shape[1] // size
+    queries_per_value = query_heads // (values.shape[0] // size)
+    for query_head in range(query_heads):
+        value_head = query_head // queries_per_value
+        mapped = basis[value_head * size : (value_head + 1) * size].T / queries_per_value
+        outputs[:, query_head * size : (query_head + 1) * size] = mapped

@@ -1,4 +1,8 @@
-"""The starter policy: built once from nothing, by a recipe whose fingerprint names its directory in the cache."""
+"""Starter policy: a small model trained from scratch, once, and kept in the cache.
+
+The name of its directory contains a fingerprint of the recipe (settings, data and code), so a changed recipe is trained
+again.
+"""
 
 from __future__ import annotations
 
@@ -16,57 +20,65 @@ from rich.console import Console
 from conf.schema import WarmStartConfig
 from conf.validation import parse_warm_start
 from launch.models.resolve import CACHE
-from launch.models.supervised_training import Pair, progress_printer, train
-from launch.problems.prompts import answer, instruction
-from launch.problems.starter import warm_start_pairs
+from launch.models.supervised_training import TrainingExample, make_progress_printer, train_supervised
+from launch.problems.prompts import build_training_prompt, format_answer
+from launch.problems.starter import draw_warm_start_pairs
 
 DEFAULTS = Path(__file__).parents[2] / "conf" / "command" / "warm_start.yaml"
 
 
-def build_starter(console: Console) -> Path:
-    """Build the starter policy of ``conf/command/warm_start.yaml``, unless it is in the cache."""
-    return starter_policy(default_warm_start(), console)
+def build_default_starter(console: Console) -> Path:
+    """Return the directory of the starter policy of ``conf/command/warm_start.yaml``; trains it if it is not cached."""
+    return build_starter_policy(load_warm_start_defaults(), console)
 
 
-def default_warm_start(**changes: Any) -> WarmStartConfig:
-    """Defaults of ``launch.warm_start`` with ``changes``, read without Hydra: usable inside any command."""
+def load_warm_start_defaults(**changes: Any) -> WarmStartConfig:
+    """Load the defaults of ``launch.warm_start`` without Hydra, so that any command can call it.
+
+    ``changes`` are keys to replace.
+    """
     values: Any = OmegaConf.to_container(OmegaConf.load(DEFAULTS))
     hydra_keys = ("defaults", "hydra")
     return parse_warm_start({key: value for key, value in values.items() if key not in hydra_keys} | changes)
 
 
-def starter_policy(config: WarmStartConfig, console: Console) -> Path:
-    """The starter policy's directory; trains it first if this recipe has not been trained here before."""
-    pairs = with_mistakes(warm_start_pairs(config.pairs, config.seed), config.mistakes, config.seed)
-    target = CACHE / f"starter-{_fingerprint(config, pairs)}"
+def build_starter_policy(config: WarmStartConfig, console: Console) -> Path:
+    """Return the directory of the starter policy of ``config``; trains it if it is not cached."""
+    examples = add_mistakes(draw_warm_start_pairs(config.pairs, config.seed), config.mistakes, config.seed)
+    target = CACHE / f"starter-{_compute_fingerprint(config, examples)}"
     if not (target / "config.json").is_file():
         console.print(f"building the starter policy ({config.steps} steps, once) in {target}")
-        train(replace(config, output=str(target)), pairs, progress_printer(console))
+        train_supervised(replace(config, output=str(target)), examples, make_progress_printer(console))
     return target
 
 
-def with_mistakes(pairs: Sequence[Pair], share: float, seed: int) -> list[Pair]:
-    """Give ``share`` of the starter problems the program of another variant of their family.
+def add_mistakes(examples: Sequence[TrainingExample], share: float, seed: int) -> list[TrainingExample]:
+    """Replace the programs of some problems by the program of another variant of the same problem family.
 
-    The policy then knows what programs look like and how to follow a statement, but often does not: what a pretrained
-    model is like before reinforcement learning, and what the reward can teach in a few minutes.
+    A model trained on these examples can write programs and follow a problem statement, but often fails to do so. It
+    resembles a pretrained model before reinforcement learning, and the reward can improve it within minutes.
+
+    Args:
+        examples: correct examples.
+        share: share of the examples to replace.
+        seed: seed of the random choice.
     """
     generator = np.random.default_rng(seed)
     families: dict[str, list[str]] = defaultdict(list)
-    for problem, program in pairs:
+    for problem, program in examples:
         families[problem.extra["family"]].append(program)
     return [
         (problem, str(generator.choice(families[problem.extra["family"]])) if generator.random() < share else program)
-        for problem, program in pairs
+        for problem, program in examples
     ]
 
 
-def _fingerprint(config: WarmStartConfig, pairs: Sequence[Pair]) -> str:
-    """Names the recipe: its settings, its data and the code that applies it."""
+def _compute_fingerprint(config: WarmStartConfig, examples: Sequence[TrainingExample]) -> str:
+    """Hash the recipe: its settings, its data, and the source code that applies it."""
     recipe = hashlib.blake2b(digest_size=6)
     recipe.update(repr(sorted(asdict(config).items())).encode())
-    for problem, program in pairs:
-        recipe.update(f"{instruction(problem)}\0{answer(program)}\0".encode())
+    for problem, program in examples:
+        recipe.update(f"{build_training_prompt(problem)}\0{format_answer(program)}\0".encode())
     for source in ("models/supervised_training.py", "models/starter_model.py", "problems/prompts.py"):
         recipe.update((Path(__file__).parents[1] / source).read_bytes())
     return recipe.hexdigest()

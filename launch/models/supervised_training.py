@@ -1,7 +1,8 @@
-"""Supervised training of a causal language model on (problem, program) pairs.
+"""Supervised training of a causal language model on problems with programs.
 
-The loss is the mean negative log-likelihood of the answer's tokens; the prompt is only read. Without a model to start
-from, a tokenizer and a small Qwen3 model are made first. Same inputs, same machine, same threads: same weights.
+The loss is the mean negative log-likelihood of the answer's tokens; prompt tokens have no loss. Without a model to
+start from, a tokenizer and a small Qwen3 model are created first. Training is deterministic for the same inputs,
+machine and number of threads.
 """
 
 from __future__ import annotations
@@ -20,30 +21,40 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from conf.schema import WarmStartConfig
 from evaluator.problem import Problem
-from launch.models.starter_model import train_tokenizer, untrained_model
-from launch.problems.prompts import answer, instruction, prompt_token_ids
+from launch.models.starter_model import build_untrained_model, train_tokenizer
+from launch.problems.prompts import build_training_prompt, encode_prompt, format_answer
 from learner.packing import pack
 from learner.policy import Policy, choose_attention
 from learner.rollout import TrainSequence
 
-Pair = tuple[Problem, str]
-Report = Callable[[int, int, float, float], None]
+TrainingExample = tuple[Problem, str]
+"""Problem and the program that is its answer."""
+ProgressCallback = Callable[[int, int, float, float], None]
+"""Function (step, steps, loss, seconds since the start) -> None."""
 
 
-def train(config: WarmStartConfig, pairs: Sequence[Pair], report: Report) -> None:
-    """Train on ``pairs`` and save a Hugging Face checkpoint to ``config.output``; ``report(step, steps, loss, s)``."""
+def train_supervised(
+    config: WarmStartConfig, examples: Sequence[TrainingExample], report_progress: ProgressCallback
+) -> None:
+    """Train on ``examples`` and save a Hugging Face checkpoint to ``config.output``.
+
+    Args:
+        config: settings of the training.
+        examples: problems with programs.
+        report_progress: called after every step.
+    """
     torch.set_num_threads(config.threads)
     if config.model is None:
-        texts = [f"{instruction(problem)}\n{answer(program)}" for problem, program in pairs]
+        texts = [f"{build_training_prompt(problem)}\n{format_answer(program)}" for problem, program in examples]
         tokenizer = train_tokenizer(texts, config.vocabulary)
-        model: Any = untrained_model(len(tokenizer), config.seed)
+        model: Any = build_untrained_model(len(tokenizer), config.seed)
     else:
         tokenizer = AutoTokenizer.from_pretrained(config.model)
         model = AutoModelForCausalLM.from_pretrained(config.model, dtype=torch.float32)
     model.set_attn_implementation(choose_attention("auto", torch.device("cpu")))
     torch.manual_seed(config.seed)
-    sequences = [supervised_sequence(problem, program, tokenizer) for problem, program in pairs]
-    fit(Policy(model), sequences, config, report)
+    sequences = [build_supervised_sequence(problem, program, tokenizer) for problem, program in examples]
+    fit(Policy(model), sequences, config, report_progress)
     output = Path(config.output)
     unfinished = output.with_name(f".{output.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -53,10 +64,13 @@ def train(config: WarmStartConfig, pairs: Sequence[Pair], report: Report) -> Non
     unfinished.rename(output)
 
 
-def supervised_sequence(problem: Problem, program: str, tokenizer: Any) -> TrainSequence:
-    """The prompt, then the answer and the end-of-sequence token; advantage and sampler log-probs play no part."""
-    prompt = prompt_token_ids(problem, tokenizer)
-    response = [*tokenizer(answer(program), add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+def build_supervised_sequence(problem: Problem, program: str, tokenizer: Any) -> TrainSequence:
+    """Tokenize prompt, answer and end-of-sequence token.
+
+    Advantage and sampler log-probs are placeholders, because supervised training does not use them.
+    """
+    prompt = encode_prompt(problem, tokenizer)
+    response = [*tokenizer(format_answer(program), add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
     return TrainSequence(
         token_ids=np.concatenate([prompt, response]).astype(np.int64),
         prompt_length=len(prompt),
@@ -67,8 +81,17 @@ def supervised_sequence(problem: Problem, program: str, tokenizer: Any) -> Train
     )
 
 
-def fit(policy: Policy, sequences: Sequence[TrainSequence], config: WarmStartConfig, report: Report) -> None:
-    """AdamW with linear warm-up and cosine decay; every epoch is a new permutation."""
+def fit(
+    policy: Policy, sequences: Sequence[TrainSequence], config: WarmStartConfig, report_progress: ProgressCallback
+) -> None:
+    """Train with AdamW, linear warm-up and cosine decay. Every epoch is a new permutation of the sequences.
+
+    Args:
+        policy: model to train, in place.
+        sequences: tokenized examples.
+        config: settings of the training.
+        report_progress: called after every step.
+    """
     optimizer = torch.optim.AdamW(policy.parameters(), lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
     warmup = max(1, config.steps // 20)
     by_length = np.argsort([len(sequence.token_ids) for sequence in sequences], kind="stable")
@@ -79,7 +102,7 @@ def fit(policy: Policy, sequences: Sequence[TrainSequence], config: WarmStartCon
     for step in range(config.steps):
         if not batches or step == config.short_steps:
             pool = short if step < config.short_steps else by_length
-            batches = batches_of_similar_length(pool, config.batch_size, generator)
+            batches = batch_by_length(pool, config.batch_size, generator)
         batch = batches.pop()
         decay = 0.5 * (1 + math.cos(math.pi * step / config.decay_steps))
         for group in optimizer.param_groups:
@@ -90,13 +113,21 @@ def fit(policy: Policy, sequences: Sequence[TrainSequence], config: WarmStartCon
         torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        report(step + 1, config.steps, float(loss.detach()), time.monotonic() - started)
+        report_progress(step + 1, config.steps, float(loss.detach()), time.monotonic() - started)
 
 
-def batches_of_similar_length(by_length: np.ndarray, size: int, generator: np.random.Generator) -> list[list[int]]:
-    """One epoch's batches in random order; sequences of similar length share one, so that little is padded.
+def batch_by_length(by_length: np.ndarray, size: int, generator: np.random.Generator) -> list[list[int]]:
+    """Return the batches of one epoch, each of sequences of similar length, in random order.
 
-    ``by_length`` holds indices sorted by length. Random groups of four batches are sorted and cut.
+    Random groups of four batches are sorted by length and split.
+
+    Args:
+        by_length: indices of the sequences, sorted by length, int64 [n].
+        size: sequences per batch.
+        generator: source of random numbers.
+
+    Returns:
+        The sequence indices of each batch.
     """
     rank = np.empty(by_length.max() + 1, dtype=np.int64)
     rank[by_length] = np.arange(len(by_length))
@@ -105,14 +136,14 @@ def batches_of_similar_length(by_length: np.ndarray, size: int, generator: np.ra
     for start in range(0, len(order), 4 * size):
         group = sorted(order[start : start + 4 * size].tolist(), key=lambda index: rank[index])
         batches += [group[first : first + size] for first in range(0, len(group), size)]
-    return [batches[place] for place in generator.permutation(len(batches))]
+    return [batches[index] for index in generator.permutation(len(batches))]
 
 
-def progress_printer(console: Console) -> Report:
-    """Prints a line every tenth of the steps."""
+def make_progress_printer(console: Console) -> ProgressCallback:
+    """Return a callback that prints a line after every tenth of the steps."""
 
-    def report(step: int, steps: int, loss: float, seconds: float) -> None:
+    def print_progress(step: int, steps: int, loss: float, seconds: float) -> None:
         if step % max(1, steps // 10) == 0 or step == steps:
             console.print(f"warm start {step}/{steps}  loss {loss:.3f}  {seconds:.0f} s", highlight=False)
 
-    return report
+    return print_progress

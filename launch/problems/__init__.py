@@ -1,1 +1,1 @@
-"""Where problems come from and how they are put to a model: data sets, benchmarks, prompts, hygiene."""
+"""Problems for training and evaluation: data sets, benchmarks, prompts, contamination checks."""

@@ -1,7 +1,7 @@
-"""Training-set hygiene: which training problems are, or may be, problems of the evaluation set.
+"""Contamination check: find training problems that are, or may be, problems of the evaluation set.
 
-Method: arXiv 2603.07779 (n-gram overlap against the test set, 16-grams, threshold 0.22); what it leaves open is defined
-in ``similarity``.
+Method: n-gram overlap with the evaluation set after arXiv 2603.07779 (16-grams, threshold 0.22). The details that the
+paper leaves open are defined in ``compute_similarity``.
 """
 
 from __future__ import annotations
@@ -16,79 +16,98 @@ from typing import Literal
 import numpy as np
 
 from evaluator.problem import Problem
-from launch.problems.contest_dates import DateWindow, contest_day
+from launch.problems.date_window import DateWindow, parse_contest_day
 
-GRAM = 16  # words
-THRESHOLD = 0.22
-WORD = re.compile(r"[^\W_]+")  # "H_A", "H_{A}" and "$H_A$" are the same two words
+GRAM_WORDS = 16
+SIMILARITY_THRESHOLD = 0.22
+_WORD = re.compile(r"[^\W_]+")  # "H_A", "H_{A}" and "$H_A$" are the same two words
 # Weights of the words in a gram's hash: any fixed odd numbers do, since the words' own hashes are random.
-_WEIGHTS = np.random.default_rng(16).integers(0, 2**63, GRAM, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+_WEIGHTS = np.random.default_rng(16).integers(0, 2**63, GRAM_WORDS, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
 
-Reason = Literal["question_id", "title", "similarity", "date"]
+ContaminationReason = Literal["question_id", "title", "similarity", "date"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Overlap:
-    """A training problem that overlaps the evaluation set, by the first reason that applies, in ``Reason``'s order.
+class ContaminatedProblem:
+    """A training problem that may be in the evaluation set.
 
-    ``evaluation_id`` is the problem it overlaps, None for ``date``; ``similarity`` is 1 for an id or a title.
+    Attributes:
+        training_id: id of the training problem.
+        reason: the first that applies, in the order of ``ContaminationReason``.
+        evaluation_id: id of the matching evaluation problem; None for ``date``.
+        similarity: ``compute_similarity`` of the two statements; 1 for an equal id or title, None for ``date``.
     """
 
     training_id: str
-    reason: Reason
+    reason: ContaminationReason
     evaluation_id: str | None
     similarity: float | None
 
 
 @dataclass(frozen=True)
-class OverlapReport:
-    """What was found among ``checked`` training problems.
+class ContaminationReport:
+    """Result of a contamination check.
 
-    ``undated`` counts those without a date, of which the evaluation window tells nothing; they are no overlaps.
+    Attributes:
+        checked: number of training problems that were checked.
+        contaminated: the problems that may be in the evaluation set, each once.
+        undated: number of training problems without a date, which the date window cannot exclude.
     """
 
     checked: int
-    overlaps: tuple[Overlap, ...]
+    contaminated: tuple[ContaminatedProblem, ...]
     undated: int
 
     @property
-    def counts(self) -> dict[Reason, int]:
-        """Overlapping problems by reason; a problem counts once."""
-        return dict(collections.Counter(overlap.reason for overlap in self.overlaps))
+    def counts_by_reason(self) -> dict[ContaminationReason, int]:
+        """Number of contaminated problems by reason."""
+        return dict(collections.Counter(problem.reason for problem in self.contaminated))
 
     def __str__(self) -> str:
-        reasons = ", ".join(f"{reason} {count}" for reason, count in self.counts.items())
-        text = f"{len(self.overlaps)} of {self.checked} training problems overlap the evaluation set"
+        reasons = ", ".join(f"{reason} {count}" for reason, count in self.counts_by_reason.items())
+        text = f"{len(self.contaminated)} of {self.checked} training problems overlap the evaluation set"
         text += f" ({reasons})" if reasons else ""
         return text + (f"; {self.undated} have no date to check" if self.undated else "")
 
 
-def find_overlaps(
+def find_contamination(
     training: Sequence[Problem], evaluation: Sequence[Problem], window: DateWindow | None
-) -> OverlapReport:
-    """Training problems with the id or the title of an evaluation problem, with a statement more similar to one than
-    ``THRESHOLD``, or dated inside ``window``, the days that the evaluation set covers (None: not checked)."""
+) -> ContaminationReport:
+    """Compare training problems with the evaluation set.
+
+    A training problem is contaminated if it has the id or the normalized title of an evaluation problem, if its
+    statement is more similar to one than ``SIMILARITY_THRESHOLD``, or if it is dated inside ``window``.
+
+    Args:
+        training: problems to check.
+        evaluation: problems of the evaluation set.
+        window: days that the evaluation set covers; None skips the check of dates.
+    """
     ids = {problem.question_id for problem in evaluation}
-    titles = {title: problem.question_id for problem in evaluation if (title := normalised(problem.question_title))}
+    titles = {title: problem.question_id for problem in evaluation if (title := normalize_text(problem.question_title))}
     index = SimilarityIndex([problem.question_content for problem in evaluation])
-    overlaps = []
+    contaminated = []
     undated = 0
     for problem in training:
         question_id = problem.question_id
-        title = normalised(problem.question_title)
-        day = contest_day(problem)
+        title = normalize_text(problem.question_title)
+        day = parse_contest_day(problem)
         undated += window is not None and day is None
         if question_id in ids:
-            overlaps.append(
-                Overlap(training_id=question_id, reason="question_id", evaluation_id=question_id, similarity=1.0)
+            contaminated.append(
+                ContaminatedProblem(
+                    training_id=question_id, reason="question_id", evaluation_id=question_id, similarity=1.0
+                )
             )
         elif title in titles:
-            overlaps.append(
-                Overlap(training_id=question_id, reason="title", evaluation_id=titles[title], similarity=1.0)
+            contaminated.append(
+                ContaminatedProblem(
+                    training_id=question_id, reason="title", evaluation_id=titles[title], similarity=1.0
+                )
             )
-        elif (best := index.most_similar(problem.question_content))[1] > THRESHOLD:
-            overlaps.append(
-                Overlap(
+        elif (best := index.find_most_similar(problem.question_content))[1] > SIMILARITY_THRESHOLD:
+            contaminated.append(
+                ContaminatedProblem(
                     training_id=question_id,
                     reason="similarity",
                     evaluation_id=evaluation[best[0]].question_id,
@@ -96,57 +115,64 @@ def find_overlaps(
                 )
             )
         elif window is not None and day is not None and day in window:
-            overlaps.append(Overlap(training_id=question_id, reason="date", evaluation_id=None, similarity=None))
-    return OverlapReport(len(training), tuple(overlaps), undated)
+            contaminated.append(
+                ContaminatedProblem(training_id=question_id, reason="date", evaluation_id=None, similarity=None)
+            )
+    return ContaminationReport(len(training), tuple(contaminated), undated)
 
 
-def normalised(text: str) -> str:
-    """The words of a text: compatibility forms resolved, case, punctuation, markup and spacing gone."""
-    return " ".join(WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
+def normalize_text(text: str) -> str:
+    """Return the text's words, case-folded (NFKC) and joined by spaces, without punctuation and markup."""
+    return " ".join(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
 
 
-def similarity(one: str, other: str) -> float:
-    """Share of the shorter text's different word 16-grams that are also in the other, after ``normalised``.
+def compute_similarity(first: str, second: str) -> float:
+    """Return the share of the shorter text's distinct word 16-grams that the longer text contains.
 
-    Shorter: with fewer different 16-grams. A text of less than 16 words is one gram, one without words has none and is
-    similar to nothing. So a statement inside a longer one is found, which a share of the union would miss.
+    Both texts are normalized first. The shorter text is the one with fewer distinct 16-grams. A text of fewer than 16
+    words counts as one gram; a text without words has no gram and similarity 0 to every text. A statement inside a
+    longer one has similarity 1; a share of the union of grams (Jaccard) would miss it.
     """
-    return SimilarityIndex([other]).most_similar(one)[1]
+    return SimilarityIndex([second]).find_most_similar(first)[1]
 
 
 class SimilarityIndex:
-    """Statements, ready for being compared with many others: which of them hold a gram, by the gram's hash.
+    """Index from 64-bit gram hashes to statements, to compare one statement with many.
 
-    Hashes are of 64 bits: among 20 million training grams and half a million indexed ones, two different grams meet
-    with a probability below one in a million.
+    With 20 million training grams and half a million indexed grams, the probability that two different grams have the
+    same hash is below one in a million.
     """
 
     def __init__(self, statements: Sequence[str]) -> None:
-        grams = [gram_hashes(statement) for statement in statements]
-        self._sizes = np.array([len(one) for one in grams], dtype=np.int64)
+        grams = [hash_grams(statement) for statement in statements]
+        self._gram_counts = np.array([len(hashes) for hashes in grams], dtype=np.int64)
         hashes = np.concatenate([*grams, np.empty(0, np.uint64)])
         order = np.argsort(hashes, kind="stable")
         self._hashes = hashes[order]
-        self._owners = np.repeat(np.arange(len(grams)), self._sizes)[order]
+        self._owners = np.repeat(np.arange(len(grams)), self._gram_counts)[order]
 
-    def most_similar(self, statement: str) -> tuple[int, float]:
-        """(position, similarity) of the indexed statement most similar to ``statement``; (0, 0.0) for none at all."""
-        grams = gram_hashes(statement)
+    def find_most_similar(self, statement: str) -> tuple[int, float]:
+        """Return (position, similarity) of the most similar indexed statement; (0, 0.0) if none shares a gram."""
+        grams = hash_grams(statement)
         first, last = (np.searchsorted(self._hashes, grams, side) for side in ("left", "right"))
-        found = np.flatnonzero(last > first)
-        if not len(found):
+        matches = np.flatnonzero(last > first)
+        if not len(matches):
             return 0, 0.0
-        owners = np.concatenate([self._owners[first[gram] : last[gram]] for gram in found])
-        shared = np.bincount(owners, minlength=len(self._sizes))
-        shares = shared / np.maximum(np.minimum(self._sizes, len(grams)), 1)  # a statement without grams shares none
+        owners = np.concatenate([self._owners[first[gram] : last[gram]] for gram in matches])
+        shared = np.bincount(owners, minlength=len(self._gram_counts))
+        # The maximum with 1 avoids 0/0: a statement without grams shares none.
+        shares = shared / np.maximum(np.minimum(self._gram_counts, len(grams)), 1)
         best = int(np.argmax(shares))
         return best, float(shares[best])
 
 
-def gram_hashes(statement: str) -> np.ndarray:
-    """Hashes [N] uint64 of the statement's different grams, in rising order. They hold within this process only."""
-    words = normalised(statement).split()
+def hash_grams(statement: str) -> np.ndarray:
+    """Return the hashes [N] uint64 of the statement's distinct grams, ascending.
+
+    The hashes are only valid within this process, since Python randomizes the hashes of strings.
+    """
+    words = normalize_text(statement).split()
     hashes = np.fromiter(map(hash, words), np.int64, len(words)).view(np.uint64)
-    if len(words) < GRAM:
+    if len(words) < GRAM_WORDS:
         return np.array([hashes @ _WEIGHTS[: len(words)]]) if words else hashes
-    return np.unique(np.lib.stride_tricks.sliding_window_view(hashes, GRAM) @ _WEIGHTS)
+    return np.unique(np.lib.stride_tricks.sliding_window_view(hashes, GRAM_WORDS) @ _WEIGHTS)

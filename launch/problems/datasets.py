@@ -1,144 +1,208 @@
-"""The problems of a run: those to train on and those held out."""
+"""The problems of a run: those to train on and those held out for evaluation.
+
+To add a benchmark, add its loader to ``BENCHMARK_LOADERS``; to add a source of training problems, add it to
+``TRAINING_SOURCES``. Add its name to ``DatasetConfig.name`` (conf/schema.py) as well: docs/extending.md.
+"""
 
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from conf.schema import DatasetConfig
 from evaluator.errors import UserError
 from evaluator.problem import Problem, ProblemError, load_problems
-from launch.problems.contamination import OverlapReport, find_overlaps
-from launch.problems.contest_dates import DateWindow
-from launch.problems.evaluation_set import BadRow, BenchmarkError, EvaluationSet, Summary
+from launch.problems.contamination import ContaminationReport, find_contamination
+from launch.problems.date_window import DateWindow
+from launch.problems.evaluation_set import BadRow, BenchmarkError, EvaluationSet, LoadSummary
 from launch.problems.humaneval import load_humaneval
-from launch.problems.livecodebench import CACHE, Part, Selection, load_benchmark
+from launch.problems.livecodebench import CACHE, Selection, Subset, load_livecodebench
 from launch.problems.mbpp import load_mbpp
-from launch.problems.rows import UNREADABLE
-from launch.problems.starter import held_out_problems, training_problems
-
-LIVECODEBENCH = ("lcb_v6", "livecodebench")
-BENCHMARKS = (*LIVECODEBENCH, "humaneval", "mbpp")
+from launch.problems.published_files import READ_ERRORS
+from launch.problems.starter import build_held_out_problems, build_training_problems
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dataset:
-    """Problems to train on and held-out ones (possibly none), with what became of the rest of the rows.
+    """Problems to train on and problems held out for evaluation.
 
-    ``overlap`` tells which training problems were refused for being too near to held-out ones (or, with
-    ``dataset.allow_overlap``, were not); None where nothing is held out, or by the built-in split.
+    Attributes:
+        training: problems to train on.
+        held_out: problems to evaluate on; may be empty.
+        rejected: rows of both sets that are no valid problem.
+        remarks: messages for the user.
+        contamination: the training problems that overlap the held-out ones, which were dropped unless
+            ``dataset.allow_overlap`` is set; None if no problems are held out, or for the built-in split.
     """
 
     training: tuple[Problem, ...]
     held_out: tuple[Problem, ...]
     rejected: tuple[BadRow, ...]
     remarks: tuple[str, ...]
-    overlap: OverlapReport | None
+    contamination: ContaminationReport | None
 
 
 class DatasetError(UserError, ValueError):
-    """There is nothing to train on, or a file cannot be read."""
+    """There are no problems to train on, or a file cannot be read."""
+
+
+class BenchmarkLoader(Protocol):
+    """Function that loads a benchmark's problems as configured by ``dataset.*``.
+
+    Raises:
+        BenchmarkError: the benchmark is not available, or has no usable problem.
+        ProblemError: a row is bad, and ``dataset.strict`` is set.
+    """
+
+    def __call__(self, config: DatasetConfig) -> EvaluationSet: ...
 
 
 def load_dataset(config: DatasetConfig) -> Dataset:
-    """Read what ``dataset.*`` names. ``remarks`` of the result are for the person who started the run.
+    """Load the problems that ``dataset.*`` names, and check the training problems for contamination.
 
-    Raises DatasetError with the path and what to do; with ``dataset.strict``, ProblemError for the first bad row.
+    Raises:
+        DatasetError: there are no problems to train on, or a file cannot be read.
+        ProblemError: a row is bad, and ``dataset.strict`` is set.
     """
-    training, rejected = _training(config)
+    training, rejected = _load_training(config)
     held_out = load_evaluation_set(config)
     remarks = []
-    if held_out is not None and config.name in BENCHMARKS:
+    if held_out is not None and config.name in BENCHMARK_LOADERS:
         remarks += [f"dataset.name={config.name}: {held_out.summary}", *held_out.remarks]
     report = None
-    if held_out is not None and not _built_in_split(config):
-        report = find_overlaps(training, held_out.problems, held_out.window)
-        if report.overlaps or report.undated:
-            done = "kept, as dataset.allow_overlap=true wants" if config.allow_overlap else "refused"
-            remarks.append(f"{done}: {report}" if report.overlaps else str(report))
+    if held_out is not None and not _uses_built_in_split(config):
+        report = find_contamination(training, held_out.problems, held_out.window)
+        if report.contaminated or report.undated:
+            action = "kept (dataset.allow_overlap=true)" if config.allow_overlap else "dropped"
+            remarks.append(f"{action}: {report}" if report.contaminated else str(report))
         if not config.allow_overlap:
-            training = _without_overlaps(training, report)
+            training = _drop_contaminated(training, report)
     return Dataset(
         training=tuple(training),
         held_out=held_out.problems if held_out else (),
         rejected=(*rejected, *(held_out.summary.rejected if held_out else ())),
         remarks=tuple(remarks),
-        overlap=report,
+        contamination=report,
     )
 
 
 def load_evaluation_set(config: DatasetConfig) -> EvaluationSet | None:
-    """What to evaluate on: the built-in held-out split, a file, or a benchmark; None if ``dataset.*`` names nothing.
+    """Load the problems to evaluate on: a benchmark, a file, or the held-out part of the built-in problems.
 
-    Raises as ``load_dataset``.
+    Returns None if ``dataset.*`` names none of them.
+
+    Raises:
+        DatasetError: the benchmark or file is not available, or has no usable problem.
+        ProblemError: a row is bad, and ``dataset.strict`` is set.
     """
-    if config.name in BENCHMARKS:
+    if config.name is not None and config.name in BENCHMARK_LOADERS:
         try:
-            return _benchmark(config)
+            return BENCHMARK_LOADERS[config.name](config)
         except BenchmarkError as error:
             raise DatasetError(str(error)) from error
     if config.held_out_path is not None:
-        problems, rejected = _read(config.held_out_path, "dataset.held_out_path", config.strict)
-    elif _built_in_split(config):
-        problems = [starter.problem for starter in held_out_problems()]
+        problems, rejected = _read_file(config.held_out_path, "dataset.held_out_path", config.strict)
+    elif _uses_built_in_split(config):
+        problems = [starter.problem for starter in build_held_out_problems()]
         rejected = []
     else:
         return None
     return EvaluationSet(
         problems=tuple(problems),
-        summary=Summary(selected=len(problems), outside_window=0, undated=0, rejected=tuple(rejected)),
+        summary=LoadSummary(selected=len(problems), outside_window=0, undated=0, rejected=tuple(rejected)),
         window=None,
     )
 
 
-def _benchmark(config: DatasetConfig) -> EvaluationSet:
-    """Raises BenchmarkError, ProblemError."""
-    if config.name == "humaneval":
-        return load_humaneval(config.held_out_path, config.strict)
-    if config.name == "mbpp":
-        return load_mbpp(config.held_out_path, config.strict)
-    part: Part = "lcb_v6" if config.name == "lcb_v6" else config.release or "all"
-    window = DateWindow(_day(config.start_date), _day(config.end_date))
-    return load_benchmark(Selection(part, window), config.held_out_path, CACHE, config.strict)
+def _load_lcb_v6(config: DatasetConfig) -> EvaluationSet:
+    return _load_livecodebench_subset("lcb_v6", config)
 
 
-def _day(text: str | None) -> datetime.date | None:
+def _load_livecodebench_release(config: DatasetConfig) -> EvaluationSet:
+    return _load_livecodebench_subset(config.release or "all", config)
+
+
+def _load_livecodebench_subset(subset: Subset, config: DatasetConfig) -> EvaluationSet:
+    window = DateWindow(_parse_day(config.start_date), _parse_day(config.end_date))
+    return load_livecodebench(Selection(subset, window), config.held_out_path, CACHE, config.strict)
+
+
+def _load_humaneval(config: DatasetConfig) -> EvaluationSet:
+    return load_humaneval(config.held_out_path, config.strict)
+
+
+def _load_mbpp(config: DatasetConfig) -> EvaluationSet:
+    return load_mbpp(config.held_out_path, config.strict)
+
+
+BENCHMARK_LOADERS: Mapping[str, BenchmarkLoader] = {
+    "lcb_v6": _load_lcb_v6,
+    "livecodebench": _load_livecodebench_release,
+    "humaneval": _load_humaneval,
+    "mbpp": _load_mbpp,
+}
+"""Loaders of the benchmarks, by ``dataset.name``."""
+
+
+def _build_starter_problems(config: DatasetConfig) -> list[Problem]:
+    return [starter.problem for starter in build_training_problems()]
+
+
+TrainingSource = Callable[[DatasetConfig], list[Problem]]
+"""Makes or loads training problems as configured by ``dataset.*``. Raises DatasetError."""
+
+TRAINING_SOURCES: Mapping[str, TrainingSource] = {"starter": _build_starter_problems}
+"""Sources of training problems other than a file, by ``dataset.name``."""
+
+
+def _parse_day(text: str | None) -> datetime.date | None:
     return None if text is None else datetime.date.fromisoformat(text)
 
 
-def _built_in_split(config: DatasetConfig) -> bool:
-    """Whether training and held-out problems are two parts of one built-in set, disjoint and alike by construction."""
+def _uses_built_in_split(config: DatasetConfig) -> bool:
+    """Return True if training and held-out problems are the two parts of the built-in set.
+
+    They need no contamination check: they are disjoint, but similar to each other, by construction.
+    """
     return config.path is None and config.held_out_path is None and config.name == "starter"
 
 
-def _training(config: DatasetConfig) -> tuple[list[Problem], list[BadRow]]:
+def _load_training(config: DatasetConfig) -> tuple[list[Problem], list[BadRow]]:
+    """Load the problems to train on, and the bad rows. Raises DatasetError, ProblemError."""
     if config.path is not None:
-        problems, rejected = _read(config.path, "dataset.path", config.strict)
+        problems, rejected = _read_file(config.path, "dataset.path", config.strict)
         if not problems:
-            first = f"; the first bad row: {rejected[0]}" if rejected else ""
-            raise DatasetError(f"dataset.path={config.path}: no usable problem in it{first}")
+            first = f"; first bad row: {rejected[0]}" if rejected else ""
+            raise DatasetError(f"dataset.path={config.path}: no usable problem{first}")
         return problems, rejected
-    if config.name == "starter":
-        return [starter.problem for starter in training_problems()], []
-    raise DatasetError(f"dataset.name={config.name} is to evaluate on: set dataset.path=FILE to problems to train on")
+    if config.name is not None and config.name in TRAINING_SOURCES:
+        return TRAINING_SOURCES[config.name](config), []
+    raise DatasetError(f"dataset.name={config.name} has no training problems: set dataset.path to a file of problems")
 
 
-def _without_overlaps(training: list[Problem], report: OverlapReport) -> list[Problem]:
-    refused = {overlap.training_id for overlap in report.overlaps}
-    kept = [problem for problem in training if problem.question_id not in refused]
+def _drop_contaminated(training: list[Problem], report: ContaminationReport) -> list[Problem]:
+    """Return the training problems without the contaminated ones. Raises DatasetError if none is left."""
+    contaminated_ids = {problem.training_id for problem in report.contaminated}
+    kept = [problem for problem in training if problem.question_id not in contaminated_ids]
     if not kept:
-        raise DatasetError(f"{report}: train on others, or set dataset.allow_overlap=true if that is what you want")
+        raise DatasetError(
+            f"{report}: no training problem is left. Train on other problems, or set dataset.allow_overlap=true to "
+            "train on these"
+        )
     return kept
 
 
-def _read(path: str, key: str, strict: bool) -> tuple[list[Problem], list[BadRow]]:
+def _read_file(path: str, key: str, strict: bool) -> tuple[list[Problem], list[BadRow]]:
+    """Read a file of problems, named by the configuration key ``key``. Raises DatasetError, ProblemError."""
     if not Path(path).is_file():
         raise DatasetError(f"{key}={path}: no such file; give a JSONL, JSONL.gz or Parquet file of problems")
     try:
         loaded = load_problems(path, strict=strict)
     except ProblemError:
         raise
-    except UNREADABLE as error:
+    except READ_ERRORS as error:
         raise DatasetError(f"{key}={path}: cannot be read: {error}") from error
     return list(loaded.problems), [BadRow(path, row.line, row.reason) for row in loaded.rejected]

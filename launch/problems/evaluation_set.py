@@ -1,4 +1,4 @@
-"""A set of problems to evaluate on, with what became of the rows that it was read from."""
+"""A set of problems to evaluate on, with a summary of the rows it was read from."""
 
 from __future__ import annotations
 
@@ -6,16 +6,22 @@ from dataclasses import dataclass
 
 from evaluator.errors import UserError
 from evaluator.problem import Problem
-from launch.problems.contest_dates import DateWindow
+from launch.problems.date_window import DateWindow
 
 
 class BenchmarkError(UserError, ValueError):
-    """The benchmark cannot be had, or nothing in it can be used; the message says what to do."""
+    """The benchmark cannot be fetched, or has no usable problem; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class BadRow:
-    """What was skipped: a file, its 1-based line (JSONL) or row (Parquet), and why. Without a line, the file's rest."""
+    """A row that was skipped.
+
+    Attributes:
+        file: name of the file.
+        line: 1-based line (JSONL) or row (Parquet); None if the rest of the file was skipped.
+        reason: why it was skipped.
+    """
 
     file: str
     line: int | None
@@ -27,10 +33,15 @@ class BadRow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Summary:
-    """What became of the rows. ``published``: how many problems the selection has in the published files, if known.
+class LoadSummary:
+    """Counts of the rows that were selected and of those that were dropped.
 
-    ``undated`` counts problems that a window of days left out because they have no ISO date.
+    Attributes:
+        selected: problems in the evaluation set.
+        outside_window: problems dropped because they are dated outside the date window.
+        undated: problems dropped because there is a date window and they have no ISO date.
+        rejected: rows that are no valid problem.
+        published: number of problems that the published files hold for this selection; None if unknown.
     """
 
     selected: int
@@ -43,23 +54,27 @@ class Summary:
         text = f"{self.selected} problems"
         if self.published is not None and self.published != self.selected:
             text += f" (published: {self.published})"
-        left_out = {
-            "outside the window": self.outside_window,
+        dropped = {
+            "outside the date window": self.outside_window,
             "without a date": self.undated,
             "bad rows": len(self.rejected),
         }
-        counts = ", ".join(f"{count} {what}" for what, count in left_out.items() if count)
-        return f"{text}; left out: {counts}" if counts else text
+        counts = ", ".join(f"{count} {reason}" for reason, count in dropped.items() if count)
+        return f"{text}; dropped: {counts}" if counts else text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationSet:
-    """Problems to evaluate on, and the window of days that a training set has to keep out (None: none is known).
+    """Problems to evaluate on.
 
-    ``remarks`` tell of problems that were taken in, but not with all their tests.
+    Attributes:
+        problems: the problems, in the order of the files.
+        summary: counts of selected and dropped rows.
+        window: days that a training set must exclude; None if unknown.
+        remarks: messages for the user, for example about problems that were kept without some of their tests.
     """
 
     problems: tuple[Problem, ...]
-    summary: Summary
+    summary: LoadSummary
     window: DateWindow | None
     remarks: tuple[str, ...] = ()

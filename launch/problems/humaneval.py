@@ -1,4 +1,4 @@
-"""OpenAI's HumanEval (arXiv 2107.03374): its 164 published problems, from the hub or a copy."""
+"""Loader for OpenAI's HumanEval (arXiv 2107.03374): 164 problems, from the hub or a local copy."""
 
 from __future__ import annotations
 
@@ -8,40 +8,46 @@ from typing import Any
 
 from evaluator.inside.published import Published
 from evaluator.problem import ProblemError
+from launch.problems.benchmark_tasks import BenchmarkSource, BenchmarkTask, load_published_tasks
 from launch.problems.evaluation_set import EvaluationSet
-from launch.problems.published_tasks import Benchmark, Task, load_tasks
-from launch.problems.recorded_calls import parsed
-from launch.problems.rows import required
+from launch.problems.published_files import require_texts
+from launch.problems.recorded_calls import parse_python
 
-BENCHMARK = Benchmark(
+SOURCE = BenchmarkSource(
     name="HumanEval",
     repository="openai/openai_humaneval",
     file="openai_humaneval/test-00000-of-00001.parquet",
-    problems=164,
+    problem_count=164,
 )
 COLUMNS = ("task_id", "prompt", "entry_point", "canonical_solution", "test")
 
 
-def load_humaneval(local: str | None, strict: bool) -> EvaluationSet:
-    """All problems of the published file, in its order; ``local`` is a copy of it, None takes it from the hub.
+def load_humaneval(local_copy: str | None, strict: bool) -> EvaluationSet:
+    """Load all problems of the published file, in its order.
 
-    Raises BenchmarkError when the file cannot be had or holds no usable problem, and with ``strict`` ProblemError for
-    the first bad row.
+    ``local_copy`` is the path of a copy of the file; None downloads it from the hub.
+
+    Raises:
+        BenchmarkError: the file is not available or has no usable problem.
+        ProblemError: a row is bad, and ``strict`` is set.
     """
-    return load_tasks(BENCHMARK, local, strict, task)
+    return load_published_tasks(SOURCE, local_copy, strict, parse_task)
 
 
-def task(row: Mapping[str, Any]) -> Task:
-    """A row's task. The prompt, which ends in a docstring, is a whole program: what it imports and defines besides the
-    function is there for a candidate that leaves it out, as when it completes the prompt. Raises ProblemError."""
-    task_id, prompt, entry_point, solution, test = required(row, COLUMNS)
-    functions = [node.name for node in parsed(prompt, "prompt").body if isinstance(node, ast.FunctionDef)]
+def parse_task(row: Mapping[str, Any]) -> BenchmarkTask:
+    """Parse a row. Raises ProblemError.
+
+    The prompt ends in the function's docstring, so it is a complete program and serves as starter code: its imports and
+    helper functions are then defined for a candidate that does not repeat them, as they are if it completes the prompt.
+    """
+    task_id, prompt, entry_point, solution, test = require_texts(row, COLUMNS)
+    functions = [node.name for node in parse_python(prompt, "prompt").body if isinstance(node, ast.FunctionDef)]
     if entry_point not in functions:
         raise ProblemError(f"entry_point: the prompt defines {', '.join(functions) or 'nothing'}, not {entry_point!r}")
-    return Task(
+    return BenchmarkTask(
         question_id=task_id,
         question_content=f"Complete the Python function `{entry_point}`:\n\n```python\n{prompt.strip()}\n```",
         starter_code=prompt,
         published=Published(entry_point, prompt + solution, f"{test}\n\ncheck({entry_point})\n"),
-        called=("candidate", entry_point),
+        call_names=("candidate", entry_point),
     )

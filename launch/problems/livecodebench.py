@@ -1,10 +1,10 @@
-"""LiveCodeBench's ``code_generation_lite``: its published files, from the hub or a copy, selected, checked and cached.
+"""Loader for LiveCodeBench's ``code_generation_lite``: select, validate and cache the problems of its published files.
 
-    files ──► rows ──► problems ──► selection ──► Parquet cache, named by the hash of both ──► EvaluationSet
+    files ──► rows ──► problems ──► selection ──► Parquet cache, keyed by files and selection ──► EvaluationSet
 
-The benchmark grows by files: release N is the first N of ``SHARDS``; the last one alone is what papers call v6. Nothing
-is left out silently: the ``Summary`` counts what the selection leaves out and names every row that is no problem, also
-when the problems come from the cache.
+Each release adds a file: release N consists of the first N files of ``SHARDS``. The last file alone is what papers call
+v6. No row is dropped silently: the ``LoadSummary`` counts the problems outside the selection and lists every row that
+is no valid problem, also when the problems come from the cache.
 """
 
 from __future__ import annotations
@@ -17,34 +17,32 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HTTPError, XetDownloadError
 
 from evaluator.problem import Problem, ProblemError, parse_problem, to_row
-from launch.problems.contest_dates import DateWindow, contest_day
-from launch.problems.evaluation_set import BadRow, BenchmarkError, EvaluationSet, Summary
-from launch.problems.rows import UNREADABLE, json_object
+from launch.problems.date_window import DateWindow, parse_contest_day
+from launch.problems.evaluation_set import BadRow, BenchmarkError, EvaluationSet, LoadSummary
+from launch.problems.published_files import READ_ERRORS, check_columns, decode_object, download_from_hub
 
 REPOSITORY = "livecodebench/code_generation_lite"
 SHARDS = ("test", "test2", "test3", "test4", "test5", "test6")  # .jsonl
-ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")  # of local copies
+SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")  # of local copies
 CACHE = Path(".cache") / "livecodebench"
-CACHE_FORMAT = 1  # raise it when what the cache holds, or how rows are checked, changes
-MAX_TEST_BYTES = 64 << 20  # no published test comes near; a worker would hold several copies of it
+CACHE_FORMAT = 1  # increment when the contents of the cache, or the validation of rows, change
+MAX_TEST_BYTES = 64 << 20  # far above every published test; a worker holds several copies of a test
 
-# The contest days of the last increment. Five problems of the increment before share the first one.
+# Contest days of the last file. Five problems of the file before it share the first day.
 LCB_V6_DAYS = DateWindow(datetime.date(2025, 1, 4), datetime.date(2025, 4, 6))
-# What a training set must keep out for it: from the start of the year, as the reference runs did (arXiv 2603.07777).
-LCB_V6_PERIOD = DateWindow(datetime.date(2025, 1, 1), datetime.date(2025, 4, 6))
+# Days that a training set must exclude for lcb_v6: from the start of the year, as in arXiv 2603.07777.
+LCB_V6_EXCLUDED_DAYS = DateWindow(datetime.date(2025, 1, 1), datetime.date(2025, 4, 6))
 
-Part = Literal["lcb_v6", "release_v1", "release_v2", "release_v3", "release_v4", "release_v5", "release_v6", "all"]
-PART_SHARDS: Mapping[Part, tuple[str, ...]] = {
+Subset = Literal["lcb_v6", "release_v1", "release_v2", "release_v3", "release_v4", "release_v5", "release_v6", "all"]
+SUBSET_SHARDS: Mapping[Subset, tuple[str, ...]] = {
     "lcb_v6": SHARDS[5:],
     "release_v1": SHARDS[:1],
     "release_v2": SHARDS[:2],
@@ -53,7 +51,7 @@ PART_SHARDS: Mapping[Part, tuple[str, ...]] = {
     "release_v5": SHARDS[:5],
     "release_v6": SHARDS,
 }
-PUBLISHED: Mapping[Part, int] = {
+PUBLISHED_COUNTS: Mapping[Subset, int] = {
     "lcb_v6": 175,
     "release_v1": 400,
     "release_v2": 511,
@@ -74,9 +72,9 @@ _COLUMNS = (
     "public_test_cases",
     "private_test_cases",
     "metadata",
-    "extra",  # JSON of the columns this project gives no meaning to
+    "extra",  # JSON object of all other columns
 )
-_REQUIRED = ("question_id", "question_content", "public_test_cases")
+_REQUIRED_COLUMNS = ("question_id", "question_content", "public_test_cases")
 _SCHEMA = pa.schema([(name, pa.large_string()) for name in _COLUMNS])
 _ROW_GROUP = 16
 log = logging.getLogger(__name__)
@@ -84,99 +82,109 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Selection:
-    """Which problems: a part of the benchmark (``all``: every row of a local file), and days within it."""
+    """Choice of problems.
 
-    part: Part
+    Attributes:
+        subset: the files to read; ``all`` reads every row of a local copy.
+        window: contest days to select.
+    """
+
+    subset: Subset
     window: DateWindow
 
 
-def load_benchmark(selection: Selection, local: str | None, cache: Path, strict: bool) -> EvaluationSet:
-    """The selected problems, in the files' order.
+def load_livecodebench(selection: Selection, local_copy: str | None, cache: Path, strict: bool) -> EvaluationSet:
+    """Load the selected problems, in the order of the files.
 
-    ``local`` is a directory with the published files, or one file of problems; None takes them from the hub. A file
-    that is not a published one has no increments: there ``lcb_v6`` is told by its contest days.
-    Raises BenchmarkError when the files cannot be had or hold no usable problem, and with ``strict`` ProblemError for
-    the first bad row or unreadable file.
+    Args:
+        selection: choice of problems.
+        local_copy: path of a directory with the published files, or of a single file; None downloads from the hub. A
+            single file without a published name holds no known subset, so ``lcb_v6`` selects rows by ``LCB_V6_DAYS``.
+        cache: directory of the cache.
+        strict: raise for the first bad row or unreadable file instead of counting it.
+
+    Raises:
+        BenchmarkError: the files are not available or have no usable problem, or the cache cannot be written.
+        ProblemError: a row or file is bad, and ``strict`` is set.
     """
-    paths, window = _sources(selection, local)
-    digests, unreadable = _digests(paths)
-    cached = cache / f"{selection.part}-{_key(selection, window, digests)}.parquet"
-    problems, summary = _from_cache(cached) or _into_cache(cached, *_read(list(digests), window))
-    published = PUBLISHED.get(selection.part) if selection.window.unbounded else None
+    paths, window = _locate_files(selection, local_copy)
+    digests, unreadable = _hash_files(paths)
+    cache_file = cache / f"{selection.subset}-{_cache_key(selection, window, digests)}.parquet"
+    problems, summary = _read_cache(cache_file) or _write_cache(cache_file, *_read_problems(list(digests), window))
+    published = PUBLISHED_COUNTS.get(selection.subset) if selection.window.is_unbounded else None
     summary = replace(summary, rejected=(*unreadable, *summary.rejected), published=published)
     if strict and summary.rejected:
         raise ProblemError(str(summary.rejected[0]))
     if not problems:
-        first = f"; the first: {summary.rejected[0]}" if summary.rejected else ""
-        raise BenchmarkError(f"{local or REPOSITORY}, {selection.part}: no usable problem: {summary}{first}")
-    return EvaluationSet(problems=problems, summary=summary, window=_covered(selection, problems))
+        first = f"; first bad row: {summary.rejected[0]}" if summary.rejected else ""
+        raise BenchmarkError(f"{local_copy or REPOSITORY}, {selection.subset}: no usable problem: {summary}{first}")
+    return EvaluationSet(problems=problems, summary=summary, window=_excluded_days(selection, problems))
 
 
-def _covered(selection: Selection, problems: Sequence[Problem]) -> DateWindow | None:
-    """The days that were asked for; where a side was left open, those of the increment, or of the problems."""
-    days = [day for problem in problems if (day := contest_day(problem)) is not None]
+def _excluded_days(selection: Selection, problems: Sequence[Problem]) -> DateWindow | None:
+    """Return the days that a training set must exclude; None if unknown.
+
+    Open sides of the selection's window are filled from ``LCB_V6_EXCLUDED_DAYS`` for lcb_v6, else from the first and
+    last day of the problems.
+    """
+    days = [day for problem in problems if (day := parse_contest_day(problem)) is not None]
     span = DateWindow(min(days, default=None), max(days, default=None))
-    window = selection.window.completed(LCB_V6_PERIOD if selection.part == "lcb_v6" else span)
-    return None if window.unbounded else window
+    window = selection.window.fill_open_sides(LCB_V6_EXCLUDED_DAYS if selection.subset == "lcb_v6" else span)
+    return None if window.is_unbounded else window
 
 
-def _sources(selection: Selection, local: str | None) -> tuple[list[Path], DateWindow]:
-    """The files to read, and the window of days that makes the selection out of their rows. Raises BenchmarkError."""
-    part = selection.part
+def _locate_files(selection: Selection, local_copy: str | None) -> tuple[list[Path], DateWindow]:
+    """Return the files to read, and the window of the rows to select from them. Raises BenchmarkError."""
+    subset = selection.subset
     window = selection.window
-    if local is None:
-        if part == "all":
-            raise BenchmarkError("dataset.release=null: which release to fetch? Set dataset.release=release_v6, say")
-        return [_download(f"{name}.jsonl") for name in PART_SHARDS[part]], window
-    path = Path(local)
+    if local_copy is None:
+        if subset == "all":
+            raise BenchmarkError(
+                "dataset.release=null selects every row of a local copy: set dataset.held_out_path, or choose a "
+                "release to download, for example dataset.release=release_v6"
+            )
+        names = SUBSET_SHARDS[subset]
+        return [download_from_hub(REPOSITORY, f"{name}.jsonl", "the file's directory") for name in names], window
+    path = Path(local_copy)
     if path.is_dir():
-        return _in_directory(path, part), window
+        return _list_directory(path, subset), window
     if not path.is_file():
-        raise BenchmarkError(f"dataset.held_out_path={local}: no such file or directory")
-    if not path.name.endswith(ENDINGS):
-        raise BenchmarkError(f"dataset.held_out_path={local}: cannot be read: not one of {', '.join(ENDINGS)}")
-    if part == "all" or PART_SHARDS[part] == (path.name.split(".")[0],):
+        raise BenchmarkError(f"dataset.held_out_path={local_copy}: no such file or directory")
+    if not path.name.endswith(SUFFIXES):
+        raise BenchmarkError(
+            f"dataset.held_out_path={local_copy}: unsupported file name, must end in {', '.join(SUFFIXES)}"
+        )
+    if subset == "all" or SUBSET_SHARDS[subset] == (path.name.split(".")[0],):
         return [path], window
-    if part == "lcb_v6":
-        return [path], window.within(LCB_V6_DAYS)
+    if subset == "lcb_v6":
+        return [path], window.intersect(LCB_V6_DAYS)
     raise BenchmarkError(
-        f"dataset.held_out_path={local}: its rows do not say which release they belong to. Give the directory that "
-        f"holds {', '.join(PART_SHARDS[part])} (.jsonl), or set dataset.release=null and dataset.end_date"
+        f"dataset.held_out_path={local_copy}: the rows of a single file do not name their release. Set it to the "
+        f"directory of {', '.join(SUBSET_SHARDS[subset])} (.jsonl), or set dataset.release=null and dataset.end_date"
     )
 
 
-def _in_directory(directory: Path, part: Part) -> list[Path]:
-    if part == "all":
-        files = sorted(path for path in directory.iterdir() if path.name.endswith(ENDINGS))
+def _list_directory(directory: Path, subset: Subset) -> list[Path]:
+    """Return the files of a subset in a directory. Raises BenchmarkError if one is missing."""
+    if subset == "all":
+        files = sorted(path for path in directory.iterdir() if path.name.endswith(SUFFIXES))
         if not files:
-            raise BenchmarkError(f"dataset.held_out_path={directory}: no file ends in {', '.join(ENDINGS)}")
+            raise BenchmarkError(f"dataset.held_out_path={directory}: no file name ends in {', '.join(SUFFIXES)}")
         return files
-    found = []
-    for name in PART_SHARDS[part]:
-        copies = [path for ending in ENDINGS if (path := directory / f"{name}{ending}").exists()]
+    selected = []
+    for name in SUBSET_SHARDS[subset]:
+        copies = [path for suffix in SUFFIXES if (path := directory / f"{name}{suffix}").exists()]
         if not copies:
             raise BenchmarkError(
-                f"dataset.held_out_path={directory}: no {name}.jsonl in it, which {part} needs; "
+                f"dataset.held_out_path={directory}: {name}.jsonl is missing, which {subset} needs; "
                 f"download it from https://huggingface.co/datasets/{REPOSITORY}"
             )
-        found.append(copies[0])
-    return found
+        selected.append(copies[0])
+    return selected
 
 
-def _download(name: str) -> Path:
-    """The hub's file in the hub's own cache, fetched if need be."""
-    try:
-        return Path(hf_hub_download(REPOSITORY, name, repo_type="dataset"))
-    except (OSError, HTTPError, XetDownloadError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise BenchmarkError(
-            f"the hub does not give {name} of {REPOSITORY} ({reason}). Download it where there is a network and set "
-            "dataset.held_out_path to the directory that holds it"
-        ) from error
-
-
-def _digests(paths: Sequence[Path]) -> tuple[dict[Path, str], list[BadRow]]:
-    """SHA-256 of every file's bytes, and the files that cannot be opened."""
+def _hash_files(paths: Sequence[Path]) -> tuple[dict[Path, str], list[BadRow]]:
+    """Return the SHA-256 of each file's bytes, and a BadRow for each file that cannot be opened."""
     digests = {}
     unreadable = []
     for path in paths:
@@ -188,68 +196,70 @@ def _digests(paths: Sequence[Path]) -> tuple[dict[Path, str], list[BadRow]]:
     return digests, unreadable
 
 
-def _key(selection: Selection, window: DateWindow, digests: Mapping[Path, str]) -> str:
-    # The names are in it because the rows that were skipped are reported with them.
+def _cache_key(selection: Selection, window: DateWindow, digests: Mapping[Path, str]) -> str:
+    # File names are part of the key because the cached list of bad rows contains them.
     files = [(path.name, digest) for path, digest in digests.items()]
-    return hashlib.sha256(repr((CACHE_FORMAT, selection.part, str(window), files)).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((CACHE_FORMAT, selection.subset, str(window), files)).encode()).hexdigest()[:16]
 
 
-def _read(paths: Sequence[Path], window: DateWindow) -> tuple[tuple[Problem, ...], Summary]:
-    """The problems of all files that are dated in ``window``, each id once, and what became of the other rows."""
+def _read_problems(paths: Sequence[Path], window: DateWindow) -> tuple[tuple[Problem, ...], LoadSummary]:
+    """Read the problems of all files that are dated in ``window``, each id once, and count the other rows."""
     problems: dict[str, Problem] = {}
-    files: dict[str, str] = {}  # of every id, where it came first
+    first_files: dict[str, str] = {}  # by question id: name of the first file that has it
     rejected: list[BadRow] = []
     outside = undated = 0
     for path in paths:
-        for number, found in _problems(path):
-            if isinstance(found, Problem) and found.question_id in files:
-                found = f"question_id: {found.question_id!r} came before, in {files[found.question_id]}"
-            if isinstance(found, str):
-                rejected.append(BadRow(path.name, number, found))
+        for number, result in _parse_file(path):
+            if isinstance(result, Problem) and result.question_id in first_files:
+                question_id = result.question_id
+                result = f"question_id: duplicate of an earlier {question_id!r}, in {first_files[question_id]}"
+            if isinstance(result, str):
+                rejected.append(BadRow(path.name, number, result))
                 continue
-            files[found.question_id] = path.name
-            day = contest_day(found)
-            if not window.unbounded and day is None:
+            first_files[result.question_id] = path.name
+            day = parse_contest_day(result)
+            if not window.is_unbounded and day is None:
                 undated += 1
             elif day is not None and day not in window:
                 outside += 1
             else:
-                problems[found.question_id] = found
-    return tuple(problems.values()), Summary(
+                problems[result.question_id] = result
+    return tuple(problems.values()), LoadSummary(
         selected=len(problems), outside_window=outside, undated=undated, rejected=tuple(rejected)
     )
 
 
-def _problems(path: Path) -> Iterator[tuple[int | None, Problem | str]]:
-    """Row numbers with problems, or with the reason why there is none; (None, reason) where the file stops being one.
+def _parse_file(path: Path) -> Iterator[tuple[int | None, Problem | str]]:
+    """Yield (row number, problem) for each row, or (row number, reason) if the row is bad.
 
-    Row by row: a release has gigabytes of tests, of which a window may keep a few.
+    If the file is damaged, the last item is (None, reason). Rows are parsed one at a time, since a release has
+    gigabytes of tests, of which a date window may keep only a few.
     """
     number = 0
     try:
-        for number, row in _rows(path):
+        for number, row in _read_raw_rows(path):
             try:
-                problem = parse_problem(_decoded(row))
-                _check(problem)
-                # As it would come from the cache: columns of a Parquet file may hold what JSON has no form for.
+                problem = parse_problem(_decode_row(row))
+                _check_problem(problem)
+                # Make the extra columns equal to those from the cache: Parquet may hold values that JSON cannot.
                 yield number, replace(problem, extra=json.loads(json.dumps(problem.extra, default=str)))
             except ProblemError as error:
                 yield number, str(error)
             except RecursionError:
-                yield number, "its JSON is nested too deeply"
-    except UNREADABLE as error:
+                yield number, "JSON nested too deeply"
+    except READ_ERRORS as error:
         yield None, f"cannot be read beyond row {number}: {error}"
 
 
-def _rows(path: Path) -> Iterator[tuple[int, bytes | pa.RecordBatch]]:
-    """Rows as they are stored, with their 1-based numbers: lines of JSONL, batches of one row of Parquet."""
+def _read_raw_rows(path: Path) -> Iterator[tuple[int, bytes | pa.RecordBatch]]:
+    """Yield (1-based number, row as stored): a line of JSONL, or a batch of one row of Parquet."""
     if path.suffix == ".parquet":
         number = 0
         with pq.ParquetFile(path) as table:
             for batch in table.iter_batches(batch_size=_ROW_GROUP):
-                for place in range(batch.num_rows):
+                for offset in range(batch.num_rows):
                     number += 1
-                    yield number, batch.slice(place, 1)
+                    yield number, batch.slice(offset, 1)
     else:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as handle:
             for number, line in enumerate(handle, 1):
@@ -257,95 +267,95 @@ def _rows(path: Path) -> Iterator[tuple[int, bytes | pa.RecordBatch]]:
                     yield number, line
 
 
-def _decoded(row: bytes | pa.RecordBatch) -> Mapping[str, Any]:
-    """The row's columns. Raises ProblemError."""
-    value = json_object(lambda: json.loads(row) if isinstance(row, bytes) else row.to_pylist()[0])
-    if missing := [name for name in _REQUIRED if name not in value]:
-        raise ProblemError(f"another schema: no column {', '.join(missing)}, but {', '.join(value)}"[:300])
-    return value
+def _decode_row(row: bytes | pa.RecordBatch) -> Mapping[str, Any]:
+    """Return the row's columns. Raises ProblemError."""
+    columns = decode_object(lambda: json.loads(row) if isinstance(row, bytes) else row.to_pylist()[0])
+    check_columns(columns, _REQUIRED_COLUMNS)
+    return columns
 
 
-def _check(problem: Problem) -> None:
-    """Raises ProblemError for what a problem may be, but no problem of a benchmark is."""
+def _check_problem(problem: Problem) -> None:
+    """Raise ProblemError if a valid problem is empty, too large or not Unicode, which no published problem is."""
     if not problem.question_content.strip():
         raise ProblemError("question_content: empty")
-    for name, value in vars(problem).items():
+    for field in fields(problem):
+        value = getattr(problem, field.name)
         if isinstance(value, str):
-            _size(value, name)
+            _count_bytes(value, field.name)
     for name, tests in (("public_test_cases", problem.public_tests), ("private_test_cases", problem.private_tests)):
         for index, test in enumerate(tests):
             where = f"{name}[{index}]"
-            size = _size(test.input, where) + _size(test.output, where)
+            size = _count_bytes(test.input, where) + _count_bytes(test.output, where)
             if size > MAX_TEST_BYTES:
                 raise ProblemError(f"{where}: {size} bytes, more than {MAX_TEST_BYTES}")
 
 
-def _size(text: str, where: str) -> int:
-    """Bytes of a text. Raises ProblemError for half a character, which JSON can write ("\\ud83d") and no file takes."""
+def _count_bytes(text: str, where: str) -> int:
+    """Return the size of a text in UTF-8.
+
+    Raises ProblemError for an unpaired surrogate, which JSON can represent ("\\ud83d") but UTF-8 cannot.
+    """
     try:
         return len(text.encode())
     except UnicodeEncodeError as error:
         raise ProblemError(f"{where}: not Unicode: {error.reason} at {error.start}") from error
 
 
-def _into_cache(path: Path, problems: tuple[Problem, ...], summary: Summary) -> tuple[tuple[Problem, ...], Summary]:
-    """Write what ``_from_cache`` reads, whole or not at all, and give it back. Raises BenchmarkError."""
+def _write_cache(
+    path: Path, problems: tuple[Problem, ...], summary: LoadSummary
+) -> tuple[tuple[Problem, ...], LoadSummary]:
+    """Write problems and summary to the cache atomically, and return them. Raises BenchmarkError."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    described = json.dumps(asdict(summary))
-    digest = hashlib.sha256(described.encode())
+    summary_json = json.dumps(asdict(summary))
+    digest = hashlib.sha256(summary_json.encode())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with pq.ParquetWriter(unfinished, _SCHEMA, compression="zstd", use_dictionary=False) as writer:
             for start in range(0, len(problems), _ROW_GROUP):
-                rows = [_cached_row(problem) for problem in problems[start : start + _ROW_GROUP]]
+                rows = [_to_cache_row(problem) for problem in problems[start : start + _ROW_GROUP]]
                 for row in rows:
-                    _add(digest, row)
+                    _hash_row(digest, row)
                 writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=_SCHEMA))
-            writer.add_key_value_metadata({"summary": described, "sha256": digest.hexdigest()})
+            writer.add_key_value_metadata({"summary": summary_json, "sha256": digest.hexdigest()})
         unfinished.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):
             unfinished.unlink()
-        raise BenchmarkError(f"{path}: cannot be written: {error}; make room for the cache there") from error
+        raise BenchmarkError(f"{path}: cannot write the cache: {error}; check free space and permissions") from error
     return problems, summary
 
 
-def _from_cache(path: Path) -> tuple[tuple[Problem, ...], Summary] | None:
-    """What ``_into_cache`` wrote; None where there is no such file, or not as it was written."""
+def _read_cache(path: Path) -> tuple[tuple[Problem, ...], LoadSummary] | None:
+    """Read what ``_write_cache`` wrote; return None if the file is missing or damaged."""
     if not path.is_file():
         return None
     try:
         problems = []
         with pq.ParquetFile(path) as table:
-            described = table.metadata.metadata[b"summary"]
-            digest = hashlib.sha256(described)
+            summary_json = table.metadata.metadata[b"summary"]
+            digest = hashlib.sha256(summary_json)
             for batch in table.iter_batches(batch_size=_ROW_GROUP):
                 for row in batch.to_pylist():
-                    _add(digest, row)
+                    _hash_row(digest, row)
                     problems.append(parse_problem(row | json.loads(row.pop("extra"))))
             if table.metadata.metadata[b"sha256"].decode() != digest.hexdigest():
-                raise ValueError("its content is not what was written")
-        values = json.loads(described)
-        return tuple(problems), Summary(**values | {"rejected": tuple(BadRow(**row) for row in values["rejected"])})
-    except (
-        *UNREADABLE,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-    ) as error:  # a damaged file may raise any of them
-        log.warning("%s is damaged and made anew: %s", path, error)
+                raise ValueError("checksum mismatch")
+        values = json.loads(summary_json)
+        return tuple(problems), LoadSummary(**values | {"rejected": tuple(BadRow(**row) for row in values["rejected"])})
+    # A damaged file may raise any of these.
+    except (*READ_ERRORS, KeyError, TypeError, AttributeError, RecursionError) as error:
+        log.warning("%s is damaged (%s): rebuilding it from the published files", path, error)
         return None
 
 
-def _cached_row(problem: Problem) -> dict[str, str | None]:
+def _to_cache_row(problem: Problem) -> dict[str, str | None]:
     row = to_row(problem)
     known = {name: row.pop(name) for name in _COLUMNS[:-1]}
     return known | {"extra": json.dumps(row)}
 
 
-def _add(digest: Any, row: Mapping[str, str | None]) -> None:
-    """Hash a row's values with their lengths, so that nothing can move from one to the next."""
+def _hash_row(digest: Any, row: Mapping[str, str | None]) -> None:
+    """Add a row's values to the hash, each with its length, so that different splits into values differ in hash."""
     for name in _COLUMNS:
         data = (row[name] or "").encode()
         digest.update(len(data).to_bytes(8, "little"))

@@ -1,4 +1,4 @@
-"""From a problem to the prompt a model sees, and from a program to the answer it should give."""
+"""Prompts that put a problem to a model, and the answer format for a given program."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import numpy as np
 
 from conf.schema import DatasetConfig
 from evaluator.problem import Problem
-from launch.problems.datasets import LIVECODEBENCH
 from learner.rollout import Group, Rollout
 
 PromptStyle = Literal["training", "livecodebench"]
 
-# The words of LiveCodeBench's lcb_runner/prompts/code_generation.py for chat models: published figures were measured
-# with them, so nothing here is to be improved.
+# Values of ``dataset.name`` that mean LiveCodeBench, whose own prompt is then the default.
+LIVECODEBENCH_NAMES = ("lcb_v6", "livecodebench")
+# Copied from LiveCodeBench's lcb_runner/prompts/code_generation.py (chat models). Published results were measured with
+# these words, so do not improve them.
 LIVECODEBENCH_SYSTEM = (
     "You are an expert Python programmer. You will be given a question (problem specification) and will generate a "
     "correct Python program that matches the specification and passes all tests."
@@ -34,58 +35,69 @@ LIVECODEBENCH_WITHOUT_STARTER = (
 
 @dataclass(frozen=True)
 class PromptedProblem:
-    """A problem with its prompt: token ids [P] int32, and the messages (role, content) they were made of."""
+    """A problem with its prompt.
+
+    Attributes:
+        problem: the problem.
+        token_ids: [P] int32, the prompt's token ids.
+        messages: the chat messages (role, content) that the prompt was made of; the user's message is the last.
+    """
 
     problem: Problem
     token_ids: np.ndarray
     messages: tuple[tuple[str, str], ...]
 
     @property
-    def text(self) -> str:
-        """What the user says."""
+    def user_message(self) -> str:
+        """Content of the user's message."""
         return self.messages[-1][1]
 
-    def group(self, rollouts: Sequence[Rollout]) -> Group:
-        """Its completions, judged, in sample order."""
-        return Group(self.problem.question_id, self.text, tuple(rollouts))
+    def make_group(self, rollouts: Sequence[Rollout]) -> Group:
+        """Build the problem's group from its judged completions, which are given in sample order."""
+        return Group(self.problem.question_id, self.user_message, tuple(rollouts))
 
 
-def prompt_style(dataset: DatasetConfig) -> PromptStyle:
-    """What ``dataset.prompt`` says; where it says nothing, LiveCodeBench is asked in its own words."""
+def select_prompt_style(dataset: DatasetConfig) -> PromptStyle:
+    """Return ``dataset.prompt`` if it is set; otherwise ``livecodebench`` for LiveCodeBench, else ``training``."""
     if dataset.prompt is not None:
         return dataset.prompt
-    return "livecodebench" if dataset.name in LIVECODEBENCH else "training"
+    return "livecodebench" if dataset.name in LIVECODEBENCH_NAMES else "training"
 
 
-def prompted(problems: Sequence[Problem], tokenizer: Any, style: PromptStyle, longest: int) -> list[PromptedProblem]:
-    """Problems with their prompts, less those whose prompt has more than ``longest`` tokens."""
-    found = [
-        PromptedProblem(problem, prompt_token_ids(problem, tokenizer, style), messages(problem, style))
+def build_prompts(
+    problems: Sequence[Problem], tokenizer: Any, style: PromptStyle, max_tokens: int
+) -> list[PromptedProblem]:
+    """Build the prompt of every problem, and drop problems whose prompt has more than ``max_tokens`` tokens."""
+    prompts = [
+        PromptedProblem(problem, encode_prompt(problem, tokenizer, style), build_messages(problem, style))
         for problem in problems
     ]
-    return [one for one in found if len(one.token_ids) <= longest]
+    return [prompt for prompt in prompts if len(prompt.token_ids) <= max_tokens]
 
 
-def messages(problem: Problem, style: PromptStyle) -> tuple[tuple[str, str], ...]:
-    """The chat, as (role, content), that asks for a program: in this project's words, or in the benchmark's own."""
+def build_messages(problem: Problem, style: PromptStyle) -> tuple[tuple[str, str], ...]:
+    """Build the chat messages (role, content) that ask for a program."""
     if style == "training":
-        return (("user", instruction(problem)),)
-    return (("system", LIVECODEBENCH_SYSTEM), ("user", livecodebench_question(problem)))
+        return (("user", build_training_prompt(problem)),)
+    return (("system", LIVECODEBENCH_SYSTEM), ("user", build_livecodebench_question(problem)))
 
 
-def instruction(problem: Problem) -> str:
-    """The training prompt: the statement, and what kind of answer is expected."""
+def build_training_prompt(problem: Problem) -> str:
+    """Build the user message of the ``training`` style: the statement, then the expected kind of answer."""
     if problem.func_name is None:
         task = "Answer with a ```python block that reads standard input."
-    elif problem.starter_code.strip() in problem.question_content:  # as HumanEval's, whose statement it is
+    elif problem.starter_code.strip() in problem.question_content:  # HumanEval: the statement is the starter code
         task = "Answer with a ```python block that holds the whole function."
     else:
         task = f"Answer with a ```python block that completes:\n{problem.starter_code.rstrip()}"
     return f"{problem.question_content.strip()}\n\n{task}"
 
 
-def livecodebench_question(problem: Problem) -> str:
-    """LiveCodeBench's user message. As there, starter code alone decides which of the two kinds of answer is wanted."""
+def build_livecodebench_question(problem: Problem) -> str:
+    """Build LiveCodeBench's user message.
+
+    As in LiveCodeBench, the presence of starter code alone selects between its two answer formats.
+    """
     if problem.starter_code:
         task = LIVECODEBENCH_WITH_STARTER
         code = problem.starter_code
@@ -99,13 +111,13 @@ def livecodebench_question(problem: Problem) -> str:
     )
 
 
-def prompt_token_ids(problem: Problem, tokenizer: Any, style: PromptStyle = "training") -> np.ndarray:
-    """Token ids [P] int32 of the problem's prompt in the tokenizer's chat template, up to the answer's start."""
-    chat = [{"role": role, "content": content} for role, content in messages(problem, style)]
+def encode_prompt(problem: Problem, tokenizer: Any, style: PromptStyle = "training") -> np.ndarray:
+    """Return the token ids [P] int32 of the problem's chat, up to the start of the assistant's answer."""
+    chat = [{"role": role, "content": content} for role, content in build_messages(problem, style)]
     ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=True, return_dict=False)
     return np.asarray(ids, dtype=np.int32)
 
 
-def answer(program: str) -> str:
-    """The answer whose only content is ``program``."""
+def format_answer(program: str) -> str:
+    """Return the answer that contains only ``program``, in a code block."""
     return f"```python\n{program.rstrip()}\n```"

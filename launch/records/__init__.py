@@ -1,1 +1,1 @@
-"""What a run writes and prints: the run directory, the timeline, the display, the summary."""
+"""Records of a run: run directory, timeline, display and summary."""

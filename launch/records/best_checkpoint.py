@@ -1,7 +1,7 @@
-"""Which checkpoint of a run is the best: that of the version with the highest pass@1 in the run's own evaluations.
+"""Selection of a run's best checkpoint: the one with the highest pass@1 in the run's own evaluations.
 
-The evaluation of version s is made before step s, on the weights that the checkpoint of step s holds: the two belong
-together. Version 0 is the model the run began with; it has no checkpoint and is no candidate.
+The evaluation of version s takes place before step s, on the weights in the checkpoint of step s. Version 0 is the
+initial model; it has no checkpoint and cannot be selected.
 """
 
 from __future__ import annotations
@@ -15,40 +15,44 @@ from conf.schema import Config
 
 
 @dataclass(frozen=True)
-class Best:
-    """The step that made the checkpoint, and the value of the metric that chose it."""
+class BestCheckpoint:
+    """Best checkpoint: its step, and the metric that selected it with its value."""
 
     step: int
     metric: str
     value: float
 
 
-def choosing_metric(config: Config) -> str:
-    """pass@1 of all evaluation problems."""
+def get_selection_metric(config: Config) -> str:
+    """Return the name of the metric that selects the best checkpoint: pass@1 of all evaluation problems."""
     return f"evaluation/{config.dataset.name or 'held_out'}/all/all/pass@1"
 
 
-def best_checkpoint(
-    rows: Iterable[Mapping[str, float]], metric: str, saved: Collection[int], before: Best | None
-) -> Best | None:
-    """The best of the checkpoints in ``saved`` (steps), the earliest of equals; None where none was evaluated.
+def select_best_checkpoint(
+    rows: Iterable[Mapping[str, float]], metric: str, saved_steps: Collection[int], previous: BestCheckpoint | None
+) -> BestCheckpoint | None:
+    """Return the best of the saved checkpoints, the earliest if several are equal; None if none was evaluated.
 
-    ``before``: the best so far. Its row is missing from ``rows`` when a resumed run will do that step again.
+    Args:
+        rows: rows of metrics.jsonl.
+        metric: name of the metric.
+        saved_steps: steps of the existing checkpoints.
+        previous: best checkpoint so far. Its row may be missing in ``rows``: a resumed run repeats that step.
     """
-    known = {before.step: before.value} if before is not None and before.metric == metric else {}
-    known |= {int(row["step"]): row[metric] for row in rows if metric in row}
-    found = [Best(step, metric, value) for step, value in sorted(known.items()) if step in saved]
-    return max(found, key=lambda one: one.value, default=None)
+    values = {previous.step: previous.value} if previous is not None and previous.metric == metric else {}
+    values |= {int(row["step"]): row[metric] for row in rows if metric in row}
+    candidates = [BestCheckpoint(step, metric, value) for step, value in sorted(values.items()) if step in saved_steps]
+    return max(candidates, key=lambda candidate: candidate.value, default=None)
 
 
-def read_best(path: Path) -> Best | None:
-    """What ``best_text`` wrote; None where there is no such file."""
+def read_best_checkpoint(path: Path) -> BestCheckpoint | None:
+    """Read a file written with ``format_best_checkpoint``; return None if it does not exist."""
     if not path.exists():
         return None
     values = json.loads(path.read_text())
-    return Best(values["step"], values["metric"], values["value"])
+    return BestCheckpoint(values["step"], values["metric"], values["value"])
 
 
-def best_text(best: Best) -> str:
-    """As JSON, one key a line."""
+def format_best_checkpoint(best: BestCheckpoint) -> str:
+    """Return the content of ``best.json``: JSON with one key per line."""
     return json.dumps(asdict(best) | {"checkpoint": f"step_{best.step:06d}"}, indent=2) + "\n"

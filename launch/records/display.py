@@ -1,4 +1,4 @@
-"""What a person sees: a live progress bar on a terminal, one readable line a step anywhere, and a summary."""
+"""Display of a run: a live progress bar on a terminal, and one line per step on any output."""
 
 from __future__ import annotations
 
@@ -19,9 +19,16 @@ from rich.progress import (
 
 
 class Display:
-    """Shows the progress of a run; a context manager, because the live part must end cleanly."""
+    """Progress of a training run. A context manager, because the live progress bar must be stopped at the end."""
 
     def __init__(self, console: Console, steps: int, first_step: int) -> None:
+        """Create the display.
+
+        Args:
+            console: where to print.
+            steps: steps of the whole run.
+            first_step: number of steps already done, in a resumed run.
+        """
         self.console = console
         self.progress = Progress(
             SpinnerColumn(),
@@ -45,30 +52,31 @@ class Display:
     ) -> None:
         self.progress.stop()
 
-    def say(self, text: str) -> None:
-        """A line of its own."""
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+    def print_line(self, text: str) -> None:
+        """Print a line above the progress bar."""
+        self.console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
-    def phase(self, name: str) -> None:
-        """What is going on now."""
+    def set_phase(self, name: str) -> None:
+        """Show ``name`` as the current phase of the step."""
         self.progress.update(self.task, phase=name)
 
-    def sampling(self, done: int, total: int) -> None:
-        """How many of the step's completions are judged."""
-        self.phase(f"generate {done}/{total}")
+    def show_generation_progress(self, done: int, total: int) -> None:
+        """Show how many of the step's completions are judged."""
+        self.set_phase(f"generate {done}/{total}")
 
-    def step(self, row: Mapping[str, float]) -> None:
-        """A step is done: one line, and the bar moves on."""
+    def show_step(self, row: Mapping[str, float]) -> None:
+        """Print the line of a completed step, given its metrics, and advance the progress bar."""
         figures = f"reward {row['critic/rewards/mean']:.3f}  D {row['diversity/distinct_4']:.2f}"
         self.progress.update(self.task, advance=1, figures=figures)
-        self.say(step_line(row))
+        self.print_line(format_step(row))
 
 
 @contextlib.contextmanager
-def answers_display(console: Console, total: int) -> Iterator[Callable[[int, int], None]]:
-    """Shows how many of ``total`` answers are judged: a live bar on a terminal, elsewhere a line every tenth of them.
+def show_answer_progress(console: Console, total: int) -> Iterator[Callable[[int, int], None]]:
+    """Show how many answers are judged: a live bar on a terminal, a line per tenth of ``total`` on other outputs.
 
-    Yields what to call with (done, total).
+    Yields:
+        A function (done, total) to call after each answer.
     """
     columns = (
         SpinnerColumn(),
@@ -81,16 +89,16 @@ def answers_display(console: Console, total: int) -> Iterator[Callable[[int, int
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("answers", total=total)
 
-        def finished(done: int, total: int) -> None:
+        def report_progress(done: int, total: int) -> None:
             progress.update(task, completed=done)
             if not console.is_terminal and done * 10 // total > (done - 1) * 10 // total:
                 console.print(f"{done} of {total} answers judged", highlight=False)
 
-        yield finished
+        yield report_progress
 
 
-def step_line(row: Mapping[str, float]) -> str:
-    """One step in one line."""
+def format_step(row: Mapping[str, float]) -> str:
+    """Return the one-line summary of a step, given its metrics."""
     return (
         f"step {row['step']:>4.0f}  reward {row['critic/rewards/mean']:.3f}  "
         f"diversity {row['diversity/distinct_4']:.2f}  "

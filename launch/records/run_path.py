@@ -1,4 +1,4 @@
-"""Where runs are: finding the directory of one, and refusing one that is in use. It imports nothing heavy."""
+"""Quick checks of run directories. This module imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from evaluator.errors import UserError
 
 
 class RunDirectoryError(UserError, RuntimeError):
-    """The run directory cannot be used as asked."""
+    """The run directory cannot be used for the requested purpose."""
 
 
-def check_unused(path: Path, resume: bool) -> None:
-    """Check that ``path`` holds no run, or that it is to be resumed. Raises RunDirectoryError."""
+def check_run_directory_unused(path: Path, resume: bool) -> None:
+    """Check that ``path`` contains no run, unless it is to be resumed. Raises RunDirectoryError."""
     if (path / "config.yaml").exists() and not resume:
-        raise RunDirectoryError(f"{path} holds a run: set run.resume=true to go on, or another run.name")
+        raise RunDirectoryError(f"{path} holds a run: set run.resume=true to resume it, or choose another run.name")
 
 
 def check_training_run(run: Path) -> None:
     """Check that ``run`` is the directory of a training run. Raises RunDirectoryError."""
     if not (run / "config.yaml").is_file():
-        raise RunDirectoryError(f"run={run}: no config.yaml in it, so not the directory of a training run")
+        raise RunDirectoryError(f"run={run}: no config.yaml in it, so it is not the directory of a training run")
 
 
 def find_run(run: str) -> Path:
-    """The directory of the run that ``run`` names. Raises RunDirectoryError."""
+    """Return the directory of a run, given as a path or as a name in ``runs/``. Raises RunDirectoryError."""
     for path in (Path(run), Path("runs") / run):
         if (path / "config.yaml").is_file():
             return path

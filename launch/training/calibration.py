@@ -1,4 +1,4 @@
-"""Calibration: what the initial policy's responses are like at each temperature of the grid, before step 0."""
+"""Calibration: measure diversity and reward of the initial policy at each temperature of the grid, before step 0."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from rich.table import Table
 from conf.schema import Config
 from evaluator.errors import RunFailed
 from launch.problems.prompts import PromptedProblem
-from launch.records.run_directory import write_text
+from launch.records.run_directory import write_text_atomically
 from launch.training.sampling import Sampler
-from learner.diversity import distinct_ngrams, mean_distinct_ngrams
+from learner.diversity import distinct_ngram_ratio, mean_distinct_ngram_ratio
 from learner.rollout import Group
-from learner.temperature import Decision, Measurement
+from learner.temperature_rules import Decision, Measurement
 
-CALIBRATION = 2**32 - 1  # in place of a step, where it says which random numbers are drawn
+CALIBRATION = 2**32 - 1  # takes the place of a step in the seed of the random numbers
 
 
 class CalibrationError(RunFailed, RuntimeError):
-    """The temperature cannot be calibrated: nothing could be measured at one of the grid."""
+    """The calibration failed: nothing could be measured at a temperature of the grid."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CalibrationSettings:
-    """What a calibration depends on: one made with the same is not made again."""
+    """Settings that a calibration depends on; one with the same settings is read from the run directory."""
 
     model: str
     dataset: str
+    reward: str
     seed: int
     grid: tuple[float, ...]
     problems: int
@@ -43,7 +44,12 @@ class CalibrationSettings:
 
 @dataclass(frozen=True)
 class QueryMeasurement:
-    """One problem at one temperature: D of its responses (None: too short), their rewards (None: excluded)."""
+    """Measurement of a problem at a temperature.
+
+    Attributes:
+        diversity: D of the responses; None if none has four tokens.
+        rewards: reward of each response; None if it is excluded.
+    """
 
     question_id: str
     diversity: float | None
@@ -52,9 +58,15 @@ class QueryMeasurement:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CalibrationPoint:
-    """One temperature: means over its queries (D) or responses (the others), what they were made of, and its cost.
+    """Measurements at a temperature.
 
-    ``response_length`` is in tokens, ``truncated`` the share of responses that reached the length limit.
+    Attributes:
+        measured: mean diversity over problems and mean reward over responses.
+        truncated: share of responses that reached the length limit.
+        response_length: mean length in tokens.
+        excluded: number of responses that the evaluator could not judge.
+        seconds: wall time.
+        queries: measurements of the problems.
     """
 
     measured: Measurement
@@ -78,11 +90,12 @@ class Calibration:
 
 
 def calibration_settings(config: Config, problems: int) -> CalibrationSettings:
-    """Of a run that has ``problems`` problems to train on."""
+    """Settings of the calibration of a run with ``problems`` training problems."""
     dataset = config.dataset
     return CalibrationSettings(
         model=config.model.path,
         dataset=f"{dataset.name} {dataset.path}",
+        reward=config.algorithm.reward,
         seed=config.run.seed,
         grid=tuple(config.temperature.grid),
         problems=min(config.temperature.calibration_prompts, problems),
@@ -95,39 +108,46 @@ async def calibrate(
     sampler: Sampler,
     problems: Sequence[PromptedProblem],
     settings: CalibrationSettings,
-    ignore: Collection[int],
-    phase: Callable[[str], None],
+    end_token_ids: Collection[int],
+    show_phase: Callable[[str], None],
 ) -> Calibration:
-    """Sample and judge ``problems`` at each temperature of the grid; ``ignore``: tokens left out of the n-grams.
+    """Sample and judge ``problems`` at each temperature of the grid.
 
-    Raises CalibrationError when at one of them no response could be judged, or none is long enough.
+    Args:
+        sampler: engines and evaluators.
+        problems: problems to sample.
+        settings: temperatures and number of responses.
+        end_token_ids: tokens that do not count in the diversity.
+        show_phase: called with a description of the progress.
+
+    Raises CalibrationError if no response at a temperature could be judged, or none has four tokens.
     """
     points = []
-    for place, temperature in enumerate(settings.grid):
+    for index, temperature in enumerate(settings.grid):
         started = time.monotonic()
 
-        def told(done: int, total: int, temperature: float = temperature) -> None:
-            phase(f"calibrate T {temperature:g}: {done}/{total}")
+        def show_progress(judged: int, total: int, temperature: float = temperature) -> None:
+            show_phase(f"calibrate T {temperature:g}: {judged}/{total}")
 
-        groups = await sampler.sample(problems, settings.samples, temperature, (CALIBRATION, place), told)
-        points.append(calibration_point(temperature, groups, ignore, time.monotonic() - started))
+        groups = await sampler.sample(problems, settings.samples, temperature, (CALIBRATION, index), show_progress)
+        points.append(calibration_point(temperature, groups, end_token_ids, time.monotonic() - started))
     return Calibration(settings, tuple(points))
 
 
 def calibration_point(
-    temperature: float, groups: Sequence[Group], ignore: Collection[int], seconds: float
+    temperature: float, groups: Sequence[Group], end_token_ids: Collection[int], seconds: float
 ) -> CalibrationPoint:
-    """The figures of ``groups``, sampled at ``temperature``. Raises CalibrationError."""
+    """Measure ``groups``, sampled at ``temperature`` in ``seconds``. Raises CalibrationError."""
     queries = tuple(
         QueryMeasurement(
             group.question_id,
-            distinct_ngrams(group.responses, ignore),
+            distinct_ngram_ratio(group.responses, end_token_ids),
             tuple(rollout.reward for rollout in group.rollouts),
         )
         for group in groups
     )
     rollouts = [rollout for group in groups for rollout in group.rollouts]
-    diversity = mean_distinct_ngrams(query.diversity for query in queries)
+    diversity = mean_distinct_ngram_ratio(query.diversity for query in queries)
     rewards = [rollout.reward for rollout in rollouts if rollout.reward is not None]
     if diversity is None:
         raise CalibrationError(
@@ -136,7 +156,8 @@ def calibration_point(
         )
     if not rewards:
         raise CalibrationError(
-            f"temperature {temperature:g}: the evaluator failed on every response (sandbox_error): look at its log"
+            f"temperature {temperature:g}: the evaluator failed on every response (sandbox_error): "
+            "see the evaluators' log"
         )
     return CalibrationPoint(
         measured=Measurement(temperature, diversity, float(np.mean(rewards))),
@@ -149,23 +170,26 @@ def calibration_point(
 
 
 def write_calibration(path: Path, calibration: Calibration, chosen: Decision) -> None:
-    """Every number, and the choice made from them."""
-    write_text(path, json.dumps({**asdict(calibration), "chosen": asdict(chosen)}, indent=1))
+    """Write all measurements, and the decision made from them, as JSON."""
+    write_text_atomically(path, json.dumps({**asdict(calibration), "chosen": asdict(chosen)}, indent=1))
 
 
 def read_calibration(path: Path, settings: CalibrationSettings) -> Calibration | None:
-    """The calibration in ``path`` if it was made with ``settings``. Raises CalibrationError when it is not one."""
+    """Read the calibration in ``path``; None if it is missing or of other settings.
+
+    Raises CalibrationError if the file cannot be read as a calibration.
+    """
     try:
         calibration = TypeAdapter(Calibration).validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        raise CalibrationError(f"{path} is no calibration of this version: delete it ({error})") from error
+        raise CalibrationError(f"{path} is not a calibration of this version; delete it ({error})") from error
     return calibration if calibration.settings == settings else None
 
 
 def calibration_table(calibration: Calibration, chosen: Decision) -> Table:
-    """For a person: a row a temperature, the chosen one marked."""
+    """Table of the measurements, one row per temperature, with the chosen one marked."""
     settings = calibration.settings
     table = Table(
         title=f"Calibration: {settings.problems} problems x {settings.samples} responses", title_justify="left"
@@ -174,7 +198,7 @@ def calibration_table(calibration: Calibration, chosen: Decision) -> Table:
         table.add_column(heading, justify="right")
     for point in calibration.points:
         measured = point.measured
-        table.add_row(
+        cells = (
             f"{measured.temperature:g}",
             f"{measured.diversity:.4f}",
             f"{measured.reward:.4f}",
@@ -183,4 +207,5 @@ def calibration_table(calibration: Calibration, chosen: Decision) -> Table:
             f"{point.seconds:.1f}",
             "chosen" if measured.temperature == chosen.new else "",
         )
+        table.add_row(*cells)
     return table

@@ -1,4 +1,4 @@
-"""The driver's part of a checkpoint: the temperature and the work buffer, beside the learner's state."""
+"""Driver state in a checkpoint, beside the learner's: the sampling temperature and the work buffer."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter
 
 from launch.training.work_buffer import Claim
-from learner.checkpoint import TRAINER, CheckpointError
+from learner.checkpoint import TRAINER_FOLDER, CheckpointError
 from learner.rollout import Completion, Judgement, Rollout
-from learner.temperature import TemperatureState
+from learner.temperature_rules import TemperatureState
 
 STATE = "driver.json"
 READY = "ready.parquet"
@@ -57,14 +57,20 @@ VERDICT = pa.struct(
 JUDGEMENT = pa.struct(
     [("verdict", VERDICT), ("code", pa.string()), ("incomplete", pa.bool_()), ("seconds", pa.float64())]
 )
-SCHEMA = pa.schema([("claim", pa.int64()), ("completion", COMPLETION), ("judgement", JUDGEMENT)])
+SCHEMA = pa.schema(
+    [("claim", pa.int64()), ("completion", COMPLETION), ("judgement", JUDGEMENT), ("reward", pa.float64())]
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BufferState:
-    """``next_step``: the first without claims; ``claimed``: claims of the run so far; ``claims``: those in the buffer.
+    """State of the rollouts.
 
-    ``ready``: rollouts in sample order, by claim number. The other groups are sampled again.
+    Attributes:
+        next_step: first step without claims.
+        claimed: number of claims of the run so far.
+        claims: claims in the work buffer.
+        ready: rollouts of the READY groups in sample order, by claim number; the other groups are sampled again.
     """
 
     next_step: int
@@ -75,13 +81,13 @@ class BufferState:
 
 @dataclass(frozen=True)
 class DriverState:
-    """The driver's state after a step, before the next one is decided on."""
+    """Driver state after a step, before the temperature of the next step is decided."""
 
     temperature: TemperatureState
     buffer: BufferState
 
     def to_files(self) -> dict[str, bytes]:
-        """By file name; floats keep all their bits."""
+        """Contents of the state files by name; floats keep all their bits."""
         buffer = self.buffer
         file = _StateFile(
             temperature=self.temperature, next_step=buffer.next_step, claimed=buffer.claimed, claims=buffer.claims
@@ -91,9 +97,9 @@ class DriverState:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _StateFile:
-    """``driver.json``."""
+    """Contents of ``driver.json``."""
 
-    # Read by pydantic: an unknown field is of a later version, and must not be lost silently.
+    # Read by pydantic: an unknown field comes from a later version and must not be dropped silently.
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     temperature: TemperatureState
@@ -103,22 +109,24 @@ class _StateFile:
 
 
 def resumed_state(checkpoint: Path | None) -> DriverState | None:
-    """State of the checkpoint that a run goes on from, None without one. Raises CheckpointError."""
+    """Read the driver state of the checkpoint that a run resumes from; None without one. Raises CheckpointError."""
     return None if checkpoint is None else read_driver_state(checkpoint)
 
 
 def read_driver_state(checkpoint: Path) -> DriverState:
-    """The driver's state in ``checkpoint``; raises CheckpointError where it is absent or not this version's."""
-    folder = checkpoint / TRAINER
-    fresh = f"to begin a new run with its weights, set model.path={checkpoint} and another run.name"
+    """Read the driver state in ``checkpoint``. Raises CheckpointError if it is missing or of another version."""
+    folder = checkpoint / TRAINER_FOLDER
+    fresh = f"to start a new run with its weights, set model.path={checkpoint} and another run.name"
     try:
         file = TypeAdapter(_StateFile).validate_json((folder / STATE).read_bytes())
         ready = read_ready((folder / READY).read_bytes())
     except FileNotFoundError as error:
-        raise CheckpointError(f"{error.filename} is absent: the checkpoint cannot be resumed from; {fresh}") from None
-    except (ValidationError, pa.ArrowException) as error:
         raise CheckpointError(
-            f"{folder / STATE} and {READY} are not the state of this version's driver: {error}; {fresh}"
+            f"{error.filename} is missing: a run cannot resume from this checkpoint; {fresh}"
+        ) from None
+    except (ValueError, pa.ArrowException) as error:
+        raise CheckpointError(
+            f"{folder / STATE} and {READY} were not written by this version of the driver: {error}; {fresh}"
         ) from error
     return DriverState(
         file.temperature, BufferState(next_step=file.next_step, claimed=file.claimed, claims=file.claims, ready=ready)
@@ -126,9 +134,14 @@ def read_driver_state(checkpoint: Path) -> DriverState:
 
 
 def ready_parquet(ready: Mapping[int, Sequence[Rollout]]) -> bytes:
-    """The READY groups as a Parquet file, one row a completion; numbers keep all their bits."""
+    """Encode the READY groups as a Parquet file with one row per completion; numbers keep all their bits."""
     rows = [
-        {"claim": claim, "completion": asdict(rollout.completion), "judgement": asdict(rollout.judgement)}
+        {
+            "claim": claim,
+            "completion": asdict(rollout.completion),
+            "judgement": asdict(rollout.judgement),
+            "reward": rollout.reward,
+        }
         for claim, rollouts in ready.items()
         for rollout in rollouts
     ]
@@ -138,12 +151,13 @@ def ready_parquet(ready: Mapping[int, Sequence[Rollout]]) -> bytes:
 
 
 def read_ready(content: bytes) -> dict[int, list[Rollout]]:
-    """What ``ready_parquet`` wrote. Raises pa.ArrowException or pydantic.ValidationError for anything else."""
+    """Decode the output of ``ready_parquet``. Raises pa.ArrowException or ValueError for anything else."""
     judgement = TypeAdapter(Judgement)
-    found = dict[int, list[Rollout]]()
+    ready = dict[int, list[Rollout]]()
     for row in pq.read_table(io.BytesIO(content)).cast(SCHEMA).to_pylist():
         values = row["completion"]
         values |= {name: np.array(values[name], dtype) for name, dtype in ARRAYS.items()}
-        rollout = Rollout(Completion(**values), judgement.validate_python(row["judgement"]))
-        found.setdefault(row["claim"], []).append(rollout)
-    return found
+        completion = Completion(claim=row["claim"], **values)
+        rollout = Rollout(completion, judgement.validate_python(row["judgement"]), row["reward"])
+        ready.setdefault(row["claim"], []).append(rollout)
+    return ready

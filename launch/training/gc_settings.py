@@ -1,7 +1,7 @@
-"""The garbage collector of a run: it looks at what comes and goes, and not again and again at what stays.
+"""Settings of the cyclic garbage collector during training.
 
-Each completion is some dozens of objects that live for a moment. With the interpreter's own settings they have it go
-through all there is, libraries and problems included, many times a step: most of the driver's CPU (docs/scheduler.md).
+Each completion is some dozens of short-lived objects. With the interpreter's own settings they would make the collector
+scan all objects, libraries and problems included, many times per step: most of the driver's CPU (docs/scheduler.md).
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-THRESHOLDS = (50_000, 10, 10)  # objects more than at the last look; cycles are rare here, so little waits for it
+THRESHOLDS = (50_000, 10, 10)  # allocations before a collection; cycles are rare here, so little memory waits for it
 
 
 @contextmanager
-def only_the_new() -> Iterator[None]:
-    """Inside, what was there before is not looked at. What is in no cycle is freed at once, as ever."""
+def gc_frozen() -> Iterator[None]:
+    """Freeze existing objects so that the cyclic collector skips them inside the block.
+
+    Objects in no cycle are freed at once, as always.
+    """
     before = gc.get_threshold()
     gc.collect()
     gc.freeze()

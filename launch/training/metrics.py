@@ -1,56 +1,52 @@
-"""The metrics of one training step, under verl's names where it has one."""
+"""Metrics of a training step, under verl's names where it has one."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from actors.evaluators.load import EvaluatorLoad
-from actors.weights.transfer import Publication
+from actors.evaluators.pool import EvaluatorPool
+from actors.generators.pool import GeneratorPool
 from evaluator.verdict import Status
 from launch.training.rollouts import SampledStep
+from launch.training.step_outcome import StepOutcome
+from launch.training.temperature_stages import temperature_metrics
 from launch.training.work_buffer import DropReason
 from learner.credit import CreditedGroup
+from learner.diversity import mean_distinct_ngram_ratio
 from learner.learner import UpdateMetrics
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StepTimes:
-    """Wall seconds of one step's parts; what no part accounts for is reported as such.
-
-    ``generation`` and ``reward``: waited for completions, and for verdicts that came after the old log-probs; ``span``:
-    from the first request to the last completion, waited for or not. ``learner``: waited for it, ``old_logprobs`` of
-    them. ``drain``: waited for completions of later steps before the weights changed.
-    """
-
-    generation: float
-    reward: float
-    span: float
-    learner: float
-    old_logprobs: float
-    drain: float
-    publication: Publication
-    bookkeeping: float
-    step: float
+def step_metrics(outcome: StepOutcome) -> dict[str, float]:
+    """Metrics of a step's rollouts, temperature and update."""
+    return {
+        **rollout_metrics(outcome.credit.groups, outcome.version, mean_distinct_ngram_ratio(outcome.credit.diversity)),
+        **dynamic_sampling_metrics(outcome.sampled),
+        **temperature_metrics(outcome.temperature),
+        **update_metrics(outcome.update),
+    }
 
 
 def rollout_metrics(groups: Sequence[CreditedGroup], version: int, diversity: float | None) -> dict[str, float]:
-    """What the sampled completions say; ``diversity`` is D of ``groups`` (``mean_distinct_ngrams``).
+    """Metrics of all sampled completions, including those of groups that dynamic sampling dropped.
 
-    Of all that were sampled: groups that dynamic sampling left out are in here, for the others alone say nothing of
-    the policy.
+    Without the dropped groups they would not describe the policy.
+
+    Args:
+        groups: credited groups of the step.
+        version: policy version that is trained on them.
+        diversity: D of ``groups``; None if no response has four tokens.
     """
-    credited = [item for group in groups for item in group.credited]
-    completions = [item.rollout.completion for item in credited]
-    rewards = [item.rollout.reward for item in credited if item.rollout.reward is not None]
-    shaped = [item.shaped_reward for item in credited if item.shaped_reward is not None]
+    rollouts = [item for group in groups for item in group.rollouts]
+    completions = [item.rollout.completion for item in rollouts]
+    rewards = [item.rollout.reward for item in rollouts if item.rollout.reward is not None]
+    shaped = [item.shaped_reward for item in rollouts if item.shaped_reward is not None]
     lengths = np.array([len(completion.response_token_ids) for completion in completions])
-    seconds = np.array([item.rollout.judgement.seconds for item in credited])
+    seconds = np.array([item.rollout.judgement.seconds for item in rollouts])
     staleness = np.array([version - completion.policy_version_min for completion in completions])
-    statuses = Counter(item.rollout.judgement.verdict.status for item in credited)
+    statuses = Counter(item.rollout.judgement.verdict.status for item in rollouts)
     solved = [share for share in map(_share_solved, groups) if share is not None]
     return {
         "critic/rewards/mean": float(np.mean(rewards)) if rewards else 0.0,
@@ -59,62 +55,62 @@ def rollout_metrics(groups: Sequence[CreditedGroup], version: int, diversity: fl
         "group/none_solved": float(np.mean([share == 0 for share in solved])) if solved else 0.0,
         "response_length/mean": float(lengths.mean()),
         "response_length/max": float(lengths.max()),
-        "response_length/clip_ratio": float(np.mean([item.mask.truncated for item in credited])),
+        "response_length/clip_ratio": float(np.mean([item.mask.truncated for item in rollouts])),
         "diversity/distinct_4": diversity if diversity is not None else 0.0,
-        "truncation/rate": float(np.mean([item.mask.truncated for item in credited])),
-        "truncation/repeat": float(np.mean([item.mask.truncated and item.mask.repeats for item in credited])),
+        "truncation/rate": float(np.mean([item.mask.truncated for item in rollouts])),
+        "truncation/repeat": float(np.mean([item.mask.truncated and item.mask.repeats for item in rollouts])),
         "truncation/repeat_any_period": float(
-            np.mean([item.mask.truncated and item.mask.repeats_any_period for item in credited])
+            np.mean([item.mask.truncated and item.mask.repeats_any_period for item in rollouts])
         ),
-        "truncation/eligible": float(np.mean([item.mask.eligible for item in credited])),
-        "truncation/masked": float(np.mean([item.mask.masked for item in credited])),
+        "truncation/eligible": float(np.mean([item.mask.eligible for item in rollouts])),
+        "truncation/masked": float(np.mean([item.mask.masked for item in rollouts])),
         "staleness/mean": float(staleness.mean()),
         "staleness/max": float(staleness.max()),
         "evaluator/seconds_p50": float(np.percentile(seconds, 50)),
         "evaluator/seconds_p99": float(np.percentile(seconds, 99)),
-        **{f"evaluator/status/{status}": statuses[status] / len(credited) for status in Status},
+        **{f"evaluator/status/{status}": statuses[status] / len(rollouts) for status in Status},
     }
 
 
 def _share_solved(group: CreditedGroup) -> float | None:
-    """Share of a group's completions that passed; excluded ones do not count. None when all are excluded."""
-    rewards = [item.rollout.reward for item in group.credited if item.rollout.reward is not None]
-    return float(np.mean(rewards)) if rewards else None
+    """Share of a group's completions that passed all tests, without excluded ones. None when all are excluded."""
+    passed = [item.rollout.passed for item in group.rollouts if item.rollout.reward is not None]
+    return float(np.mean(passed)) if passed else None
 
 
 def dynamic_sampling_metrics(sampled: SampledStep) -> dict[str, float]:
-    """Groups trained on, left out by dynamic sampling, lost, and rounds of further sampling."""
+    """Number of groups trained on, of groups dropped by dynamic sampling or by reason, and of sampling rounds."""
     return {
         "group/trained": sum(sampled.trained),
-        "group/dropped": sampled.dropped,
-        "group/lost": sampled.lost.total(),
-        **{f"group/lost/{reason}": sampled.lost[reason] for reason in (DropReason.DEADLINE, DropReason.FAILED)},
+        "group/dropped": sampled.equal_rewards,
+        "group/lost": sampled.dropped.total(),
+        **{f"group/lost/{reason}": sampled.dropped[reason] for reason in (DropReason.DEADLINE, DropReason.FAILED)},
         "group/rounds": sampled.rounds,
     }
 
 
-def generator_metrics(live: int, restarts: int, retried: int) -> dict[str, float]:
-    """Engines that serve, engines started in place of another, and requests asked again because their engine died.
+def actor_metrics(generators: GeneratorPool, evaluators: EvaluatorPool) -> dict[str, float]:
+    """Load of the evaluator pool over the step, and state of the engines.
 
-    The last two are counted since the driver started.
+    ``generator/restarts`` (engines started in place of another) and ``generator/retries`` (requests sent again because
+    their engine died) count since the driver started.
     """
-    return {"generator/actors": live, "generator/restarts": restarts, "generator/retries": retried}
-
-
-def evaluator_metrics(load: EvaluatorLoad) -> dict[str, float]:
-    """The evaluator pool's load over the step."""
+    load = evaluators.load()
     return {
+        "generator/actors": len(generators.live),
+        "generator/restarts": generators.restarts,
+        "generator/retries": generators.retried,
         "evaluator/queue": load.queue_max,
         "evaluator/busy": load.busy_share,
         "evaluator/actors": load.actors,
         "evaluator/retries": load.retried,
-        "evaluator/lost": load.lost,
+        "evaluator/lost": load.unjudged,
         "evaluator/repeated": load.repeated,
     }
 
 
 def update_metrics(update: UpdateMetrics) -> dict[str, float]:
-    """What the learner reports of one step."""
+    """Metrics that the learner reports for a step."""
     return {
         "actor/pg_loss": update.pg_loss,
         "actor/kl_loss": update.kl_loss,
@@ -132,24 +128,34 @@ def update_metrics(update: UpdateMetrics) -> dict[str, float]:
     }
 
 
-def timing_metrics(times: StepTimes, update: UpdateMetrics, tokens: int) -> dict[str, float]:
-    """Seconds per phase, and tokens per second: ``tokens`` are all the step's prompt and response tokens."""
-    publication = times.publication
-    named = {
-        "timing_s/gen": times.generation,
-        "timing_s/reward": times.reward,
-        "timing_s/old_log_prob": times.old_logprobs,
+def timing_metrics(outcome: StepOutcome) -> dict[str, float]:
+    """Wall seconds of a step's parts, what they leave unaccounted, and throughput in tokens per second.
+
+    ``timing_s/wait/learner`` is the wait for the learner beyond its own seconds; ``timing_s/span/gen`` runs from the
+    first request to the last completion, waited for or not.
+    """
+    sampled = outcome.sampled
+    laps = outcome.laps
+    update = outcome.update
+    publication = outcome.publication
+    old_log_prob = outcome.prepare_seconds + update.old_logprob_seconds
+    waited_for_learner = laps.seconds("old_log_prob") + laps.seconds("update")
+    parts = {
+        "timing_s/gen": laps.seconds("generate") + sampled.generation_seconds,
+        "timing_s/reward": sampled.reward_seconds,
+        "timing_s/old_log_prob": old_log_prob,
         "timing_s/update_actor": update.update_seconds,
-        "timing_s/wait/drain": times.drain,
-        "timing_s/wait/learner": times.learner - times.old_logprobs - update.update_seconds,
+        "timing_s/wait/drain": laps.seconds("drain"),
+        "timing_s/wait/learner": waited_for_learner - old_log_prob - update.update_seconds,
         "timing_s/update_weights": publication.write_seconds + publication.load_seconds,
-        "timing_s/bookkeeping": times.bookkeeping,
+        "timing_s/bookkeeping": laps.seconds("credit") + laps.seconds("record"),
     }
+    tokens = sum(item.rollout.completion.tokens for group in outcome.credit.groups for item in group.rollouts)
     return {
-        **named,
-        "timing_s/unaccounted": times.step - sum(named.values()),
-        "timing_s/step": times.step,
-        "timing_s/span/gen": times.span,
-        "perf/throughput": tokens / times.step,
+        **parts,
+        "timing_s/unaccounted": laps.total - sum(parts.values()),
+        "timing_s/step": laps.total,
+        "timing_s/span/gen": sampled.generation_span,
+        "perf/throughput": tokens / laps.total,
         "perf/weights_mb": publication.bytes / 1e6,
     }

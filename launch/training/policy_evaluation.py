@@ -7,21 +7,21 @@ from dataclasses import dataclass
 
 from launch.evaluation.answers import AnswerLog
 from launch.evaluation.evaluation import (
-    EVALUATION,
+    EVALUATION_STREAM,
     AnswerSource,
     EngineSource,
     Evaluation,
     OrderedSource,
-    in_flight,
-    in_judgement,
-    sampling_settings,
+    compute_max_in_flight,
+    compute_max_in_judgement,
+    get_sampling_settings,
 )
-from launch.evaluation.scores import Scores, evaluation_line, metrics, score
+from launch.evaluation.scores import Scores, compute_scores, format_evaluation_line, make_evaluation_metrics
 from launch.training.run import Run
 
 
-def evaluation_due(run: Run, step: int) -> bool:
-    """Is the policy after ``step`` steps evaluated?"""
+def is_evaluation_due(run: Run, step: int) -> bool:
+    """Return True if an evaluation is due after ``step`` steps."""
     evaluation = run.config.evaluation
     due = step in (0, run.config.run.steps) or (evaluation.every > 0 and step % evaluation.every == 0)
     return due and bool(run.held_out) and evaluation.samples > 0
@@ -29,38 +29,39 @@ def evaluation_due(run: Run, step: int) -> bool:
 
 @dataclass(frozen=True)
 class PolicyEvaluation:
-    """What an evaluation between two steps found; nothing where none was due."""
+    """Scores and metrics of an evaluation between two steps; empty if none was due."""
 
     scores: Scores | None
     metrics: dict[str, float]
 
 
 async def evaluate_policy(run: Run, step: int) -> PolicyEvaluation:
-    """Evaluate the weights after ``step`` steps on the training's own actors, if that is due.
+    """Evaluate the weights after ``step`` steps on the training's own actors, if an evaluation is due.
 
-    What a killed run had of this evaluation, whose weights are those of its last checkpoint, is not sampled again.
+    Answers that a killed run had sampled for this evaluation are used again: they are of the same weights, those of
+    the checkpoint that the run resumed from.
     """
     config = run.config
     evaluation = run.config.evaluation
     started = time.monotonic()
-    if not evaluation_due(run, step):
+    if not is_evaluation_due(run, step):
         return PolicyEvaluation(None, {})
-    path = run.directory.evaluation_path(step)
+    path = run.records.directory.evaluation_path(step)
     if config.run.deterministic:
-        # Which answers a killed run had would decide how engines batch the others.
+        # The answers that a killed run had would change how engines batch the others.
         path.with_suffix(".jsonl").unlink(missing_ok=True)
-    asked = _evaluation(run, step)
-    log = AnswerLog(path.with_suffix(".jsonl"), {"step": step, **sampling_settings(config)})
+    running = _evaluation(run, step)
+    log = AnswerLog(path.with_suffix(".jsonl"), {"step": step, **get_sampling_settings(config)})
     try:
-        with run.timeline.during("driver", "evaluation", step=step):
-            await asked.run(log, lambda done, total: run.display.phase(f"evaluate {done}/{total}"))
+        with run.records.timeline.record_span("driver", "evaluation", step=step):
+            await running.run(log, lambda done, total: run.records.display.set_phase(f"evaluate {done}/{total}"))
         log.write_parquet(path)
         problems = [prompted.problem for prompted in run.held_out]
-        scores = score(problems, evaluation.samples, log.answers, log.judgements)
+        scores = compute_scores(problems, evaluation.samples, log.answers, log.judgements)
     finally:
         log.close()
-    figures = metrics(scores, config.dataset.name or "held_out")
-    run.display.say(evaluation_line(step, scores))
+    figures = make_evaluation_metrics(scores, config.dataset.name or "held_out")
+    run.records.display.print_line(format_evaluation_line(step, scores))
     return PolicyEvaluation(scores, {**figures, "timing_s/testing": time.monotonic() - started})
 
 
@@ -68,22 +69,22 @@ def _evaluation(run: Run, step: int) -> Evaluation:
     config = run.config
     evaluation = run.config.evaluation
     engines = EngineSource(
-        generators=run.generators,
+        generators=run.sampler.generators,
         max_tokens=config.answer_tokens,
         temperature=evaluation.temperature,
         top_p=evaluation.top_p,
     )
     source: AnswerSource = engines
-    at_once = in_flight(config)
+    at_once = compute_max_in_flight(config)
     if config.run.deterministic:
-        source = OrderedSource(engines, run.held_out, evaluation.samples, config.run.seed, (EVALUATION, step))
+        source = OrderedSource(engines, run.held_out, evaluation.samples, config.run.seed, (EVALUATION_STREAM, step))
         at_once = len(run.held_out) * evaluation.samples
     return Evaluation(
         problems=run.held_out,
         samples=evaluation.samples,
         source=source,
-        evaluators=run.evaluators,
-        in_flight=at_once,
-        in_judgement=in_judgement(config),
+        evaluators=run.sampler.evaluators,
+        max_in_flight=at_once,
+        max_in_judgement=compute_max_in_judgement(config),
         deadline_s=evaluation.deadline_s,
     )

@@ -1,4 +1,4 @@
-"""The order in which the training problems come, as a function of the seed and the step."""
+"""Order of the training problems, as a function of the seed and the step."""
 
 from __future__ import annotations
 
@@ -10,28 +10,34 @@ import numpy as np
 
 @dataclass(frozen=True)
 class ProblemOrder:
-    """The endless order in which problems come: a new permutation every epoch, a function of the seed alone."""
+    """Endless order of ``problems`` indices: a new permutation every epoch, which depends on the seed alone."""
 
     problems: int
     seed: int
 
     def batch(self, step: int, size: int) -> list[int]:
-        """Indices of the problems of ``step``; a batch may reach over the end of an epoch."""
-        found: list[int] = []
-        while len(found) < size:
-            epoch, place = divmod(step * size + len(found), self.problems)
-            found += self._epoch(epoch)[place : place + size - len(found)].tolist()
-        return found
+        """Return the indices of the ``size`` problems of ``step``; a batch may continue in the next epoch."""
+        indices: list[int] = []
+        while len(indices) < size:
+            epoch, start = divmod(step * size + len(indices), self.problems)
+            indices += self._epoch(epoch)[start : start + size - len(indices)].tolist()
+        return indices
 
     def further(self, step: int, sampling_round: int, size: int, used: Sequence[int]) -> list[int]:
-        """Indices of up to ``size`` more problems for ``step``, in its ``sampling_round`` (from 1) of further sampling.
+        """Return the indices of up to ``size`` more problems for a round of dynamic sampling.
 
-        From a second stream, a function of (seed, step, round): the first stream's position stays a function of the
-        step alone, so a checkpoint need not hold either. Problems in ``used`` come only when all others are.
+        They come from a second random stream, a function of (seed, step, round): the position of the first stream
+        stays a function of the step alone, so a checkpoint need hold neither.
+
+        Args:
+            step: training step.
+            sampling_round: round of dynamic sampling, from 1.
+            size: number of problems wanted.
+            used: problems that the step has sampled already; they come last.
         """
         shuffled = np.random.default_rng([self.seed, step, sampling_round]).permutation(self.problems).tolist()
-        taken = set(used)
-        return sorted(shuffled, key=lambda index: index in taken)[:size]  # a stable sort: else in shuffled order
+        used_indices = set(used)
+        return sorted(shuffled, key=lambda index: index in used_indices)[:size]  # the sort is stable
 
     def _epoch(self, epoch: int) -> np.ndarray:
         return np.random.default_rng([self.seed, epoch]).permutation(self.problems)

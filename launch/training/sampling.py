@@ -1,37 +1,31 @@
-"""From problems to judged completions: asks engines, and has each completion judged the moment it is finished."""
+"""Sampling: request completions from the engines, and have each completion judged the moment it is finished."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from actors.evaluators.pool import EvaluatorPool
 from actors.generators.actor import SampleRequest
-from actors.generators.pool import GeneratorPool, in_order
+from actors.generators.pool import GeneratorPool, request_completions
 from actors.waiting import gather
 from launch.problems.prompts import PromptedProblem
-from learner.rollout import Completion, Group, Rollout
+from learner.reward import Reward, reward_rollout
+from learner.rollout import Completion, CompletionId, Group, Rollout
 
 TOP_P = 1.0  # of training: the importance ratio needs the whole distribution
 
 
-@dataclass(frozen=True)
-class SamplingTimes:
-    """Seconds waited for completions, and from the last of them to the last verdict."""
-
-    generation: float
-    reward: float
-
-    def __add__(self, other: SamplingTimes) -> SamplingTimes:
-        return SamplingTimes(self.generation + other.generation, self.reward + other.reward)
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sampler:
-    """Engines and evaluators, and how they are asked.
+    """Samples and judges completions of training problems.
 
-    ``seed``: of deterministic mode, where all requests of a call are with the engines, in order, before one is served,
-    and the random numbers are a function of the seed and the call. None: each request goes out at once.
+    Attributes:
+        max_tokens: maximum response length.
+        deadline_s: seconds for all completions of a call and their verdicts.
+        seed: seed of deterministic mode, where all requests of a call are queued in order before the first is served,
+            and random numbers are a function of the seed and the call. None: each request is sent at once.
+        reward: reward function of judged completions.
     """
 
     generators: GeneratorPool
@@ -39,13 +33,26 @@ class Sampler:
     max_tokens: int
     deadline_s: float
     seed: int | None
+    reward: Reward
 
-    def ask(
-        self, problems: Sequence[PromptedProblem], samples: int, temperature: float, draw: Sequence[int]
-    ) -> list[list[Awaitable[Completion]]]:
-        """``samples`` completions of each problem, to be awaited. ``draw`` tells this call from the run's others."""
+    def request(
+        self,
+        problems: Mapping[int, PromptedProblem],
+        samples: int,
+        temperature: float,
+        draw: Sequence[int],
+    ) -> dict[CompletionId, Awaitable[Completion]]:
+        """Request ``samples`` completions of each problem, to be awaited one by one.
+
+        Args:
+            problems: problems by claim number.
+            samples: completions per problem.
+            temperature: sampling temperature.
+            draw: integers that no other call of the run uses, from which deterministic mode derives its seed.
+        """
         requests = [
             SampleRequest(
+                claim=claim,
                 question_id=prompted.problem.question_id,
                 sample_index=index,
                 prompt_token_ids=prompted.token_ids,
@@ -53,11 +60,16 @@ class Sampler:
                 temperature=temperature,
                 top_p=TOP_P,
             )
-            for prompted in problems
+            for claim, prompted in problems.items()
             for index in range(samples)
         ]
-        waits = in_order(self.generators, requests, self.seed, draw)
-        return [waits[place * samples : (place + 1) * samples] for place in range(len(problems))]
+        completions = request_completions(self.generators, requests, self.seed, draw)
+        return {request.id: completion for request, completion in zip(requests, completions, strict=True)}
+
+    async def judge(self, prompted: PromptedProblem, completion: Completion) -> Rollout:
+        """Judge a completion and compute its reward. Raises InvalidReward."""
+        judgement = await self.evaluators.judge(prompted.problem, completion.text)
+        return reward_rollout(prompted.problem, completion, judgement, self.reward)
 
     async def sample(
         self,
@@ -65,31 +77,31 @@ class Sampler:
         samples: int,
         temperature: float,
         draw: Sequence[int],
-        finished: Callable[[int, int], None],
+        on_progress: Callable[[int, int], None],
     ) -> list[Group]:
-        """Groups in the order of ``problems``. ``finished(done, total)`` is called as completions are judged.
+        """Sample and judge groups, in the order of ``problems``; calls ``on_progress(judged, total)``.
 
-        Raises DeadlineExceeded naming the completions that were not ready in time.
+        Other arguments as for ``request``. Raises DeadlineExceeded naming the completions that were not ready in time.
         """
-        done = 0
+        judged = 0
         total = len(problems) * samples
 
-        async def one(prompted: PromptedProblem, wait: Awaitable[Completion]) -> Rollout:
-            nonlocal done
-            completion = await wait
-            judgement = await self.evaluators.judge(prompted.problem, completion.text)
-            done += 1
-            finished(done, total)
-            return Rollout(completion, judgement)
+        async def sample_rollout(prompted: PromptedProblem, completion: Awaitable[Completion]) -> Rollout:
+            nonlocal judged
+            rollout = await self.judge(prompted, await completion)
+            judged += 1
+            on_progress(judged, total)
+            return rollout
 
-        waits = {
-            f"{place}:{prompted.problem.question_id}#{index}": one(prompted, wait)
-            for place, (prompted, of_problem) in enumerate(
-                zip(problems, self.ask(problems, samples, temperature, draw), strict=True)
+        completions = self.request(dict(enumerate(problems)), samples, temperature, draw)
+        pending = {
+            f"{id.claim}:{problems[id.claim].problem.question_id}#{id.sample_index}": sample_rollout(
+                problems[id.claim], completion
             )
-            for index, wait in enumerate(of_problem)
+            for id, completion in completions.items()
         }
-        rollouts = await gather(waits, "sampling and judging", self.deadline_s)
+        rollouts = await gather(pending, "sampling and judging", self.deadline_s)
         return [
-            prompted.group(rollouts[place * samples : (place + 1) * samples]) for place, prompted in enumerate(problems)
+            prompted.make_group(rollouts[index * samples : (index + 1) * samples])
+            for index, prompted in enumerate(problems)
         ]

@@ -1,4 +1,4 @@
-"""Start a training run: check what can be checked, start its actors, train, and stop them again."""
+"""Start a training run: check model, resources and paths, start the actors, train, and stop the actors again."""
 
 from __future__ import annotations
 
@@ -9,95 +9,118 @@ from pathlib import Path
 from rich.console import Console
 from transformers import AutoTokenizer
 
+from actors.evaluators.pool import EvaluatorPool
+from actors.generators.pool import GeneratorPool
 from conf.schema import Config
 from evaluator.problem import Problem
-from launch.cluster.placement import Part, decide_devices, plan
+from launch.cluster.placement import RolePlan, plan_roles, resolve_devices
 from launch.cluster.ray_cluster import find_resources, ray_session, start_ray
-from launch.cluster.scaling import open_to_scaling
-from launch.command import tell
-from launch.evaluation.scores import Scores, table
-from launch.preflight import check_context_length, check_resources, model_parameters
+from launch.cluster.scaling import accept_scaling_requests
+from launch.command import print_line
+from launch.evaluation.scores import Scores, build_pass_at_1_table
+from launch.preflight import check_context_length, check_resources, count_model_parameters
 from launch.problems.datasets import Dataset, DatasetError
-from launch.problems.prompts import PromptedProblem, prompt_style, prompted
+from launch.problems.prompts import PromptedProblem, build_prompts, select_prompt_style
 from launch.records.display import Display
 from launch.records.run_directory import RunDirectory
-from launch.records.summary import summary
+from launch.records.run_records import RunRecords
+from launch.records.summary import summarize_run
 from launch.records.timeline import Timeline
-from launch.session import cancel_on_sigterm, local_model, reserve_room
+from launch.session import cancel_on_sigterm, reserve_resources, resolve_local_model
 from launch.training.driver_state import resumed_state
 from launch.training.run import Run
+from launch.training.sampling import Sampler
 from launch.training.team import make_team
 from launch.training.train import train
+from learner.reward import load_reward
 
 
 def run_training(config: Config, dataset: Dataset, console: Console) -> None:
-    """Check everything that can be checked, start the cluster and the actors, train, and stop them again."""
+    """Check model, resources and paths, start the cluster and the actors, train, and stop both again."""
     with ray_session():
         resources = find_resources(config)
-        config = decide_devices(config, resources)
+        config = resolve_devices(config, resources)
         for remark in (*dataset.remarks, *(f"skipped: {row}" for row in dataset.rejected[:10])):
-            tell(console, remark, "yellow")
+            print_line(console, remark, "yellow")
         if not Path(config.model.path).is_dir():
             # Before minutes go into building or fetching a model that does not fit.
-            check_resources(plan(config, model_parameters(config, Path(config.model.path))), config, resources)
-        model = local_model(config, console)
-        parts = plan(config, model_parameters(config, model))
+            check_resources(
+                plan_roles(config, count_model_parameters(config, Path(config.model.path))), config, resources
+            )
+        model = resolve_local_model(config, console)
+        parts = plan_roles(config, count_model_parameters(config, model))
         check_resources(parts, config, resources)
         check_context_length(config, model)
         directory = RunDirectory(config)
         start_ray(config)
         scores = asyncio.run(
-            run_actors(config=config, parts=parts, model=model, dataset=dataset, directory=directory, console=console)
+            run_training_actors(
+                config=config, parts=parts, model=model, dataset=dataset, directory=directory, console=console
+            )
         )
-    console.print(summary(directory.path, config))
+    console.print(summarize_run(directory.path, config))
     if scores is not None:
-        console.print(table(scores))
+        console.print(build_pass_at_1_table(scores))
 
 
-async def run_actors(
-    config: Config, parts: list[Part], model: Path, dataset: Dataset, directory: RunDirectory, console: Console
+async def run_training_actors(
+    config: Config, parts: list[RolePlan], model: Path, dataset: Dataset, directory: RunDirectory, console: Console
 ) -> Scores | None:
-    """Start every role, train, and stop every role, whatever happens. Returns the last evaluation's scores."""
+    """Start all actors, train, and stop all actors, whatever happens; return the scores of the last evaluation."""
     resumed = resumed_state(directory.checkpoint)
     cancel_on_sigterm()
     with Display(console, config.run.steps, directory.first_step) as display:
         tokenizer = AutoTokenizer.from_pretrained(model)
-        training = fitting(dataset.training, tokenizer, config, display)
-        held_out = fitting(dataset.held_out, tokenizer, config, display)
+        training = fitting_problems(dataset.training, tokenizer, config, display)
+        held_out = fitting_problems(dataset.held_out, tokenizer, config, display)
         if not training:
             raise DatasetError("every prompt is longer than generator.max_prompt_tokens: raise it")
-        display.phase("reserving room")
-        reservation = await reserve_room(config, parts, model, directory.path)
+        display.set_phase("reserving room")
+        reservation = await reserve_resources(config, parts, model, directory.path)
         team = make_team(config, model, reservation)
         try:
             run = Run(
                 config=config,
-                generators=team.generators,
-                evaluators=team.evaluators,
-                learner=team.learner,
-                weights=await team.start(config, directory, display),
+                sampler=make_sampler(config, team.generators, team.evaluators),
+                learner=await team.start(config, directory, display),
                 training=training,
                 held_out=held_out,
-                directory=directory,
-                display=display,
-                tokenizer=tokenizer,
+                end_token_ids=frozenset({tokenizer.eos_token_id}),
+                records=RunRecords(
+                    directory=directory,
+                    display=display,
+                    timeline=Timeline(directory.path),
+                    tensorboard=directory.open_tensorboard(),
+                ),
                 resumed=resumed,
-                timeline=Timeline(directory.path),
-                writer=directory.tensorboard(),
             )
-            with open_to_scaling(directory.path, team.evaluators):
+            with accept_scaling_requests(directory.path, team.evaluators):
                 return await train(run)
         finally:
-            display.phase("stopping")
+            display.set_phase("stopping")
             await team.stop()
 
 
-def fitting(problems: Sequence[Problem], tokenizer: object, config: Config, display: Display) -> list[PromptedProblem]:
-    """The problems with their prompts, less those whose prompt is too long, which are counted."""
-    kept = prompted(problems, tokenizer, prompt_style(config.dataset), config.generator.max_prompt_tokens)
+def make_sampler(config: Config, generators: GeneratorPool, evaluators: EvaluatorPool) -> Sampler:
+    """Sampler of training problems, with the configured reward. Raises UnknownReward."""
+    return Sampler(
+        generators=generators,
+        evaluators=evaluators,
+        max_tokens=config.generator.max_response_tokens,
+        deadline_s=config.generator.deadline_s,
+        seed=config.run.seed if config.run.deterministic else None,
+        reward=load_reward(config.algorithm.reward),
+    )
+
+
+def fitting_problems(
+    problems: Sequence[Problem], tokenizer: object, config: Config, display: Display
+) -> list[PromptedProblem]:
+    """Return the problems with their prompts, without those whose prompt is too long; print how many are dropped."""
+    kept = build_prompts(problems, tokenizer, select_prompt_style(config.dataset), config.generator.max_prompt_tokens)
     if len(kept) < len(problems):
-        display.say(
-            f"{len(problems) - len(kept)} of {len(problems)} problems left out: prompt over "
+        display.print_line(
+            f"{len(problems) - len(kept)} of {len(problems)} problems dropped: their prompt is longer than "
             f"generator.max_prompt_tokens={config.generator.max_prompt_tokens}"
         )
     return kept

@@ -1,6 +1,6 @@
-"""The temperature of a run, step by step: from configuration, calibration or checkpoint, with every decision told.
+"""Sampling temperature of a run, step by step, from configuration, calibration or checkpoint.
 
-``learner.temperature`` decides; this holds its state and tells a person and the run directory.
+``learner.temperature_rules`` decides; this module holds its state and records each decision.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from collections.abc import Collection, Sequence
 
 from conf.schema import Config, TemperatureConfig
 from launch.problems.prompts import PromptedProblem
-from launch.records.display import Display
-from launch.records.run_directory import RunDirectory
+from launch.records.run_records import RunRecords
 from launch.training.calibration import (
     calibrate,
     calibration_settings,
@@ -20,92 +19,95 @@ from launch.training.calibration import (
 )
 from launch.training.problem_order import ProblemOrder
 from launch.training.sampling import Sampler
-from learner.diversity import mean_distinct_ngrams
+from learner.diversity import mean_distinct_ngram_ratio
 from learner.rollout import Group
-from learner.temperature import (
+from learner.temperature_rules import (
     Decision,
     DiversityController,
-    Rule,
-    Schedule,
+    TemperatureRule,
+    TemperatureSchedule,
     TemperatureState,
-    calibrated,
-    decided,
-    observed,
+    choose_initial_temperature,
+    decide_temperature,
+    record_diversity,
 )
 
 
-class Temperature:
-    """Holds the state; ``before_step``, sample, ``after_step``, in turn."""
+class TemperatureStages:
+    """State of the sampling temperature: call ``before_step``, sample, then ``after_step``."""
 
-    def __init__(self, config: Config, state: TemperatureState, directory: RunDirectory, display: Display) -> None:
+    def __init__(self, config: TemperatureConfig, state: TemperatureState, records: RunRecords) -> None:
         self.state = state
-        self.directory = directory
-        self.display = display
-        self.rule = temperature_rule(config.temperature)
+        self.records = records
+        self.rule = temperature_rule(config)
 
     def before_step(self, step: int) -> float:
-        """The temperature to sample ``step`` at."""
-        self.state, decision = decided(self.rule, self.state, step)
+        """Decide and return the temperature at which to sample ``step``."""
+        self.state, decision = decide_temperature(self.rule, self.state, step)
         if decision is not None:
-            tell_decision(decision, self.directory, self.display)
+            record_decision(decision, self.records)
         return self.state.value
 
-    def after_step(self, groups: Sequence[Group], diversity: Sequence[float | None]) -> dict[str, float]:
-        """Take in the ``diversity`` of all ``groups`` that were sampled (``distinct_ngrams`` of each); the metrics.
+    def after_step(self, groups: Sequence[Group], diversity: Sequence[float | None]) -> TemperatureState:
+        """Record the diversity of a step's groups, and return the state of the step.
 
-        Stale groups that an earlier stage sampled say nothing about this one.
+        Groups that an earlier stage sampled are ignored: they say nothing about the present temperature.
+
+        Args:
+            groups: all sampled groups of the step.
+            diversity: D of each group, None where no response has four tokens.
         """
         present = [
             value
             for group, value in zip(groups, diversity, strict=True)
             if all(rollout.completion.temperature == self.state.value for rollout in group.rollouts)
         ]
-        self.state = observed(self.state, mean_distinct_ngrams(present))
-        return temperature_metrics(self.state)
+        self.state = record_diversity(self.state, mean_distinct_ngram_ratio(present))
+        return self.state
 
 
-def temperature_rule(config: TemperatureConfig) -> Rule:
-    """What changes the temperature."""
+def temperature_rule(config: TemperatureConfig) -> TemperatureRule:
+    """Rule that changes the temperature, as configured."""
     if config.kind == "diversity":
         return DiversityController(tuple(config.grid), config.min_diversity)
-    return Schedule(config.value, tuple(config.schedule))
+    return TemperatureSchedule(config.value, tuple(config.schedule))
 
 
 def temperature_metrics(state: TemperatureState) -> dict[str, float]:
-    """The temperature that sampled a step, and the average of its stage with the step's diversity in it."""
-    found = {"temperature/value": state.value, "temperature/stage": float(state.stage)}
-    return found if state.ema is None else {**found, "temperature/ema": state.ema}
+    """Metrics of the temperature of a step, and of its stage's average diversity, the step included."""
+    metrics = {"temperature/value": state.value, "temperature/stage": float(state.stage)}
+    return metrics if state.ema is None else {**metrics, "temperature/ema": state.ema}
 
 
 async def first_temperature(
     config: Config,
     training: Sequence[PromptedProblem],
     sampler: Sampler,
-    ends: Collection[int],
-    directory: RunDirectory,
-    display: Display,
+    end_token_ids: Collection[int],
+    records: RunRecords,
 ) -> TemperatureState:
-    """The state at step 0: configured, or calibrated on the problems of the first steps.
+    """State at step 0: as configured, or calibrated on the problems of the first steps.
 
-    A calibration that a killed run had finished is not made again. Raises CalibrationError, DeadlineExceeded.
+    A calibration that a killed run had finished is read from the run directory. Raises CalibrationError,
+    DeadlineExceeded.
     """
     if config.temperature.kind != "diversity":
         return TemperatureState(value=config.temperature.value)
     settings = calibration_settings(config, len(training))
-    path = directory.calibration_path
+    path = records.directory.calibration_path
     calibration = read_calibration(path, settings)
     if calibration is None:
         order = ProblemOrder(len(training), config.run.seed)
         problems = [training[index] for index in order.batch(0, settings.problems)]
-        calibration = await calibrate(sampler, problems, settings, ends, display.phase)
-    chosen = calibrated(calibration.measurements, config.temperature.target_diversity)
-    write_calibration(path, calibration, chosen)
-    display.console.print(calibration_table(calibration, chosen))
-    tell_decision(chosen, directory, display)
-    return TemperatureState(value=chosen.new)
+        calibration = await calibrate(sampler, problems, settings, end_token_ids, records.display.set_phase)
+    decision = choose_initial_temperature(calibration.measurements, config.temperature.target_diversity)
+    write_calibration(path, calibration, decision)
+    records.display.console.print(calibration_table(calibration, decision))
+    record_decision(decision, records)
+    return TemperatureState(value=decision.new)
 
 
-def tell_decision(decision: Decision, directory: RunDirectory, display: Display) -> None:
-    """One line for a person, one row of ``temperature.jsonl``."""
-    display.say(decision.line)
-    directory.append_decision(decision)
+def record_decision(decision: Decision, records: RunRecords) -> None:
+    """Print the decision and append it to ``temperature.jsonl``."""
+    records.display.print_line(decision.line)
+    records.directory.append_decision(decision)

@@ -1,169 +1,146 @@
-"""The training loop of MicroCoder-GRPO, and the run it belongs to.
+"""The training loop of MicroCoder-GRPO.
 
     problems ─► rollouts: generators ─► evaluators ─► groups ─► advantages, mask ─► learner ─► weights, version + 1
                     ▲                                                                               │
                     └───────────────────────────────────────────────────────────────────────────────┘
 
-One loop for both kinds of run. With ``algorithm.max_staleness`` 0 a step samples with the weights that the step before
-published, so version = step; with s > 0 the groups of the next s steps are sampled meanwhile.
+What each part of a step waits for, and what ends the wait (every wait also ends at a deadline):
+
+    generate      the step's completions                 each engine's last token
+    old_log_prob  the learner's forward pass             needs no verdict: runs while the last ones come
+    reward        the step's verdicts                    each program's last test; with dynamic sampling further groups
+    credit        a thread of the driver                 reward → advantage, mask, mini-batches
+    update        the learner's optimizer updates
+    drain         completions of later steps             skipped with generator.partial_rollouts
+    publish       every engine echoes version + 1        then the step's slots are released for new groups
+    record        a thread that writes the rollouts
+
+With ``algorithm.max_staleness`` 0 a step samples with the weights that the step before published, so version = step;
+with s > 0 the groups of the next s steps are sampled meanwhile. It is one loop for both.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-from actors.waiting import in_thread
-from actors.weights.transfer import Publication
+from actors.waiting import run_in_thread
 from launch.evaluation.scores import Scores
-from launch.records.timeline import Laps
 from launch.training.driver_state import DriverState
-from launch.training.gc_settings import only_the_new
-from launch.training.metrics import (
-    StepTimes,
-    dynamic_sampling_metrics,
-    evaluator_metrics,
-    generator_metrics,
-    rollout_metrics,
-    timing_metrics,
-    update_metrics,
-)
-from launch.training.policy_evaluation import evaluate_policy, evaluation_due
-from launch.training.rollouts import Rollouts, SampledStep
+from launch.training.gc_settings import gc_frozen
+from launch.training.metrics import actor_metrics, step_metrics, timing_metrics
+from launch.training.policy_evaluation import evaluate_policy, is_evaluation_due
+from launch.training.rollouts import Rollouts
 from launch.training.run import Run
-from launch.training.temperature_stages import Temperature
-from learner.credit import CreditedGroup, train_batch, unjudged_sequences
-from learner.diversity import distinct_ngrams, mean_distinct_ngrams
-from learner.rollout import Completion, TrainBatch
+from launch.training.step_outcome import StepOutcome, credit_step
+from launch.training.temperature_stages import TemperatureStages
+from learner.credit import train_sequences
 
 
 async def train(run: Run) -> Scores | None:
-    """Train from the directory's first step to ``run.steps``, evaluating on the way. Returns the last one's scores.
+    """Train from the directory's first step to ``run.steps``; return the scores of the last evaluation.
 
-    Row s of the metrics is about version s of the policy: its evaluation, if one is due, and the step that it trained.
+    Row s of the metrics describes version s of the policy: its evaluation, if one is due, and the step that it trained.
     The last version trains no step, so its row is an evaluation only.
     """
     config = run.config
-    directory = run.directory
-    published = await run.weights.publish()
+    records = run.records
+    await run.learner.publish()
     temperature = await run.temperature()
     rollouts = run.rollouts()
     try:
-        with only_the_new():
-            for step in range(directory.first_step, config.run.steps):
+        with gc_frozen():
+            for step in range(records.directory.first_step, config.run.steps):
                 evaluation = await evaluate_policy(run, step)
                 rollouts.fill(step, temperature.before_step)
-                result = await train_step(run, step, rollouts, published.version, temperature)
-                published = result.publication
-                run.record(result.metrics | evaluation.metrics)
-                run.display.step(result.metrics)
-                if checkpoint_due(run, step + 1):
-                    with run.timeline.during("driver", "checkpoint", step=step + 1):
+                outcome = await train_step(run, step, rollouts, temperature)
+                if config.algorithm.max_staleness:  # the engines go on at once, also while a checkpoint is written
+                    rollouts.fill(step + 1, temperature.before_step)
+                metrics = await record_step(run, step, outcome)
+                records.append_metrics(metrics | evaluation.metrics)
+                records.display.show_step(metrics)
+                if is_checkpoint_due(run, step + 1):
+                    with records.timeline.record_span("driver", "checkpoint", step=step + 1):
                         await save_checkpoint(run, step + 1, DriverState(temperature.state, rollouts.state()))
             last = await evaluate_policy(run, config.run.steps)
             if last.metrics:
-                run.record({"step": config.run.steps, **last.metrics})
-                directory.drop_old_checkpoints()
+                records.append_metrics({"step": config.run.steps, **last.metrics})
+                records.directory.delete_old_checkpoints()
             return last.scores
     finally:
         await rollouts.close()
-        run.timeline.flush()
+        records.timeline.flush()
 
 
-@dataclass(frozen=True)
-class StepResult:
-    """One step's metrics and the publication that ended it."""
-
-    metrics: dict[str, float]
-    publication: Publication
-
-
-@dataclass(frozen=True)
-class Credit:
-    """Of a step's groups, in their order: their rollouts' credit, their ``distinct_ngrams``, and the batch of them."""
-
-    groups: list[CreditedGroup]
-    diversity: list[float | None]
-    batch: TrainBatch
-
-
-async def train_step(run: Run, step: int, rollouts: Rollouts, version: int, temperature: Temperature) -> StepResult:
-    """Take the step's judged groups, update the policy of ``version`` on them, give the new weights to the engines."""
-    config = run.config
-    display = run.display
-    laps = Laps(run.timeline)
-    deadline_s = config.learner.deadline_s
-    completions = await rollouts.completions(step)
-    generation = laps.done("wait for completions")
-    # Old log-probs need no verdict: they are computed while the last ones come.
-    prepared = await run.weights.prepare(unjudged_sequences(completions), deadline_s)
-    preparing = laps.done("wait for old log-probs")
-    sampled = await rollouts.step(step, version)
-    laps.done("wait for verdicts")
-    # What costs by the token is done in threads: the loop would not hand over the next steps' completions meanwhile.
-    work = functools.partial(credit_sampled, run, step, sampled, completions)
-    credit = await in_thread(work, f"crediting step {step}", deadline_s)
-    of_temperature = temperature.after_step(sampled.groups, credit.diversity)
-    crediting = laps.done("credit")
-    display.phase("update")
-    update = await run.weights.update(credit.batch, deadline_s)
-    of_update = laps.done("wait for the update")
-    display.phase("weights")
-    if not config.generator.partial_rollouts:
-        await rollouts.drain()
-    drain = laps.done("drain")
-    published = await run.weights.publish()
-    publish = laps.done("publish")
-    rollouts.served(step)
-    if config.algorithm.max_staleness:  # the engines go on at once, also while a checkpoint is made
-        rollouts.fill(step + 1, temperature.before_step)
-    written = in_thread(lambda: write_rollouts(run, step, version, credit), f"the rollouts of step {step}", deadline_s)
-    metrics = await written | dynamic_sampling_metrics(sampled) | of_temperature
-    engines = run.generators
-    metrics |= generator_metrics(len(engines.live), engines.restarts, engines.retried)
-    metrics |= evaluator_metrics(run.evaluators.load())
-    run.draw_actors(step, (preparing, prepared), (of_update, update), publish)
-    bookkeeping = crediting.seconds + laps.done("bookkeeping").seconds
-    times = StepTimes(
-        generation=generation.seconds + sampled.times.generation,
-        reward=sampled.times.reward,
-        span=sampled.span,
-        learner=preparing.seconds + of_update.seconds,
-        old_logprobs=prepared + update.old_logprob_seconds,
-        drain=drain.seconds,
-        publication=published,
-        bookkeeping=bookkeeping,
-        step=laps.total,
+async def train_step(run: Run, step: int, rollouts: Rollouts, temperature: TemperatureStages) -> StepOutcome:
+    """Train on the groups of ``step`` and publish the new weights to the engines."""
+    laps = run.records.laps()
+    with laps("generate"):
+        completions = await rollouts.completions(step)
+    with laps("old_log_prob"):
+        sequences = train_sequences(completions)
+        prepare_seconds = await run.learner.prepare(list(sequences.values()))
+    with laps("reward"):
+        sampled = await rollouts.verdicts(step, run.learner.version)
+    with laps("credit"):
+        credit = await credit_step(run, step, sampled, sequences)
+        temperature_state = temperature.after_step(sampled.groups, credit.diversity)
+    with laps("update"):
+        update = await run.learner.update(credit.batch)
+    with laps("drain"):
+        if not run.config.generator.partial_rollouts:
+            await rollouts.drain()
+    with laps("publish"):
+        publication = await run.learner.publish()
+    rollouts.release(step)
+    return StepOutcome(
+        sampled=sampled,
+        credit=credit,
+        temperature=temperature_state,
+        prepare_seconds=prepare_seconds,
+        update=update,
+        publication=publication,
+        laps=laps,
     )
-    timing = timing_metrics(
-        times, update, sum(item.rollout.completion.tokens for group in credit.groups for item in group.credited)
-    )
-    return StepResult({"step": step, **metrics, **update_metrics(update), **timing}, published)
 
 
-def credit_sampled(run: Run, step: int, sampled: SampledStep, prepared: Sequence[Completion]) -> Credit:
-    """What the learner gets of a step; ``prepared``: what it knows already. Raises EmptyBatch."""
-    groups = run.credit(sampled, step)
-    diversity = [distinct_ngrams(group.responses, run.ends) for group in sampled.groups]
-    return Credit(groups, diversity, train_batch(groups, run.config.algorithm.mini_batch_size, prepared))
+async def record_step(run: Run, step: int, outcome: StepOutcome) -> dict[str, float]:
+    """Write the step's rollouts, draw its actors in the timeline, and return its metrics."""
+
+    def write() -> dict[str, float]:
+        run.records.directory.write_rollouts(step, outcome.credit.groups)
+        return step_metrics(outcome)
+
+    with outcome.laps("record"):
+        metrics = await run_in_thread(write, f"the rollouts of step {step}", run.config.learner.deadline_s)
+        metrics |= actor_metrics(run.sampler.generators, run.sampler.evaluators)
+        draw_actors(run, step, outcome)
+    return {"step": step, **metrics, **timing_metrics(outcome)}
 
 
-def write_rollouts(run: Run, step: int, version: int, credit: Credit) -> dict[str, float]:
-    """The file of a step's rollouts, and their metrics."""
-    run.directory.write_rollouts(step, credit.groups)
-    return rollout_metrics(credit.groups, version, mean_distinct_ngrams(credit.diversity))
+def draw_actors(run: Run, step: int, outcome: StepOutcome) -> None:
+    """Draw the actors' tracks in the timeline. The learner reports its own seconds, which end with the driver's lap."""
+    timeline = run.records.timeline
+    old_log_prob = outcome.laps.by_name["old_log_prob"]
+    update = outcome.laps.by_name["update"]
+    publish = outcome.laps.by_name["publish"]
+    for rank in run.learner.ranks:
+        started = old_log_prob.ended - outcome.prepare_seconds
+        timeline.add_span(rank, "old log-probs", started, old_log_prob.ended, step=step)
+        timeline.add_span(rank, "update", update.ended - outcome.update.update_seconds, update.ended, step=step)
+        timeline.add_span(rank, "publish", publish.started, publish.ended, step=step)
+    for generator in run.sampler.generators.live:
+        timeline.add_span(f"{generator} weights", "load", publish.started, publish.ended, step=step)
+    timeline.add_actor_spans(run.sampler.generators.activity.take(), "generate", step)
+    timeline.add_actor_spans(run.sampler.evaluators.activity.take(), "evaluate", step)
 
 
-def checkpoint_due(run: Run, step: int) -> bool:
-    """Is a checkpoint made after ``step`` steps? Also before every evaluation, so that the best version has one."""
+def is_checkpoint_due(run: Run, step: int) -> bool:
+    """Return True if a checkpoint is due after ``step`` steps: also for each evaluation, so that the best has one."""
     settings = run.config.run
-    return step % settings.checkpoint_every == 0 or step == settings.steps or evaluation_due(run, step)
+    return step % settings.checkpoint_every == 0 or step == settings.steps or is_evaluation_due(run, step)
 
 
 async def save_checkpoint(run: Run, step: int, state: DriverState) -> None:
-    """After ``step`` steps; older checkpoints go."""
-    run.display.phase("checkpoint")
-    path = run.directory.checkpoint_path(step).absolute()
-    await run.learner.save(str(path), state.to_files(), run.config.learner.deadline_s)
-    run.directory.drop_old_checkpoints()
+    """Write the checkpoint of ``step`` and remove older ones."""
+    directory = run.records.directory
+    run.records.display.set_phase("checkpoint")
+    await run.learner.save(directory.checkpoint_path(step).absolute(), state.to_files())
+    directory.delete_old_checkpoints()

@@ -1,10 +1,10 @@
-"""The work buffer: which groups are under way, and in which state each of them is.
+"""The work buffer: the groups that are being sampled, judged or trained, each in a named state.
 
-    claim ──► WAITING ──► GENERATING ──► EVALUATING ──► READY ──► TRAINED      its slot is free after the weight pull
-                 └────────────┴──────────────┴────────────┴─────► DROPPED      its slot is free at once
+    claim ──► WAITING ──► GENERATING ──► EVALUATING ──► READY ──► TRAINED   slot freed after the weights are published
+                 └────────────┴──────────────┴────────────┴─────► DROPPED   slot freed at once
 
-A group is one problem with all its completions. Every claimed group reaches exactly one of the two terminal states. No
-more groups than there are slots are between the states: that bounds memory, and how stale a group can get.
+A group is one problem with all its completions. Every claimed group reaches exactly one of the two terminal states. The
+number of slots bounds the groups in the other states, and with it memory and how stale a group can get.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from learner.rollout import Rollout
 
 class GroupState(enum.Enum):
     WAITING = "waiting"
-    """Claimed; no engine has been asked."""
+    """Claimed; its completions are not requested yet."""
     GENERATING = "generating"
-    """Some completion is still to come."""
+    """Its completions are requested; some are not finished."""
     EVALUATING = "evaluating"
-    """All completions are there, some verdict is still to come."""
+    """All completions are finished; some have no verdict yet."""
     READY = "ready"
-    """All judged."""
+    """All completions have a verdict."""
     TRAINED = "trained"
     """The policy has been updated with it, and the generators have the new weights."""
     DROPPED = "dropped"
-    """Left out, for a ``DropReason``."""
+    """Not trained on, for a ``DropReason``."""
 
 
 class DropReason(enum.StrEnum):
     DEADLINE = "deadline"
     """Not judged within ``generator.deadline_s``."""
     EQUAL_REWARDS = "equal_rewards"
-    """Dynamic sampling leaves it out."""
+    """Its rewards are all equal, and dynamic sampling is on."""
     FAILED = "failed"
-    """Engines died over one of its completions, again and again."""
+    """One of its completions lost its engine more often than it is retried."""
     STOPPED = "stopped"
-    """The run ended before its step."""
+    """The run ended before the group's step."""
 
 
-FOLLOWS = {
+NEXT_STATES = {
     GroupState.WAITING: {GroupState.GENERATING, GroupState.DROPPED},
     GroupState.GENERATING: {GroupState.EVALUATING, GroupState.DROPPED},
     GroupState.EVALUATING: {GroupState.READY, GroupState.DROPPED},
@@ -52,15 +52,19 @@ FOLLOWS = {
 
 
 class WorkBufferError(RuntimeError):
-    """The buffer was used against its rules: a fault of the caller."""
+    """A call that the buffer's rules do not allow: a fault of the caller."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
-    """A group that was asked for.
+    """A group that is to be sampled.
 
-    ``number`` counts the run's claims, ``step`` is the training step it belongs to, ``problem`` indexes the training
-    problems, ``version`` is the policy that begins to sample it, at ``temperature``.
+    Attributes:
+        number: position among all claims of the run.
+        step: training step that the group belongs to.
+        problem: index of the training problem.
+        temperature: sampling temperature.
+        version: policy version that begins to sample the group.
     """
 
     number: int
@@ -72,7 +76,7 @@ class Claim:
 
 @dataclass(kw_only=True)
 class Slot:
-    """A claimed group on its way. ``rollouts`` in sample order, None where a verdict is still to come."""
+    """A claimed group in progress; ``rollouts`` in sample order, None where the verdict is missing."""
 
     claim: Claim
     rollouts: list[Rollout | None]
@@ -81,13 +85,20 @@ class Slot:
 
     @property
     def judged(self) -> tuple[Rollout, ...]:
-        """All rollouts of a group that is READY; those there are of another."""
+        """Rollouts that have a verdict: all of them if the group is READY."""
         return tuple(rollout for rollout in self.rollouts if rollout is not None)
 
 
 @dataclass(kw_only=True)
 class WorkBuffer:
-    """``capacity`` slots for groups of ``group_size`` completions; ``trained`` and ``dropped`` count what has ended."""
+    """Slots for groups in progress.
+
+    Attributes:
+        capacity: number of slots.
+        group_size: completions per group.
+        slots: occupied slots by claim number.
+        claimed, trained, dropped: counts over the run; ``dropped`` by reason.
+    """
 
     capacity: int
     group_size: int
@@ -98,17 +109,17 @@ class WorkBuffer:
 
     @property
     def free(self) -> int:
-        """Slots without a group."""
+        """Number of slots without a group."""
         return self.capacity - len(self.slots)
 
     def claim(self, step: int, problem: int, temperature: float, version: int) -> Claim:
-        """A slot for a new group. Raises WorkBufferError when none is free."""
-        return self.take_up(
+        """Claim a slot for a new group. Raises WorkBufferError when none is free."""
+        return self.restore(
             Claim(number=self.claimed, step=step, problem=problem, temperature=temperature, version=version)
         )
 
-    def take_up(self, claim: Claim, rollouts: Sequence[Rollout] = ()) -> Claim:
-        """A slot for a group that a checkpoint holds, READY where it has its ``rollouts``."""
+    def restore(self, claim: Claim, rollouts: Sequence[Rollout] = ()) -> Claim:
+        """Put the group of a checkpoint into a slot; it is READY if it comes with its ``rollouts``."""
         if not self.free:
             raise WorkBufferError(
                 f"all {self.capacity} slots are taken: step {claim.step} cannot claim problem {claim.problem}"
@@ -121,25 +132,25 @@ class WorkBuffer:
         self.claimed = max(self.claimed, claim.number + 1)
         return claim
 
-    def of_step(self, step: int) -> list[Slot]:
-        """The slots of ``step``, in the order they were claimed."""
+    def step_slots(self, step: int) -> list[Slot]:
+        """Slots of ``step``, in the order of their claims."""
         return sorted(
             (slot for slot in self.slots.values() if slot.claim.step == step), key=lambda slot: slot.claim.number
         )
 
-    def generating(self, number: int) -> None:
-        """Its completions have been asked for."""
+    def mark_generating(self, number: int) -> None:
+        """The group's completions have been requested."""
         self._move(number, GroupState.GENERATING)
 
-    def completed(self, number: int) -> None:
-        """One more of its completions is there."""
+    def mark_completed(self, number: int) -> None:
+        """Count one more finished completion of the group."""
         slot = self._slot(number)
         slot.completions += 1
         if slot.completions == self.group_size:
             self._move(number, GroupState.EVALUATING)
 
-    def judged(self, number: int, rollout: Rollout) -> None:
-        """One of its completions has its verdict."""
+    def add_rollout(self, number: int, rollout: Rollout) -> None:
+        """Add a judged completion to its group. Raises WorkBufferError for a second verdict."""
         slot = self._slot(number)
         place = rollout.completion.sample_index
         if slot.rollouts[place] is not None:
@@ -149,24 +160,24 @@ class WorkBuffer:
             self._move(number, GroupState.READY)
 
     def drop(self, number: int, reason: DropReason) -> None:
-        """Leave it out; its slot is free."""
+        """Drop the group and free its slot."""
         self._move(number, GroupState.DROPPED)
         self.dropped[reason] += 1
         del self.slots[number]
 
-    def finish(self, number: int) -> None:
-        """The weights that it was trained into are served; its slot is free."""
+    def mark_trained(self, number: int) -> None:
+        """Free the group's slot: the generators have the weights that it was trained into."""
         self._move(number, GroupState.TRAINED)
         self.trained += 1
         del self.slots[number]
 
     def _slot(self, number: int) -> Slot:
         if number not in self.slots:
-            raise WorkBufferError(f"claim {number} has no slot: it has ended, or never was")
+            raise WorkBufferError(f"claim {number} has no slot: it ended, or was never made")
         return self.slots[number]
 
     def _move(self, number: int, state: GroupState) -> None:
         slot = self._slot(number)
-        if state not in FOLLOWS[slot.state]:
+        if state not in NEXT_STATES[slot.state]:
             raise WorkBufferError(f"claim {number}: {state.value} cannot follow {slot.state.value}")
         slot.state = state

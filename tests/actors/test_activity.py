@@ -1,4 +1,4 @@
-"""Spans in which a member of a pool had something to do, with a clock set by hand."""
+"""Activity spans of pool members, measured on a fake clock."""
 
 import pytest
 
@@ -8,18 +8,18 @@ from actors.activity import Activity, Span
 
 @pytest.fixture
 def clock(monkeypatch):
-    class Clock:
+    class FakeClock:
         now = 0.0
 
         def monotonic(self):
             return self.now
 
-    clock = Clock()
+    clock = FakeClock()
     monkeypatch.setattr(activity, "time", clock)
     return clock
 
 
-def test_overlapping_calls_are_one_span(clock):
+def test_overlapping_calls_form_a_single_span(clock):
     busy = Activity()
     busy.begin("a")
     clock.now = 1.0
@@ -32,7 +32,7 @@ def test_overlapping_calls_are_one_span(clock):
     assert busy.take() == []
 
 
-def test_a_short_pause_does_not_end_a_span_and_a_long_one_does(clock):
+def test_only_a_long_pause_ends_a_span(clock):
     busy = Activity()
     for begin, end in ((0.0, 1.0), (1.05, 2.0), (3.0, 4.0)):
         clock.now = begin
@@ -45,7 +45,7 @@ def test_a_short_pause_does_not_end_a_span_and_a_long_one_does(clock):
     ]
 
 
-def test_what_goes_on_is_cut_where_it_is_taken(clock):
+def test_take_splits_an_open_span(clock):
     busy = Activity()
     busy.begin("a")
     clock.now = 1.0
@@ -55,7 +55,7 @@ def test_what_goes_on_is_cut_where_it_is_taken(clock):
     assert busy.take() == [Span(member="a", started=1.0, ended=3.0, calls=0)]
 
 
-def test_members_are_apart(clock):
+def test_each_member_has_its_own_spans(clock):
     busy = Activity()
     busy.begin("a")
     clock.now = 1.0

@@ -1,4 +1,4 @@
-"""The life cycle of members: background tasks, their watching, and errors that cross processes."""
+"""Life cycle of pool members: background tasks, watching, and errors that cross process boundaries."""
 
 import asyncio
 import logging
@@ -7,10 +7,10 @@ import pickle
 import pytest
 from ray.exceptions import RayError, RayTaskError
 
-from actors.evaluators.pool import NoEvaluator
-from actors.generators.actor import EngineLost
+from actors.evaluators.pool import NoLiveEvaluator
+from actors.generators.actor import EngineFailed
 from actors.generators.pool import GenerationFailed
-from actors.lifecycle import BackgroundTasks, MemberEvent, MemberLost, NoMemberLeft, PoolMembers, one_line
+from actors.lifecycle import BackgroundTasks, MemberEvent, MemberFailed, NoLiveMember, PoolMembers, summarize_error
 from actors.waiting import DeadlineExceeded
 from actors.weights.layout import CorruptWeights
 from actors.weights.links import LinkError
@@ -18,8 +18,8 @@ from actors.weights.transfer import WeightTransferError
 from evaluator.errors import RunFailed
 
 
-def test_a_failure_is_reported_and_an_end_is_not():
-    async def play():
+def test_background_tasks_report_failures_only():
+    async def check():
         failures = []
         background = BackgroundTasks(failures.append)
 
@@ -32,11 +32,11 @@ def test_a_failure_is_reported_and_an_end_is_not():
         assert [repr(failure) for failure in failures] == ["KeyError('a bug')"]
         await background.stop()
 
-    asyncio.run(play())
+    asyncio.run(check())
 
 
-def test_stopping_waits_until_all_have_cleaned_up():
-    async def play():
+def test_stop_waits_for_the_cleanup_of_all_tasks():
+    async def check():
         ended = []
         failures = []
         background = BackgroundTasks(failures.append)
@@ -55,11 +55,11 @@ def test_stopping_waits_until_all_have_cleaned_up():
         assert (sorted(ended), failures) == (["a", "b"], [])
         await background.stop()
 
-    asyncio.run(play())
+    asyncio.run(check())
 
 
 class FakeMember:
-    """Lives until it is told to fail with an error."""
+    """A fake pool member, which lives until the test sets a result or an exception on ``end``."""
 
     def __init__(self, name):
         self.name = name
@@ -79,22 +79,22 @@ class FakeMember:
 
 
 class FakeMembers(PoolMembers):
-    """Kills a lost member, and adds none in its place."""
+    """A pool that kills a lost member without replacing it."""
 
     def replace(self, member, reason):
-        self._note(member.name, "removed", reason)
+        self._record_event(member.name, "removed", reason)
         member.kill()
 
 
-def test_members_are_started_together_and_removed_when_lost(caplog):
-    async def play():
+def test_pool_starts_members_and_removes_a_lost_member(caplog):
+    async def check():
         bugs = []
         pool = FakeMembers(bugs.append)
         members = [FakeMember("a"), FakeMember("b"), FakeMember("c")]
         assert await pool._start(members, "starting", 5.0) == ["a is ready", "b is ready", "c is ready"]
         for member in members:
             pool._watch(member)
-        members[1].end.set_exception(MemberLost("b", "it died"))
+        members[1].end.set_exception(MemberFailed("b", "it died"))
         members[2].end.set_exception(KeyError("a bug"))
         await asyncio.sleep(0.02)
         assert [member.killed for member in members] == [False, True, False]
@@ -104,7 +104,7 @@ def test_members_are_started_together_and_removed_when_lost(caplog):
         assert members[0].end.cancelled()
 
     caplog.set_level(logging.WARNING)
-    asyncio.run(play())
+    asyncio.run(check())
     assert "b removed: it died" in caplog.text
 
 
@@ -112,25 +112,25 @@ def test_members_are_started_together_and_removed_when_lost(caplog):
     "error",
     [
         DeadlineExceeded("the update did not finish within 3 s; pending: learner rank 0"),
-        GenerationFailed("completion q#0 lost its generator 3 times"),
-        MemberLost("generator 3", "its engine died"),
-        NoMemberLeft("the pool is closed"),
-        NoEvaluator("no evaluator runs"),
-        EngineLost("its engine died"),
-        WeightTransferError("nobody serves weights version 3"),
+        GenerationFailed("completion q#0: its generator failed 3 times"),
+        MemberFailed("generator 3", "its engine died"),
+        NoLiveMember("the pool is closed"),
+        NoLiveEvaluator("no evaluator runs"),
+        EngineFailed("its engine died"),
+        WeightTransferError("no generator serves weights version 3"),
         CorruptWeights("bucket 2 of weights version 3"),
         LinkError("the sender left"),
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_an_error_survives_pickling(error):
-    found = pickle.loads(pickle.dumps(error))
-    assert type(found) is type(error)
-    assert (str(found), vars(found)) == (str(error), vars(error))
+def test_error_survives_pickling(error):
+    unpickled = pickle.loads(pickle.dumps(error))
+    assert type(unpickled) is type(error)
+    assert (str(unpickled), vars(unpickled)) == (str(error), vars(error))
 
 
-def test_the_error_of_a_member_has_its_name_and_its_reason():
-    error = pickle.loads(pickle.dumps(MemberLost("generator 3", "its engine died")))
+def test_member_error_keeps_name_and_reason():
+    error = pickle.loads(pickle.dumps(MemberFailed("generator 3", "its engine died")))
     assert (error.name, error.reason, str(error)) == (
         "generator 3",
         "its engine died",
@@ -143,11 +143,11 @@ def test_the_error_of_a_member_has_its_name_and_its_reason():
     [
         (DeadlineExceeded, TimeoutError),
         (GenerationFailed, RuntimeError),
-        (NoMemberLeft, RuntimeError),
+        (NoLiveMember, RuntimeError),
         (WeightTransferError, RuntimeError),
     ],
 )
-def test_errors_for_a_person_end_a_command_with_status_1(error, builtin):
+def test_run_failures_end_a_command_with_status_1(error, builtin):
     assert issubclass(error, RunFailed) and issubclass(error, builtin)
     assert error("why").exit_status == 1
 
@@ -163,5 +163,5 @@ def test_errors_for_a_person_end_a_command_with_status_1(error, builtin):
         (RuntimeError("x" * 1000), f"RuntimeError: {'x' * 400}"),
     ],
 )
-def test_an_error_in_one_line(error, expected):
-    assert one_line(error) == expected
+def test_errors_are_formatted_in_one_line(error, expected):
+    assert summarize_error(error) == expected

@@ -1,4 +1,4 @@
-"""What the evaluation benchmark makes of its timings."""
+"""Metrics and the recorded answers of the evaluation benchmark."""
 
 import asyncio
 from typing import Any
@@ -6,25 +6,38 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.evaluate import CHARACTERS_PER_TOKEN, TOKENS_PER_S, Compared, Part, Recorded, Timed
+from benchmarks.evaluate import (
+    CHARACTERS_PER_TOKEN,
+    TOKENS_PER_S,
+    EvaluationTiming,
+    EvaluationWorkload,
+    OverlapComparison,
+    RecordedAnswerSource,
+)
 from launch.problems.prompts import PromptedProblem
-from tests.factories import problem
+from tests.factories import make_problem
 
 PASSED = frozenset({("a", 0)})
 
 
-def test_overlapping_hides_the_shorter_part():
+def test_overlap_comparison_computes_the_hidden_fraction_of_judging():
     unused: Any = None
-    part = Part(name="p", problems=[unused] * 20, samples=1, source=unused, at_once=1, evaluators=unused)
-    # 10 s of sampling and 4 s of judging afterwards; overlapped, 3 of the 4 are hidden.
-    compared = Compared(part, [Timed(11.0, 10.0, PASSED)] * 3, [Timed(14.0, 10.0, PASSED)] * 3)
-    assert compared.ratios == [pytest.approx(14 / 11)] * 3
-    assert compared.hidden == pytest.approx(0.75)
-    assert compared.per_second(compared.afterwards) == pytest.approx(20 / 14)
+    workload = EvaluationWorkload(
+        name="p", problems=[unused] * 20, samples=1, source=unused, max_in_flight=1, evaluators=unused
+    )
+    # Without overlap: 10 s of sampling, then 4 s of judging. With overlap: 11 s, so 3 of the 4 s are hidden.
+    comparison = OverlapComparison(
+        workload,
+        overlapped=[EvaluationTiming(11.0, 10.0, PASSED)] * 3,
+        afterwards=[EvaluationTiming(14.0, 10.0, PASSED)] * 3,
+    )
+    assert comparison.speed_ratios == [pytest.approx(14 / 11)] * 3
+    assert comparison.hidden_fraction == pytest.approx(0.75)
+    assert comparison.problems_per_s(comparison.afterwards) == pytest.approx(20 / 14)
 
 
-def test_a_recorded_answer_takes_the_time_of_its_tokens():
+def test_recorded_answer_source_waits_for_the_time_of_the_tokens():
     text = "x" * round(CHARACTERS_PER_TOKEN * TOKENS_PER_S * 0.05)
-    asked = PromptedProblem(problem("a"), np.zeros(0, np.int32), ())
-    answer = asyncio.run(Recorded({"a": text}).answer(asked, 0))
+    prompted = PromptedProblem(make_problem("a"), np.zeros(0, np.int32), ())
+    answer = asyncio.run(RecordedAnswerSource({"a": text}).answer(prompted, 0))
     assert answer.text == text and answer.seconds == pytest.approx(0.05) and not answer.truncated

@@ -1,4 +1,4 @@
-"""The figures of the evaluator benchmark."""
+"""Metrics of the evaluator benchmark."""
 
 import doctest
 import json
@@ -8,13 +8,13 @@ import pytest
 
 from benchmarks.tools import evaluator_report
 from benchmarks.tools.evaluator_report import (
-    Floor,
-    Outcome,
-    Pair,
-    Run,
-    all_changes,
-    changed,
-    figures,
+    CpuFloor,
+    EvaluatorRound,
+    EvaluatorRun,
+    ProgramResult,
+    compute_summary,
+    find_all_changes,
+    find_changes,
     print_report,
 )
 from benchmarks.tools.labelled_programs import LabelledProgram
@@ -26,67 +26,73 @@ PROGRAMS = (
 )
 
 
-def run(wall_s, *passed, cpu_s=1.0):
-    return Run(wall_s, cpu_s, tuple(Outcome(one, 5, "passed" if one else "wrong") for one in passed))
+def make_run(wall_s, *passes, cpu_s=1.0):
+    results = tuple(ProgramResult(passed, 5, "passed" if passed else "wrong") for passed in passes)
+    return EvaluatorRun(wall_s, cpu_s, results)
 
 
-PAIR = Pair(
-    quiet_peer=run(4.0, True, False),
-    quiet_ours=run(2.0, True, False, cpu_s=1.5),
-    mixed_peer=run(12.0, True, False, False),
-    mixed_ours=run(10.0, True, False, False),
-    adaptive=run(4.0, True, False, False),
-    adaptive_again=run(2.0, True, False, False),
-    floor=Floor(1.0, 10, 0),
+ROUND = EvaluatorRound(
+    no_loops_peer=make_run(4.0, True, False),
+    no_loops_ours=make_run(2.0, True, False, cpu_s=1.5),
+    mixed_peer=make_run(12.0, True, False, False),
+    mixed_ours=make_run(10.0, True, False, False),
+    adaptive_first=make_run(4.0, True, False, False),
+    adaptive_second=make_run(2.0, True, False, False),
+    floor=CpuFloor(1.0, 10, 0),
 )
 
 
-def test_examples():
+def test_docstring_examples():
     assert doctest.testmod(evaluator_report).failed == 0
 
 
-def test_figures_are_medians_of_ratios_over_pairs():
-    faster = replace(PAIR, quiet_ours=run(1.0, True, False, cpu_s=1.5))
-    slower = replace(PAIR, quiet_ours=run(40.0, True, False, cpu_s=1.5))
-    pairs = [PAIR, faster, slower]
-    found = figures(pairs, all_changes(PROGRAMS, pairs))
-    assert found["ratio_no_loops"] == 2.0
-    assert found["ratio_mixed_equal_limits"] == pytest.approx(1.2)
-    assert found["ratio_mixed_adaptive"] == 3.0
-    assert found["ratio_mixed_adaptive_second_visit"] == 6.0
-    assert found["overhead_ms_per_test"] == pytest.approx(50.0)  # half a second more than the floor, 10 tests
-    assert found["cpu_floor_s"] == 1.0 and found["programs"] == 3 and found["pairs"] == 3
-    assert found["verdicts_changed"] == found["verdicts_changed_adaptive"] == found["verdicts_changed_by_adapting"] == 0
+def test_compute_summary_takes_medians_of_ratios_over_rounds():
+    faster = replace(ROUND, no_loops_ours=make_run(1.0, True, False, cpu_s=1.5))
+    slower = replace(ROUND, no_loops_ours=make_run(40.0, True, False, cpu_s=1.5))
+    rounds = [ROUND, faster, slower]
+    summary = compute_summary(rounds, find_all_changes(PROGRAMS, rounds))
+    assert summary["ratio_no_loops"] == 2.0
+    assert summary["ratio_mixed_equal_limits"] == pytest.approx(1.2)
+    assert summary["ratio_mixed_adaptive"] == 3.0
+    assert summary["ratio_mixed_adaptive_second_visit"] == 6.0
+    assert summary["overhead_ms_per_test"] == pytest.approx(50.0)  # half a second more than the floor, 10 tests
+    assert summary["cpu_floor_s"] == 1.0 and summary["programs"] == 3 and summary["pairs"] == 3
+    assert (
+        summary["verdicts_changed"]
+        == summary["verdicts_changed_adaptive"]
+        == summary["verdicts_changed_by_adapting"]
+        == 0
+    )
 
 
-def test_a_verdict_that_changed_once_counts_once():
-    flaky = replace(PAIR, mixed_ours=run(10.0, False, False, False), quiet_ours=run(2.0, False, False))
-    changes = all_changes(PROGRAMS, [PAIR, flaky, flaky])
-    assert [(one.program.question_id, one.pairs, one.of, one.against_label) for one in changes.equal] == [
-        ("a", 2, 3, True)
-    ]
-    assert changes.adaptive == ()
-    assert len(changes.adapting) == 1  # the adaptive runs did pass it
+def test_find_all_changes_counts_a_program_once():
+    changed = replace(ROUND, mixed_ours=make_run(10.0, False, False, False), no_loops_ours=make_run(2.0, False, False))
+    changes = find_all_changes(PROGRAMS, [ROUND, changed, changed])
+    (change,) = changes.equal_limits
+    assert change.program.question_id == "a"
+    assert (change.changed_pairs, change.compared_pairs, change.contradicts_label) == (2, 3, True)
+    assert changes.adaptive_limits == ()
+    assert len(changes.by_adapting) == 1  # program "a" passes in the runs with adaptive limits
 
 
-def test_a_change_where_nothing_loops_is_found_by_the_quiet_index():
-    changes = all_changes(PROGRAMS, [replace(PAIR, quiet_ours=run(2.0, True, True))])
-    assert [one.program.question_id for one in changes.equal] == ["c"]
+def test_find_all_changes_maps_results_without_loops_to_their_programs():
+    changes = find_all_changes(PROGRAMS, [replace(ROUND, no_loops_ours=make_run(2.0, True, True))])
+    assert [change.program.question_id for change in changes.equal_limits] == ["c"]
 
 
-def test_a_change_that_the_label_agrees_with_is_not_against_it():
-    (change,) = changed(PROGRAMS, [(run(1.0, False, False, False), run(1.0, True, False, False))])
-    assert not change.against_label
+def test_verdict_change_towards_the_label_does_not_contradict_it():
+    (change,) = find_changes(PROGRAMS, [(make_run(1.0, False, False, False), make_run(1.0, True, False, False))])
+    assert not change.contradicts_label
     assert (change.before.verdict, change.after.verdict) == ("wrong", "passed")
 
 
-def test_other_words_or_test_counts_are_no_change():
-    other = Run(1.0, 1.0, tuple(Outcome(one, 9, "in other words") for one in (True, False, False)))
-    assert changed(PROGRAMS, [(PAIR.mixed_peer, other)]) == ()
+def test_find_changes_ignores_verdict_texts_and_test_counts():
+    results = tuple(ProgramResult(passed, 9, "in other words") for passed in (True, False, False))
+    assert find_changes(PROGRAMS, [(ROUND.mixed_peer, EvaluatorRun(1.0, 1.0, results))]) == ()
 
 
-def test_the_last_line_is_one_json_object(capsys):
-    print_report(PROGRAMS, [replace(PAIR, adaptive=run(4.0, False, False, False))])
-    last = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert last["verdicts_changed_adaptive"] == 1
-    assert last["ratio_mixed_adaptive"] == 3.0
+def test_print_report_ends_with_one_json_object(capsys):
+    print_report(PROGRAMS, [replace(ROUND, adaptive_first=make_run(4.0, False, False, False))])
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert summary["verdicts_changed_adaptive"] == 1
+    assert summary["ratio_mixed_adaptive"] == 3.0

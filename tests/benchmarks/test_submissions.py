@@ -1,4 +1,4 @@
-"""Our verdicts against official ones: the causes of differences, and the arithmetic of the tables, on invented rows."""
+"""Our verdicts against official ones: causes of differences and the arithmetic of the tables, on invented programs."""
 
 import doctest
 import gzip
@@ -7,33 +7,38 @@ import json
 import pytest
 from rich.console import Console
 
-from benchmarks.labelled import Judged
-from benchmarks.submissions import figures, listing, refused_by_peer, selections
+from benchmarks.labelled import JudgedProgram
+from benchmarks.submissions import (
+    build_disagreement_table,
+    compute_summary,
+    count_peer_rejections,
+    group_by_row,
+)
 from benchmarks.tools import official_verdicts
-from benchmarks.tools.evaluator_report import Outcome
+from benchmarks.tools.evaluator_report import ProgramResult
 from benchmarks.tools.labelled_programs import LabelledProgram
 from benchmarks.tools.official_verdicts import (
     Cause,
-    Compared,
-    Official,
-    cause_of,
-    gains,
-    habits,
-    load_official,
-    refusal_counts,
-    row_of,
+    OfficialVerdict,
+    VerdictComparison,
+    count_passes_by_trait,
+    find_cause,
+    find_code_traits,
+    load_official_verdicts,
+    summarize_agreement,
+    summarize_causes,
 )
 from evaluator import Problem, ProblemTest, Status, Verdict
 
 PLAIN = "print(input())\n"
 THREAD = "import threading\nthreading.Thread(target=main).start()\n"
-PASSED = Official((True,), None)
-FAILED = Official((False,), "wrong answer")
-SLOW = Official((False,), "time limit")
-CRASHED = Official((False,), "runtime error")
+PASSED = OfficialVerdict((True,), None)
+FAILED = OfficialVerdict((False,), "wrong answer")
+SLOW = OfficialVerdict((False,), "time limit")
+CRASHED = OfficialVerdict((False,), "runtime error")
 
 
-def verdict(passed, accepted_by="exact"):
+def make_verdict(passed, accepted_by="exact"):
     status = Status.PASSED if passed else Status.WRONG_ANSWER
     return Verdict(
         status=status,
@@ -47,7 +52,7 @@ def verdict(passed, accepted_by="exact"):
     )
 
 
-def compared(
+def make_comparison(
     official,
     passed,
     *,
@@ -57,12 +62,12 @@ def compared(
     platform="atcoder",
     difficulty="easy",
     label=None,
-    again=None,
+    second_passed=None,
     accepted_by="exact",
-    sources=None,
+    test_sources=None,
     test_input="1\n",
 ):
-    extra = {"x_test_sources": {"public": 1, "private": 1} if sources is None else sources}
+    extra = {"x_test_sources": {"public": 1, "private": 1} if test_sources is None else test_sources}
     tests = (ProblemTest(test_input, "1\n"),)
     problem = Problem(
         question_id=question_id,
@@ -79,55 +84,58 @@ def compared(
     program = LabelledProgram(
         question_id=question_id, index=index, code=code, label=label or ("ok" if passed else "wa")
     )
-    second = None if again is None else verdict(again)
-    return Compared(
-        Judged(program=program, problem=problem, verdict=verdict(passed, accepted_by), again=second), official
+    judged = JudgedProgram(
+        program=program,
+        problem=problem,
+        verdict=make_verdict(passed, accepted_by),
+        second_verdict=None if second_passed is None else make_verdict(second_passed),
     )
+    return VerdictComparison(judged, official)
 
 
-def test_examples():
+def test_docstring_examples():
     assert doctest.testmod(official_verdicts).failed == 0
 
 
 @pytest.mark.parametrize(
-    ("cause", "one"),
+    ("cause", "comparison"),
     [
-        (Cause.CONTRADICTORY, compared(Official((True, False), "wrong answer"), True)),
-        (Cause.UNSTEADY, compared(FAILED, True, again=False)),
-        (Cause.LABEL_DIFFERS, compared(FAILED, True, label="wa")),
-        (Cause.THREAD, compared(FAILED, True, code=THREAD, sources={"public": 1})),
-        (Cause.OPEN_ZERO, compared(SLOW, True, code="print(open(0).read())\n")),
-        (Cause.LAST_DIGITS, compared(FAILED, True, accepted_by="numeric")),
-        (Cause.LAST_DIGITS, compared(FAILED, True, accepted_by="json_close")),
-        (Cause.TIME_LIMIT, compared(SLOW, True)),
-        (Cause.NO_PRIVATE_TEST, compared(FAILED, True, sources={"public": 2, "generated": 14})),
-        (Cause.NO_PRIVATE_TEST, compared(CRASHED, True, sources={"public": 2})),
-        (Cause.UNEXPLAINED, compared(FAILED, True)),
-        (Cause.UNEXPLAINED, compared(PASSED, False)),
-        (Cause.UNEXPLAINED, compared(PASSED, False, code=THREAD, sources={"public": 1})),
+        (Cause.CONTRADICTORY, make_comparison(OfficialVerdict((True, False), "wrong answer"), True)),
+        (Cause.UNSTEADY, make_comparison(FAILED, True, second_passed=False)),
+        (Cause.LABEL_DIFFERS, make_comparison(FAILED, True, label="wa")),
+        (Cause.THREAD, make_comparison(FAILED, True, code=THREAD, test_sources={"public": 1})),
+        (Cause.OPEN_ZERO, make_comparison(SLOW, True, code="print(open(0).read())\n")),
+        (Cause.LAST_DIGITS, make_comparison(FAILED, True, accepted_by="numeric")),
+        (Cause.LAST_DIGITS, make_comparison(FAILED, True, accepted_by="json_close")),
+        (Cause.TIME_LIMIT, make_comparison(SLOW, True)),
+        (Cause.NO_PRIVATE_TEST, make_comparison(FAILED, True, test_sources={"public": 2, "generated": 14})),
+        (Cause.NO_PRIVATE_TEST, make_comparison(CRASHED, True, test_sources={"public": 2})),
+        (Cause.UNEXPLAINED, make_comparison(FAILED, True)),
+        (Cause.UNEXPLAINED, make_comparison(PASSED, False)),
+        (Cause.UNEXPLAINED, make_comparison(PASSED, False, code=THREAD, test_sources={"public": 1})),
     ],
 )
-def test_each_difference_has_the_first_cause_that_applies(cause, one):
-    assert not one.agrees
-    assert cause_of(one) is cause
+def test_find_cause_returns_the_first_that_applies(cause, comparison):
+    assert not comparison.agrees
+    assert find_cause(comparison) is cause
 
 
 @pytest.mark.parametrize(
-    "one",
+    "comparison",
     [
-        compared(SLOW, True, test_input="1 " * 2000),  # an input on which a limit could have shown
-        compared(CRASHED, True, code=THREAD),  # not what LiveCodeBench says of such a program
-        compared(SLOW, True, code=THREAD, test_input="1 " * 2000),
-        compared(FAILED, True, code="print(open(0).read())\n"),
-        compared(FAILED, True, sources="unknown"),
+        make_comparison(SLOW, True, test_input="1 " * 2000),  # this input is large enough for a time limit
+        make_comparison(CRASHED, True, code=THREAD),  # LiveCodeBench reports another error for such a program
+        make_comparison(SLOW, True, code=THREAD, test_input="1 " * 2000),
+        make_comparison(FAILED, True, code="print(open(0).read())\n"),
+        make_comparison(FAILED, True, test_sources="unknown"),
     ],
 )
-def test_a_rule_that_applies_in_part_explains_nothing(one):
-    assert cause_of(one) is Cause.UNEXPLAINED
+def test_find_cause_ignores_rules_that_apply_in_part(comparison):
+    assert find_cause(comparison) is Cause.UNEXPLAINED
 
 
 @pytest.mark.parametrize(
-    ("code", "found"),
+    ("code", "traits"),
     [
         ("from threading import Thread\nThread(target=main).start()\nprint(','.join(names))\n", {Cause.THREAD}),
         ("import threading\nt = threading.Thread(target=main)\nt.start()\nt.join(timeout=9)\n", set()),
@@ -138,51 +146,51 @@ def test_a_rule_that_applies_in_part_explains_nothing(one):
         ("\0", set()),
     ],
 )
-def test_habits_are_read_from_the_syntax_not_the_text(code, found):
-    assert habits(code) == found
+def test_find_code_traits_reads_syntax_and_not_text(code, traits):
+    assert find_code_traits(code) == traits
 
 
-ROWS = (
-    compared(PASSED, True, question_id="a", index=0),
-    compared(FAILED, True, question_id="a", index=1, code=THREAD),
-    compared(FAILED, False, question_id="a", index=2),
-    compared(SLOW, True, question_id="a", index=3),
-    compared(PASSED, True, question_id="b", platform="leetcode", difficulty="hard"),
-    compared(PASSED, False, question_id="b", index=1, platform="leetcode", difficulty="hard"),
+COMPARISONS = (
+    make_comparison(PASSED, True, question_id="a", index=0),
+    make_comparison(FAILED, True, question_id="a", index=1, code=THREAD),
+    make_comparison(FAILED, False, question_id="a", index=2),
+    make_comparison(SLOW, True, question_id="a", index=3),
+    make_comparison(PASSED, True, question_id="b", platform="leetcode", difficulty="hard"),
+    make_comparison(PASSED, False, question_id="b", index=1, platform="leetcode", difficulty="hard"),
 )
 
 
-def test_both_figures_are_means_over_problems_of_the_same_programs():
-    row = row_of(ROWS)
+def test_summarize_agreement_averages_over_problems():
+    row = summarize_agreement(COMPARISONS)
     assert (row.problems, row.programs, row.agree) == (2, 6, 3)
     assert row.official == pytest.approx((1 / 4 + 2 / 2) / 2)
     assert row.ours == pytest.approx((3 / 4 + 1 / 2) / 2)
     assert (row.only_we_pass, row.only_official_passes) == (2, 1)
 
 
-def test_what_the_causes_add_is_the_difference_of_the_figures():
-    found = gains(ROWS)
-    row = row_of(ROWS)
-    assert {cause: count for cause, (count, _) in found.items()} == {
+def test_summarize_causes_adds_up_to_the_difference_in_pass_at_1():
+    causes = summarize_causes(COMPARISONS)
+    row = summarize_agreement(COMPARISONS)
+    assert {cause: count for cause, (count, _) in causes.items()} == {
         Cause.THREAD: 1,
         Cause.TIME_LIMIT: 1,
         Cause.UNEXPLAINED: 1,
     }
-    assert found[Cause.THREAD][1] == pytest.approx(1 / 8)
-    assert found[Cause.UNEXPLAINED][1] == pytest.approx(-1 / 4)
-    assert sum(gain for _, gain in found.values()) == pytest.approx(row.ours - row.official)
+    assert causes[Cause.THREAD][1] == pytest.approx(1 / 8)
+    assert causes[Cause.UNEXPLAINED][1] == pytest.approx(-1 / 4)
+    assert sum(addition for _, addition in causes.values()) == pytest.approx(row.ours - row.official)
 
 
-def test_contradicting_verdicts_count_by_their_share_and_never_agree():
-    mixed = Official((True, True, False, True), "wrong answer")
-    rows = (compared(mixed, True, question_id="a"), compared(mixed, False, question_id="b"))
-    row = row_of(rows)
+def test_contradictory_official_verdicts_count_by_share_and_never_agree():
+    mixed = OfficialVerdict((True, True, False, True), "wrong answer")
+    comparisons = (make_comparison(mixed, True, question_id="a"), make_comparison(mixed, False, question_id="b"))
+    row = summarize_agreement(comparisons)
     assert (row.official, row.ours, row.agree) == (0.75, 0.5, 0)
-    assert gains(rows) == {Cause.CONTRADICTORY: (2, pytest.approx(-0.25))}
+    assert summarize_causes(comparisons) == {Cause.CONTRADICTORY: (2, pytest.approx(-0.25))}
 
 
-def test_rows_of_the_table_are_all_then_each_platform_and_leave_out_what_is_empty():
-    counts = [(platform, difficulty, len(some)) for platform, difficulty, some in selections(ROWS)]
+def test_group_by_row_skips_empty_rows():
+    counts = [(platform, difficulty, len(members)) for platform, difficulty, members in group_by_row(COMPARISONS)]
     assert counts == [
         ("all", "easy", 4),
         ("all", "hard", 2),
@@ -194,32 +202,36 @@ def test_rows_of_the_table_are_all_then_each_platform_and_leave_out_what_is_empt
     ]
 
 
-def test_traits_are_counted_among_all_programs_that_pass_here():
-    rows = (*ROWS, compared(PASSED, True, code=THREAD), compared(PASSED, False, code=THREAD))
-    counts = refusal_counts(rows)
+def test_count_passes_by_trait_counts_programs_that_pass_here():
+    comparisons = (
+        *COMPARISONS,
+        make_comparison(PASSED, True, code=THREAD),
+        make_comparison(PASSED, False, code=THREAD),
+    )
+    counts = count_passes_by_trait(comparisons)
     assert counts[Cause.THREAD] == (2, 1)
     assert counts[Cause.OPEN_ZERO] == (0, 0)
     assert counts[None] == (3, 2)
 
 
-def test_the_peers_refusals_are_counted_by_cause():
-    differing = [one for one in ROWS if not one.agrees]
-    outcomes = [Outcome(passed, 1, "") for passed in (False, True, False)]
-    assert refused_by_peer(differing, outcomes) == {Cause.THREAD: 1, Cause.UNEXPLAINED: 1}
+def test_count_peer_rejections_by_cause():
+    differing = [comparison for comparison in COMPARISONS if not comparison.agrees]
+    peer_results = [ProgramResult(passed, 1, "") for passed in (False, True, False)]
+    assert count_peer_rejections(differing, peer_results) == {Cause.THREAD: 1, Cause.UNEXPLAINED: 1}
 
 
-def test_the_last_line_has_figures_by_cause():
-    found = json.loads(json.dumps(figures(ROWS, 1.234)))
-    assert found["disagreements"] == {"thread": 1, "time_limit": 1, "unexplained": 1}
-    assert found["official"] == 0.625 and found["largest_input_characters"] == 2 and found["seconds"] == 1.2
-    assert sum(found["added_to_pass_at_1"].values()) == pytest.approx(found["ours"] - found["official"])
+def test_compute_summary_has_metrics_by_cause():
+    summary = json.loads(json.dumps(compute_summary(COMPARISONS, 1.234)))
+    assert summary["disagreements"] == {"thread": 1, "time_limit": 1, "unexplained": 1}
+    assert summary["official"] == 0.625 and summary["largest_input_characters"] == 2 and summary["seconds"] == 1.2
+    assert sum(summary["added_to_pass_at_1"].values()) == pytest.approx(summary["ours"] - summary["official"])
 
 
-def test_the_unexplained_are_listed_with_both_verdicts():
-    one = compared(PASSED, False, question_id="3428", index=4, again=False)
+def test_disagreement_table_shows_all_verdicts():
+    comparison = make_comparison(PASSED, False, question_id="3428", index=4, second_passed=False)
     console = Console(width=200)
     with console.capture() as capture:
-        console.print(listing(Cause.UNEXPLAINED, [one]))
+        console.print(build_disagreement_table(Cause.UNEXPLAINED, [comparison]))
     line = next(line for line in capture.get().splitlines() if "3428" in line)
     assert all(word in line for word in ("4", "1 public, 1 private", "passed", "wa", "wrong_answer"))
 
@@ -229,21 +241,21 @@ def write_rows(path, *rows):
     return path
 
 
-def test_official_verdicts_are_read_with_the_kind_of_failure(tmp_path):
+def test_load_official_verdicts_reads_the_kind_of_failure(tmp_path):
     rows = [
         {"lcb_official": [True, True], "lcb_error_code": None},
         {"lcb_official": [False], "lcb_error_code": -3},
         {"lcb_official": [True, False], "lcb_error_code": -9},
     ]
-    assert load_official(write_rows(tmp_path / "p.jsonl.gz", *rows)) == (
-        Official((True, True), None),
-        Official((False,), "time limit"),
-        Official((True, False), "unknown"),
+    assert load_official_verdicts(write_rows(tmp_path / "p.jsonl.gz", *rows)) == (
+        OfficialVerdict((True, True), None),
+        OfficialVerdict((False,), "time limit"),
+        OfficialVerdict((True, False), "unknown"),
     )
 
 
 @pytest.mark.parametrize("verdicts", [[], [1], [None]])
-def test_a_row_without_an_official_verdict_is_named(tmp_path, verdicts):
+def test_load_official_verdicts_names_the_line_of_a_bad_row(tmp_path, verdicts):
     good = {"lcb_official": [True], "lcb_error_code": None}
     with pytest.raises(ValueError, match="line 2"):
-        load_official(write_rows(tmp_path / "p.jsonl.gz", good, {**good, "lcb_official": verdicts}))
+        load_official_verdicts(write_rows(tmp_path / "p.jsonl.gz", good, {**good, "lcb_official": verdicts}))

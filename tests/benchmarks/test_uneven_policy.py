@@ -1,41 +1,42 @@
-"""The answers from which the policy of uneven lengths learns."""
+"""Training examples of the policy with uneven response lengths."""
 
 import numpy as np
 import pytest
 
-from benchmarks.tools.uneven_policy import LONGEST, LOOP, SHORTEST, countdown, lengthened
-from launch.problems.prompts import answer
-from launch.problems.starter import warm_start_pairs
+from benchmarks.tools.uneven_policy import LOOP, MAX_TOKENS, MIN_TOKENS, lengthen_answers, write_countdown
+from launch.problems.prompts import format_answer
+from launch.problems.starter import draw_warm_start_pairs
 
 
-def count(text):
-    """A stand-in for a tokenizer: four tokens a line, as the starter policy's has for a line of the countdown."""
+def count_tokens(text):
+    """Fake tokenizer: four tokens per line, as the starter policy's tokenizer needs for a line of the countdown."""
     return 4 * text.count("\n")
 
 
 @pytest.fixture(scope="module")
-def pairs():
-    plain = warm_start_pairs(1000, 0)
-    return plain, lengthened(plain, count, 0)
+def examples():
+    """Examples before and after lengthening."""
+    original = draw_warm_start_pairs(1000, 0)
+    return original, lengthen_answers(original, count_tokens, 0)
 
 
-def test_lengths_are_log_uniform_over_one_to_eight(pairs):
-    lengths = np.array([count(answer(program)) for _, program in pairs[1]])
-    assert lengths.max() <= LONGEST + 4
-    middle = np.exp(np.log([SHORTEST, LONGEST]).mean())
+def test_lengthen_answers_draws_log_uniform_lengths(examples):
+    lengths = np.array([count_tokens(format_answer(program)) for _, program in examples[1]])
+    assert lengths.max() <= MAX_TOKENS + 4
+    middle = np.exp(np.log([MIN_TOKENS, MAX_TOKENS]).mean())
     assert 0.45 < np.mean(lengths < middle) < 0.55
 
 
-def test_a_tenth_loops(pairs):
-    assert 0.07 < np.mean([LOOP in program for _, program in pairs[1]]) < 0.13
+def test_lengthen_answers_replaces_a_tenth_by_loops(examples):
+    assert 0.07 < np.mean([LOOP in program for _, program in examples[1]]) < 0.13
 
 
-def test_the_program_stays_whole_below_the_rest(pairs):
-    for (problem, program), (same, longer) in zip(*pairs, strict=True):
-        assert same is problem
+def test_lengthen_answers_keeps_the_program_at_the_end(examples):
+    for (problem, program), (lengthened_problem, longer) in zip(*examples, strict=True):
+        assert lengthened_problem is problem
         assert longer.endswith(program) or longer.startswith(LOOP)
 
 
-def test_countdown():
-    assert countdown(2) == "# 2\n# 1\n"
-    assert countdown(-3) == ""
+def test_write_countdown():
+    assert write_countdown(2) == "# 2\n# 1\n"
+    assert write_countdown(-3) == ""

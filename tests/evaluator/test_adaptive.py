@@ -1,4 +1,4 @@
-"""Time limits that follow the programs that solved a problem, and programs that are put off until one does."""
+"""Adaptive time limits: they follow the accepted programs of a problem; slow programs are deferred until then."""
 
 import asyncio
 import time
@@ -8,114 +8,108 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import evaluator.evaluator
-from evaluator import Evaluator, Limits, Problem, ProblemTest, Status, adaptive, judging
+from evaluator import Evaluator, Limits, ProblemTest, Status, adaptive, judging
 from evaluator.adaptive import AdaptiveLimits
+from tests.evaluator.problems import make_problem_with_tests
 
 LIMITS = Limits(wall_s=6.0, cpu_s=5.0)
 LOOP = "while True: pass"
-RIGHT = "print(1)"
-SLEEPS = "import time\ntime.sleep(600)"
-SLOW = "import time\ntime.sleep(1.4)\nprint(1)"  # right, and over the second that is granted at first
+CORRECT = "print(1)"
+SLEEPING = "import time\ntime.sleep(600)"
+SLOW_CORRECT = "import time\ntime.sleep(1.4)\nprint(1)"  # slower than the provisional limit of one second
 
 
-def problem(question_id="q", difficulty=None):
-    return Problem(
-        question_id=question_id,
-        question_title="",
-        question_content="",
-        platform="other",
-        difficulty=difficulty,
-        contest_date=None,
-        starter_code="",
-        public_tests=(ProblemTest("", "1\n"),),
-        private_tests=(),
-    )
+def make_print_one_problem(question_id="q"):
+    """Return a problem that a program solves by printing 1."""
+    return make_problem_with_tests(ProblemTest("", "1\n"), question_id=question_id)
 
 
 @pytest.fixture
-def granted(monkeypatch):
-    """The wall limits under which each program was run, by its code, in order."""
-    found = defaultdict(list)
+def wall_limits(monkeypatch):
+    """Wall limits (seconds) of each program's runs, in order, by the program's source."""
+    limits_by_source = defaultdict(list)
 
-    def watched(worker, problem, code, limits, *more):
-        found[code].append(limits.wall_s)
-        return judging.judge(worker, problem, code, limits, *more)
+    def record_limit_and_judge(**arguments):
+        limits_by_source[arguments["code"]].append(arguments["limits"].wall_s)
+        return judging.judge(**arguments)
 
-    monkeypatch.setattr(evaluator.evaluator, "judge", watched)
-    return found
+    monkeypatch.setattr(evaluator.evaluator, "judge", record_limit_and_judge)
+    return limits_by_source
 
 
-def judge(programs, workers=1, wall_s=4.0):
+def judge_all(programs, workers=1, wall_s=4.0):
+    """Return the status of each (question_id, source) of ``programs``, judged with adaptive limits."""
     limits = Limits(wall_s=wall_s, cpu_s=wall_s)
-    with Evaluator(limits, workers, adaptive_timeout=True) as judges:
-        verdicts = asyncio.run(judges.evaluate_many([(problem(one), code) for one, code in programs]))
+    with Evaluator(limits, workers, adaptive_timeout=True) as adaptive_evaluator:
+        items = [(make_print_one_problem(question_id), source) for question_id, source in programs]
+        verdicts = asyncio.run(adaptive_evaluator.evaluate_many(items))
         return [verdict.status for verdict in verdicts]
 
 
-def test_limits_stay_until_a_problem_is_solved():
+def test_limits_are_unchanged_before_a_problem_is_solved():
     limits = AdaptiveLimits()
-    limits.solved("other", 0.01)
+    limits.mark_solved("other", 0.01)
     assert limits.lower("q", LIMITS) is LIMITS
 
 
 @pytest.mark.parametrize(("slowest", "wall_s", "cpu_s"), [(0.001, 1, 1), (0.3, 3, 3), (0.55, 5.5, 5), (2, 6, 5)])
-def test_limits_follow_the_slowest_accepted_test(slowest, wall_s, cpu_s):
+def test_limits_scale_with_the_slowest_accepted_test(slowest, wall_s, cpu_s):
     limits = AdaptiveLimits()
     for seconds in (slowest / 2, slowest, slowest / 3):
-        limits.solved("q", seconds)
+        limits.mark_solved("q", seconds)
     lowered = limits.lower("q", LIMITS)
     assert (lowered.wall_s, lowered.cpu_s) == (pytest.approx(wall_s), pytest.approx(cpu_s))
     assert lowered.memory_mb == LIMITS.memory_mb
 
 
-def test_the_longest_known_problems_are_forgotten(monkeypatch):
-    monkeypatch.setattr(adaptive, "MOST_PROBLEMS", 2)
+def test_least_recently_solved_problems_are_dropped(monkeypatch):
+    monkeypatch.setattr(adaptive, "MAX_PROBLEMS", 2)
     limits = AdaptiveLimits()
     for question_id in ("a", "b", "a", "c"):
-        limits.solved(question_id, 0.1)
-    assert [limits.lower(one, LIMITS) is LIMITS for one in "abc"] == [False, True, False]
+        limits.mark_solved(question_id, 0.1)
+    assert [limits.lower(question_id, LIMITS) is LIMITS for question_id in "abc"] == [False, True, False]
 
 
-def test_threads_may_share_it():
+def test_limits_can_be_updated_by_several_threads():
     limits = AdaptiveLimits()
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(lambda n: limits.solved("q", n / 1e6), range(2000)))
+        list(threads.map(lambda n: limits.mark_solved("q", n / 1e6), range(2000)))
     assert limits.lower("q", Limits(wall_s=60, cpu_s=60)).wall_s == 1.0
 
 
 @pytest.mark.heavy
-def test_a_loop_waits_for_a_solution_and_costs_a_second(granted):
-    statuses = judge([("q", LOOP), ("q", LOOP), ("q", RIGHT)])
+def test_looping_program_is_deferred_and_limited_to_one_second(wall_limits):
+    statuses = judge_all([("q", LOOP), ("q", LOOP), ("q", CORRECT)])
     assert statuses == [Status.TIME_LIMIT, Status.TIME_LIMIT, Status.PASSED]
-    assert set(granted[LOOP]) == {1.0}, "it was run at the configured limit of four seconds"
+    assert set(wall_limits[LOOP]) == {1.0}, "a loop ran under the configured limit of 4 s"
 
 
 @pytest.mark.heavy
-def test_a_slow_right_program_that_was_put_off_still_passes():
-    assert judge([("q", SLOW), ("q", "print(2)")], wall_s=30.0) == [Status.PASSED, Status.WRONG_ANSWER]
+def test_deferred_slow_correct_program_passes():
+    assert judge_all([("q", SLOW_CORRECT), ("q", "print(2)")], wall_s=30.0) == [Status.PASSED, Status.WRONG_ANSWER]
 
 
 @pytest.mark.heavy
-def test_a_program_alone_gets_the_whole_limit_at_once(granted):
-    statuses = judge([("q", SLOW), ("other", RIGHT)], wall_s=30.0)
+def test_only_program_of_a_problem_gets_the_full_limit_at_once(wall_limits):
+    statuses = judge_all([("q", SLOW_CORRECT), ("other", CORRECT)], wall_s=30.0)
     assert statuses == [Status.PASSED, Status.PASSED]
-    assert granted[SLOW] == [30.0], "it was run twice"
+    assert wall_limits[SLOW_CORRECT] == [30.0], "the program ran twice"
 
 
 @pytest.mark.heavy
-def test_every_program_gets_a_verdict_when_none_solves_the_problem(granted):
-    assert judge([("q", SLEEPS)] * 3, workers=2, wall_s=1.5) == [Status.TIME_LIMIT] * 3
-    assert len(granted[SLEEPS]) <= 6, "a program was run more than twice"
+def test_every_program_of_an_unsolved_problem_gets_a_verdict(wall_limits):
+    assert judge_all([("q", SLEEPING)] * 3, workers=2, wall_s=1.5) == [Status.TIME_LIMIT] * 3
+    assert len(wall_limits[SLEEPING]) <= 6, "a program was run more than twice"
 
 
 @pytest.mark.heavy
-def test_programs_put_off_get_an_answer_when_the_evaluator_closes():
-    judges = Evaluator(Limits(wall_s=3, cpu_s=3), adaptive_timeout=True)
-    judges.submit(problem("other"), SLOW)  # runs while the others arrive
-    put_off, last = (judges.submit(problem(), SLEEPS) for _ in range(2))
+def test_closing_the_evaluator_resolves_deferred_programs():
+    adaptive_evaluator = Evaluator(Limits(wall_s=3, cpu_s=3), adaptive_timeout=True)
+    adaptive_evaluator.submit(make_print_one_problem("other"), SLOW_CORRECT)  # runs while the others are queued
+    deferred, last = (adaptive_evaluator.submit(make_print_one_problem(), SLEEPING) for _ in range(2))
     while not last.running():
-        assert not put_off.done()
+        assert not deferred.done()
         time.sleep(0.01)
-    judges.close()
-    assert put_off.result(0).status is Status.SANDBOX_ERROR
+    adaptive_evaluator.close()
+    assert deferred.result(0).status is Status.SANDBOX_ERROR
     assert last.result(0).status is Status.TIME_LIMIT

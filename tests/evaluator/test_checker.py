@@ -1,3 +1,5 @@
+"""Checkers of problems: parsing them, and running custom check functions."""
+
 import doctest
 import json
 from typing import Any
@@ -5,16 +7,16 @@ from typing import Any
 import pytest
 
 from evaluator import checker
-from evaluator.checker import AnyCase, AnyOrder, Custom, Tolerance, custom_program, parse_checker
+from evaluator.checker import AnyCase, AnyOrder, CustomChecker, Tolerance, build_checker_program, parse_checker
 
-ANY_PAIR = """
+PAIR_SUM_CHECK = """
 def check(inp, out, exp):
     pair = [int(token) for token in out.split()]
     return len(pair) == 2 and sum(pair) == int(inp)
 """
 
 
-def test_docstring_examples():
+def test_docstring_examples_pass():
     result = doctest.testmod(checker)
     assert result.attempted and not result.failed
 
@@ -30,10 +32,10 @@ def test_docstring_examples():
         ({"type": "tokens_ci"}, AnyCase()),
         ({"type": "unordered"}, AnyOrder(deep=False)),
         ({"type": "unordered_deep"}, AnyOrder(deep=True)),
-        ({"type": "custom", "code": ANY_PAIR}, Custom(ANY_PAIR)),
+        ({"type": "custom", "code": PAIR_SUM_CHECK}, CustomChecker(PAIR_SUM_CHECK)),
     ],
 )
-def test_what_a_checker_grants(value: object, parsed: object) -> None:
+def test_parse_checker_accepts_every_type(value: object, parsed: object) -> None:
     assert parse_checker(value) == parsed
 
 
@@ -42,8 +44,8 @@ def test_what_a_checker_grants(value: object, parsed: object) -> None:
     [
         ("float", "expected an object, got str"),
         ([], "expected an object, got list"),
-        ({}, "type: None is none of float, tokens_ci, unordered, unordered_deep, custom"),
-        ({"type": "Float"}, "type: 'Float' is none of float"),
+        ({}, "type: expected one of float, tokens_ci, unordered, unordered_deep, custom, got None"),
+        ({"type": "Float"}, "type: expected one of float.*, got 'Float'"),
         ({"type": ["float"]}, "type:"),
         ({"type": "float", "eps": 1}, "eps: unknown key of a float checker, which has type, abs, rel"),
         ({"type": "unordered", "deep": True}, "deep: unknown key of a unordered checker, which has type$"),
@@ -61,42 +63,43 @@ def test_what_a_checker_grants(value: object, parsed: object) -> None:
         ({"type": "custom", "code": "class A:\n    def check(inp, out, exp): ..."}, "functions there: none"),
     ],
 )
-def test_what_is_no_checker(value: object, message: str) -> None:
+def test_parse_checker_rejects_invalid_values(value: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_checker(value)
 
 
-def answer(code: str, *texts: str, functional: bool = False, **predefined: Any) -> Any:
+def run_custom_check(code: str, *texts: str, functional: bool = False, **predefined: Any) -> Any:
+    """Return what check function ``code`` answers to the texts of input, output and expected output."""
     names = dict(predefined)
-    exec(custom_program(code, "json" if functional else None), names)
+    exec(build_checker_program(code, "json" if functional else None), names)
     return names["check_answer"](*texts)
 
 
 @pytest.mark.parametrize(("out", "accepted"), [("1 4\n", True), ("4 1", True), ("5", False), ("2 2", False)])
-def test_a_custom_check_gets_the_texts_of_standard_input_problems(out: str, accepted: bool) -> None:
-    assert answer(ANY_PAIR, "5\n", out, "1 4\n") is accepted
+def test_custom_check_of_stdin_problem_gets_texts(out: str, accepted: bool) -> None:
+    assert run_custom_check(PAIR_SUM_CHECK, "5\n", out, "1 4\n") is accepted
 
 
-def test_a_custom_check_gets_the_values_of_functional_problems() -> None:
+def test_custom_check_of_functional_problem_gets_values() -> None:
     code = "def check(inp, out, exp):\n    return inp == [[3, 1], 2] and sorted(out) == exp"
-    assert answer(code, "[3, 1]\n2\n", "[2, 1]", "[1, 2]", functional=True) is True
-    assert answer(code, "[3, 1]\n2", "[1, 3]", "[1, 2]", functional=True) is False
+    assert run_custom_check(code, "[3, 1]\n2\n", "[2, 1]", "[1, 2]", functional=True) is True
+    assert run_custom_check(code, "[3, 1]\n2", "[1, 3]", "[1, 2]", functional=True) is False
 
 
 @pytest.mark.parametrize(("returned", "accepted"), [("1", True), ("'no'", True), ("None", False), ("[]", False)])
-def test_the_answer_of_a_custom_check_is_a_truth_value(returned: str, accepted: bool) -> None:
-    assert answer(f"def check(inp, out, exp): return {returned}", "", "", "") is accepted
+def test_result_of_custom_check_is_converted_to_bool(returned: str, accepted: bool) -> None:
+    assert run_custom_check(f"def check(inp, out, exp): return {returned}", "", "", "") is accepted
 
 
-def test_a_check_that_cannot_read_an_answer_has_not_accepted_it() -> None:
-    assert answer(ANY_PAIR, "5", "one four", "1 4") is False
-    code = "def check(inp, out, exp):\n    return inp.pop() == out[0]"  # and each call gets arguments of its own
-    assert answer(code, "1", "null", "[1]", functional=True) is False
+def test_answer_that_custom_check_cannot_parse_is_rejected() -> None:
+    assert run_custom_check(PAIR_SUM_CHECK, "5", "one four", "1 4") is False
+    code = "def check(inp, out, exp):\n    return inp.pop() == out[0]"  # the input is read anew for each call
+    assert run_custom_check(code, "1", "null", "[1]", functional=True) is False
 
 
-def test_a_broken_check_is_no_verdict() -> None:
+def test_custom_check_that_fails_on_the_expected_output_raises() -> None:
     with pytest.raises(NameError):
-        answer("def check(inp, out, exp): return undefined", "", "3", "3")
+        run_custom_check("def check(inp, out, exp): return undefined", "", "3", "3")
 
 
 @pytest.mark.parametrize(
@@ -110,8 +113,8 @@ def test_a_broken_check_is_no_verdict() -> None:
         "def check(inp, out, exp): return json.loads(out) == int(exp)\nimport json\n# no line end",
     ],
 )
-def test_any_code_may_be_a_check(code: str) -> None:
+def test_custom_check_may_contain_any_code(code: str) -> None:
     import math
 
-    assert answer(code, "", "3", "3", gcd=math.gcd) is True
-    assert answer(code, "", json.dumps(4), "3", gcd=math.gcd) is False
+    assert run_custom_check(code, "", "3", "3", gcd=math.gcd) is True
+    assert run_custom_check(code, "", json.dumps(4), "3", gcd=math.gcd) is False

@@ -1,3 +1,5 @@
+"""Exception classes of package ``evaluator``: exit statuses, base classes and pickling."""
+
 import importlib
 import pickle
 import pkgutil
@@ -9,7 +11,7 @@ import evaluator
 from evaluator import ProblemError, SandboxError
 from evaluator.errors import RunFailed, UserError
 from evaluator.inside import functional, values
-from evaluator.score.__main__ import Stopped
+from evaluator.score.__main__ import StoppedBySignal
 from evaluator.solutions import SolutionsError
 
 
@@ -21,24 +23,24 @@ class DiskFull(RunFailed, RuntimeError):
     pass
 
 
-def error_classes():
-    """Every exception class that a module of evaluator defines."""
+def find_error_classes():
+    """Return every exception class that a module of ``evaluator`` defines, by its qualified name."""
     names = [module.name for module in pkgutil.walk_packages(evaluator.__path__, "evaluator.")]
-    # Of evaluator.inside only what other processes import too: its at_fork changes the interpreter that imports it.
+    # Only the modules of evaluator.inside that other processes import as well: at_fork changes its interpreter.
     names = [name for name in names if not name.startswith("evaluator.inside.")]
-    found = {}
+    classes = {}
     for module in [*map(importlib.import_module, names), functional, values]:
         for name, value in vars(module).items():
             if isinstance(value, type) and issubclass(value, BaseException) and value.__module__ == module.__name__:
-                found[f"{module.__name__}.{name}"] = value
-    return found
+                classes[f"{module.__name__}.{name}"] = value
+    return classes
 
 
-ERRORS = error_classes()
+ERROR_CLASSES = find_error_classes()
 
 
 @pytest.mark.parametrize(
-    ("kind", "status"),
+    ("error_class", "status"),
     [
         (UserError, 2),
         (RunFailed, 1),
@@ -49,33 +51,34 @@ ERRORS = error_classes()
         (SandboxError, 1),
     ],
 )
-def test_exit_status(kind, status):
-    assert kind("why").exit_status == status
+def test_exit_status_of_error_classes(error_class, status):
+    assert error_class("reason").exit_status == status
 
 
 @pytest.mark.parametrize(
-    ("kind", "bases"),
+    ("error_class", "bases"),
     [
         (ProblemError, (UserError, ValueError)),
         (SolutionsError, (UserError, ValueError)),
         (SandboxError, (RunFailed, RuntimeError)),
     ],
 )
-def test_callers_may_catch_the_builtin_base_too(kind, bases):
+def test_errors_can_be_caught_by_their_builtin_base(error_class, bases):
     for base in bases:
-        with pytest.raises(base, match="why"):
-            raise kind("why")
+        with pytest.raises(base, match="reason"):
+            raise error_class("reason")
 
 
-def test_all_error_classes_are_found():
-    assert {UserError, RunFailed, ProblemError, SolutionsError, SandboxError, Stopped} <= set(ERRORS.values())
+def test_error_classes_include_the_known_ones():
+    known = {UserError, RunFailed, ProblemError, SolutionsError, SandboxError, StoppedBySignal}
+    assert known <= set(ERROR_CLASSES.values())
 
 
-@pytest.mark.parametrize("name", ERRORS)
-def test_pickling_keeps_type_message_and_attributes(name):
-    kind = ERRORS[name]
-    error = kind(signal.SIGTERM if kind is Stopped else "why")
+@pytest.mark.parametrize("name", ERROR_CLASSES)
+def test_pickling_preserves_type_message_and_attributes(name):
+    error_class = ERROR_CLASSES[name]
+    error = error_class(signal.SIGTERM if error_class is StoppedBySignal else "reason")
     copy = pickle.loads(pickle.dumps(error))
-    assert type(copy) is kind
-    assert str(copy) == str(error) == ("SIGTERM" if kind is Stopped else "why")
+    assert type(copy) is error_class
+    assert str(copy) == str(error) == ("SIGTERM" if error_class is StoppedBySignal else "reason")
     assert vars(copy) == vars(error)

@@ -1,4 +1,4 @@
-"""The sandbox on hosts that refuse some of its fences: what still holds there, and that it says what does not."""
+"""Sandboxes on hosts that support only some fences: the other fences hold, and the missing ones are reported."""
 
 import os
 import pwd
@@ -13,12 +13,12 @@ import pytest
 
 from evaluator import Evaluator, Limits, Sandbox, SandboxError, judging
 
-pytestmark = pytest.mark.heavy  # ten kinds of hosts, a sandbox each
+pytestmark = pytest.mark.heavy  # ten kinds of hosts with one sandbox each
 LIMITS = Limits(wall_s=30.0, cpu_s=30.0)
-NAMESPACES = ("user namespace",)  # without it there are no others
+NAMESPACES = ("user namespace",)  # the other namespaces require it
 LANDLOCK = ("landlock", "landlock signals")
-# Host kinds by what is left out of a good one. Never all of namespaces, Landlock's signal scope and seccomp where a
-# program sends a signal to everyone: it would reach the processes of whoever runs the tests.
+# Kinds of hosts, by the fences that are disabled. Where user namespaces, Landlock's signal scope and seccomp are all
+# disabled, no test may signal every process: the signal would reach the processes of the user who runs the tests.
 HOSTS = {
     "all fences": (),
     "an older kernel": ("landlock signals",),
@@ -34,29 +34,29 @@ HOSTS = {
 
 
 class Host:
-    """A sandbox with its kind."""
+    """Sandbox that behaves as on a kind of host, by disabling fences."""
 
     def __init__(self, name):
-        self.left_out = HOSTS[name]
-        self.sandbox = Sandbox(without=self.left_out)
-        if set(self.sandbox.missing) - implied(self.left_out):
+        self.disabled = HOSTS[name]
+        self.sandbox = Sandbox(without=self.disabled)
+        if set(self.sandbox.missing) - get_possibly_missing(self.disabled):
             pytest.skip(f"this host refuses {', '.join(self.sandbox.missing)}")
 
     def has(self, fence):
         return fence not in self.sandbox.missing
 
     def run(self, source):
-        with self.sandbox.program(textwrap.dedent(source), LIMITS) as program:
+        with self.sandbox.load_program(textwrap.dedent(source), LIMITS) as program:
             return program.run(b"1 2\n")
 
 
-def implied(left_out):
-    """The names that must be missing when ``left_out`` are."""
-    if "user namespace" not in left_out:
-        return {*left_out, *(("no nested namespaces",) if "private /proc" in left_out else ())}
+def get_possibly_missing(disabled):
+    """Return all fences that may be missing if ``disabled`` are disabled."""
+    if "user namespace" not in disabled:
+        return {*disabled, *(("no nested namespaces",) if "private /proc" in disabled else ())}
     namespaces = {f"{kind} namespace" for kind in ("user", "pid", "mount", "network", "ipc", "uts")}
-    # Linux before 5.14 counts all of a user's processes against the limit of each.
-    return {*left_out, *namespaces, "private root", "process limit"}
+    # Before Linux 5.14, all processes of the user count towards the process limit.
+    return {*disabled, *namespaces, "private root", "process limit"}
 
 
 @pytest.fixture(scope="module", params=HOSTS)
@@ -66,39 +66,39 @@ def host(request):
     host.sandbox.close()
 
 
-def test_it_names_what_is_missing(host):
-    assert set(host.left_out) <= set(host.sandbox.missing) <= implied(host.left_out)
+def test_missing_lists_the_disabled_fences(host):
+    assert set(host.disabled) <= set(host.sandbox.missing) <= get_possibly_missing(host.disabled)
 
 
-def test_programs_run(host):
-    ended = host.run("import random, os\nopen('file', 'w').write('x')\nprint(sum(map(int, input().split())))")
-    assert (ended.exit_code, ended.stdout, ended.stderr) == (0, b"3\n", "")
+def test_programs_and_calls_run(host):
+    result = host.run("import random, os\nopen('file', 'w').write('x')\nprint(sum(map(int, input().split())))")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, b"3\n", "")
     with (
-        host.sandbox.program("def add(a, b): return a + b", LIMITS, "add") as program,
-        program.calls(30) as calls,
+        host.sandbox.load_program("def add(a, b): return a + b", LIMITS, "add") as program,
+        program.start_calls(30) as calls,
     ):
         assert [calls.call(f"{n}\n1").text for n in range(3)] == ["1", "2", "3"]
 
 
-def test_the_programs_directory_is_empty_and_private(host):
+def test_working_directory_is_empty_and_private(host):
     for _ in range(2):
-        ended = host.run("import os\nprint(os.listdir('.'), len(os.environ))\nos.mkdir('d', 0)\nopen('f', 'w')")
-        assert ended.stdout == b"[] 0\n", ended
+        result = host.run("import os\nprint(os.listdir('.'), len(os.environ))\nos.mkdir('d', 0)\nopen('f', 'w')")
+        assert result.stdout == b"[] 0\n", result
 
 
-def test_files_of_the_host_are_not_read(host, tmp_path):
+def test_host_files_cannot_be_read(host, tmp_path):
     for parent in [tmp_path, *tmp_path.parents][:4]:
         if parent.owner() == pwd.getpwuid(os.getuid()).pw_name and parent != Path("/tmp"):
             parent.chmod(0o755)
     (tmp_path / "tests.json").write_text("the answers")
-    ended = host.run(f"print(open({str(tmp_path / 'tests.json')!r}).read())")
+    result = host.run(f"print(open({str(tmp_path / 'tests.json')!r}).read())")
     if host.has("private root") or host.has("landlock"):
-        assert ended.exit_code == 1 and ended.stderr.strip().endswith(f"{str(tmp_path / 'tests.json')!r}")
+        assert result.exit_code == 1 and result.stderr.strip().endswith(f"{str(tmp_path / 'tests.json')!r}")
     else:
-        assert ended.stdout == b"the answers\n", "a fence more than is documented: tell it in docs/evaluator.md"
+        assert result.stdout == b"the answers\n", "another fence prevents this read: document it in docs/evaluator.md"
 
 
-def test_nothing_is_written_outside(host, tmp_path):
+def test_host_files_cannot_be_written(host, tmp_path):
     tmp_path.chmod(0o777)
     target = Path("/var/tmp") / f"sandbox-test-{os.getpid()}"
     host.run(f"open({str(target)!r}, 'w').write('x')")
@@ -107,34 +107,34 @@ def test_nothing_is_written_outside(host, tmp_path):
     assert written == (not host.has("private root") and not host.has("landlock"))
 
 
-def test_the_network_is_out_of_reach(host):
+def test_network_is_unreachable(host):
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.2)
         port = server.getsockname()[1]
-        ended = host.run(f"import socket\nsocket.create_connection(('127.0.0.1', {port}), 1)\nprint('connected')")
-    fenced = host.has("network namespace") or host.has("seccomp") or host.has("landlock")
-    assert (ended.stdout == b"") == fenced, ended
+        result = host.run(f"import socket\nsocket.create_connection(('127.0.0.1', {port}), 1)\nprint('connected')")
+    is_fenced = host.has("network namespace") or host.has("seccomp") or host.has("landlock")
+    assert (result.stdout == b"") == is_fenced, result
 
 
-def test_killing_its_parent_harms_no_later_program(host):
+def test_program_that_kills_its_parent_does_not_affect_later_programs(host):
     source = "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\nprint('killed')"
     try:
-        ended = host.run(source)
-        assert ended.exit_code != 0 or b"killed" in ended.stdout
+        result = host.run(source)
+        assert result.exit_code != 0 or b"killed" in result.stdout
     except SandboxError:
-        assert not host.has("pid namespace")  # an evaluator tries again then
+        assert not host.has("pid namespace")  # an evaluator retries in this case
     assert host.run("print(input())").stdout == b"1 2\n"
 
 
-def test_signals_to_everyone_harm_no_later_program(host):
+def test_program_that_signals_every_process_does_not_affect_later_programs(host):
     if not any(map(host.has, ("pid namespace", "landlock signals", "seccomp"))):
-        pytest.skip("nothing scopes signals here: they would reach all processes of this user")
+        pytest.skip("no fence confines signals on this host: they would reach all processes of the user")
     host.run("import os, signal\nos.kill(-1, signal.SIGKILL)")
     assert host.run("print(input())").stdout == b"1 2\n"
 
 
-def test_tracing_and_foreign_memory_are_refused(host):
-    ended = host.run(
+def test_tracing_and_reading_other_processes_are_refused(host):
+    result = host.run(
         """
         import ctypes, os
         libc = ctypes.CDLL(None, use_errno=True)
@@ -144,19 +144,19 @@ def test_tracing_and_foreign_memory_are_refused(host):
         except OSError: print('refused')
         """
     )
-    assert ended.stdout == b"refused\n"
+    assert result.stdout == b"refused\n"
 
 
-def test_a_fork_bomb_ends_and_leaves_nothing(host):
+def test_fork_bomb_is_ended_without_leftovers(host):
     if not host.has("process limit"):
-        pytest.skip("nothing bounds the number of processes here")
-    with host.sandbox.program("import os\nwhile True: os.fork()", Limits(wall_s=1.0, cpu_s=1.0)) as program:
+        pytest.skip("the number of processes is not limited on this host")
+    with host.sandbox.load_program("import os\nwhile True: os.fork()", Limits(wall_s=1.0, cpu_s=1.0)) as program:
         program.run(b"")
     assert host.run("print(input())").stdout == b"1 2\n"
 
 
-def test_strict_refuses_a_host_that_lacks_a_fence(monkeypatch):
-    with pytest.raises(SandboxError, match="strict, and this host refuses seccomp"):
+def test_strict_rejects_a_host_with_a_missing_fence(monkeypatch):
+    with pytest.raises(SandboxError, match="this host does not support seccomp"):
         Sandbox(without=("seccomp",), strict=True).start()
     monkeypatch.setattr(judging, "Sandbox", partial(Sandbox, without=("seccomp",)))
     with Evaluator() as evaluator:
@@ -165,7 +165,7 @@ def test_strict_refuses_a_host_that_lacks_a_fence(monkeypatch):
         Evaluator(strict=True)
 
 
-def test_strict_accepts_a_good_host():
+def test_strict_accepts_a_host_with_all_fences():
     with Sandbox() as sandbox:
         if sandbox.missing:
             pytest.skip(f"this host refuses {', '.join(sandbox.missing)}")
@@ -173,34 +173,42 @@ def test_strict_accepts_a_good_host():
         assert evaluator.missing == ()
 
 
-AS_SOMEBODY = """
+UNPRIVILEGED_SCRIPT = """
 import os, sys
 os.setgroups([]); os.setresgid(12345, 12345, 12345); os.setresuid(12345, 12345, 12345)
 sys.path.insert(0, sys.argv[1])
 from evaluator import Evaluator, Problem, ProblemTest
-problem = Problem("q", "", "", "other", None, None, "", (ProblemTest("1", "1"),), ())
+problem = Problem(
+    question_id="q",
+    question_title="",
+    question_content="",
+    platform="other",
+    difficulty=None,
+    contest_date=None,
+    starter_code="",
+    public_tests=(ProblemTest("1", "1"),),
+    private_tests=(),
+)
 with Evaluator() as evaluator:
     for code in ("print(input())", "print(2)", "import os\\nos.kill(-1, 9)", "print(input())"):
         print(evaluator.evaluate(problem, code).passed)
 """
 
 
-@pytest.mark.skipif(
-    os.geteuid() != 0, reason="only root can become somebody else; the other tests ran as nobody special"
-)
-def test_without_root(tmp_path):
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can switch to an unprivileged user")
+def test_evaluator_works_without_root(tmp_path):
     package = tmp_path / "evaluator"
     subprocess.run(["cp", "-r", Path(judging.__file__).parent, package], check=True)
     for parent in [tmp_path, *tmp_path.parents][:3]:
         parent.chmod(0o755)
 
     def run_with(python):
-        command = [python, "-B", "-c", AS_SOMEBODY, str(tmp_path)]
+        command = [python, "-B", "-c", UNPRIVILEGED_SCRIPT, str(tmp_path)]
         return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd="/")
 
-    ran = run_with(sys.executable)
-    if ran.returncode != 0:  # it may be in a directory that is closed to others
-        ran = run_with("/usr/bin/python3")
-    if "Permission" in ran.stderr or "No module named" in ran.stderr:
-        pytest.skip(f"no Python here is readable for others: {ran.stderr.splitlines()[-1]}")
-    assert ran.stdout.split() == ["True", "False", "False", "True"], ran
+    completed = run_with(sys.executable)
+    if completed.returncode != 0:  # this Python may be in a directory that other users cannot read
+        completed = run_with("/usr/bin/python3")
+    if "Permission" in completed.stderr or "No module named" in completed.stderr:
+        pytest.skip(f"no Python on this host is readable by other users: {completed.stderr.splitlines()[-1]}")
+    assert completed.stdout.split() == ["True", "False", "False", "True"], completed

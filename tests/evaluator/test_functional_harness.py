@@ -1,4 +1,4 @@
-"""What the harness of functional problems answers: run as in the sandbox, in a forked child of a bare interpreter."""
+"""Replies of the harness of functional problems, run as in the sandbox: in a forked child of a bare interpreter."""
 
 import contextlib
 import doctest
@@ -21,12 +21,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluator.inside import functional
-from evaluator.inside.functional import NodeType, Signature, TreeNode, from_nodes, starter_signature, to_nodes
+from evaluator.inside.functional import NodeType, Signature, TreeNode, from_nodes, parse_starter_signature, to_nodes
 
-DEADLINE, LONG = 30.0, 60.0  # seconds for a call, and for one that works long: against hanging only
-SHORT = 0.5  # for a call that must not come back
+CALL_TIMEOUT_S = 30.0  # only to detect a hanging call
+LONG_TIMEOUT_S = 60.0  # the same for a call that takes long
+STUCK_TIMEOUT_S = 0.5  # for a call that never returns
 
-TEMPLATE = """
+TEMPLATE_SOURCE = """
 import json, os, resource, socket, sys, types
 package = types.ModuleType("evaluator")
 package.__path__ = [sys.argv[2]]
@@ -55,26 +56,26 @@ while True:
 """
 
 
-def raise_stack():
+def raise_stack_limit():
     hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
     resource.setrlimit(resource.RLIMIT_STACK, (hard, hard))
 
 
 class Template:
-    """A warm interpreter that forks a child a program, as the sandbox does, but without its fences."""
+    """Warm interpreter that forks one child per program, as the sandbox does, but without fences."""
 
     def __init__(self):
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         paths = [str(Path(functional.__file__).parents[1]), *[path for path in sys.path if path.endswith("-packages")]]
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-S", "-B", "-P", "-X", "utf8", "-c", TEMPLATE, str(theirs.fileno()), *paths],
+                [sys.executable, "-S", "-B", "-P", "-X", "utf8", "-c", TEMPLATE_SOURCE, str(theirs.fileno()), *paths],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 cwd="/",
                 env={"PYTHONHASHSEED": "0"},
-                preexec_fn=raise_stack,
+                preexec_fn=raise_stack_limit,
             )
         self._control.settimeout(60)
         assert self._control.recv(100) == b"ready"
@@ -86,7 +87,7 @@ class Template:
 
     @contextlib.contextmanager
     def program(self, source, func_name="f", starter_code="", memory_mb=2048):
-        """A child that has begun to load ``source``; no process of its is left afterwards."""
+        """Fork a child that loads ``source``; on leaving the block, end it and every process that it started."""
         ours, theirs = socket.socketpair()
         stderr = os.memfd_create("stderr")
         job = {"source": textwrap.dedent(source), "func_name": func_name, "starter_code": starter_code}
@@ -99,32 +100,38 @@ class Template:
                 yield child
             finally:
                 ours.close()
-                child.exit_code = self._end(child.pid, 0.01 if child.stuck else LONG)
+                child.exit_code = self._wait_or_kill(child.pid, 0.01 if child.is_stuck else LONG_TIMEOUT_S)
                 os.close(stderr)
 
-    def _end(self, pid, seconds):
+    def _wait_or_kill(self, pid, seconds):
+        """Return the child's exit code; kill its process group if it does not end in ``seconds``."""
         self._control.settimeout(seconds)
         try:
-            return int(self._control.recv(100))  # a child whose owner hangs up ends by itself
+            return int(self._control.recv(100))  # a child ends by itself when its owner closes the channel
         except TimeoutError:
             self._control.settimeout(60)
             os.killpg(pid, signal.SIGKILL)
             return int(self._control.recv(100))
         finally:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)  # what the program forked
+                os.killpg(pid, signal.SIGKILL)  # processes that the program forked
 
 
 @dataclass(kw_only=True)
 class Child:
+    """Forked child that runs one program, as its owner sees it."""
+
     channel: socket.socket
     pid: int
     stderr: int
-    stuck: bool = False
+    is_stuck: bool = False
     exit_code: int | None = None
 
-    def call(self, *arguments, seconds=DEADLINE):
-        """(kind, text) as the owner sees it: value, error or type, else exited, timeout or forged."""
+    def call(self, *arguments, seconds=CALL_TIMEOUT_S):
+        """Call the program's function and return (kind, text) of the reply.
+
+        Kinds value, error and type are replies of the harness; exited, timeout and forged mean that no valid one came.
+        """
         nonce = secrets.token_hex(8)
         request = json.dumps({"nonce": nonce, "input": "\n".join(map(json.dumps, arguments))}).encode()
         deadline = time.monotonic() + seconds
@@ -132,10 +139,10 @@ class Child:
             self.channel.settimeout(seconds)
             self.channel.sendall(len(request).to_bytes(4, "big") + request)
             reply = json.loads(self._read(int.from_bytes(self._read(8, deadline), "big"), deadline))
-            given, kind, text = reply
-            assert given == nonce
+            reply_nonce, kind, text = reply
+            assert reply_nonce == nonce
         except TimeoutError:
-            self.stuck = True
+            self.is_stuck = True
             return "timeout", ""
         except (ConnectionError, EOFError):
             return "exited", os.pread(self.stderr, 1 << 20, 0).decode(errors="replace").strip().rpartition("\n")[2]
@@ -146,7 +153,7 @@ class Child:
 
     def _read(self, size, deadline):
         if size > 1 << 30:
-            raise ValueError("too long")
+            raise ValueError(f"frame of {size} bytes is too long")
         chunks = []
         while size:
             self.channel.settimeout(max(0.001, deadline - time.monotonic()))
@@ -160,26 +167,27 @@ class Child:
 
 @pytest.fixture(scope="module")
 def template():
-    made = Template()
-    yield made
-    made.close()
+    template = Template()
+    yield template
+    template.close()
 
 
-def answer(template, source, *arguments, seconds=DEADLINE, **job):
+def call_once(template, source, *arguments, seconds=CALL_TIMEOUT_S, **job):
+    """Return (kind, text) of one call of the function that ``source`` defines."""
     with template.program(source, **job) as child:
         return child.call(*arguments, seconds=seconds)
 
 
-def returned(template, expression, **job):
-    """(kind, text) of a program whose function returns ``expression``."""
-    seconds = job.pop("seconds", DEADLINE)
-    return answer(template, f"{job.pop('before', '')}\ndef f():\n    return {expression}", seconds=seconds, **job)
+def return_expression(template, expression, **job):
+    """Return (kind, text) of one call of a function that returns ``expression``; ``setup`` is code before it."""
+    seconds = job.pop("seconds", CALL_TIMEOUT_S)
+    return call_once(template, f"{job.pop('setup', '')}\ndef f():\n    return {expression}", seconds=seconds, **job)
 
 
 # --- finding and calling the function -----------------------------------------------------------------------------
 
 SUM_METHOD = "class Solution:\n    def f(self, a, b): return a + b\n"
-FORMS = {
+CORRECT_PROGRAMS = {
     "method": SUM_METHOD,
     "static method": "class Solution:\n    @staticmethod\n    def f(a, b): return a + b",
     "class method": "class Solution:\n    @classmethod\n    def f(cls, a, b): return a + b",
@@ -191,37 +199,38 @@ FORMS = {
     "class Solution:\n    def f(self, a, b): return sum(Pair(a, b).x)",
     "cached method": "class Solution:\n    @lru_cache(None)\n    def f(self, a, b): return a + b",
     "dataclass": "from dataclasses import dataclass\n@dataclass\n" + SUM_METHOD,
-    "bare function": "def f(a, b): return a + b",
-    "bare lambda": "f = lambda a, b: a + b",
+    "function": "def f(a, b): return a + b",
+    "lambda": "f = lambda a, b: a + b",
     "callable object": "class Add:\n    def __call__(self, a, b): return a + b\nf = Add()",
     "decorated class": "def single(made, kept={}):\n    return lambda: kept.setdefault(made, made())\n@single\n"
     + SUM_METHOD,
-    "bare beside a Solution": "class Solution:\n    def __init__(self, x): pass\ndef f(a, b): return a + b",
+    "function beside a Solution": "class Solution:\n    def __init__(self, x): pass\ndef f(a, b): return a + b",
     "async method": "class Solution:\n    async def f(self, a, b):\n        return a + b",
     "async function that waits": "import asyncio\nasync def f(a, b):\n    await asyncio.sleep(0.001)\n    return a + b",
     "async gather": "import asyncio\nasync def g(a): return a\n"
     "async def f(a, b): return sum(await asyncio.gather(g(a), g(b)))",
-    "its own asyncio.run": "import asyncio\nasync def g(a, b): return a + b\ndef f(a, b): return asyncio.run(g(a, b))",
+    "asyncio.run in the function": "import asyncio\nasync def g(a, b): return a + b\n"
+    "def f(a, b): return asyncio.run(g(a, b))",
     "prints": "print('x' * 100000)\n" + SUM_METHOD + "print(Solution().f(1, 2))",
     "main guard": SUM_METHOD + "if __name__ == '__main__':\n    print(Solution().f(int(input()), int(input())))",
     "exit at the end": SUM_METHOD + "exit()",
     "unit tests at the end": SUM_METHOD + "import unittest\nclass T(unittest.TestCase):\n    def test(self): pass\n"
     "if __name__ == '__main__': unittest.main()",
     "a thread at the end": SUM_METHOD + "import threading\nthreading.Thread(target=time.sleep, args=(60,)).start()",
-    "a type of its own name": "from __future__ import annotations\nclass Solution:\n"
+    "annotation with an undefined name": "from __future__ import annotations\nclass Solution:\n"
     "    def f(self, a: Absent, b: Absent) -> Absent: return a + b",
-    "no builtins left over": "import builtins\nbuiltins.int = builtins.len = None\ndef f(a, b): return a + b",
-    "no modules left over": "import sys\ndef f(a, b):\n    sys.modules.clear()\n    return a + b",
-    "a changed json": "import json\njson.JSONEncoder.default = json.loads = None\ndef f(a, b): return a + b",
+    "overwritten builtins": "import builtins\nbuiltins.int = builtins.len = None\ndef f(a, b): return a + b",
+    "cleared sys.modules": "import sys\ndef f(a, b):\n    sys.modules.clear()\n    return a + b",
+    "patched json": "import json\njson.JSONEncoder.default = json.loads = None\ndef f(a, b): return a + b",
     "a low recursion limit": "import sys\nsys.setrecursionlimit(100)\ndef f(a, b): return a + b",
-    "another main": "import sys\nsys.modules['__main__'] = sys\ndef f(a, b): return a + b",
+    "replaced __main__": "import sys\nsys.modules['__main__'] = sys\ndef f(a, b): return a + b",
     "closed standard descriptors": "import os\nfor i in range(3): os.close(i)\ndef f(a, b): return a + b",
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_forms_of_a_right_program(template, form):
-    with template.program(FORMS[form]) as child:
+@pytest.mark.parametrize("name", CORRECT_PROGRAMS)
+def test_correct_program_returns_values(template, name):
+    with template.program(CORRECT_PROGRAMS[name]) as child:
         assert [child.call(1, 2), child.call(10, -4)] == [("value", "3"), ("value", "6")]
     assert child.exit_code == 0
 
@@ -231,7 +240,7 @@ FAILURES = {
     "an empty Solution": ("class Solution: pass", "error", "AttributeError"),
     "a Solution with parameters": (SUM_METHOD + "    def __init__(self, x): pass", "error", "TypeError"),
     "wrong arity": ("def f(a): return a", "error", "TypeError"),
-    "no self": ("class Solution:\n    def f(a, b): return a + b", "error", "TypeError"),
+    "missing self parameter": ("class Solution:\n    def f(a, b): return a + b", "error", "TypeError"),
     "raises": ("def f(a, b): raise KeyError('k')", "error", "KeyError: 'k'"),
     "exits": ("def f(a, b): exit(0)", "error", "SystemExit: 0"),
     "exits before the definition": ("exit(0)\n" + SUM_METHOD, "error", "NameError"),
@@ -248,13 +257,14 @@ FAILURES = {
         "error",
         "an ",
     ),
-    "an error with a lying name": (
+    "an error whose class name raises": (
         "class M(type):\n    @property\n    def __name__(self): raise ValueError\n"
         "class E(Exception, metaclass=M): pass\ndef f(a, b): raise E",
-        *("error", "an exception that"),
+        "error",
+        "an exception that",
     ),
     "a long message": ("def f(a, b): raise ValueError('\\ud800' * 10**6)", "error", "ValueError: \ud800"),
-    "a raising top level": (SUM_METHOD + "1 / 0", "exited", "ZeroDivisionError"),
+    "an exception at the top level": (SUM_METHOD + "1 / 0", "exited", "ZeroDivisionError"),
     "input at the top level": (SUM_METHOD + "input()", "exited", "EOFError"),
     "os._exit at the top level": ("import os\nos._exit(0)\n" + SUM_METHOD, "exited", ""),
     "os._exit": ("import os\ndef f(a, b): os._exit(0)", "exited", ""),
@@ -263,15 +273,15 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_failures(template, name):
-    source, kind, start = FAILURES[name]
-    given, text = answer(template, source, 1, 2, seconds=LONG)
-    assert given == kind
+def test_failed_call_gives_kind_and_message(template, name):
+    source, expected_kind, start = FAILURES[name]
+    kind, text = call_once(template, source, 1, 2, seconds=LONG_TIMEOUT_S)
+    assert kind == expected_kind
     assert text.startswith(start)
     assert len(text) <= 1000
 
 
-def test_a_failed_call_spoils_no_other(template):
+def test_failed_call_does_not_affect_other_calls(template):
     source = (
         "def f(x):\n    if x == 1: raise ValueError\n    if x == 2: exit()\n    if x == 3: return {1}\n    return x"
     )
@@ -279,13 +289,13 @@ def test_a_failed_call_spoils_no_other(template):
         assert [child.call(x)[0] for x in range(5)] == ["value", "error", "error", "type", "value"]
 
 
-def test_the_name_asked_for_is_not_the_prelude_s(template):
-    assert answer(template, "x = 1", 1, 2, func_name="add")[0] == "error"
-    assert answer(template, "def add(a, b): return a * b", 3, 4, func_name="add") == ("value", "12")
-    assert answer(template, "x = 1", [1, 2], func_name="sum")[0] == "error"
+def test_name_of_the_prelude_does_not_count_as_the_function(template):
+    assert call_once(template, "x = 1", 1, 2, func_name="add")[0] == "error"
+    assert call_once(template, "def add(a, b): return a * b", 3, 4, func_name="add") == ("value", "12")
+    assert call_once(template, "x = 1", [1, 2], func_name="sum")[0] == "error"
 
 
-def test_a_fresh_solution_for_each_call(template):
+def test_each_call_gets_a_new_solution_instance(template):
     source = """
         class Solution:
             seen = []
@@ -298,12 +308,12 @@ def test_a_fresh_solution_for_each_call(template):
         assert [json.loads(child.call(x)[1]) for x in (1, 2)] == [[[1], [1]], [[2], [1, 2]]]
 
 
-def test_arguments_are_fresh(template):
+def test_each_call_gets_new_arguments(template):
     with template.program("def f(x):\n    x.append(1)\n    return x") as child:
         assert [child.call([]) for _ in range(2)] == [("value", "[1]")] * 2
 
 
-def test_what_calls_print_does_not_add_up(template):
+def test_output_of_calls_does_not_accumulate(template):
     source = """
         import os
         os.dup2(os.memfd_create("stdout"), 1)
@@ -318,9 +328,9 @@ def test_what_calls_print_does_not_add_up(template):
 PRELUDE_USES = {
     "List[int], Optional[int], Deque[int], Any": "(List[int], Optional[int], Deque[int], Any) and 1",
     "collections": "[Counter('aab')['a'], deque([1])[0], defaultdict(list)['x'], OrderedDict(a=1)['a']]",
-    "Counter is no alias of typing": "isinstance({}, Counter) or Counter.__module__ == 'collections'",
+    "Counter is not typing.Counter": "isinstance({}, Counter) or Counter.__module__ == 'collections'",
     "math": "[sqrt(4), gcd(4, 6), inf > 1, ceil(0.5), comb(4, 2), isqrt(10), math.pi > 3]",
-    "builtins survive the stars": "[pow(2, 3, 5), open.__module__, compile.__module__, sum([1]), abs(-1)]",
+    "star imports keep the builtins": "[pow(2, 3, 5), open.__module__, compile.__module__, sum([1]), abs(-1)]",
     "heapq and bisect": "[heappop([1, 2]), heapq.nsmallest(1, [2, 1]), bisect_left([1, 3], 2), bisect.insort.__name__]",
     "itertools": "[list(accumulate([1, 2])), list(pairwise('ab')), list(product([1], [2])), next(count(3)), inf]",
     "functools": "[reduce(add, [1, 2]), cmp_to_key.__name__, cache.__name__, lru_cache.__name__]",
@@ -332,14 +342,14 @@ PRELUDE_USES = {
 
 
 @pytest.mark.parametrize("use", PRELUDE_USES)
-def test_prelude(template, use):
-    kind, text = returned(template, PRELUDE_USES[use])
+def test_prelude_defines_common_names(template, use):
+    kind, text = return_expression(template, PRELUDE_USES[use])
     assert (kind, None in (json.loads(text) if text.startswith("[") else [])) == ("value", False), text
 
 
-def test_sorted_containers_need_no_import(template):
+def test_prelude_defines_sorted_containers(template):
     pytest.importorskip("sortedcontainers")
-    assert returned(template, "SortedList([2, 1])[0]") == ("value", "1")
+    assert return_expression(template, "SortedList([2, 1])[0]") == ("value", "1")
 
 
 # --- results ------------------------------------------------------------------------------------------------------
@@ -365,11 +375,11 @@ RESULTS = {
 
 
 @pytest.mark.parametrize("expression", RESULTS)
-def test_results(template, expression):
-    assert returned(template, expression) == ("value", RESULTS[expression])
+def test_result_is_written_as_json(template, expression):
+    assert return_expression(template, expression) == ("value", RESULTS[expression])
 
 
-NOT_JSON = (
+NON_JSON_RESULTS = (
     *("{1, 2}", "[{1}]", "frozenset()", "iter([1])", "(x for x in [1])", "map(abs, [1])", "range(3)", "deque([1])"),
     *("{}.keys()", "{1: 2}.values()", "{1: 2}.items()", "accumulate([1])", "b'ab'", "1j", "object()", "int", "abs"),
     *("decimal.Decimal(1)", "fractions.Fraction(1)", "{(1, 2): 3}", "{b'a': 1}", "10 ** 5000", "array.array('i', [1])"),
@@ -377,12 +387,12 @@ NOT_JSON = (
 )
 
 
-@pytest.mark.parametrize("expression", NOT_JSON)
-def test_what_is_no_json(template, expression):
-    assert returned(template, expression)[0] == "type"
+@pytest.mark.parametrize("expression", NON_JSON_RESULTS)
+def test_result_that_is_not_json_is_a_type_error(template, expression):
+    assert return_expression(template, expression)[0] == "type"
 
 
-LIARS = """
+LYING_CLASSES = """
 def lie(*_): return 'a lie'
 class I(int): __repr__ = __str__ = __int__ = __index__ = __float__ = __format__ = lie
 class F(float): __repr__ = __str__ = __float__ = __format__ = lie
@@ -423,7 +433,7 @@ class H(int):
     __eq__ = __repr__ = __str__ = lie
 class E(IntEnum): ONE = 1
 """
-REALLY = {
+LYING_RESULTS = {
     "I(3)": ("value", "3"),
     "F(0.5)": ("value", "0.5"),
     "S('ab')": ("value", '"ab"'),
@@ -441,14 +451,14 @@ REALLY = {
 }
 
 
-@pytest.mark.parametrize("expression", REALLY)
-def test_a_lying_object_is_what_it_holds(template, expression):
-    kind, text = returned(template, expression, before="from enum import IntEnum" + LIARS)
-    wanted_kind, wanted = REALLY[expression]
-    assert (kind, text if wanted else None) == (wanted_kind, wanted)
+@pytest.mark.parametrize("expression", LYING_RESULTS)
+def test_overridden_methods_do_not_change_the_result(template, expression):
+    kind, text = return_expression(template, expression, setup="from enum import IntEnum" + LYING_CLASSES)
+    expected_kind, expected_text = LYING_RESULTS[expression]
+    assert (kind, text if expected_text else None) == (expected_kind, expected_text)
 
 
-NUMPY = {
+NUMPY_RESULTS = {
     "np.int64(3)": ("value", "3"),
     "[np.int8(1), np.uint64(2**64 - 1), np.bool_(True), np.str_('a')]": (
         "value",
@@ -465,11 +475,11 @@ NUMPY = {
 }
 
 
-@pytest.mark.parametrize("expression", NUMPY)
-def test_numpy_scalars_are_numbers_and_arrays_are_no_lists(template, expression):
-    kind, text = returned(template, expression, before="import numpy as np", seconds=LONG)
-    wanted_kind, wanted = NUMPY[expression]
-    assert (kind, text if wanted else None) == (wanted_kind, wanted)
+@pytest.mark.parametrize("expression", NUMPY_RESULTS)
+def test_numpy_scalars_are_numbers_and_arrays_are_rejected(template, expression):
+    kind, text = return_expression(template, expression, setup="import numpy as np", seconds=LONG_TIMEOUT_S)
+    expected_kind, expected_text = NUMPY_RESULTS[expression]
+    assert (kind, text if expected_text else None) == (expected_kind, expected_text)
 
 
 HOSTILE_RESULTS = {
@@ -478,27 +488,29 @@ HOSTILE_RESULTS = {
     "holds itself": "r.append(r)",
     "holds itself twice": "r.append(r); r.append(r); r.append({1: r})",
     "a dict in itself": "r = {}; r[1] = r",
-    "items that never end": "class D(dict):\n        def items(self): return count()\n    r = [D(a=set())]",
+    "endless items": "class D(dict):\n        def items(self): return count()\n    r = [D(a=set())]",
     "an attribute that loops": "class D(dict):\n        def __getattribute__(s, n): return s.x\n    r = [D(a={1})]",
 }
 
 
 @pytest.mark.parametrize("name", HOSTILE_RESULTS)
-def test_hostile_results(template, name):
+def test_hostile_result_is_a_type_error(template, name):
     with template.program(f"def f():\n    r = []\n    {HOSTILE_RESULTS[name]}\n    return r") as child:
         assert child.call()[0] == "type"
-        assert child.call()[0] == "type"  # and the child goes on
+        assert child.call()[0] == "type"  # the child answers further calls
 
 
 @pytest.mark.heavy
-def test_a_result_of_2_million_numbers(template):
-    kind, text = returned(template, "list(range(2_000_000))", seconds=LONG)
+def test_result_with_2_million_numbers(template):
+    kind, text = return_expression(template, "list(range(2_000_000))", seconds=LONG_TIMEOUT_S)
     assert (kind, len(text)) == ("value", len(json.dumps(list(range(2_000_000)))))
 
 
 @pytest.mark.heavy
-def test_a_result_larger_than_the_memory(template):
-    kind, text = returned(template, "[list(range(10_000_000)) for _ in range(4)]", memory_mb=600, seconds=LONG)
+def test_result_larger_than_the_memory_limit(template):
+    kind, text = return_expression(
+        template, "[list(range(10_000_000)) for _ in range(4)]", memory_mb=600, seconds=LONG_TIMEOUT_S
+    )
     assert (kind, text.partition(":")[0]) == ("error", "MemoryError")
 
 
@@ -506,7 +518,7 @@ def test_large_arguments(template):
     words = ["a" * 100_000] * 30
     with template.program("def f(words, n): return [len(words), sum(map(len, words)), n]") as child:
         for _ in range(3):
-            assert child.call(words, 5, seconds=LONG) == ("value", "[30, 3000000, 5]")
+            assert child.call(words, 5, seconds=LONG_TIMEOUT_S) == ("value", "[30, 3000000, 5]")
 
 
 JSON_VALUES = st.recursive(
@@ -516,14 +528,14 @@ JSON_VALUES = st.recursive(
 
 
 @given(JSON_VALUES)
-def test_json_values_are_written_as_json_does(value):
+def test_serialiser_writes_what_json_dumps_writes(value):
     assert functional.make_serialiser()(value, None) == json.dumps(value)
 
 
 @given(JSON_VALUES)
-def test_subclasses_are_written_as_what_they_hold(value):
+def test_serialiser_ignores_overridden_methods(value):
     namespace: dict[str, Any] = {"count": None}
-    exec("from enum import IntEnum" + LIARS, namespace)
+    exec("from enum import IntEnum" + LYING_CLASSES, namespace)
 
     def disguise(part):
         if isinstance(part, list):
@@ -538,7 +550,7 @@ def test_subclasses_are_written_as_what_they_hold(value):
 
 # --- deep recursion -----------------------------------------------------------------------------------------------
 
-RECURSIONS = {
+RECURSIVE_PROGRAMS = {
     "plain": "def f(n): return 0 if n == 0 else 1 + f(n - 1)",
     "method": "class Solution:\n    def f(self, n): return 0 if n == 0 else 1 + self.f(n - 1)",
     "cached": "def f(n):\n    @lru_cache(None)\n    def g(n): return 0 if n == 0 else 1 + g(n - 1)\n    return g(n)",
@@ -547,17 +559,17 @@ RECURSIONS = {
 }
 
 
-@pytest.mark.parametrize("how", RECURSIONS)
-def test_recursion_100_000_deep(template, how):
+@pytest.mark.parametrize("how", RECURSIVE_PROGRAMS)
+def test_recursion_100_000_levels_deep(template, how):
     if resource.getrlimit(resource.RLIMIT_STACK)[1] != resource.RLIM_INFINITY:
         pytest.skip("this host limits the stack")
-    assert answer(template, RECURSIONS[how], 100_000, seconds=LONG) == ("value", "100000")
+    assert call_once(template, RECURSIVE_PROGRAMS[how], 100_000, seconds=LONG_TIMEOUT_S) == ("value", "100000")
 
 
 # --- linked lists and trees ---------------------------------------------------------------------------------------
 
 
-def starter(header):
+def make_starter_code(header):
     return f"""# Definition for singly-linked list.
 # class ListNode:
 #     def __init__(self, val=0, next=None):
@@ -568,105 +580,112 @@ class Solution:
         """
 
 
-REVERSE = """
+REVERSE_LIST = """
 class Solution:
     def f(self, head):
         last = None
         while head: head.next, last, head = last, head, head.next
         return last
 """
-LIST_TO_LIST = starter("def f(self, head: Optional[ListNode]) -> Optional[ListNode]:")
-MIRROR = """
+LIST_STARTER_CODE = make_starter_code("def f(self, head: Optional[ListNode]) -> Optional[ListNode]:")
+MIRROR_TREE = """
 class Solution:
     def f(self, root):
         if root: root.left, root.right = self.f(root.right), self.f(root.left)
         return root
 """
-TREE_TO_TREE = starter("def f(self, root: Optional[TreeNode]) -> Optional[TreeNode]:")
-OWN_LIST = "class ListNode:\n    def __init__(self, val=0, next=None):\n        self.val, self.next = val, next\n"
-OLD_OWN_LIST = "class ListNode:\n    def __init__(self, x):\n        self.val = x\n        self.next = None\n"
-OWN_TREE = "class TreeNode:\n    def __init__(self, x):\n        self.val = x\n        self.left = self.right = None\n"
-UNLIKE_LIST = (  # no node of these can be made as LeetCode makes its own
+TREE_STARTER_CODE = make_starter_code("def f(self, root: Optional[TreeNode]) -> Optional[TreeNode]:")
+LIST_CLASS = "class ListNode:\n    def __init__(self, val=0, next=None):\n        self.val, self.next = val, next\n"
+OLD_LIST_CLASS = "class ListNode:\n    def __init__(self, x):\n        self.val = x\n        self.next = None\n"
+TREE_CLASS = (
+    "class TreeNode:\n    def __init__(self, x):\n        self.val = x\n        self.left = self.right = None\n"
+)
+UNUSABLE_LIST_CLASSES = (  # their nodes cannot be constructed as LeetCode constructs its own
     "class ListNode:\n    def __init__(self, val, next): self.val, self.next = val, next\n",
     "class ListNode:\n    def __init__(self, *, val=0, next=None): self.val, self.next = val, next\n",
     "class ListNode:\n    val, next = 0, None\n",
     "ListNode = None\n",
 )
-DATACLASS_LIST = (
+LIST_DATACLASS = (
     "from dataclasses import dataclass\n@dataclass\nclass ListNode:\n    val: int = 0\n    next: 'ListNode' = None\n"
 )
 
 
-@pytest.mark.parametrize("own", ["", OWN_LIST, OLD_OWN_LIST, DATACLASS_LIST, *UNLIKE_LIST])
-def test_linked_lists(template, own):
-    with template.program(own + REVERSE, starter_code=LIST_TO_LIST) as child:
+@pytest.mark.parametrize("node_class", ["", LIST_CLASS, OLD_LIST_CLASS, LIST_DATACLASS, *UNUSABLE_LIST_CLASSES])
+def test_linked_lists_are_converted(template, node_class):
+    with template.program(node_class + REVERSE_LIST, starter_code=LIST_STARTER_CODE) as child:
         assert child.call([1, 2, 3]) == ("value", "[3, 2, 1]")
         assert child.call([]) == child.call(None) == ("value", "[]")
-        assert child.call(list(range(100_000)), seconds=LONG)[1] == json.dumps(list(range(100_000))[::-1])
+        assert child.call(list(range(100_000)), seconds=LONG_TIMEOUT_S)[1] == json.dumps(list(range(100_000))[::-1])
 
 
-@pytest.mark.parametrize("own", ["", OWN_TREE, "class TreeNode: pass\n"])
-def test_trees(template, own):
-    with template.program(own + MIRROR, starter_code=TREE_TO_TREE) as child:
+@pytest.mark.parametrize("node_class", ["", TREE_CLASS, "class TreeNode: pass\n"])
+def test_trees_are_converted(template, node_class):
+    with template.program(node_class + MIRROR_TREE, starter_code=TREE_STARTER_CODE) as child:
         assert child.call([4, 2, 7, 1, 3, 6, 9]) == ("value", "[4, 7, 2, 9, 6, 3, 1]")
         assert child.call([1, None, 2, 3]) == ("value", "[1, 2, null, null, 3]")
         assert child.call([1, 2, None, None, 3]) == ("value", "[1, null, 2, 3]")
         assert child.call([]) == child.call([None]) == ("value", "[]")
 
 
-def test_the_own_class_is_used(template):
-    own = OWN_LIST + "    def __lt__(self, other): return self.val < other.val\n"
+def test_node_class_of_the_program_is_used(template):
+    node_class = LIST_CLASS + "    def __lt__(self, other): return self.val < other.val\n"
     source = (
-        own + "def f(lists): return [head.val for head in sorted(filter(None, lists))] + [type(lists[0]) is ListNode]"
+        node_class
+        + "def f(lists): return [head.val for head in sorted(filter(None, lists))] + [type(lists[0]) is ListNode]"
     )
-    code = starter("def f(self, lists: List[Optional[ListNode]]) -> List[int]:")
-    assert answer(template, source, [[3], [1, 2], []], starter_code=code) == ("value", "[1, 3, true]")
+    code = make_starter_code("def f(self, lists: List[Optional[ListNode]]) -> List[int]:")
+    assert call_once(template, source, [[3], [1, 2], []], starter_code=code) == ("value", "[1, 3, true]")
 
 
-def test_a_chain_of_100_000_nodes_as_a_tree(template):
-    code = starter("def f(self, root: TreeNode) -> TreeNode:")
+def test_tree_that_is_a_chain_of_100_000_nodes(template):
+    code = make_starter_code("def f(self, root: TreeNode) -> TreeNode:")
     chain = [0] + [item for value in range(1, 100_000) for item in (None, value)]
-    assert answer(template, "def f(root): return root", chain, starter_code=code, seconds=LONG)[1] == json.dumps(chain)
+    assert call_once(template, "def f(root): return root", chain, starter_code=code, seconds=LONG_TIMEOUT_S)[
+        1
+    ] == json.dumps(chain)
 
 
-def test_lists_of_nodes(template):
-    code = starter("def f(self, lists: List[Optional[ListNode]], k: int) -> List[Optional[ListNode]]:")
+def test_lists_of_nodes_are_converted(template):
+    code = make_starter_code("def f(self, lists: List[Optional[ListNode]], k: int) -> List[Optional[ListNode]]:")
     source = "def f(lists, k): return [node and node.next for node in lists] + [None] * k"
-    assert answer(template, source, [[1, 2], [], [3]], 1, starter_code=code) == ("value", "[[2], [], [], []]")
-    code = starter("def f(self, n: int) -> List[Optional[TreeNode]]:")
+    assert call_once(template, source, [[1, 2], [], [3]], 1, starter_code=code) == ("value", "[[2], [], [], []]")
+    code = make_starter_code("def f(self, n: int) -> List[Optional[TreeNode]]:")
     source = "def f(n):\n    leaf = TreeNode(0)\n    return (TreeNode(n, leaf, leaf), None)"
-    assert answer(template, source, 5, starter_code=code) == ("value", "[[5, 0, 0], []]")
+    assert call_once(template, source, 5, starter_code=code) == ("value", "[[5, 0, 0], []]")
 
 
-ANNOTATED = {
+ANNOTATED_PROGRAMS = {
     "Optional": "class Solution:\n    def f(self, head: Optional[ListNode]) -> Optional[ListNode]: return head.next",
-    "text": "def f(head: 'Optional[ListNode]') -> 'ListNode': return head.next",
+    "annotation in quotes": "def f(head: 'Optional[ListNode]') -> 'ListNode': return head.next",
     "forward reference": "def f(head: Optional['ListNode']) -> Optional['ListNode']: return head.next",
-    "future": "from __future__ import annotations\ndef f(head: ListNode | None) -> ListNode | None: return head.next",
-    "own class": OWN_LIST + "class Solution:\n    def f(self, head: ListNode) -> ListNode: return head.next",
+    "future annotations": "from __future__ import annotations\n"
+    "def f(head: ListNode | None) -> ListNode | None: return head.next",
+    "class of the program": LIST_CLASS
+    + "class Solution:\n    def f(self, head: ListNode) -> ListNode: return head.next",
     "union": "def f(head: Union[ListNode, None]) -> ListNode: return head.next",
-    "static": "class Solution:\n    @staticmethod\n    def f(head: ListNode) -> ListNode: return head.next",
-    "cached": "class Solution:\n    @cache\n    def f(self, head: ListNode) -> ListNode: return head.next",
-    "async": "async def f(head: ListNode) -> ListNode: return head.next",
-    "defaults that are no literals": "def f(head: ListNode, key=lambda x: x, rest: object = object()) -> ListNode:\n"
+    "static method": "class Solution:\n    @staticmethod\n    def f(head: ListNode) -> ListNode: return head.next",
+    "cached method": "class Solution:\n    @cache\n    def f(self, head: ListNode) -> ListNode: return head.next",
+    "async function": "async def f(head: ListNode) -> ListNode: return head.next",
+    "defaults that are not literals": "def f(head: ListNode, key=lambda x: x, rest: object = object()) -> ListNode:\n"
     "    return head.next",
 }
 
 
-@pytest.mark.parametrize("how", ANNOTATED)
-def test_the_program_s_annotations_count_where_the_starter_code_has_none(template, how):
+@pytest.mark.parametrize("how", ANNOTATED_PROGRAMS)
+def test_annotations_of_the_program_apply_if_the_starter_code_has_none(template, how):
     for starter_code in ("", "class Solution:\n    def f(self, head):\n"):
-        assert answer(template, ANNOTATED[how], [1, 2, 3], starter_code=starter_code) == ("value", "[2, 3]")
+        assert call_once(template, ANNOTATED_PROGRAMS[how], [1, 2, 3], starter_code=starter_code) == ("value", "[2, 3]")
 
 
-def test_the_starter_code_s_annotations_win(template):
-    code = starter("def f(self, values: List[int]) -> List[int]:")
-    assert answer(template, ANNOTATED["Optional"], [1, 2], starter_code=code)[0] == "error"
+def test_annotations_of_the_starter_code_take_precedence(template):
+    code = make_starter_code("def f(self, values: List[int]) -> List[int]:")
+    assert call_once(template, ANNOTATED_PROGRAMS["Optional"], [1, 2], starter_code=code)[0] == "error"
     source = "def f(values: ListNode) -> ListNode: return values[1:]"
-    assert answer(template, source, [1, 2], starter_code=code) == ("value", "[2]")
+    assert call_once(template, source, [1, 2], starter_code=code) == ("value", "[2]")
 
 
-IN_PLACE = {
+IN_PLACE_PROGRAMS = {
     "list": (
         "def f(self, nums: List[int], k: int) -> None:",
         "nums[:] = nums[-k:] + nums[:-k]",
@@ -683,26 +702,28 @@ IN_PLACE = {
     ),
     "empty linked list": ("def f(self, head: Optional[ListNode]) -> None:", "pass", ([],), "[]"),
     "tree": ("def f(self, root: Optional[TreeNode]) -> None:", "root.left = None", ([1, 2, 3],), "[1, null, 3]"),
-    "quoted None": ("def f(self, nums: List[int]) -> 'None':", "nums.pop()", ([1, 2],), "[1]"),
+    "None in quotes": ("def f(self, nums: List[int]) -> 'None':", "nums.pop()", ([1, 2],), "[1]"),
     "a docstring": (
         'def f(self, nums: List[int]) -> None:\n        """\n        Do not return anything: x.\n        """',
-        *("nums.pop()", ([1, 2],), "[1]"),
+        "nums.pop()",
+        ([1, 2],),
+        "[1]",
     ),
 }
 
 
-@pytest.mark.parametrize("how", IN_PLACE)
-def test_in_place_changes(template, how):
-    header, body, arguments, wanted = IN_PLACE[how]
+@pytest.mark.parametrize("how", IN_PLACE_PROGRAMS)
+def test_changed_argument_is_the_result_of_in_place_functions(template, how):
+    header, body, arguments, expected_text = IN_PLACE_PROGRAMS[how]
     source = f"class Solution:\n    {header.partition(chr(10))[0]}\n        {body}"
-    assert answer(template, source, *arguments, starter_code=starter(header)) == ("value", wanted)
-    assert answer(template, source, *arguments) == ("value", wanted)  # by the program's own annotations
+    assert call_once(template, source, *arguments, starter_code=make_starter_code(header)) == ("value", expected_text)
+    assert call_once(template, source, *arguments) == ("value", expected_text)  # by the program's own annotations
 
 
-def test_none_is_null_where_nothing_says_in_place(template):
-    assert answer(template, "def f(nums): nums.pop()", [1, 2]) == ("value", "null")
-    code = starter("def f(self, nums: List[int]) -> List[int]:")
-    assert answer(template, "def f(nums) -> None: nums.pop()", [1, 2], starter_code=code) == ("value", "null")
+def test_none_is_null_without_an_in_place_annotation(template):
+    assert call_once(template, "def f(nums): nums.pop()", [1, 2]) == ("value", "null")
+    code = make_starter_code("def f(self, nums: List[int]) -> List[int]:")
+    assert call_once(template, "def f(nums) -> None: nums.pop()", [1, 2], starter_code=code) == ("value", "null")
 
 
 BAD_NODES = {
@@ -727,8 +748,10 @@ BAD_NODES = {
     "a list": ("ListNode", "return [1, 2]", "type", "AttributeError"),
     "the other node": ("ListNode", "return TreeNode(1)", "type", "AttributeError"),
     "a node that makes nodes": (
-        *("ListNode", "class N:\n        val = 1\n        next = property(lambda self: N())\n    return N()"),
-        *("error", "EndlessError"),
+        "ListNode",
+        "class N:\n        val = 1\n        next = property(lambda self: N())\n    return N()",
+        "error",
+        "EndlessError",
     ),
     "a node that raises": (
         "ListNode",
@@ -741,16 +764,16 @@ BAD_NODES = {
 
 
 @pytest.mark.parametrize("name", BAD_NODES)
-def test_bad_nodes(template, name):
-    node, body, kind, start = BAD_NODES[name]
-    with template.program(f"def f():\n    {body}", starter_code=starter(f"def f(self) -> {node}:")) as child:
+def test_invalid_nodes_are_errors(template, name):
+    node, body, expected_kind, start = BAD_NODES[name]
+    with template.program(f"def f():\n    {body}", starter_code=make_starter_code(f"def f(self) -> {node}:")) as child:
         for _ in range(2):
-            given, text = child.call(seconds=LONG)
-            assert (given, text[: len(start)]) == (kind, start)
+            kind, text = child.call(seconds=LONG_TIMEOUT_S)
+            assert (kind, text[: len(start)]) == (expected_kind, start)
 
 
 @given(st.lists(st.integers()))
-def test_linked_lists_come_back(values):
+def test_linked_list_conversion_round_trips(values):
     node = NodeType("ListNode")
     assert from_nodes(to_nodes(values, node, {}), node) == values
 
@@ -759,7 +782,7 @@ TREES = st.recursive(st.none(), lambda side: st.builds(TreeNode, st.integers(), 
 
 
 @given(TREES)
-def test_trees_come_back(tree):
+def test_tree_conversion_round_trips(tree):
     def shape(node):
         return node and (node.val, shape(node.left), shape(node.right))
 
@@ -767,20 +790,20 @@ def test_trees_come_back(tree):
     assert shape(to_nodes(from_nodes(tree, node), node, {})) == shape(tree)
 
 
-LIST = NodeType("ListNode")
-TREE = NodeType("TreeNode")
-HEADERS = {
-    "def f(self, a: int, head: Optional[ListNode], b: int) -> bool:": Signature((None, LIST, None), None, False),
+LIST_NODE = NodeType("ListNode")
+TREE_NODE = NodeType("TreeNode")
+SIGNATURES_BY_HEADER = {
+    "def f(self, a: int, head: Optional[ListNode], b: int) -> bool:": Signature((None, LIST_NODE, None), None, False),
     "def f(self, p: TreeNode, q: 'TreeNode') -> List[TreeNode]:": Signature(
-        (TREE, TREE), NodeType("TreeNode", 1), False
+        (TREE_NODE, TREE_NODE), NodeType("TreeNode", 1), False
     ),
     "def f(self, x: List[List[ListNode]]) -> None:": Signature((NodeType("ListNode", 2),), None, True),
-    "def f(self, x: typing.Optional['ListNode']) -> ListNode | None:": Signature((LIST,), LIST, False),
+    "def f(self, x: typing.Optional['ListNode']) -> ListNode | None:": Signature((LIST_NODE,), LIST_NODE, False),
     "def f(self, x: Dict[str, ListNode]) -> Dict[str, int]:": Signature((None,), None, False),
     "def f(self,\n          head: Optional[ListNode],\n          k: int = 3) -> Optional[ListNode]:": Signature(
-        (LIST, None), LIST, False
+        (LIST_NODE, None), LIST_NODE, False
     ),
-    "async def f(self, head: ListNode) -> int:": Signature((LIST,), None, False),
+    "async def f(self, head: ListNode) -> int:": Signature((LIST_NODE,), None, False),
     "def f(self, key: Callable[[int], int] = lambda x: x, d: Dict[str, int] = {1: 2}) -> int:": Signature(
         (None, None), None, False
     ),
@@ -791,34 +814,34 @@ HEADERS = {
 }
 
 
-@pytest.mark.parametrize("header", HEADERS)
+@pytest.mark.parametrize("header", SIGNATURES_BY_HEADER)
 @pytest.mark.parametrize(
     "body", ["", "        ", "        pass", '        """Text: text."""\n', "        # your code: here"]
 )
-def test_starter_signatures(header, body):
-    assert starter_signature(f"class Solution:\n    {header}\n{body}", "f") == HEADERS[header]
+def test_starter_signature_is_parsed(header, body):
+    assert parse_starter_signature(f"class Solution:\n    {header}\n{body}", "f") == SIGNATURES_BY_HEADER[header]
 
 
 @given(st.text(alphabet="def f(self,:->Nne[]'\"\n\t#\x00é{}=", max_size=60))
-def test_starter_code_of_any_text(text):
-    starter_signature("def f(" + text, "f")
+def test_starter_signature_accepts_any_text(text):
+    parse_starter_signature("def f(" + text, "f")
 
 
-def test_long_starter_code_that_is_no_python_costs_little():
+def test_long_invalid_starter_code_is_parsed_fast():
     began = time.process_time()
-    assert starter_signature("def f(" + "x: " * 100_000, "f") is None
+    assert parse_starter_signature("def f(" + "x: " * 100_000, "f") is None
     assert time.process_time() - began < 5
 
 
-def test_examples_in_docstrings():
-    outcome = doctest.testmod(functional)
-    assert outcome.attempted > 0
-    assert outcome.failed == 0
+def test_docstring_examples_pass():
+    result = doctest.testmod(functional)
+    assert result.attempted > 0
+    assert result.failed == 0
 
 
-# --- attacks by who knows this harness ----------------------------------------------------------------------------
+# --- attacks with knowledge of this harness -----------------------------------------------------------------------
 
-FORGE = """
+FORGERY_HELPERS = """
 import os, sys, json, gc
 def channel():
     return next(fd for fd in range(3, 300) if fd_is_socket(fd))
@@ -837,10 +860,10 @@ def forge(text, kind='value', nonce=nonce):
 """
 
 
-def calls(template, source, count=3, seconds=DEADLINE):
-    """Replies to calls with 0, 1, 2, ... up to the first that ends the child, and the child."""
+def call_repeatedly(template, source, count=3, seconds=CALL_TIMEOUT_S):
+    """Call with 0, 1, 2, ... until ``count`` or a reply that ends the child; return the replies and the child."""
     replies = []
-    with template.program(FORGE + textwrap.dedent(source)) as child:
+    with template.program(FORGERY_HELPERS + textwrap.dedent(source)) as child:
         for number in range(count):
             replies.append(child.call(number, seconds=seconds))
             if replies[-1][0] in ("exited", "timeout", "forged"):
@@ -848,25 +871,25 @@ def calls(template, source, count=3, seconds=DEADLINE):
     return replies, child
 
 
-def test_a_reply_forged_with_the_right_nonce_earns_only_what_it_says(template):
-    replies, _ = calls(template, "def f(n):\n    forge('42')\n    return n")
-    # The harness's own reply to the first call then meets the second: the child is of no more use.
+def test_reply_forged_with_the_correct_nonce_counts_as_the_result(template):
+    replies, _ = call_repeatedly(template, "def f(n):\n    forge('42')\n    return n")
+    # The harness's own reply to the first call then arrives at the second, so the child cannot be used any more.
     assert replies == [("value", "42"), ("forged", "")]
-    replies, _ = calls(template, "def f(n):\n    forge('42')\n    os._exit(0)")
+    replies, _ = call_repeatedly(template, "def f(n):\n    forge('42')\n    os._exit(0)")
     assert replies == [("value", "42"), ("exited", "")]
 
 
 ATTACKS = {
-    # name: (source, kinds of the last reply that are honest)
+    # name: (source, allowed kinds of the last reply)
     "a forged frame without the nonce": ("def f(n): forge('0', nonce=lambda: '0' * 16)", {"forged"}),
     "a forged frame ahead of the request": ("forge('0', nonce=lambda: '')\ndef f(n): return n", {"forged"}),
-    "a frame of an endless size": ("def f(n): os.write(channel(), b'\\xff' * 8)", {"forged"}),
+    "a frame of huge size": ("def f(n): os.write(channel(), b'\\xff' * 8)", {"forged"}),
     "half a frame": (
         "def f(n):\n    os.write(channel(), b'\\0\\0\\0\\0\\0\\0\\1\\0{')\n    time.sleep(60)",
         {"timeout"},
     ),
-    "a kind of its own": ("def f(n): forge('0', kind='passed')", {"other kind"}),
-    "yesterday's nonce": (
+    "an unknown kind": ("def f(n): forge('0', kind='passed')", {"other kind"}),
+    "the nonce of an earlier call": (
         "kept = []\ndef f(n):\n    kept.append(nonce())\n    forge('0', nonce=lambda: kept[0])",
         {"forged"},
     ),
@@ -877,9 +900,9 @@ ATTACKS = {
     "closes the channel": ("def f(n): os.close(channel())", {"exited"}),
     "closes every descriptor": ("def f(n): os.closerange(0, 300)", {"exited"}),
     "closes the channel at the top level": ("os.close(channel())\ndef f(n): return n", {"exited"}),
-    "puts a file in its place": ("def f(n): os.dup2(os.open('/dev/null', os.O_RDWR), channel())", {"exited"}),
-    "makes it non-blocking": ("os.set_blocking(channel(), False)\ndef f(n): return n", {"exited", "value"}),
-    "shuts it down": (
+    "replaces the channel with a file": ("def f(n): os.dup2(os.open('/dev/null', os.O_RDWR), channel())", {"exited"}),
+    "makes the channel non-blocking": ("os.set_blocking(channel(), False)\ndef f(n): return n", {"exited", "value"}),
+    "shuts the channel down": (
         "import socket\ndef f(n): socket.socket(fileno=channel()).shutdown(socket.SHUT_RDWR)",
         {"exited"},
     ),
@@ -903,26 +926,28 @@ ATTACKS = {
         "def f(n):\n    while True:\n        try:\n            while True: pass\n        except BaseException: pass",
         {"timeout"},
     ),
-    "loops while it is written down": (
+    "loops while the result is serialised": (
         "class N:\n    @property\n    def val(self):\n        while True: pass\ndef f(n: int) -> ListNode: return N()",
         {"timeout"},
     ),
-    "loops in its message": (
+    "loops in the error message": (
         "class E(Exception):\n    def __str__(self):\n        while True: pass\ndef f(n): raise E",
         {"timeout"},
     ),
-    "spoils the harness's module": (
+    "clears the harness's modules": (
         "for name, module in list(sys.modules.items()):\n"
         "    if name.startswith('evaluator.'):\n"
         "        for key in list(vars(module)): delattr(module, key)\n"
         "def f(n): return n",
         {"exited", "error", "type"},
     ),
-    "spoils the harness's objects": (
-        "for o in gc.get_objects():\n    if type(o).__name__ == 'Program': o.__dict__.clear()\ndef f(n): return n",
+    "clears the harness's objects": (
+        "for o in gc.get_objects():\n"
+        "    if type(o).__name__.endswith('Program'): o.__dict__.clear()\n"
+        "def f(n): return n",
         {"exited", "error"},
     ),
-    "spoils the harness's cells": (
+    "clears the harness's closures": (
         "def f(n):\n    for o in gc.get_objects():\n"
         "        if type(o).__name__ == 'cell':\n"
         "            try: o.cell_contents = None\n"
@@ -933,7 +958,7 @@ ATTACKS = {
         "class X:\n    def __del__(self): raise ValueError\ndef f(n):\n    x = X()\n    x.me = x\n    return {X()}",
         {"type"},
     ),
-    "a low recursion limit while it is written down": (
+    "a low recursion limit while the result is serialised": (
         "def f(n):\n    sys.setrecursionlimit(len(__import__('inspect').stack()) + 6)\n    return [[[[[[[{n}]]]]]]]",
         {"exited", "error", "type"},
     ),
@@ -941,18 +966,20 @@ ATTACKS = {
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_attacks_end_in_an_honest_failure(template, name):
+def test_attack_ends_with_an_allowed_reply(template, name):
     source, kinds = ATTACKS[name]
     if kinds == {"other kind"}:
-        with pytest.raises(AssertionError):  # the owner takes none but the three kinds
-            calls(template, source)
+        with pytest.raises(AssertionError):  # the owner accepts only the three kinds
+            call_repeatedly(template, source)
     else:
-        replies, _ = calls(template, source, seconds=SHORT if kinds == {"timeout"} else LONG)
+        replies, _ = call_repeatedly(
+            template, source, seconds=STUCK_TIMEOUT_S if kinds == {"timeout"} else LONG_TIMEOUT_S
+        )
         assert replies[-1][0] in kinds, replies
-    assert answer(template, SUM_METHOD, 1, 2) == ("value", "3")
+    assert call_once(template, SUM_METHOD, 1, 2) == ("value", "3")
 
 
-FORKS = {
+FORKING_PROGRAMS = {
     "fork in a call": "def f(n):\n    os.fork()\n    return n",
     "fork at the top level": "os.fork()\ndef f(n): return n",
     "fork in a thread": "import threading\ndef f(n):\n    t = threading.Thread(target=os.fork)\n"
@@ -964,14 +991,14 @@ FORKS = {
 }
 
 
-@pytest.mark.parametrize("how", FORKS)
-def test_only_one_process_answers(template, how):
-    replies, child = calls(template, FORKS[how], count=3, seconds=LONG)
+@pytest.mark.parametrize("how", FORKING_PROGRAMS)
+def test_only_one_of_several_processes_replies(template, how):
+    replies, child = call_repeatedly(template, FORKING_PROGRAMS[how], count=3, seconds=LONG_TIMEOUT_S)
     assert replies == [("value", "0"), ("value", "1"), ("value", "2")]
     assert child.exit_code == 0
 
 
-def test_threads_left_running_do_not_disturb(template):
+def test_running_threads_do_not_disturb_later_calls(template):
     source = """
         import threading
         def f(n):
@@ -979,27 +1006,27 @@ def test_threads_left_running_do_not_disturb(template):
             return n
         def forge_nothing(): print('x' * 100)
     """
-    replies, child = calls(template, source, seconds=LONG)
+    replies, child = call_repeatedly(template, source, seconds=LONG_TIMEOUT_S)
     assert replies == [("value", "0"), ("value", "1"), ("value", "2")]
     assert child.exit_code == 0
 
 
-def test_a_command_left_running_does_not_keep_the_channel_open(template):
+def test_running_command_does_not_keep_the_channel_open(template):
     source = "def f(n):\n    os.spawnv(os.P_NOWAIT, '/bin/sleep', ['sleep', '60'])\n    os._exit(0)"
-    replies, _ = calls(template, source, seconds=LONG)
+    replies, _ = call_repeatedly(template, source, seconds=LONG_TIMEOUT_S)
     assert replies == [("exited", "")]
 
 
 def test_two_requests_in_a_row_end_the_child(template):
-    # The owner sends the second only after a reply to the first: a forged one.
+    # The owner sends a second request early only if a forged reply came to the first.
     with template.program("def f(n): return n") as child:
         frame = json.dumps({"nonce": "0", "input": "1"}).encode()
-        child.channel.settimeout(LONG)
+        child.channel.settimeout(LONG_TIMEOUT_S)
         child.channel.sendall((len(frame).to_bytes(4, "big") + frame) * 2)
         assert child.channel.recv(100) == b""
 
 
-def test_the_owner_hanging_up_ends_the_child(template):
+def test_closing_the_channel_ends_the_child(template):
     with template.program("import atexit, time\natexit.register(time.sleep, 60)\ndef f(n): return n") as child:
         assert child.call(1) == ("value", "1")
     assert child.exit_code == 0

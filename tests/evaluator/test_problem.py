@@ -1,3 +1,5 @@
+"""Problems: parsing and writing rows, and loading files in JSON Lines and Parquet."""
+
 import base64
 import gzip
 import json
@@ -12,11 +14,12 @@ from hypothesis import strategies as st
 
 from evaluator import Problem, ProblemError, ProblemTest, load_problems, parse_problem, to_row
 
-STDIN = [{"input": "1 2\n", "output": "3\n", "testtype": "stdin"}]
-FUNCTIONAL = [{"input": "1\n2", "output": "3", "testtype": "functional"}]
+STDIN_TESTS = [{"input": "1 2\n", "output": "3\n", "testtype": "stdin"}]
+FUNCTIONAL_TESTS = [{"input": "1\n2", "output": "3", "testtype": "functional"}]
 
 
-def row(**changes):
+def make_row(**changes):
+    """Return a valid row of a problem file with changed columns."""
     return {
         "question_id": "q1",
         "question_title": "Sum",
@@ -25,35 +28,36 @@ def row(**changes):
         "difficulty": "easy",
         "contest_date": "2025-01-04T00:00:00",
         "starter_code": "",
-        "public_test_cases": json.dumps(STDIN),
+        "public_test_cases": json.dumps(STDIN_TESTS),
         "private_test_cases": "[]",
         "metadata": "{}",
         **changes,
     }
 
 
-def packed(value):
+def pack_tests(value):
+    """Return ``value`` in the format of LiveCodeBench's private tests: pickle, zlib, base64."""
     return base64.b64encode(zlib.compress(pickle.dumps(value))).decode()
 
 
-def test_a_row():
-    problem = parse_problem(row(private_test_cases=packed(json.dumps(STDIN * 2)), contest_id="abc1"))
+def test_row_is_parsed():
+    problem = parse_problem(make_row(private_test_cases=pack_tests(json.dumps(STDIN_TESTS * 2)), contest_id="abc1"))
     assert (problem.question_id, problem.difficulty, problem.func_name) == ("q1", "easy", None)
     assert problem.tests == (ProblemTest("1 2\n", "3\n", "stdin"),) * 3
     assert len(problem.public_tests) == 1
     assert problem.extra == {"contest_id": "abc1"}
 
 
-def test_metadata():
+def test_metadata_is_parsed():
     metadata = {"func_name": "add", "time_limit_s": 2.5, "memory_limit_mb": 256, "checker": {"type": "float"}, "x": 1}
-    problem = parse_problem(row(metadata=json.dumps(metadata), public_test_cases=json.dumps(FUNCTIONAL)))
+    problem = parse_problem(make_row(metadata=json.dumps(metadata), public_test_cases=json.dumps(FUNCTIONAL_TESTS)))
     assert (problem.func_name, problem.time_limit_s, problem.memory_limit_mb) == ("add", 2.5, 256)
     assert problem.checker == {"type": "float"}
     assert parse_problem(to_row(problem)) == problem
 
 
-def test_missing_and_null_columns():
-    problem = parse_problem({"question_id": 7, "public_test_cases": STDIN, "difficulty": None})
+def test_missing_and_null_columns_have_defaults():
+    problem = parse_problem({"question_id": 7, "public_test_cases": STDIN_TESTS, "difficulty": None})
     assert (problem.question_id, problem.platform, problem.contest_date) == ("7", "other", None)
 
 
@@ -67,7 +71,7 @@ def test_missing_and_null_columns():
         ({"public_test_cases": "{}"}, "public_test_cases: expected a JSON list"),
         ({"public_test_cases": '[{"input": "1"}]'}, r"public_test_cases\[0\]\.output"),
         ({"public_test_cases": "[3]"}, r"public_test_cases\[0\]"),
-        ({"public_test_cases": json.dumps(FUNCTIONAL)}, "testtype"),
+        ({"public_test_cases": json.dumps(FUNCTIONAL_TESTS)}, "testtype"),
         ({"metadata": "[]"}, "metadata"),
         ({"metadata": '{"func_name": "a b"}'}, "metadata.func_name"),
         ({"metadata": '{"time_limit_s": -1}'}, "metadata.time_limit_s"),
@@ -78,29 +82,31 @@ def test_missing_and_null_columns():
         ({"private_test_cases": "%%%"}, "private_test_cases: neither"),
         ({"private_test_cases": base64.b64encode(b"abc").decode()}, "private_test_cases: neither"),
         ({"private_test_cases": base64.b64encode(zlib.compress(b"abc")).decode()}, "private_test_cases: not a pickle"),
-        ({"private_test_cases": packed([1])}, "private_test_cases: the pickle holds list"),
+        ({"private_test_cases": pack_tests([1])}, "private_test_cases: the pickle holds list"),
     ],
 )
-def test_bad_rows(changes, message):
+def test_invalid_row_raises(changes, message):
     with pytest.raises(ProblemError, match=message):
-        parse_problem(row(**changes))
+        parse_problem(make_row(**changes))
 
 
-@pytest.mark.parametrize("part", ["input", "output"])
-def test_functional_tests_must_be_json(part):
-    tests = json.dumps([FUNCTIONAL[0] | {part: "1\n2 3"}])
-    with pytest.raises(ProblemError, match=rf"public_test_cases\[0\]\.{part}.*JSON"):
-        parse_problem(row(public_test_cases=tests, metadata='{"func_name": "add"}'))
+@pytest.mark.parametrize("field", ["input", "output"])
+def test_functional_tests_must_be_json(field):
+    tests = json.dumps([FUNCTIONAL_TESTS[0] | {field: "1\n2 3"}])
+    with pytest.raises(ProblemError, match=rf"public_test_cases\[0\]\.{field}.*JSON"):
+        parse_problem(make_row(public_test_cases=tests, metadata='{"func_name": "add"}'))
 
 
-class Evil:
+class MaliciousPickle:
+    """Object whose pickle would print when it is loaded."""
+
     def __reduce__(self):
         return (print, ("executed",))
 
 
-def test_pickles_run_nothing(capsys):
+def test_loading_a_pickle_executes_no_code(capsys):
     with pytest.raises(ProblemError, match="print"):
-        parse_problem(row(private_test_cases=packed(Evil())))
+        parse_problem(make_row(private_test_cases=pack_tests(MaliciousPickle())))
     assert capsys.readouterr().out == ""
 
 
@@ -109,7 +115,7 @@ TESTS = st.lists(st.builds(ProblemTest, TEXT, TEXT, st.just("stdin")), min_size=
 
 
 @given(TEXT.filter(bool), TEXT, TESTS, TESTS, st.none() | st.floats(0.1, 60))
-def test_to_row_is_the_inverse(question_id, text, public, private, seconds):
+def test_to_row_inverts_parse_problem(question_id, text, public, private, seconds):
     problem = Problem(
         question_id=question_id,
         question_title=text,
@@ -126,9 +132,16 @@ def test_to_row_is_the_inverse(question_id, text, public, private, seconds):
 
 
 @pytest.mark.parametrize("name", ["p.jsonl", "p.jsonl.gz"])
-def test_json_lines(tmp_path, name):
+def test_load_problems_reads_json_lines(tmp_path, name):
     path = tmp_path / name
-    lines = [json.dumps(row()), "", "{broken", json.dumps(row()), json.dumps(row(question_id="q2")), "[]"]
+    lines = [
+        json.dumps(make_row()),
+        "",
+        "{broken",
+        json.dumps(make_row()),
+        json.dumps(make_row(question_id="q2")),
+        "[]",
+    ]
     data = "\n".join(lines).encode()
     path.write_bytes(gzip.compress(data) if name.endswith("gz") else data)
     loaded = load_problems(path)
@@ -142,16 +155,16 @@ def test_json_lines(tmp_path, name):
         load_problems(path, strict=True)
 
 
-def test_parquet(tmp_path):
+def test_load_problems_reads_parquet(tmp_path):
     path = tmp_path / "p.parquet"
-    rows = [row(), row(question_id="q2", public_test_cases="[]"), row(question_id="q3")]
+    rows = [make_row(), make_row(question_id="q2", public_test_cases="[]"), make_row(question_id="q3")]
     pyarrow.parquet.write_table(pa.Table.from_pylist(rows), path)
     loaded = load_problems(path)
     assert [p.question_id for p in loaded.problems] == ["q1", "q3"]
     assert [r.line for r in loaded.rejected] == [2]
 
 
-def test_unknown_files(tmp_path):
+def test_load_problems_rejects_unknown_and_missing_files(tmp_path):
     with pytest.raises(ValueError, match="neither"):
         load_problems(tmp_path / "p.csv")
     with pytest.raises(OSError):

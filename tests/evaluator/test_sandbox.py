@@ -1,4 +1,4 @@
-"""What the sandbox lets a program do, and that nothing of it is left afterwards."""
+"""Sandbox: what programs can do, their limits and fences, and the removal of everything that they leave."""
 
 import json
 import os
@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from evaluator import CompileError, Limits, Sandbox, SandboxError
-from evaluator.sandbox import BudgetSpent, Reply, read_reply
+from evaluator.sandbox import BudgetExceeded, Reply, read_reply
 
 LIMITS = Limits(wall_s=20.0, cpu_s=20.0)
-SHORT = Limits(wall_s=2.0, cpu_s=5.0)
-DEGRADED = ("user namespace", "uid")
+SHORT_LIMITS = Limits(wall_s=2.0, cpu_s=5.0)
+NAMESPACE_FENCES = ("user namespace", "uid")
 
 
-@pytest.fixture(scope="module", params=[(), DEGRADED], ids=["all fences", "no namespaces"])
+@pytest.fixture(scope="module", params=[(), NAMESPACE_FENCES], ids=["all fences", "no namespaces"])
 def any_sandbox(request):
     with Sandbox(without=request.param) as sandbox:
         yield sandbox
@@ -32,38 +32,38 @@ def sandbox():
 
 
 def run(sandbox, source, stdin="", limits=LIMITS):
-    with sandbox.program(textwrap.dedent(source), limits) as program:
+    with sandbox.load_program(textwrap.dedent(source), limits) as program:
         return program.run(stdin.encode())
 
 
-def processes_named(marker):
-    """Host processes whose command line holds ``marker``."""
-    found = []
+def find_processes(text):
+    """Return the ids of the host's processes whose command line contains ``text``."""
+    pids = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 command = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if marker.encode() in command and int(entry.name) != os.getpid():
-                found.append(int(entry.name))
-    return found
+            if text.encode() in command and int(entry.name) != os.getpid():
+                pids.append(int(entry.name))
+    return pids
 
 
 def wait_until(condition, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "condition not met in time"
+        assert time.monotonic() < deadline, f"the condition was not met in {seconds} s"
         time.sleep(0.02)
 
 
-def marker(test):
-    """A number of seconds to sleep that no other process has on its command line."""
-    return f"98{os.getpid()}.{test}"
+def make_unique_sleep_seconds(number):
+    """Return seconds to sleep, as text that no other process has on its command line, different for each ``number``."""
+    return f"98{os.getpid()}.{number}"
 
 
-def escaping(seconds, then="pass"):
-    """A program whose sleeping descendants leave its session by double fork and exec."""
+def make_escaping_program(seconds, then="pass"):
+    """Return a program whose sleeping descendants leave its session by double fork and exec."""
     return f"""
         import os, signal, time
         for number in range(1, 65):
@@ -81,7 +81,7 @@ def escaping(seconds, then="pass"):
     """
 
 
-READERS = {
+INPUT_READERS = {
     "input": "print(input(), input())",
     "sys.stdin": "import sys; print(sys.stdin.readline().strip(), sys.stdin.read().strip())",
     "buffer": "import sys; print(*[x.decode().strip() for x in sys.stdin.buffer.readlines()])",
@@ -92,32 +92,32 @@ READERS = {
 }
 
 
-@pytest.mark.parametrize("how", READERS)
-def test_ways_to_read(any_sandbox, how):
-    assert run(any_sandbox, READERS[how], "1\n2\n").stdout == b"1 2\n"
+@pytest.mark.parametrize("how", INPUT_READERS)
+def test_program_can_read_its_input(any_sandbox, how):
+    assert run(any_sandbox, INPUT_READERS[how], "1\n2\n").stdout == b"1 2\n"
 
 
-ENDINGS = {
+CLEAN_EXITS = {
     "exit()": "print(1)\nexit()",
     "quit()": "print(1)\nquit()",
     "SystemExit": "print(1)\nraise SystemExit",
     "sys.exit(0)": "import sys\nprint(1)\nsys.exit(0)",
     "atexit": "import atexit\natexit.register(print, 1)",
-    "thread": "import threading, time\nthreading.Thread(target=lambda: (time.sleep(.05), print(1))).start()",
+    "printing thread": "import threading, time\nthreading.Thread(target=lambda: (time.sleep(.05), print(1))).start()",
     "os._exit": "import os\nprint(1, flush=True)\nos._exit(0)",
     "unflushed file": "f = open(1, 'w', closefd=False)\nf.write('1\\n')",
     "closed stdin": "import os\nos.close(0); print(1)",
     "closed stdout": "import sys\nprint(1); sys.stdout.close()",
     "daemon thread": "import threading as t, time\nt.Thread(target=time.sleep, args=[9], daemon=1).start()\nprint(1)",
-    "own stdout": "import sys, io\nsys.stdout = io.TextIOWrapper(open(1, 'wb', closefd=False))\nprint(1)",
+    "replaced stdout": "import sys, io\nsys.stdout = io.TextIOWrapper(open(1, 'wb', closefd=False))\nprint(1)",
     "main guard": "def main():\n    print(1)\nif __name__ == '__main__':\n    main()",
 }
 
 
-@pytest.mark.parametrize("how", ENDINGS)
-def test_ways_to_end_well(sandbox, how):
-    ended = run(sandbox, ENDINGS[how])
-    assert (ended.exit_code, ended.stdout) == (0, b"1\n")
+@pytest.mark.parametrize("how", CLEAN_EXITS)
+def test_clean_exit_has_status_0_and_keeps_the_output(sandbox, how):
+    result = run(sandbox, CLEAN_EXITS[how])
+    assert (result.exit_code, result.stdout) == (0, b"1\n")
 
 
 @pytest.mark.parametrize(
@@ -132,13 +132,13 @@ def test_ways_to_end_well(sandbox, how):
         ("import os; print(1); os.close(1)", 120),
     ],
 )
-def test_ways_to_end_badly(sandbox, source, exit_code):
-    ended = run(sandbox, source)
-    assert ended.exit_code == exit_code
-    assert not ended.timed_out
+def test_failing_program_has_its_exit_code(sandbox, source, exit_code):
+    result = run(sandbox, source)
+    assert result.exit_code == exit_code
+    assert not result.timed_out
 
 
-def test_stderr_tells_why(sandbox):
+def test_stderr_contains_the_exception(sandbox):
     assert run(sandbox, "raise ValueError('because')").stderr.endswith("ValueError: because\n")
 
 
@@ -159,14 +159,14 @@ def test_deep_recursion(sandbox):
     assert run(sandbox, source).stdout == b"30000\n100000\n"
 
 
-def test_numpy_and_sorted_containers():
+def test_preloaded_modules_can_be_imported():
     pytest.importorskip("sortedcontainers")
     source = "import numpy as np, sortedcontainers as s\nprint(np.arange(3).sum(), s.SortedList([2, 1])[0])"
-    with Sandbox(("numpy", "sortedcontainers")) as heavy:
-        assert run(heavy, source).stdout == b"3 1\n"
+    with Sandbox(("numpy", "sortedcontainers")) as heavy_sandbox:
+        assert run(heavy_sandbox, source).stdout == b"3 1\n"
 
 
-def test_each_run_is_fresh(any_sandbox):
+def test_each_run_starts_in_a_clean_state(any_sandbox):
     source = """
         import math, os, sys
         print(hasattr(math, 'seen'), os.listdir('.'), 'seen' in globals(), len(os.environ), sys.argv, __name__)
@@ -174,48 +174,48 @@ def test_each_run_is_fresh(any_sandbox):
         open('left', 'w').write('x')
     """
     for _ in range(2):
-        with any_sandbox.program(textwrap.dedent(source), LIMITS) as program:
+        with any_sandbox.load_program(textwrap.dedent(source), LIMITS) as program:
             assert program.run(b"").stdout == b"False [] False 0 ['main.py'] __main__\n"
             assert program.dirty
 
 
-def test_a_template_runs_a_program_many_times(any_sandbox):
+def test_template_runs_a_program_many_times(any_sandbox):
     source = "import math\nprint(int(input()) * 2, hasattr(math, 'seen'))\nmath.seen = 1"
-    with any_sandbox.program(source, LIMITS) as program:
+    with any_sandbox.load_program(source, LIMITS) as program:
         for number in range(20):
             assert program.run(b"%d\n" % number).stdout == b"%d False\n" % (2 * number)
             assert program.alive and not program.dirty
 
 
-def test_the_budget_ends_a_program(sandbox):
+def test_used_up_budget_ends_the_program(sandbox):
     limits = Limits(wall_s=5, cpu_s=5, budget_s=0.4)
-    with pytest.raises(BudgetSpent), sandbox.program("import time\ntime.sleep(0.25)", limits) as program:
+    with pytest.raises(BudgetExceeded), sandbox.load_program("import time\ntime.sleep(0.25)", limits) as program:
         for _ in range(9):
             program.run(b"")
     assert run(sandbox, "print(1)").stdout == b"1\n"
 
 
-def test_randomness_is_the_same_in_every_run(sandbox):
+def test_random_seed_is_the_same_in_every_run(sandbox):
     source = "import os, random\nprint(random.random(), flush=True)\nos.fork() and os.wait() or print(random.random())"
     first, second = (run(sandbox, source).stdout.split() for _ in range(2))
     assert first[0] == second[0]
-    assert first[1] != second[1]  # a process that the program forks draws numbers of its own
+    assert first[1] != second[1]  # a process forked by the program has another random state
 
 
-def test_few_descriptors_are_open(any_sandbox):
+def test_only_four_descriptors_are_open(any_sandbox):
     assert run(any_sandbox, "import os; print(len(os.listdir('/proc/self/fd')))").stdout == b"4\n"
 
 
-def test_the_hash_seed_is_fixed():
+def test_hash_seed_is_fixed():
     source = "print(hash('a'), list({'alpha', 'beta', 'gamma', 'delta'}))"
     outputs = []
     for _ in range(2):
-        with Sandbox() as fresh:
-            outputs.append(run(fresh, source).stdout)
+        with Sandbox() as new_sandbox:
+            outputs.append(run(new_sandbox, source).stdout)
     assert outputs[0] == outputs[1]
 
 
-def test_fences(sandbox):
+def test_fences_refuse_forbidden_actions(sandbox):
     if sandbox.missing:
         pytest.skip(f"this host refuses {', '.join(sandbox.missing)}")
     source = """
@@ -243,16 +243,16 @@ def test_fences(sandbox):
     ]
 
 
-@pytest.mark.parametrize("then", ["pass", "time.sleep(99)"], ids=["ends", "stays"])
-def test_escaped_processes_die_with_the_test(any_sandbox, then):
-    seconds = marker(1)
-    ended = run(any_sandbox, escaping(seconds, then), limits=LIMITS if then == "pass" else SHORT)
-    assert ended.stdout == b"done\n"
-    assert ended.timed_out == (then != "pass")
-    assert processes_named(seconds) == []
+@pytest.mark.parametrize("then", ["pass", "time.sleep(99)"], ids=["program ends", "program stays"])
+def test_escaped_processes_are_killed_after_the_test(any_sandbox, then):
+    seconds = make_unique_sleep_seconds(1)
+    result = run(any_sandbox, make_escaping_program(seconds, then), limits=LIMITS if then == "pass" else SHORT_LIMITS)
+    assert result.stdout == b"done\n"
+    assert result.timed_out == (then != "pass")
+    assert find_processes(seconds) == []
 
 
-def test_a_fork_bomb_ends(sandbox):
+def test_fork_bomb_is_ended(sandbox):
     if "process limit" in sandbox.missing:
         pytest.skip("this host does not limit processes")
     source = """
@@ -265,58 +265,58 @@ def test_a_fork_bomb_ends(sandbox):
     assert run(sandbox, "print(1)").stdout == b"1\n"
 
 
-def test_wall_limit(any_sandbox):
-    ended = run(any_sandbox, "import signal, os\nos.kill(os.getpid(), signal.SIGSTOP)", limits=Limits(wall_s=0.3))
-    assert ended.timed_out
+def test_wall_limit_ends_a_stopped_program(any_sandbox):
+    result = run(any_sandbox, "import signal, os\nos.kill(os.getpid(), signal.SIGSTOP)", limits=Limits(wall_s=0.3))
+    assert result.timed_out
 
 
-def test_cpu_limit(sandbox):
-    ended = run(sandbox, "while True: pass", limits=Limits(wall_s=60, cpu_s=1))
-    assert ended.exit_code == -signal.SIGXCPU
-    assert 0.5 < ended.cpu_s < 2
+def test_cpu_limit_ends_a_loop(sandbox):
+    result = run(sandbox, "while True: pass", limits=Limits(wall_s=60, cpu_s=1))
+    assert result.exit_code == -signal.SIGXCPU
+    assert 0.5 < result.cpu_s < 2
 
 
-def test_memory_limit(sandbox):
-    ended = run(sandbox, "x = bytearray(10 << 30)")
-    assert ended.exit_code == 1
-    assert "MemoryError" in ended.stderr
+def test_memory_is_limited_and_measured(sandbox):
+    result = run(sandbox, "x = bytearray(10 << 30)")
+    assert result.exit_code == 1
+    assert "MemoryError" in result.stderr
     assert run(sandbox, "x = b'x' * (200 << 20)").memory_mb > 200
 
 
 @pytest.mark.parametrize("write", ["print('x' * 65536)", "os.write(1, b'x' * 65536)"])
-def test_output_flood(sandbox, write):
+def test_endless_output_is_cut_at_the_limit(sandbox, write):
     limits = Limits(output_bytes=1 << 20)
-    ended = run(sandbox, f"import os\nwhile True: {write}", limits=limits)
-    assert len(ended.stdout) == 1 << 20
-    assert ended.exit_code == 1
+    result = run(sandbox, f"import os\nwhile True: {write}", limits=limits)
+    assert len(result.stdout) == 1 << 20
+    assert result.exit_code == 1
 
 
-def test_stderr_neither_blocks_nor_counts(sandbox):
-    ended = run(sandbox, "import sys\nfor _ in range(20000): print('x' * 100, file=sys.stderr)\nprint(1)")
-    assert (ended.exit_code, ended.stdout) == (0, b"1\n")
-    assert len(ended.stderr) <= 2000
+def test_large_stderr_neither_blocks_nor_counts_as_output(sandbox):
+    result = run(sandbox, "import sys\nfor _ in range(20000): print('x' * 100, file=sys.stderr)\nprint(1)")
+    assert (result.exit_code, result.stdout) == (0, b"1\n")
+    assert len(result.stderr) <= 2000
 
 
 @pytest.mark.parametrize(
     "source", ["print(", "x = '\x00'", "x = '\ud800'", "return 1", "  x = 1", "(" * 3000 + ")" * 3000]
 )
-def test_compile_errors(sandbox, source):
-    with sandbox.program(source, LIMITS) as program, pytest.raises(CompileError):
+def test_invalid_source_raises_compile_error(sandbox, source):
+    with sandbox.load_program(source, LIMITS) as program, pytest.raises(CompileError):
         program.run(b"")
-    with sandbox.program(source, LIMITS, "f") as program, pytest.raises(CompileError), program.calls(30):
+    with sandbox.load_program(source, LIMITS, "f") as program, pytest.raises(CompileError), program.start_calls(30):
         pass
 
 
-def test_calls(sandbox):
+def test_one_process_answers_many_calls(sandbox):
     source = "print('loaded')\ndef add(a, b): return a + b"
-    with sandbox.program(source, LIMITS, "add") as program, program.calls(30) as calls:
+    with sandbox.load_program(source, LIMITS, "add") as program, program.start_calls(30) as calls:
         assert [calls.call(f"{i}\n1").text for i in range(50)] == [str(i + 1) for i in range(50)]
         assert calls.call('"a"\n1').kind == "error"
         assert calls.call("1\n1").text == "2"
-    assert calls.ended.memory_mb > 1
+    assert calls.process_result.memory_mb > 1
 
 
-def test_a_forged_frame_is_no_reply(sandbox):
+def test_forged_frame_is_not_a_reply(sandbox):
     source = """
         import os, json
         def add(a, b):
@@ -324,7 +324,7 @@ def test_a_forged_frame_is_no_reply(sandbox):
             os.write(3, len(reply).to_bytes(8, 'big') + reply)
             os._exit(0)
     """
-    with sandbox.program(textwrap.dedent(source), LIMITS, "add") as program, program.calls(30) as calls:
+    with sandbox.load_program(textwrap.dedent(source), LIMITS, "add") as program, program.start_calls(30) as calls:
         assert calls.call("1\n2").kind == "exited"
 
 
@@ -342,57 +342,57 @@ def test_replies_are_read_back(kind, text):
         '["0a", "value", ' + "[],[]," * 100_000 + "[]]",
     ],
 )
-def test_what_is_no_reply_is_refused(frame):
+def test_malformed_reply_raises(frame):
     with pytest.raises(ValueError):
         read_reply(frame.encode(), "0a")
 
 
-def test_the_zygote_restarts_after_its_death(sandbox):
+def test_killed_zygote_is_restarted(sandbox):
     run(sandbox, "print(1)")
-    guard = sandbox.zygote_pid
-    os.kill(guard, signal.SIGKILL)
+    guard_pid = sandbox.guard_pid
+    os.kill(guard_pid, signal.SIGKILL)
     with pytest.raises(SandboxError):
         wait_until(lambda: run(sandbox, "print(1)") is None)
     assert run(sandbox, "print(1)").stdout == b"1\n"
-    assert sandbox.zygote_pid != guard
+    assert sandbox.guard_pid != guard_pid
 
 
-def test_close_leaves_nothing(any_sandbox):
+def test_close_ends_the_guard(any_sandbox):
     with Sandbox() as other:
         run(other, "print(1)")
-        guard = other.zygote_pid
-    assert not Path(f"/proc/{guard}").exists()
+        guard_pid = other.guard_pid
+    assert not Path(f"/proc/{guard_pid}").exists()
 
 
-OWNER = """
+OWNER_SCRIPT = """
 import sys
 from evaluator import Limits, Sandbox
 sandbox = Sandbox(without=tuple(filter(None, sys.argv[2].split(","))))
 limits = Limits(wall_s=60, cpu_s=60)
-with sandbox.program(sys.argv[1], limits) as program:
-    print(sandbox.zygote_pid, flush=True)
+with sandbox.load_program(sys.argv[1], limits) as program:
+    print(sandbox.guard_pid, flush=True)
     program.run(b"")
 """
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("without", [(), DEGRADED], ids=["all fences", "no namespaces"])
-def test_nothing_survives_a_killed_owner(without):
-    seconds = marker(2)
-    source = textwrap.dedent(escaping(seconds, "time.sleep(99)"))
-    command = [sys.executable, "-c", OWNER, source, ",".join(without)]
+@pytest.mark.parametrize("without", [(), NAMESPACE_FENCES], ids=["all fences", "no namespaces"])
+def test_killed_owner_leaves_no_processes(without):
+    seconds = make_unique_sleep_seconds(2)
+    source = textwrap.dedent(make_escaping_program(seconds, "time.sleep(99)"))
+    command = [sys.executable, "-c", OWNER_SCRIPT, source, ",".join(without)]
     root = Path(__file__).parents[2]
     owner = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root)
-    guard = int(owner.stdout.readline())
+    guard_pid = int(owner.stdout.readline())
 
-    def sleepers():
-        # The owner's own command line holds the program, and so the number, too.
-        return [pid for pid in processes_named(f"sleep\x00{seconds}") if pid != owner.pid]
+    def find_sleeping_processes():
+        # The owner's command line contains the program, and so the seconds, as well.
+        return [pid for pid in find_processes(f"sleep\x00{seconds}") if pid != owner.pid]
 
     try:
-        wait_until(lambda: len(sleepers()) == 3)
+        wait_until(lambda: len(find_sleeping_processes()) == 3)
     finally:
         owner.kill()
         owner.wait(60)
         owner.stdout.close()
-    wait_until(lambda: not sleepers() and not Path(f"/proc/{guard}").exists())
+    wait_until(lambda: not find_sleeping_processes() and not Path(f"/proc/{guard_pid}").exists())

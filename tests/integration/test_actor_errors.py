@@ -1,4 +1,4 @@
-"""Errors that real actors raise for a person reach the command as a sentence."""
+"""Errors raised in Ray actors are reported by a command as one sentence, or with a traceback if they are bugs."""
 
 import io
 from typing import Any
@@ -7,53 +7,54 @@ import pytest
 import ray
 from rich.console import Console
 
-from launch.cluster.ray_cluster import unwrapped_ray_errors
-from launch.command import failures_reported
+from launch.cluster.ray_cluster import unwrap_ray_errors
+from launch.command import report_failures
 from learner.batch_checks import BadBatch
 from learner.segment_attention import UnsupportedAttention
 
 pytestmark = pytest.mark.integration
 
 
-class Raising:
-    """An actor whose call raises the given error."""
+class RaisingActor:
+    """Actor whose method ``fail`` raises the given error."""
 
-    def call(self, error):
+    def fail(self, error):
         raise error
 
 
-def start() -> Any:
-    return ray.remote(Raising).options(num_cpus=0).remote()
+def start_actor() -> Any:
+    return ray.remote(RaisingActor).options(num_cpus=0).remote()
 
 
-def reported(reference):
+def run_command_awaiting(reference):
+    """Await ``reference`` as a command does; return the exit status and the printed output."""
     output = io.StringIO()
     console = Console(file=output, width=400)
-    with pytest.raises(SystemExit) as ended, failures_reported(console), unwrapped_ray_errors():
+    with pytest.raises(SystemExit) as exited, report_failures(console), unwrap_ray_errors():
         ray.get(reference, timeout=60)
-    return ended.value.code, output.getvalue()
+    return exited.value.code, output.getvalue()
 
 
 @pytest.fixture(scope="module")
-def raising(cluster):
-    actor = start()
+def raising_actor(cluster):
+    actor = start_actor()
     yield actor
     ray.kill(actor)
 
 
 @pytest.mark.parametrize("error", [BadBatch("completion q#3: token 9"), UnsupportedAttention("set model.attention")])
-def test_an_error_for_a_person_is_a_sentence(raising, error):
-    assert reported(raising.call.remote(error)) == (1, f"stopped: {error}\n")
+def test_run_failure_is_reported_as_a_sentence(raising_actor, error):
+    assert run_command_awaiting(raising_actor.fail.remote(error)) == (1, f"stopped: {error}\n")
 
 
-def test_a_bug_in_an_actor_keeps_its_traceback(raising):
-    code, output = reported(raising.call.remote(KeyError("x")))
+def test_bug_in_an_actor_is_reported_with_its_traceback(raising_actor):
+    code, output = run_command_awaiting(raising_actor.fail.remote(KeyError("x")))
     assert code == 1 and output.startswith("stopped: ") and "Traceback" not in output.splitlines()[0]
-    assert "in call" in output and "KeyError" in output
+    assert "in fail" in output and "KeyError" in output
 
 
-def test_an_actor_that_died_is_reported(cluster):
-    actor = start()
+def test_dead_actor_is_reported(cluster):
+    actor = start_actor()
     ray.kill(actor)
-    code, output = reported(actor.call.remote(KeyError("x")))
+    code, output = run_command_awaiting(actor.fail.remote(KeyError("x")))
     assert code == 1 and output.startswith("stopped: ") and "died" in output

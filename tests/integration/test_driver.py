@@ -1,6 +1,6 @@
-"""The driver as a person starts it, in a process of its own: a run, its directory, resuming, stopping, a dead engine.
+"""Run the driver's command: run directory, resuming, interruption, and replacement of a dead engine.
 
-Starting a driver takes most of the time here, so several tests read one run. ``test_exact_resume.py`` kills a driver.
+Starting a driver takes most of the time here, so several tests share each run. ``test_exact_resume.py`` covers kill -9.
 """
 
 from __future__ import annotations
@@ -18,26 +18,49 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from launch.records.run_directory import SCHEMA
-from tests.integration.driver_process import DEADLINE_S, STEPS, Stopped, command, run, stop_after, wait_until
+from tests.integration.driver_process import (
+    DEADLINE_S,
+    STEPS,
+    StoppedRun,
+    driver_command,
+    run_command,
+    stop_after,
+    wait_until,
+)
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration, pytest.mark.timeout(1800)]
-WARMER = ("temperature.kind=schedule", "temperature.schedule=[[1,1.2]]")
-AHEAD = ("algorithm.max_staleness=1", "generator.partial_rollouts=true")
-DYNAMIC = ("algorithm=dapo", "algorithm.kl_weight=0.1", "algorithm.dynamic_sampling_rounds=3", "learner.ranks=2")
+RISING_TEMPERATURE = ("temperature.kind=schedule", "temperature.schedule=[[1,1.2]]")
+SAMPLING_AHEAD = ("algorithm.max_staleness=1", "generator.partial_rollouts=true")
+DYNAMIC_SAMPLING = (
+    "algorithm=dapo",
+    "algorithm.kl_weight=0.1",
+    "algorithm.dynamic_sampling_rounds=3",
+    "learner.ranks=2",
+)
 
 
 @pytest.fixture(scope="module")
 def finished(model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Directory and output of a run of two steps with two learner ranks, the second step at a higher temperature."""
+    """Run two steps with two learner ranks, the second step at a higher temperature.
+
+    Returns:
+        Run directory and output.
+    """
     runs = tmp_path_factory.mktemp("runs")
-    done = run(command(model, runs, "learner.ranks=2", *WARMER))
+    done = run_command(driver_command(model, runs, "learner.ranks=2", *RISING_TEMPERATURE))
     assert done.returncode == 0, done.stdout + done.stderr
     return runs / "small", done.stdout
 
 
 @dataclass(frozen=True)
-class Resumed:
-    """The finished run after four more steps: its directory, and two of its files as they were before."""
+class ResumedRun:
+    """The ``finished`` run after four more steps.
+
+    Attributes:
+        directory: run directory.
+        metrics_before: metrics.jsonl before the run was resumed.
+        decisions_before: temperature.jsonl before the run was resumed.
+    """
 
     directory: Path
     metrics_before: str
@@ -45,28 +68,32 @@ class Resumed:
 
 
 @pytest.fixture(scope="module")
-def resumed(finished: tuple[Path, str], model: Path) -> Resumed:
-    """With one learner rank, and one step ahead of training with completions that go on under new weights."""
+def resumed(finished: tuple[Path, str], model: Path) -> ResumedRun:
+    """Resume with one learner rank, sampling one step ahead of training, with partial rollouts."""
     directory, _ = finished
-    before = Resumed(
+    before = ResumedRun(
         directory, (directory / "metrics.jsonl").read_text(), (directory / "temperature.jsonl").read_text()
     )
-    again = ("run.resume=true", f"run.steps={STEPS + 4}", "learner.ranks=1", *WARMER, *AHEAD)
-    done = run(command(model, directory.parent, *again))
+    overrides = ("run.resume=true", f"run.steps={STEPS + 4}", "learner.ranks=1", *RISING_TEMPERATURE, *SAMPLING_AHEAD)
+    done = run_command(driver_command(model, directory.parent, *overrides))
     assert done.returncode == 0, done.stdout + done.stderr
     return before
 
 
 @pytest.fixture(scope="module")
-def interrupted(model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Stopped]:
-    """A run with dynamic sampling and a reference model that is stopped by Ctrl-C after two steps; its directory."""
+def interrupted(model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StoppedRun]:
+    """Run with dynamic sampling and a reference model, and send Ctrl-C after two steps.
+
+    Returns:
+        Run directory and the interrupted run.
+    """
     directory = tmp_path_factory.mktemp("interrupted") / "small"
-    arguments = command(model, directory.parent, "run.steps=1000", *DYNAMIC)
+    arguments = driver_command(model, directory.parent, "run.steps=1000", *DYNAMIC_SAMPLING)
     return directory, stop_after(STEPS, arguments, directory, signal.SIGINT)
 
 
 def check_accounting(row: dict[str, float]) -> None:
-    """The named times and what is left add up to the step; how much is left is a matter of the machine."""
+    """Check that the named times and the unaccounted time add up to the step time. The shares depend on the machine."""
     named = ("gen", "reward", "old_log_prob", "update_actor", "wait/drain", "wait/learner", "update_weights")
     parts = [row[f"timing_s/{name}"] for name in (*named, "bookkeeping", "unaccounted")]
     assert sum(parts) == pytest.approx(row["timing_s/step"])
@@ -92,14 +119,14 @@ def test_run_directory_is_complete(finished: tuple[Path, str]) -> None:
     assert json.loads((directory / "environment.json").read_text())["packages"]["torch"]
 
 
-def test_output_has_a_line_a_step_and_a_summary(finished: tuple[Path, str]) -> None:
-    directory, printed = finished
-    assert [line.split()[1] for line in printed.splitlines() if line.startswith("step ") and "reward" in line] == [
+def test_output_has_a_line_per_step_and_a_summary(finished: tuple[Path, str]) -> None:
+    directory, output = finished
+    assert [line.split()[1] for line in output.splitlines() if line.startswith("step ") and "reward" in line] == [
         "0",
         "1",
     ]
-    assert "step    1  temperature 1 -> 1.2: as scheduled" in printed
-    assert directory.name in printed
+    assert "step    1  temperature 1 -> 1.2: as scheduled" in output
+    assert directory.name in output
 
 
 def test_checkpoints_load_with_transformers(finished: tuple[Path, str]) -> None:
@@ -110,7 +137,7 @@ def test_checkpoints_load_with_transformers(finished: tuple[Path, str]) -> None:
         assert AutoTokenizer.from_pretrained(path).chat_template
 
 
-def test_resume_goes_on_with_another_number_of_ranks(resumed: Resumed) -> None:
+def test_run_resumes_with_another_number_of_ranks(resumed: ResumedRun) -> None:
     after = (resumed.directory / "metrics.jsonl").read_text()
     assert after.startswith(resumed.metrics_before)
     rows = [json.loads(line) for line in after.splitlines()]
@@ -120,8 +147,8 @@ def test_resume_goes_on_with_another_number_of_ranks(resumed: Resumed) -> None:
     assert (resumed.directory / "temperature.jsonl").read_text() == resumed.decisions_before
 
 
-def test_sampling_ahead_with_completions_that_go_on_under_new_weights(resumed: Resumed) -> None:
-    """One version of staleness and no more; a track for every actor."""
+def test_sampling_ahead_with_partial_rollouts(resumed: ResumedRun) -> None:
+    """Staleness is at most one version, and the timeline has a track for each actor."""
     rows = [json.loads(line) for line in (resumed.directory / "metrics.jsonl").read_text().splitlines()][STEPS:]
     assert [row["staleness/max"] for row in rows] == [0, 1, 1, 1]
     for row in rows:
@@ -134,41 +161,40 @@ def test_sampling_ahead_with_completions_that_go_on_under_new_weights(resumed: R
 
 
 @pytest.mark.slow
-def test_dynamic_sampling_with_a_reference_model(interrupted: tuple[Path, Stopped]) -> None:
-    """The numbers of groups trained, dropped and left over add up, in the metrics and in the rollouts."""
+def test_dynamic_sampling_with_a_reference_model(interrupted: tuple[Path, StoppedRun]) -> None:
+    """Check that the numbers of trained and dropped groups agree between metrics and rollout files."""
     directory, stopped = interrupted
     rows = stopped.metrics[:STEPS]
     assert [row["step"] for row in rows] == [0, 1]
     for row in rows:
         assert all(math.isfinite(value) for value in row.values())
         trained = row["group/trained"]
-        left_out = row["group/dropped"]
+        dropped = row["group/dropped"]
         assert trained == 4 or row["group/rounds"] == 3
         table = pq.read_table(directory / "rollouts" / f"step_{row['step']:06d}.parquet")
         assert table["trained"].to_pylist().count(True) == 4 * trained
-        assert table.num_rows == 4 * (trained + left_out)
-        # At its first update ever the policy is the reference; two groups are one update.
+        assert table.num_rows == 4 * (trained + dropped)
+        # In the very first update, of two groups, the policy still equals the reference model.
         assert row["actor/kl_loss"] > 0 or trained <= 2
 
 
 @pytest.mark.slow
-def test_an_interrupted_driver_leaves_nothing_behind(interrupted: tuple[Path, Stopped]) -> None:
-    """Ctrl-C in mid-run: no process of the run survives, and its files are complete."""
+def test_interrupted_driver_leaves_no_process_and_complete_files(interrupted: tuple[Path, StoppedRun]) -> None:
     _, stopped = interrupted
     assert stopped.returncode == 130
-    assert "stopped on request" in stopped.printed
-    survivors = stopped.survivors()
-    assert not survivors, f"still running: {survivors}"
+    assert "stopped on request" in stopped.output
+    survivors = stopped.wait_for_survivors()
+    assert not survivors, f"processes of the run are still alive: {survivors}"
     assert len(stopped.metrics) >= STEPS
     assert stopped.rollout_rows and all(rows > 0 and rows % 4 == 0 for rows in stopped.rollout_rows)
 
 
 @pytest.mark.slow
 @pytest.mark.faults
-def test_an_engine_that_is_killed_is_replaced_and_the_run_goes_on(model: Path, tmp_path: Path) -> None:
-    """Its requests are asked again of its successor, which has taken the present weights first."""
+def test_killed_engine_is_replaced_and_the_run_continues(model: Path, tmp_path: Path) -> None:
+    """The replacement loads the current weights first and then samples the requests of the dead engine again."""
     driver = subprocess.Popen(
-        command(model, tmp_path, "run.steps=6"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        driver_command(model, tmp_path, "run.steps=6"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     try:
         metrics = tmp_path / "small" / "metrics.jsonl"
@@ -179,13 +205,13 @@ def test_an_engine_that_is_killed_is_replaced_and_the_run_goes_on(model: Path, t
             if "EngineCore" in " ".join(process.cmdline())
         )
         engine.kill()
-        printed, _ = driver.communicate(timeout=DEADLINE_S)
+        output, _ = driver.communicate(timeout=DEADLINE_S)
     finally:
         if driver.poll() is None:
             driver.kill()
             driver.wait()
-    assert driver.returncode == 0, printed
-    assert "generator 0 was restarted and serves weights version" in printed
+    assert driver.returncode == 0, output
+    assert "generator 0 was restarted and serves weights version" in output
     rows = [json.loads(line) for line in metrics.read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(6))
     assert all(row["mismatch/ratio_max"] < 1.001 and row["staleness/max"] == 0 for row in rows)

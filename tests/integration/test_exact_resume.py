@@ -1,4 +1,4 @@
-"""Deterministic mode: a run that was killed with -9 and resumed equals one that was not, bit for bit."""
+"""Deterministic mode: a run killed with kill -9 and resumed equals an uninterrupted run bit for bit."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from evaluator.problem import to_row
-from launch.problems.starter import held_out_problems, training_problems
-from tests.integration.driver_process import Stopped, command, run, stop_after
+from launch.problems.starter import build_held_out_problems, build_training_problems
+from tests.integration.driver_process import StoppedRun, driver_command, run_command, stop_after
 
 pytestmark = [
     pytest.mark.slow,
@@ -26,29 +26,36 @@ pytestmark = [
     pytest.mark.timeout(2400),
 ]
 STEPS = 5
-PROBLEMS = 10  # 4 a step: the third step reaches over the end of an epoch, so does the fifth
-MEASURED = ("timing_s/", "perf/", "evaluator/seconds", "evaluator/queue", "evaluator/busy", "evaluator/repeated")
-SECONDS = ("generation_seconds", "evaluation_seconds")
+PROBLEMS = 10  # 4 per step, so the third and the fifth step span the end of an epoch
+MEASURED_PREFIXES = (
+    "timing_s/",
+    "perf/",
+    "evaluator/seconds",
+    "evaluator/queue",
+    "evaluator/busy",
+    "evaluator/repeated",
+)
+TIME_COLUMNS = ("generation_seconds", "evaluation_seconds")
 
 
-def arguments(model: Path, root: Path, *overrides: str) -> list[str]:
-    """A run with evaluations and a temperature that is calibrated and then follows the diversity."""
+def deterministic_command(model: Path, root: Path, *overrides: str) -> list[str]:
+    """Return the command of a deterministic run with evaluations and a diversity-controlled temperature."""
     training = root / "training.jsonl"
     held_out = root / "held_out.jsonl"
     if not training.exists():
-        write_problems(training, [starter.problem for starter in training_problems()[:PROBLEMS]])
-        write_problems(held_out, [starter.problem for starter in held_out_problems()[:4]])
-    return command(
+        write_problems(training, [starter.problem for starter in build_training_problems()[:PROBLEMS]])
+        write_problems(held_out, [starter.problem for starter in build_held_out_problems()[:4]])
+    return driver_command(
         model,
         root,
         "run.deterministic=true",
         "evaluator.adaptive_timeout=false",
         f"dataset.path={training}",
         f"dataset.held_out_path={held_out}",
-        "dataset.allow_overlap=true",  # else some of the few are left out for their likeness
+        "dataset.allow_overlap=true",  # otherwise problems similar to held-out ones are dropped
         f"run.steps={STEPS}",
         "run.checkpoint_every=2",
-        "generator.max_sequences=12",  # fewer than a step asks for: some wait in the engine's queue
+        "generator.max_sequences=12",  # fewer than the requests of a step, so that some wait in the engine's queue
         "temperature.kind=diversity",
         "temperature.grid=[0.8,1.0]",
         "temperature.calibration_prompts=4",
@@ -62,57 +69,57 @@ def write_problems(path: Path, problems: list[Any]) -> None:
     path.write_text("".join(json.dumps(to_row(problem)) + "\n" for problem in problems))
 
 
-def metrics(directory: Path) -> list[dict[str, float]]:
-    """The rows, without what is measured and not decided."""
+def read_deterministic_metrics(directory: Path) -> list[dict[str, float]]:
+    """Return the rows of metrics.jsonl without measured metrics, which differ between equal runs."""
     rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in row.items() if not name.startswith(MEASURED)} for row in rows]
+    return [{name: value for name, value in row.items() if not name.startswith(MEASURED_PREFIXES)} for row in rows]
 
 
 @pytest.fixture(scope="module")
-def killed(model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Stopped]:
-    """A run that is killed with -9 in its fourth step, and its directory."""
+def killed(model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StoppedRun]:
+    """Kill a run with kill -9 in its fourth step; return its directory and the stopped run."""
     directory = tmp_path_factory.mktemp("killed") / "small"
-    return directory, stop_after(3, arguments(model, directory.parent), directory, signal.SIGKILL)
+    return directory, stop_after(3, deterministic_command(model, directory.parent), directory, signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
-def runs(killed: tuple[Path, Stopped], model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The directories of the killed run, which is resumed, and of one that was not killed."""
-    directories = (killed[0], tmp_path_factory.mktemp("whole") / "small")
+def runs(killed: tuple[Path, StoppedRun], model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Resume the killed run and run another one without interruption; return both directories."""
+    directories = (killed[0], tmp_path_factory.mktemp("uninterrupted") / "small")
     for directory, overrides in zip(directories, (("run.resume=true",), ()), strict=True):
-        done = run(arguments(model, directory.parent, *overrides))
+        done = run_command(deterministic_command(model, directory.parent, *overrides))
         assert done.returncode == 0, done.stdout + done.stderr
     return directories
 
 
-def test_metrics_and_decisions_are_equal(runs: tuple[Path, Path]) -> None:
-    killed, whole = (metrics(directory) for directory in runs)
-    assert [row["step"] for row in whole] == [*range(STEPS), STEPS]
-    assert killed == whole
-    assert len({row["temperature/ema"] for row in whole if "temperature/ema" in row}) > 1
+def test_metrics_and_temperature_decisions_are_equal(runs: tuple[Path, Path]) -> None:
+    killed, uninterrupted = (read_deterministic_metrics(directory) for directory in runs)
+    assert [row["step"] for row in uninterrupted] == [*range(STEPS), STEPS]
+    assert killed == uninterrupted
+    assert len({row["temperature/ema"] for row in uninterrupted if "temperature/ema" in row}) > 1
     for name in ("temperature.jsonl",):
         assert (runs[0] / name).read_text() == (runs[1] / name).read_text()
 
 
 def test_rollouts_are_equal(runs: tuple[Path, Path]) -> None:
-    """Token ids, log-probs, verdicts, advantages, masks; problems in the same order over the epoch's end."""
-    seen: list[str] = []
+    """Compare all columns but times, and check that each epoch has every problem exactly once."""
+    question_ids: list[str] = []
     for step in range(STEPS):
         tables = [
-            pq.read_table(directory / "rollouts" / f"step_{step:06d}.parquet").drop_columns(list(SECONDS))
+            pq.read_table(directory / "rollouts" / f"step_{step:06d}.parquet").drop_columns(list(TIME_COLUMNS))
             for directory in runs
         ]
         assert tables[0].equals(tables[1]), f"step {step}"
-        seen += tables[0]["question_id"].to_pylist()[::4]
-    assert len(set(seen[:PROBLEMS])) == len(set(seen[PROBLEMS : 2 * PROBLEMS])) == PROBLEMS
+        question_ids += tables[0]["question_id"].to_pylist()[::4]
+    assert len(set(question_ids[:PROBLEMS])) == len(set(question_ids[PROBLEMS : 2 * PROBLEMS])) == PROBLEMS
 
 
-def test_parameters_optimizer_and_drivers_state_are_equal(runs: tuple[Path, Path]) -> None:
+def test_parameters_optimizer_and_driver_state_are_equal(runs: tuple[Path, Path]) -> None:
     checkpoints = [directory / "checkpoints" / f"step_{STEPS:06d}" for directory in runs]
     weights = [load_file(path / "model.safetensors") for path in checkpoints]
     assert weights[0].keys() == weights[1].keys()
     assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])
-    states = [saved_state(path / "trainer") for path in checkpoints]
+    states = [load_learner_state(path / "trainer") for path in checkpoints]
     assert states[0].keys() == states[1].keys()
     assert all(states[0][name].equal(states[1][name]) for name in states[0])
     assert any("exp_avg_sq" in name for name in states[0])
@@ -120,8 +127,8 @@ def test_parameters_optimizer_and_drivers_state_are_equal(runs: tuple[Path, Path
         assert (checkpoints[0] / "trainer" / name).read_bytes() == (checkpoints[1] / "trainer" / name).read_bytes()
 
 
-def saved_state(folder: Path) -> dict[str, Any]:
-    """Every tensor of the learner's state, by name."""
+def load_learner_state(folder: Path) -> dict[str, Any]:
+    """Return every tensor of the saved learner state, by name."""
     reader = dcp.FileSystemReader(str(folder))
     metadata = reader.read_metadata().state_dict_metadata
     tensors = {
@@ -133,10 +140,12 @@ def saved_state(folder: Path) -> dict[str, Any]:
     return tensors
 
 
-def test_a_killed_driver_leaves_nothing_behind(killed: tuple[Path, Stopped], runs: tuple[Path, Path]) -> None:
-    """No process of the run survives, and its files are complete. (By now most of Ray's processes have ended.)"""
+def test_killed_driver_leaves_no_process_and_complete_files(
+    killed: tuple[Path, StoppedRun], runs: tuple[Path, Path]
+) -> None:
+    """Depends on ``runs`` to run last: by then, most of Ray's processes have ended."""
     _, stopped = killed
-    survivors = stopped.survivors()
-    assert not survivors, f"still running: {survivors}"
+    survivors = stopped.wait_for_survivors()
+    assert not survivors, f"processes of the run are still alive: {survivors}"
     assert len(stopped.metrics) >= 3
     assert stopped.rollout_rows and set(stopped.rollout_rows) == {16}

@@ -1,4 +1,4 @@
-"""The paper's experiment, as small as it gets: two steps, evaluations before, between and after, on LiveCodeBench."""
+"""Minimal run of the paper's experiment on LiveCodeBench: two steps, with an evaluation before and after each."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ import pyarrow.parquet as pq
 import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.integration, pytest.mark.timeout(1800)]
-REAL = Path(__file__).parents[2].parent / "shared" / "data" / "lcb_problems.jsonl.gz"
+REAL_PROBLEMS = Path(__file__).parents[2].parent / "shared" / "data" / "lcb_problems.jsonl.gz"
 
 
-def invented(path: Path) -> Path:
-    """Rows as the benchmark has them: five from before the increment, five of it, of which one was also trained on."""
+def write_synthetic_problems(path: Path) -> Path:
+    """Write ten problems in the format of the benchmark, five older than its v6 increment and five of the increment.
+
+    The file is used both for training and for evaluation, so the two sets overlap before the driver separates them.
+    """
     rows = []
     for number in range(10):
         day = "2024-05-04" if number < 5 else "2025-02-01"
         tests = [
-            {"input": f"{number} {more}\n", "output": f"{number + more}\n", "testtype": "stdin"} for more in (1, 7)
+            {"input": f"{number} {addend}\n", "output": f"{number + addend}\n", "testtype": "stdin"}
+            for addend in (1, 7)
         ]
         rows.append(
             {
@@ -41,11 +45,11 @@ def invented(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("rows", ["invented", "real"])
-def test_two_steps_and_the_table(rows: str, tmp_path: Path) -> None:
-    if rows == "real" and not REAL.exists():
-        pytest.skip(f"no {REAL.name} beside this repository; invented rows cover the path")
-    problems = REAL if rows == "real" else invented(tmp_path / "problems.jsonl")
+@pytest.mark.parametrize("rows", ["synthetic", "real"])
+def test_two_steps_train_evaluate_and_print_the_table(rows: str, tmp_path: Path) -> None:
+    if rows == "real" and not REAL_PROBLEMS.exists():
+        pytest.skip(f"no {REAL_PROBLEMS.name} beside this repository; the synthetic problems cover the same code")
+    problems = REAL_PROBLEMS if rows == "real" else write_synthetic_problems(tmp_path / "problems.jsonl")
     overrides = [
         "model=starter",
         "cluster=laptop",
@@ -60,7 +64,7 @@ def test_two_steps_and_the_table(rows: str, tmp_path: Path) -> None:
         "generator.max_prompt_tokens=896",
         "generator.max_response_tokens=96",
         "evaluation.max_response_tokens=48",
-        f"evaluation.samples={2 if rows == 'invented' else 1}",  # the real set is 175 problems
+        f"evaluation.samples={2 if rows == 'synthetic' else 1}",  # the real set is 175 problems
         "evaluation.every=1",
         "evaluator.wall_s=2.0",
     ]

@@ -1,4 +1,4 @@
-"""What Ray makes of a generator's calls: cancelled with their caller, streamed as they finish, lost with the actor."""
+"""Calls of a remote generator through Ray: cancellation, streaming, and failures of engine and actor."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import ray
 
-from actors.generators.actor import EngineLost, GeneratorSettings, SampleRequest
+from actors.generators.actor import EngineFailed, GeneratorSettings, SampleRequest
 from actors.generators.handle import RemoteGenerator
-from actors.lifecycle import MemberLost
+from actors.lifecycle import MemberFailed
 from learner.rollout import Completion
-from tests.factories import completion
+from tests.factories import make_completion
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 SETTINGS = GeneratorSettings(
@@ -35,8 +35,15 @@ SETTINGS = GeneratorSettings(
 DEADLINE_S = 300.0
 
 
-class WithoutEngine:
-    """A generator actor that never answers question "held", and for "dead" finds its engine dead."""
+class FakeGeneratorActor:
+    """Generator actor without an engine.
+
+    It never answers question "held", and fails for question "dead" as if its engine had died.
+
+    Attributes:
+        held: number of unanswered calls for question "held".
+        changed: notified after each change of ``held``.
+    """
 
     def __init__(self) -> None:
         self.changed = asyncio.Condition()
@@ -44,49 +51,51 @@ class WithoutEngine:
 
     async def generate(self, request: SampleRequest) -> Completion:
         if request.question_id == "dead":
-            raise EngineLost("its engine died")
+            raise EngineFailed("its engine died")
         if request.question_id == "held":
-            await self._count(1)
+            await self._change_held(1)
             try:
                 await asyncio.Event().wait()
             finally:
-                await self._count(-1)
-        return completion(question_id=request.question_id)
+                await self._change_held(-1)
+        return make_completion(question_id=request.question_id)
 
     async def sample_in_order(
         self, requests: Sequence[SampleRequest], seed: int
     ) -> AsyncIterator[tuple[int, Completion]]:
-        for place, request in enumerate(requests):
-            yield place, await self.generate(request)
+        for index, request in enumerate(requests):
+            yield index, await self.generate(request)
 
-    async def until_held(self, count: int) -> int:
-        """Comes back when ``count`` requests are held; the actor's process id."""
+    async def wait_until_held(self, count: int) -> int:
+        """Wait until ``count`` calls are held; return the actor's process id."""
         async with self.changed:
             await self.changed.wait_for(lambda: self.held == count)
         return os.getpid()
 
-    async def _count(self, change: int) -> None:
+    async def _change_held(self, change: int) -> None:
         async with self.changed:
             self.held += change
             self.changed.notify_all()
 
 
 @contextmanager
-def remote() -> Iterator[RemoteGenerator]:
-    actor: Any = ray.remote(WithoutEngine).options(num_cpus=0.1, max_concurrency=16).remote()
+def start_generator() -> Iterator[RemoteGenerator]:
+    """Start a fake generator actor; kill it on exit."""
+    actor: Any = ray.remote(FakeGeneratorActor).options(num_cpus=0.1, max_concurrency=16).remote()
     yield RemoteGenerator("generator 3", actor, SETTINGS)
     ray.kill(actor)
 
 
 @pytest.fixture(scope="module")
 def generator(cluster: None) -> Iterator[RemoteGenerator]:
-    """For tests that it survives."""
-    with remote() as generator:
+    """Start a generator that is shared by the tests that do not kill it."""
+    with start_generator() as generator:
         yield generator
 
 
-def request(question: str) -> SampleRequest:
+def make_request(question: str) -> SampleRequest:
     return SampleRequest(
+        claim=0,
         question_id=question,
         sample_index=0,
         prompt_token_ids=np.array([5, 6], dtype=np.int32),
@@ -96,64 +105,64 @@ def request(question: str) -> SampleRequest:
     )
 
 
-async def ask(generator: RemoteGenerator, question: str, streamed: bool) -> None:
-    """Ask for an answer, alone or as the second of an ordered batch."""
+async def sample(generator: RemoteGenerator, question: str, streamed: bool) -> None:
+    """Sample a completion, alone or, if ``streamed``, as the second of an ordered batch."""
     if not streamed:
-        await generator.generate(request(question))
+        await generator.generate(make_request(question))
         return
-    async for _ in generator.sample_in_order([request("q"), request(question)], 1):
+    async for _ in generator.sample_in_order([make_request("q"), make_request(question)], 1):
         pass
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_a_cancelled_call_is_cancelled_in_the_actor(streamed: bool, generator: RemoteGenerator) -> None:
-    async def cancelled() -> None:
-        tasks = [asyncio.ensure_future(ask(generator, "held", streamed)) for _ in range(3)]
-        for left in (3, 2, 1, 0):
-            await generator.actor.until_held.remote(left)
-            if left > 0:
-                tasks[left - 1].cancel()
+def test_cancelled_call_is_cancelled_in_the_actor(streamed: bool, generator: RemoteGenerator) -> None:
+    async def cancel_calls_one_by_one() -> None:
+        tasks = [asyncio.ensure_future(sample(generator, "held", streamed)) for _ in range(3)]
+        for remaining in (3, 2, 1, 0):
+            await generator.actor.wait_until_held.remote(remaining)
+            if remaining > 0:
+                tasks[remaining - 1].cancel()
         assert all(task.cancelled() for task in tasks)
 
-    asyncio.run(asyncio.wait_for(cancelled(), DEADLINE_S))
+    asyncio.run(asyncio.wait_for(cancel_calls_one_by_one(), DEADLINE_S))
 
 
-def test_an_ordered_batch_is_streamed(generator: RemoteGenerator) -> None:
-    """The first completions come before the last is finished."""
+def test_ordered_batch_is_streamed(generator: RemoteGenerator) -> None:
+    """The first completions arrive before the last one is finished."""
 
-    async def streamed() -> list[tuple[int, str]]:
-        stream: Any = generator.sample_in_order([request("q0"), request("q1"), request("held")], 1)
-        found = [await anext(stream), await anext(stream)]
+    async def sample_batch() -> list[tuple[int, str]]:
+        stream: Any = generator.sample_in_order([make_request("q0"), make_request("q1"), make_request("held")], 1)
+        completions = [await anext(stream), await anext(stream)]
         await stream.aclose()
-        await generator.actor.until_held.remote(0)
-        return [(place, one.question_id) for place, one in found]
+        await generator.actor.wait_until_held.remote(0)
+        return [(index, completion.question_id) for index, completion in completions]
 
-    assert asyncio.run(asyncio.wait_for(streamed(), DEADLINE_S)) == [(0, "q0"), (1, "q1")]
+    assert asyncio.run(asyncio.wait_for(sample_batch(), DEADLINE_S)) == [(0, "q0"), (1, "q1")]
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_a_dead_engine_loses_the_member(streamed: bool, generator: RemoteGenerator) -> None:
-    with pytest.raises(MemberLost, match=r"^generator 3: .*its engine died"):
-        asyncio.run(asyncio.wait_for(ask(generator, "dead", streamed), DEADLINE_S))
+def test_dead_engine_raises_member_failed(streamed: bool, generator: RemoteGenerator) -> None:
+    with pytest.raises(MemberFailed, match=r"^generator 3: .*its engine died"):
+        asyncio.run(asyncio.wait_for(sample(generator, "dead", streamed), DEADLINE_S))
 
 
-def by_signal(generator: RemoteGenerator, pid: int) -> None:
+def kill_by_signal(generator: RemoteGenerator, pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def by_pool(generator: RemoteGenerator, pid: int) -> None:
+def kill_through_handle(generator: RemoteGenerator, pid: int) -> None:
     generator.kill()
 
 
-@pytest.mark.parametrize(("killed", "streamed"), [(by_signal, True), (by_pool, False)])
-def test_a_dead_actor_loses_the_member(
-    killed: Callable[[RemoteGenerator, int], Any], streamed: bool, cluster: None
+@pytest.mark.parametrize(("kill", "streamed"), [(kill_by_signal, True), (kill_through_handle, False)])
+def test_dead_actor_raises_member_failed(
+    kill: Callable[[RemoteGenerator, int], Any], streamed: bool, cluster: None
 ) -> None:
-    async def lost(generator: RemoteGenerator) -> None:
-        task = asyncio.ensure_future(ask(generator, "held", streamed))
-        killed(generator, await generator.actor.until_held.remote(1))
-        with pytest.raises(MemberLost, match=r"^generator 3: \S"):
+    async def kill_while_sampling(generator: RemoteGenerator) -> None:
+        task = asyncio.ensure_future(sample(generator, "held", streamed))
+        kill(generator, await generator.actor.wait_until_held.remote(1))
+        with pytest.raises(MemberFailed, match=r"^generator 3: \S"):
             await task
 
-    with remote() as generator:
-        asyncio.run(asyncio.wait_for(lost(generator), DEADLINE_S))
+    with start_generator() as generator:
+        asyncio.run(asyncio.wait_for(kill_while_sampling(generator), DEADLINE_S))

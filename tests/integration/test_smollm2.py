@@ -1,4 +1,4 @@
-"""A real pretrained model through the same path: two steps, from the hub or from its PyPI package."""
+"""Train a real pretrained model, SmolLM2, for two steps; it is loaded from the hub or from its PyPI package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A learner and stand-ins for generators: who fails is dropped, and comes back with the current version."""
+"""Weight transfer from a learner to fake generators: failed generators are dropped and can reconnect."""
 
 from __future__ import annotations
 
@@ -19,19 +19,23 @@ from actors.lifecycle import stop_all
 from actors.weights.receiver import Connection, WeightReceiver, open_link
 from actors.weights.transfer import TransferSettings, WeightTransfer, WeightTransferError, open_transfer
 from learner.rollout import TrainBatch, TrainSequence
-from tests.tiny_learner import learner_settings
+from tests.tiny_learner import make_learner_settings
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 DEADLINE_S = 8.0
 
 
-class StandIn:
-    """A generator without an engine, which loads, hangs or dies when weights come, or says something false."""
+class FakeGenerator:
+    """Generator without an engine, with one of these behaviours when it loads weights.
+
+    Behaviours: "load", "hang", "die" (exit after the first tensor), "wrong version" (report another version than it
+    loaded), "wrong digest" (report another digest of a tensor).
+    """
 
     def __init__(self, behaviour: str) -> None:
         self.behaviour = behaviour
 
-    def node(self) -> tuple[str, str]:
+    def locate(self) -> tuple[str, str]:
         return ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
 
     def connect_weights(self, connection: Connection) -> list[str]:
@@ -39,7 +43,7 @@ class StandIn:
         return [connection.receiver]
 
     def load_weights(self, version: int) -> int:
-        tensors = self.receiver.tensors(version)
+        tensors = self.receiver.receive_tensors(version)
         next(tensors)
         if self.behaviour == "hang":
             time.sleep(3600)
@@ -47,42 +51,53 @@ class StandIn:
             os._exit(1)
         for _ in tensors:
             pass
-        return version + 1 if self.behaviour == "lie" else version
+        return version + 1 if self.behaviour == "wrong version" else version
 
     def disconnect_weights(self) -> None:
         self.receiver.close()
 
     def weight_digests(self) -> list[dict[str, str]]:
         digests = self.receiver.digests
-        return [digests | {"model.norm.weight": "0"} if self.behaviour == "garble" else digests]
+        return [digests | {"model.norm.weight": "0"} if self.behaviour == "wrong digest" else digests]
 
 
-def start_stand_in(behaviour: str) -> Any:
-    """Start one and wait until its process runs, which on a busy machine may take longer than the transfer may."""
-    actor: Any = ray.remote(StandIn).options(num_cpus=0, max_concurrency=4).remote(behaviour)
-    ray.get(actor.node.remote(), timeout=300)
+def start_fake_generator(behaviour: str) -> Any:
+    """Start a fake generator and wait until its process runs, which may take longer than the transfer's deadline."""
+    actor: Any = ray.remote(FakeGenerator).options(num_cpus=0, max_concurrency=4).remote(behaviour)
+    ray.get(actor.locate.remote(), timeout=300)
     return actor
 
 
 @dataclass
-class Setting:
-    """Two learner ranks and one generator that always loads."""
+class TransferHarness:
+    """Transfer between two learner ranks and "sound", a generator that always loads.
+
+    Attributes:
+        version: weight version published last.
+    """
 
     learner: LearnerGroup
     transfer: WeightTransfer
     version: int = 0
 
     def publish(self, to: list[str] | None = None, again: bool = False) -> dict[str, str]:
-        """Publish; returns the dropped generators, each with the reason."""
+        """Publish the learner's weights; return the reason for each dropped generator, by name.
+
+        Args:
+            to: names of the generators; None for all.
+            again: publish the current version again instead of the next one.
+        """
         self.version += not again
         return dict(asyncio.run(self.transfer.publish(self.version, to)).dropped)
 
     def connect(self, name: str, behaviour: str) -> Any:
-        actor = start_stand_in(behaviour)
+        """Start a fake generator and connect it to the transfer."""
+        actor = start_fake_generator(behaviour)
         asyncio.run(self.transfer.connect({name: actor}))
         return actor
 
     def train(self) -> None:
+        """Update the learner, so that its weights change."""
         tokens = np.arange(5, 17)
         logprobs = np.full(8, -7.0, np.float32)
         sequences = tuple(
@@ -96,90 +111,92 @@ class Setting:
 
 @pytest.fixture(scope="module")
 def learner(cluster: None, checkpoints: dict[str, Path]) -> Iterator[LearnerGroup]:
-    group = LearnerGroup(["DEFAULT"] * 2, 0.5, 1, learner_settings(checkpoints["tied"]))
+    group = LearnerGroup(["DEFAULT"] * 2, 0.5, 1, make_learner_settings(checkpoints["tied"]))
     asyncio.run(group.start(600.0, None))
     yield group
     stop_all(group.actors)
 
 
 @pytest.fixture(scope="module", params=["shared_memory", "gloo"])
-def setting(request: pytest.FixtureRequest, learner: LearnerGroup) -> Iterator[Setting]:
+def harness(request: pytest.FixtureRequest, learner: LearnerGroup) -> Iterator[TransferHarness]:
     settings = TransferSettings(dtype="float32", bucket_mb=1, checksum=True, deadline_s=DEADLINE_S, compare=True)
-    sound = {"sound": start_stand_in("load")}
+    sound = {"sound": start_fake_generator("load")}
     transfer = asyncio.run(open_transfer(learner.actors, sound, request.param, ("cpu", "cpu"), settings))
-    yield Setting(learner, transfer)
+    yield TransferHarness(learner, transfer)
     transfer.close()
 
 
-def test_every_tensor_of_two_ranks_arrives_version_after_version(setting: Setting) -> None:
-    """Compared by digest in ``publish``."""
+def test_every_tensor_of_two_ranks_arrives_in_every_publication(harness: TransferHarness) -> None:
+    """``publish`` compares the digests of all tensors."""
     for _ in range(3):
-        assert setting.publish() == {}
-        setting.train()
-    before = asyncio.run(_digests(setting))
-    assert setting.publish() == {}
-    after = asyncio.run(_digests(setting))
+        assert harness.publish() == {}
+        harness.train()
+    before = asyncio.run(_read_digests(harness))
+    assert harness.publish() == {}
+    after = asyncio.run(_read_digests(harness))
     assert before.keys() == after.keys()
     assert before != after
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("behaviour", ["hang", "die"])
-def test_who_fails_is_dropped_and_comes_back_with_the_current_version(setting: Setting, behaviour: str) -> None:
-    failing = setting.connect("failing", behaviour)
-    assert setting.publish().keys() == {"failing"}
-    assert setting.publish() == {}  # it is not asked again
+def test_failed_generator_is_dropped_and_reconnects_at_the_current_version(
+    harness: TransferHarness, behaviour: str
+) -> None:
+    failing = harness.connect("failing", behaviour)
+    assert harness.publish().keys() == {"failing"}
+    assert harness.publish() == {}  # the dropped generator is ignored
     ray.kill(failing)
 
-    again = setting.connect("failing", "load")
-    assert setting.publish(to=["failing"], again=True) == {}
-    assert setting.publish() == {}
-    asyncio.run(setting.transfer.disconnect("failing"))
-    ray.kill(again)
+    replacement = harness.connect("failing", "load")
+    assert harness.publish(to=["failing"], again=True) == {}
+    assert harness.publish() == {}
+    asyncio.run(harness.transfer.disconnect("failing"))
+    ray.kill(replacement)
 
 
 @pytest.mark.faults
-def test_a_version_that_the_learner_has_left_is_not_published_again(setting: Setting) -> None:
-    setting.publish()
-    setting.train()
+def test_publishing_an_outdated_version_again_raises(harness: TransferHarness) -> None:
+    harness.publish()
+    harness.train()
     with pytest.raises(ValueError, match="the learner has been updated since"):
-        setting.publish(again=True)
-    assert setting.publish() == {}
+        harness.publish(again=True)
+    assert harness.publish() == {}
 
 
 @pytest.mark.faults
-def test_an_echo_of_another_version_is_no_acknowledgement(setting: Setting) -> None:
-    liar = setting.connect("liar", "lie")
-    assert setting.publish() == {"liar": f"it serves version {setting.version + 1}"}
-    ray.kill(liar)
+def test_generator_that_reports_another_version_is_dropped(harness: TransferHarness) -> None:
+    mistaken = harness.connect("mistaken", "wrong version")
+    assert harness.publish() == {"mistaken": f"it serves version {harness.version + 1}"}
+    ray.kill(mistaken)
 
 
 @pytest.mark.faults
-def test_a_tensor_unlike_the_learners_is_named(setting: Setting) -> None:
-    garbling = setting.connect("garbling", "garble")
-    assert setting.publish() == {"garbling": "1 tensors differ from the learner's, among them model.norm.weight"}
-    ray.kill(garbling)
+def test_generator_with_a_differing_tensor_is_dropped(harness: TransferHarness) -> None:
+    corrupted = harness.connect("corrupted", "wrong digest")
+    assert harness.publish() == {"corrupted": "1 tensors differ from the learner's, among them model.norm.weight"}
+    ray.kill(corrupted)
 
 
 @pytest.mark.faults
-def test_who_cannot_join_is_named(setting: Setting) -> None:
-    dead = start_stand_in("load")
+def test_generator_that_cannot_connect_is_named_in_the_error(harness: TransferHarness) -> None:
+    dead = start_fake_generator("load")
     ray.kill(dead)
-    with pytest.raises(WeightTransferError, match="dead one"):
-        asyncio.run(setting.transfer.connect({"dead one": dead}))
-    with pytest.raises(WeightTransferError, match="not connected: dead one"):
-        setting.publish(to=["dead one"])
-    assert setting.publish() == {}
+    with pytest.raises(WeightTransferError, match="dead generator"):
+        asyncio.run(harness.transfer.connect({"dead generator": dead}))
+    with pytest.raises(WeightTransferError, match="not connected: dead generator"):
+        harness.publish(to=["dead generator"])
+    assert harness.publish() == {}
 
 
 @pytest.mark.faults
-def test_a_publication_that_nobody_takes_is_an_error(setting: Setting) -> None:
-    alone = setting.connect("alone", "die")
-    with pytest.raises(WeightTransferError, match="nobody serves weights version"):
-        setting.publish(to=["alone"])
+def test_publication_that_no_generator_loads_raises(harness: TransferHarness) -> None:
+    alone = harness.connect("alone", "die")
+    with pytest.raises(WeightTransferError, match="no generator serves weights version"):
+        harness.publish(to=["alone"])
     ray.kill(alone)
 
 
-async def _digests(setting: Setting) -> dict[str, str]:
-    (digests,) = await setting.transfer.generators["sound"].weight_digests.remote()
+async def _read_digests(harness: TransferHarness) -> dict[str, str]:
+    (digests,) = await harness.transfer.generators["sound"].weight_digests.remote()
     return digests

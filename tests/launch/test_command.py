@@ -1,4 +1,4 @@
-"""How a command ends, what it reports, and its help."""
+"""Exit statuses, error messages and help of the commands."""
 
 import io
 import os
@@ -13,7 +13,7 @@ from rich.console import Console
 from conf.schema import ConfigError
 from launch import driver, evaluate, export, scale, warm_start
 from launch.cluster.ray_cluster import ray_session
-from launch.command import CONF, experiments, failures_reported, run_command
+from launch.command import CONF, describe_experiments, report_failures, run_command
 from learner.batch_checks import BadBatch
 from learner.checkpoint import CheckpointError
 from learner.optimizer import NonFiniteGradient
@@ -22,45 +22,46 @@ ROOT = Path(__file__).parents[2]
 HELPS = {module.HELP.command: module.HELP for module in (driver, evaluate, export, scale, warm_start)}
 
 
-def from_an_actor(error):
+def make_actor_error(error):
+    """Return the error that Ray raises in the driver when an actor raises ``error``."""
     return RayTaskError("save", "Traceback\n  in an actor\nand so on", error).as_instanceof_cause()
 
 
-def ended_with(error):
-    """Exit status and output of a command that uses actors and in which ``error`` is raised."""
+def run_failing_command(error):
+    """Raise ``error`` in a command that uses actors; return exit status and output."""
     output = io.StringIO()
     console = Console(file=output, width=200)
-    with pytest.raises(SystemExit) as ended, failures_reported(console), ray_session():
+    with pytest.raises(SystemExit) as caught, report_failures(console), ray_session():
         raise error
-    return ended.value.code, output.getvalue()
+    return caught.value.code, output.getvalue()
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "reported"),
+    ("error", "expected_status", "expected_output"),
     [
         (ConfigError("run.steps: wrong"), 2, "error: run.steps: wrong\n"),
         (CheckpointError("step_1: damaged"), 2, "error: step_1: damaged\n"),
-        (from_an_actor(CheckpointError("step_1: disk full")), 1, "stopped: step_1: disk full\n"),
-        (from_an_actor(NonFiniteGradient("norm nan")), 1, "stopped: norm nan\n"),
-        (from_an_actor(BadBatch("sequence 3: token 9 is beyond")), 1, "stopped: sequence 3: token 9 is beyond\n"),
-        (from_an_actor(KeyError("x")), 1, "stopped: Traceback\n  in an actor\nand so on"),
+        (make_actor_error(CheckpointError("step_1: disk full")), 1, "stopped: step_1: disk full\n"),
+        (make_actor_error(NonFiniteGradient("norm nan")), 1, "stopped: norm nan\n"),
+        (make_actor_error(BadBatch("sequence 3: token 9 is beyond")), 1, "stopped: sequence 3: token 9 is beyond\n"),
+        (make_actor_error(KeyError("x")), 1, "stopped: Traceback\n  in an actor\nand so on"),
         (RayActorError("00" * 16, "the node died"), 1, "stopped: "),
         (OSError("disk full"), 1, "stopped: disk full\n"),
         (KeyboardInterrupt(), 130, "stopped on request"),
     ],
 )
-def test_failures_are_sentences(error, status, reported):
-    code, output = ended_with(error)
-    assert code == status and output.startswith(reported)
+def test_expected_error_is_printed_as_message(error, expected_status, expected_output):
+    status, output = run_failing_command(error)
+    assert status == expected_status and output.startswith(expected_output)
 
 
-def test_a_bug_keeps_its_traceback():
-    with pytest.raises(ZeroDivisionError), failures_reported(Console(file=io.StringIO())):
+def test_unexpected_error_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError), report_failures(Console(file=io.StringIO())):
         raise ZeroDivisionError
 
 
 @pytest.mark.parametrize("command", HELPS)
-def test_help_has_purpose_usage_and_keys(command):
+def test_help_contains_purpose_usage_and_keys(command):
     text = str(HELPS[command])
     assert text.startswith(f"python -m {command}: ")
     assert all(f"\n  {key}=" in text for key in HELPS[command].keys)
@@ -69,10 +70,10 @@ def test_help_has_purpose_usage_and_keys(command):
     assert ("+experiment=NAME" in text) == (command in ("launch.driver", "launch.evaluate"))
 
 
-def test_help_lists_every_experiment_with_a_line():
+def test_help_describes_every_experiment():
     text = str(driver.HELP)
-    assert set(experiments()) == {path.stem for path in (CONF / "experiment").glob("*.yaml")}
-    for name, description in experiments().items():
+    assert set(describe_experiments()) == {path.stem for path in (CONF / "experiment").glob("*.yaml")}
+    for name, description in describe_experiments().items():
         assert f"  {name}" in text and description in text
 
 
@@ -84,36 +85,38 @@ def test_help_shows_the_defaults_of_the_command():
 @pytest.mark.parametrize(
     "argument", ["+experiment=quikstart", "experiment=quikstart", "+experiment=[quickstart,quikstart]"]
 )
-def test_an_unknown_experiment_lists_those_there_are(argument, monkeypatch, capsys):
+def test_unknown_experiment_is_an_error_that_lists_the_available_ones(argument, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["driver", argument])
-    with pytest.raises(SystemExit) as ended:
-        run_command(lambda: pytest.fail("not reached"), driver.HELP)
-    assert ended.value.code == 2
+    with pytest.raises(SystemExit) as caught:
+        run_command(lambda: pytest.fail("main must not be called"), driver.HELP)
+    assert caught.value.code == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: experiment=quikstart: no such experiment; there are\n")
-    assert all(f"  {name}" in error and line in error for name, line in experiments().items())
+    assert error.startswith("error: experiment=quikstart: unknown experiment; available:\n")
+    assert all(f"  {name}" in error and description in error for name, description in describe_experiments().items())
 
 
-def test_a_reader_that_leaves_causes_no_traceback():
-    """As ``python -m launch.driver --help | head -3``; the pipe is closed before anything is written."""
+def test_closed_output_causes_no_traceback():
+    """Simulate ``python -m launch.driver --help | head -3``, with the pipe closed before anything is written."""
     reading, writing = os.pipe()
     os.close(reading)
     command = [sys.executable, "-m", "launch.driver", "--help"]
     with os.fdopen(writing, "wb") as output:
-        ended = subprocess.run(command, cwd=ROOT, stdout=output, stderr=subprocess.PIPE, timeout=120, check=False)
-    assert ended.returncode == 141 and ended.stderr == b""
+        done = subprocess.run(command, cwd=ROOT, stdout=output, stderr=subprocess.PIPE, timeout=120, check=False)
+    assert done.returncode == 141 and done.stderr == b""
 
 
-HEAVY = ("torch", "ray", "transformers", "vllm", "openai", "tensorboard")
+HEAVY_MODULES = ("torch", "ray", "transformers", "vllm", "openai", "tensorboard")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
-    ("command", "arguments", "reported"),
+    ("command", "arguments", "message"),
     [
         ("driver", ["model.path=/nowhere"], "model.path=/nowhere: no such directory"),
         ("driver", ["dataset.path=/nowhere.jsonl"], "dataset.path=/nowhere.jsonl: no such file"),
         ("driver", ["run.name=used"], "used holds a run: set run.resume=true"),
         ("driver", ["run.stepz=1"], "run.stepz"),
+        ("driver", ["algorithm.reward=nowhere:x"], "algorithm.reward=nowhere:x: cannot import nowhere"),
         ("evaluate", ["model.path=/nowhere", "dataset.name=humaneval"], "model.path=/nowhere: no such directory"),
         ("evaluate", ["dataset.name=humaneval", "dataset.held_out_path=/nowhere"], "/nowhere: no such file"),
         ("export", ["run=/nowhere", "output=/nowhere-else"], "run=/nowhere: no config.yaml in it"),
@@ -122,8 +125,8 @@ HEAVY = ("torch", "ray", "transformers", "vllm", "openai", "tensorboard")
         ("warm_start", ["model=/nowhere"], "model=/nowhere: no such directory"),
     ],
 )
-def test_a_wrong_path_is_reported_before_anything_heavy_is_imported(command, arguments, reported, tmp_path):
-    """The time is that of imports: the test counts them instead of seconds."""
+def test_wrong_path_is_reported_before_heavy_imports(command, arguments, message, tmp_path):
+    """The test looks at the imported modules, because importing them is what takes time."""
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "config.yaml").write_text("")
     if command in ("driver", "evaluate"):
@@ -134,11 +137,11 @@ def test_a_wrong_path_is_reported_before_anything_heavy_is_imported(command, arg
         "try:\n"
         f"    runpy.run_module('launch.{command}', run_name='__main__')\n"
         "finally:\n"
-        f"    print('imported:', *[name for name in {HEAVY!r} if name in sys.modules])\n"
+        f"    print('imported:', *[name for name in {HEAVY_MODULES!r} if name in sys.modules])\n"
     )
-    ended = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
-    assert ended.returncode != 0
-    assert reported in ended.stdout + ended.stderr and "Traceback" not in ended.stderr, ended.stderr
-    assert ended.stdout.splitlines()[-1].strip() == "imported:"
+    assert done.returncode != 0
+    assert message in done.stdout + done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert done.stdout.splitlines()[-1].strip() == "imported:"

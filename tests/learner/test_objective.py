@@ -1,7 +1,8 @@
-"""The whole objective over the tokens of a mini-batch: against figures by hand, REINFORCE and finite differences."""
+"""The objective over a mini-batch: values by hand, REINFORCE, finite differences, and invariance to splitting."""
 
 import itertools
 import math
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -10,32 +11,42 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learner.clipped_surrogate import Clip
-from learner.objective import join, loss_tokens, policy_loss
-from tests.tiny_learner import objective, sequence, sequences_of
+from learner.objective import build_loss_tokens, concatenate_loss_tokens, policy_loss
+from tests.tiny_learner import make_objective, make_sequence, make_sequences
 
 KINDS = ("token_mean", "sequence_mean", "constant")
 ADVANTAGES = (1.0, -0.5, 0.0, 2.0, -1.5, 0.25, 0.0)
 
 
-def logprobs_of(mini, seed):
+def draw_logprobs(mini_batch, seed):
+    """Draw random log-probs [R_i] for each sequence."""
     generator = torch.Generator().manual_seed(seed)
-    return [-4.0 + 0.5 * torch.randn(item.response_length, generator=generator).double() for item in mini]
+    return [-4.0 + 0.5 * torch.randn(item.response_length, generator=generator).double() for item in mini_batch]
 
 
-def loss_of(mini, current, old, reference, settings):
-    """The loss, its gradient by the current log-probs of every sequence, and the sums, in float64."""
+def compute_loss(mini_batch, current, old, reference, settings):
+    """Compute the loss, its gradient by each sequence's current log-probs, and the sums, in float64.
+
+    Args:
+        mini_batch: training sequences.
+        current: log-probs [R_i] of each sequence under the current policy.
+        old: log-probs [R_i] of each sequence under the old policy.
+        reference: log-probs [R_i] of each sequence under the reference policy, or None.
+        settings: the ``Objective``.
+    """
     current = [values.clone().requires_grad_() for values in current]
-    loss, sums = policy_loss(torch.cat(current), join(loss_tokens(mini, old, reference, settings)), settings)
+    tokens = concatenate_loss_tokens(build_loss_tokens(mini_batch, old, reference, settings))
+    loss, sums = policy_loss(torch.cat(current), tokens, settings)
     loss.backward()
     return loss.item(), [values.grad for values in current], sums
 
 
-def test_by_hand():
-    """Two sequences of 1 and 3 tokens at ratios 1 and 1.5; their advantages 2 and -1; beta0 = 0.1, pi_ref = pi / 2.
+def test_policy_loss_matches_hand_computed_values():
+    """Two sequences of 1 and 3 tokens with ratios 1 and 1.5 and advantages 2 and -1; beta0 = 0.1, pi_ref = pi / 2.
 
-    Surrogates: 2 and three times -1.5. k3: 1/2 + ln 2 - 1 each. Token mean of 4, sequence mean of 2, L = 16.
+    The surrogates are 2 and three times -1.5; each k3 is 1/2 + ln 2 - 1. There are 4 tokens and 2 sequences; L = 16.
     """
-    mini = [sequence(response=(7,), advantage=2.0), sequence(response=(7, 8, 9), advantage=-1.0)]
+    mini_batch = [make_sequence(response=(7,), advantage=2.0), make_sequence(response=(7, 8, 9), advantage=-1.0)]
     old = [torch.full((1,), -2.0).double(), torch.full((3,), -2.0).double()]
     current = [old[0], old[1] + math.log(1.5)]
     reference = [values - math.log(2) for values in current]
@@ -46,75 +57,77 @@ def test_by_hand():
         "constant": (-(2 - 4.5) / (2 * 16), 4 * kl / (2 * 16)),
     }
     for kind, (pg_loss, kl_loss) in expected.items():
-        settings = objective(aggregation=kind, kl_weight=0.1, mismatch_cap=0.0)
-        loss, _, sums = loss_of(mini, current, old, reference, settings)
+        settings = make_objective(aggregation=kind, kl_weight=0.1, mismatch_cap=0.0)
+        loss, _, sums = compute_loss(mini_batch, current, old, reference, settings)
         assert sums.pg_loss.item() == pytest.approx(pg_loss, rel=1e-6)
         assert sums.kl_loss.item() == pytest.approx(kl_loss, rel=1e-6)
         assert loss == pytest.approx(pg_loss + 0.1 * kl_loss, rel=1e-6)
-        assert (sums.acting.item(), sums.clipped_high.item(), sums.clipped_low.item()) == (4, 0, 0)
+        assert (sums.active_tokens.item(), sums.clipped_high.item(), sums.clipped_low.item()) == (4, 0, 0)
         assert sums.ppo_kl.item() == pytest.approx(-3 * math.log(1.5))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_mismatch_weight_multiplies_the_surrogate_and_not_the_penalty(kind):
-    mini = [sequence(response=(7, 8), advantage=1.0, sampler=-3.0)]
+def test_mismatch_weight_multiplies_the_surrogate_but_not_the_kl_penalty(kind):
+    mini_batch = [make_sequence(response=(7, 8), advantage=1.0, sampler_logprob=-3.0)]
     old = [torch.full((2,), -2.5).double()]
     reference = [torch.full((2,), -3.5).double()]
-    _, _, plain = loss_of(mini, old, old, reference, objective(aggregation=kind, mismatch_cap=0.0))
-    _, _, weighted = loss_of(mini, old, old, reference, objective(aggregation=kind, mismatch_cap=2.0))
+    _, _, plain = compute_loss(mini_batch, old, old, reference, make_objective(aggregation=kind, mismatch_cap=0.0))
+    _, _, weighted = compute_loss(mini_batch, old, old, reference, make_objective(aggregation=kind, mismatch_cap=2.0))
     assert weighted.pg_loss.item() == pytest.approx(math.exp(0.5) * plain.pg_loss.item(), rel=1e-6)
     assert weighted.kl_loss.item() == pytest.approx(plain.kl_loss.item())
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(3))
-def test_at_ratio_one_the_gradient_is_reinforce(kind, seed):
-    """Of the same aggregate of A log pi, by plain loops."""
-    mini = sequences_of(ADVANTAGES, seed=seed)
-    old = logprobs_of(mini, seed)
-    _, gradients, _ = loss_of(mini, old, old, None, objective(aggregation=kind, mismatch_cap=0.0))
-    lengths = [item.response_length for item in mini]
-    for item, gradient in zip(mini, gradients, strict=True):
+def test_gradient_at_ratio_one_equals_reinforce(kind, seed):
+    """The expected gradient is that of A log pi, aggregated by a plain loop."""
+    mini_batch = make_sequences(ADVANTAGES, seed=seed)
+    old = draw_logprobs(mini_batch, seed)
+    _, gradients, _ = compute_loss(mini_batch, old, old, None, make_objective(aggregation=kind, mismatch_cap=0.0))
+    lengths = [item.response_length for item in mini_batch]
+    for item, gradient in zip(mini_batch, gradients, strict=True):
         divisor = {
             "token_mean": sum(lengths),
-            "sequence_mean": len(mini) * item.response_length,
-            "constant": len(mini) * 16,
+            "sequence_mean": len(mini_batch) * item.response_length,
+            "constant": len(mini_batch) * 16,
         }[kind]
         torch.testing.assert_close(gradient, torch.full_like(gradient, -item.advantage / divisor), rtol=1e-6, atol=0)
 
 
 @given(st.sampled_from(KINDS), st.integers(0, 999), st.sampled_from([0.0, 0.04]), st.data())
-def test_the_parts_add_up_to_the_whole(kind, seed, beta, data):
-    """However the sequences are ordered and dealt to ranks and micro-batches: loss, gradients, sums."""
-    mini = sequences_of(data.draw(st.lists(st.sampled_from(ADVANTAGES), min_size=1, max_size=8)), seed=seed)
-    old, current, reference = (logprobs_of(mini, seed + place) for place in range(3))
-    settings = objective(aggregation=kind, kl_weight=beta, clip=Clip(0.2, 0.28, 3.0))
-    against = reference if beta else None
-    expected, gradients, whole = loss_of(mini, current, old, against, settings)
-    tokens = loss_tokens(mini, old, against, settings)
-    order = data.draw(st.permutations(range(len(mini))))
-    cuts = sorted(data.draw(st.sets(st.integers(1, len(mini)), max_size=3)) | {0, len(mini)})
+def test_loss_does_not_depend_on_how_the_mini_batch_is_split(kind, seed, beta, data):
+    """Loss, gradients and sums of the parts add up to those of the whole, for any order and any split."""
+    mini_batch = make_sequences(data.draw(st.lists(st.sampled_from(ADVANTAGES), min_size=1, max_size=8)), seed=seed)
+    old, current, reference = (draw_logprobs(mini_batch, seed + place) for place in range(3))
+    settings = make_objective(aggregation=kind, kl_weight=beta, clip=Clip(0.2, 0.28, 3.0))
+    reference_or_none = reference if beta else None
+    expected, gradients, whole = compute_loss(mini_batch, current, old, reference_or_none, settings)
+    tokens = build_loss_tokens(mini_batch, old, reference_or_none, settings)
+    order = data.draw(st.permutations(range(len(mini_batch))))
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(mini_batch)), max_size=3)) | {0, len(mini_batch)})
     total = 0.0
     totals = torch.zeros(7, dtype=torch.float64)
     for start, end in itertools.pairwise(cuts):
         part = order[start:end]
         values = [current[index].clone().requires_grad_() for index in part]
-        loss, sums = policy_loss(torch.cat(values), join([tokens[index] for index in part]), settings)
+        loss, sums = policy_loss(
+            torch.cat(values), concatenate_loss_tokens([tokens[index] for index in part]), settings
+        )
         loss.backward()
         total += loss.item()
-        totals += torch.stack(list(vars(sums).values()))
+        totals += torch.stack(astuple(sums))
         for index, value in zip(part, values, strict=True):
             torch.testing.assert_close(value.grad, gradients[index], rtol=1e-9, atol=1e-12)
     assert total == pytest.approx(expected, rel=1e-9, abs=1e-12)
-    torch.testing.assert_close(totals, torch.stack(list(vars(whole).values())), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(totals, torch.stack(astuple(whole)), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_finite_differences(kind):
-    mini = sequences_of(ADVANTAGES, seed=4)
-    old, current, reference = (logprobs_of(mini, seed) for seed in range(3))
-    settings = objective(aggregation=kind, kl_weight=0.5)
-    tokens = join(loss_tokens(mini, old, reference, settings))
+def test_gradient_matches_finite_differences(kind):
+    mini_batch = make_sequences(ADVANTAGES, seed=4)
+    old, current, reference = (draw_logprobs(mini_batch, seed) for seed in range(3))
+    settings = make_objective(aggregation=kind, kl_weight=0.5)
+    tokens = concatenate_loss_tokens(build_loss_tokens(mini_batch, old, reference, settings))
     ratio = (torch.cat(current) - tokens.old_logprobs).exp()
     assert min((ratio - kink).abs().min() for kink in (0.8, 1.28)) > 1e-4  # no token at a kink
     values = torch.cat(current).requires_grad_()
@@ -123,51 +136,53 @@ def test_finite_differences(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_tokens_without_a_finite_sampler_log_prob_are_left_out(kind, bad):
-    """As if the sequences were shorter by them: in the loss, in its divisor, and in the sums."""
-    mini = [sequence(response=(7, 8, 9), advantage=1.0), sequence(response=(7, 8), advantage=-1.0)]
-    old = logprobs_of(mini, 0)
-    current = logprobs_of(mini, 1)
-    shorter = [sequence(response=(7, 9), advantage=1.0), mini[1]]
-    rest = [torch.tensor([0, 2]), torch.tensor([0, 1])]
-    mini[0].sampler_logprobs[1] = bad
-    settings = objective(aggregation=kind)
-    loss, gradients, sums = loss_of(mini, current, old, None, settings)
-    cut = [[values[kept] for values, kept in zip(both, rest, strict=True)] for both in (current, old)]
-    expected, others, others_sums = loss_of(shorter, cut[0], cut[1], None, settings)
+def test_tokens_with_non_finite_sampler_log_prob_are_excluded(kind, bad):
+    """Loss, divisor and sums are those of sequences without these tokens."""
+    mini_batch = [make_sequence(response=(7, 8, 9), advantage=1.0), make_sequence(response=(7, 8), advantage=-1.0)]
+    old = draw_logprobs(mini_batch, 0)
+    current = draw_logprobs(mini_batch, 1)
+    shorter = [make_sequence(response=(7, 9), advantage=1.0), mini_batch[1]]
+    kept_tokens = [torch.tensor([0, 2]), torch.tensor([0, 1])]
+    mini_batch[0].sampler_logprobs[1] = bad
+    settings = make_objective(aggregation=kind)
+    loss, gradients, sums = compute_loss(mini_batch, current, old, None, settings)
+    shorter_current, shorter_old = (
+        [values[kept] for values, kept in zip(logprobs, kept_tokens, strict=True)] for logprobs in (current, old)
+    )
+    expected, expected_gradients, expected_sums = compute_loss(shorter, shorter_current, shorter_old, None, settings)
     assert loss == pytest.approx(expected)
     assert gradients[0][1].item() == 0.0
-    for gradient, other, kept in zip(gradients, others, rest, strict=True):
-        torch.testing.assert_close(gradient[kept], other)
-    assert vars(sums) == vars(others_sums)
+    for gradient, expected_gradient, kept in zip(gradients, expected_gradients, kept_tokens, strict=True):
+        torch.testing.assert_close(gradient[kept], expected_gradient)
+    assert astuple(sums) == astuple(expected_sums)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_that_counts_is_a_loss_of_zero(kind):
-    mini = [sequence(response=(7, 8), advantage=1.0, sampler=math.nan)]
-    old = logprobs_of(mini, 0)
-    loss, (gradient,), sums = loss_of(mini, old, old, old, objective(aggregation=kind, kl_weight=0.1))
+def test_mini_batch_without_counted_tokens_has_loss_zero(kind):
+    mini_batch = [make_sequence(response=(7, 8), advantage=1.0, sampler_logprob=math.nan)]
+    old = draw_logprobs(mini_batch, 0)
+    loss, (gradient,), sums = compute_loss(mini_batch, old, old, old, make_objective(aggregation=kind, kl_weight=0.1))
     assert loss == 0.0
     assert not gradient.any()
-    assert not any(value.item() for value in vars(sums).values())
+    assert not any(value.item() for value in astuple(sums))
 
 
 @given(st.sampled_from(KINDS), st.integers(0, 999))
 def test_masked_sequences_have_no_gradient(kind, seed):
-    mini = sequences_of([1.0, 0.0, -1.0, 0.0], seed=seed)
-    old = logprobs_of(mini, seed)
-    current = logprobs_of(mini, seed + 1)
-    _, gradients, sums = loss_of(mini, current, old, None, objective(aggregation=kind))
+    mini_batch = make_sequences([1.0, 0.0, -1.0, 0.0], seed=seed)
+    old = draw_logprobs(mini_batch, seed)
+    current = draw_logprobs(mini_batch, seed + 1)
+    _, gradients, sums = compute_loss(mini_batch, current, old, None, make_objective(aggregation=kind))
     assert not gradients[1].any()
     assert not gradients[3].any()
-    assert sums.acting.item() == mini[0].response_length + mini[2].response_length
+    assert sums.active_tokens.item() == mini_batch[0].response_length + mini_batch[2].response_length
 
 
-def test_the_parts_keep_the_precision_of_the_weights():
-    """float32 weights of a large mini-batch still add up to one: 200 sequences of up to 4,096 tokens."""
+def test_float32_weights_of_a_large_mini_batch_sum_to_one():
+    """200 sequences of up to 4,096 tokens."""
     lengths = np.random.default_rng(0).integers(1, 4097, 200)
-    mini = [sequence(response=[7] * int(length), advantage=1.0) for length in lengths]
+    mini_batch = [make_sequence(response=[7] * int(length), advantage=1.0) for length in lengths]
     old = [torch.zeros(int(length)) for length in lengths]
     for kind in ("token_mean", "sequence_mean"):
-        tokens = join(loss_tokens(mini, old, None, objective(aggregation=kind)))
+        tokens = concatenate_loss_tokens(build_loss_tokens(mini_batch, old, None, make_objective(aggregation=kind)))
         assert tokens.weights.sum().item() == pytest.approx(1.0, rel=1e-5)

@@ -1,4 +1,4 @@
-"""What a completion must be, and what a rollout says of it."""
+"""Validation of completions, sequences and batches, and properties of rollouts."""
 
 import dataclasses
 
@@ -6,45 +6,54 @@ import numpy as np
 import pytest
 
 from evaluator.verdict import Status
-from learner.rollout import TrainBatch
-from tests.factories import completion, rollout, truncated
-from tests.tiny_learner import sequence
+from learner.rollout import CompletionId, TrainBatch
+from tests.factories import make_completion, make_rollout, make_truncated_rollout
+from tests.tiny_learner import make_sequence
 
 
-def test_a_completion_without_tokens():
+def test_a_completion_without_tokens_is_refused():
     with pytest.raises(ValueError, match=r"q7#3 has no tokens"):
-        completion(tokens=(), question_id="q7", sample_index=3)
+        make_completion(tokens=(), question_id="q7", sample_index=3)
 
 
 @pytest.mark.parametrize("logprobs", [0, 1, 3])
-def test_a_log_prob_for_each_token(logprobs):
+def test_a_completion_needs_a_log_prob_per_token(logprobs):
     with pytest.raises(ValueError, match=rf"q#0: 2 tokens but {logprobs} sampler log-probs"):
-        completion(tokens=(3, 2), sampler_logprobs=np.zeros(logprobs, dtype=np.float32))
+        make_completion(tokens=(3, 2), sampler_logprobs=np.zeros(logprobs, dtype=np.float32))
 
 
-def test_a_policy_version_for_each_token():
+def test_a_completion_needs_a_policy_version_per_token():
     with pytest.raises(ValueError, match=r"q#0: 2 tokens but 3 policy versions"):
-        completion(tokens=(3, 2), policy_versions=np.zeros(3, dtype=np.int32))
+        make_completion(tokens=(3, 2), policy_versions=np.zeros(3, dtype=np.int32))
 
 
-def test_policy_versions_of_the_oldest_and_the_newest_token():
-    mixed = completion(tokens=(3, 4, 2), policy_versions=np.array([4, 4, 6], dtype=np.int32))
+def test_smallest_and_largest_policy_version():
+    mixed = make_completion(tokens=(3, 4, 2), policy_versions=np.array([4, 4, 6], dtype=np.int32))
     assert (mixed.policy_version_min, mixed.policy_version_max) == (4, 6)
 
 
+def test_identity_is_claim_and_sample_index():
+    completions = [make_completion(claim=claim, sample_index=index) for claim in (3, 10) for index in (0, 2)]
+    assert sorted(completion.id for completion in reversed(completions)) == [
+        CompletionId(3, 0),
+        CompletionId(3, 2),
+        CompletionId(10, 0),
+        CompletionId(10, 2),
+    ]
+
+
 @pytest.mark.parametrize("status", list(Status))
-def test_the_reward_is_whether_all_tests_passed(status):
-    expected = {Status.PASSED: 1.0, Status.SANDBOX_ERROR: None}.get(status, 0.0)
-    assert rollout(status).reward == expected
+def test_a_rollout_is_correct_if_all_tests_passed(status):
+    assert make_rollout(status).passed is (status is Status.PASSED)
 
 
-def test_truncated():
-    assert truncated().truncated
-    assert not rollout().truncated
+def test_a_rollout_is_truncated_at_the_length_limit():
+    assert make_truncated_rollout().truncated
+    assert not make_rollout().truncated
 
 
 def test_response_length():
-    assert sequence(response=(3, 4, 5), prompt=(1, 2)).response_length == 3
+    assert make_sequence(response=(3, 4, 5), prompt=(1, 2)).response_length == 3
 
 
 @pytest.mark.parametrize(
@@ -60,12 +69,12 @@ def test_response_length():
         ({"temperature": float("nan")}, "sampled at temperature nan"),
     ],
 )
-def test_a_sequence_that_cannot_be_trained_on_is_named(changes, message):
+def test_an_invalid_sequence_is_refused_by_name(changes, message):
     with pytest.raises(ValueError, match=rf"^completion q7#3: {message}"):
-        dataclasses.replace(sequence(response=(3, 4, 5), prompt=(1, 2)), name="q7#3", **changes)
+        dataclasses.replace(make_sequence(response=(3, 4, 5), prompt=(1, 2)), name="q7#3", **changes)
 
 
 def test_a_mini_batch_without_sequences_is_refused():
     assert TrainBatch(()).mini_batches == ()
     with pytest.raises(ValueError, match=r"^mini-batch 1 of 2 has no sequences"):
-        TrainBatch(((sequence(),), ()))
+        TrainBatch(((make_sequence(),), ()))

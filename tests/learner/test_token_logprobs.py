@@ -1,4 +1,4 @@
-"""Log-probs and entropies against a float64 reference; chunks against the whole."""
+"""Log-probs, entropies and gradients against a float64 reference, in one chunk and in several."""
 
 import math
 
@@ -15,7 +15,8 @@ WIDTH = 8
 VOCABULARY = 50
 
 
-def inputs(bias=True) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+def make_inputs(bias=True) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+    """Return random hidden states, head, bias (None if ``bias`` is False) and targets."""
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(TOKENS, WIDTH, generator=generator).requires_grad_()
     head = torch.randn(VOCABULARY, WIDTH, generator=generator).requires_grad_()
@@ -24,7 +25,8 @@ def inputs(bias=True) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
     return hidden, head, offsets, targets
 
 
-def reference(hidden, head, bias, targets, temperatures):
+def reference_values(hidden, head, bias, targets, temperatures):
+    """Compute log-probs and entropies [N] in float64 with numpy; arguments as for ``token_logprobs``."""
     logits = hidden.detach().double().numpy() @ head.detach().double().numpy().T
     if bias is not None:
         logits = logits + bias.detach().double().numpy()
@@ -37,45 +39,50 @@ def reference(hidden, head, bias, targets, temperatures):
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("temperature", [0.3, 0.7, 1.0, 1.6])
-def test_float64_reference(temperature, bias):
-    values = inputs(bias)
+def test_values_match_the_float64_reference(temperature, bias):
+    values = make_inputs(bias)
     temperatures = torch.full((TOKENS,), temperature)
     logprobs, entropies = token_logprobs(*values, temperatures)
-    expected, expected_entropies = reference(*values, temperatures)
+    expected, expected_entropies = reference_values(*values, temperatures)
     np.testing.assert_allclose(logprobs.detach(), expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(entropies, expected_entropies, rtol=1e-5, atol=1e-5)
     assert logprobs.dtype == entropies.dtype == torch.float32
 
 
 def test_each_token_has_its_own_temperature():
-    values = inputs()
+    values = make_inputs()
     temperatures = torch.linspace(0.5, 1.5, TOKENS)
     np.testing.assert_allclose(
-        token_logprobs(*values, temperatures)[0].detach(), reference(*values, temperatures)[0], rtol=1e-5, atol=1e-5
+        token_logprobs(*values, temperatures)[0].detach(),
+        reference_values(*values, temperatures)[0],
+        rtol=1e-5,
+        atol=1e-5,
     )
 
 
-def test_entropy_by_hand():
+def test_entropy_matches_hand_computed_values():
     hidden = torch.ones(1, 1)
     head = torch.tensor([[0.0], [0.0], [-1000.0]])
     target = torch.tensor([0])
-    one = torch.ones(1)
-    assert token_logprobs(hidden, head, None, target, one)[1].item() == pytest.approx(math.log(2))
-    flat = torch.zeros(VOCABULARY, 1)
-    assert token_logprobs(hidden, flat, None, target, one)[1].item() == pytest.approx(math.log(VOCABULARY))
+    temperature = torch.ones(1)
+    assert token_logprobs(hidden, head, None, target, temperature)[1].item() == pytest.approx(math.log(2))
+    uniform_head = torch.zeros(VOCABULARY, 1)
+    assert token_logprobs(hidden, uniform_head, None, target, temperature)[1].item() == pytest.approx(
+        math.log(VOCABULARY)
+    )
 
 
 @pytest.mark.parametrize("rows", [1, 3, 5, 10])
 @pytest.mark.parametrize("bias", [True, False])
-def test_gradients_equal_a_float64_reference(monkeypatch, rows, bias):
-    """In chunks of ``rows``; the last one shorter."""
+def test_gradients_match_the_float64_reference(monkeypatch, rows, bias):
+    """Chunks have ``rows`` rows; the last one may be shorter."""
     temperatures = torch.linspace(0.5, 1.5, TOKENS)
     weights = torch.linspace(-1.0, 2.0, TOKENS)
-    values = inputs(bias)
-    exact = inputs(bias)
+    values = make_inputs(bias)
+    exact = make_inputs(bias)
     monkeypatch.setitem(module.CHUNK_ELEMENTS, "cpu", rows * VOCABULARY + 7)
     logprobs, entropies = token_logprobs(*values, temperatures)
-    expected, expected_entropies = reference(*values, temperatures)
+    expected, expected_entropies = reference_values(*values, temperatures)
     np.testing.assert_allclose(logprobs.detach(), expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(entropies, expected_entropies, rtol=1e-5, atol=1e-5)
     (logprobs * weights).sum().backward()
@@ -83,38 +90,38 @@ def test_gradients_equal_a_float64_reference(monkeypatch, rows, bias):
     logits = hidden.double() @ head.double().T + (0 if offsets is None else offsets.double())
     chosen = (logits / temperatures.double()[:, None]).log_softmax(-1).gather(1, targets[:, None])[:, 0]
     (chosen * weights.double()).sum().backward()
-    for one, other in zip(values[:3], exact[:3], strict=True):
-        if one is not None:
-            torch.testing.assert_close(one.grad, other.grad, rtol=1e-5, atol=1e-5)
+    for value, exact_value in zip(values[:3], exact[:3], strict=True):
+        if value is not None:
+            torch.testing.assert_close(value.grad, exact_value.grad, rtol=1e-5, atol=1e-5)
 
 
-def test_the_whole_logits_never_exist(monkeypatch):
-    """Forward and backward: no tensor of more than a chunk is made from hidden states and head."""
+def test_logits_are_computed_in_chunks_only(monkeypatch):
+    """Neither forward nor backward computes or saves more logits than a chunk has."""
     rows = 3
     sizes = []
-    compute = module._logits
+    compute = module._compute_logits
     monkeypatch.setitem(module.CHUNK_ELEMENTS, "cpu", rows * VOCABULARY)
-    monkeypatch.setattr(module, "_logits", lambda *args: (sizes.append(len(args[0])), compute(*args))[1])
-    logprobs, _ = token_logprobs(*inputs(), torch.ones(TOKENS))
-    saved = sum(tensor.numel() for tensor in logprobs.grad_fn.saved_tensors)
+    monkeypatch.setattr(module, "_compute_logits", lambda *args: (sizes.append(len(args[0])), compute(*args))[1])
+    logprobs, _ = token_logprobs(*make_inputs(), torch.ones(TOKENS))
+    saved_elements = sum(tensor.numel() for tensor in logprobs.grad_fn.saved_tensors)
     logprobs.sum().backward()
     assert sizes == [3, 3, 3, 1] * 2
-    assert saved == TOKENS * (WIDTH + 3) + VOCABULARY * (WIDTH + 1)
+    assert saved_elements == TOKENS * (WIDTH + 3) + VOCABULARY * (WIDTH + 1)
 
 
 def test_bfloat16_keeps_statistics_in_float32():
-    *exact, targets = inputs()
+    *exact, targets = make_inputs()
     hidden, head, bias = values = [value.detach().bfloat16().requires_grad_() for value in exact if value is not None]
     ones = torch.ones(TOKENS)
     logprobs, entropies = token_logprobs(hidden, head, bias, targets, ones)
     assert logprobs.dtype == entropies.dtype == torch.float32
-    expected, _ = reference(hidden.float(), head.float(), bias.float(), targets, ones)
+    expected, _ = reference_values(hidden.float(), head.float(), bias.float(), targets, ones)
     np.testing.assert_allclose(logprobs.detach(), expected, atol=0.05)
     logprobs.sum().backward()
     assert all(value.grad.dtype == torch.bfloat16 for value in values)
 
 
 def test_only_log_probs_carry_gradient():
-    logprobs, entropies = token_logprobs(*inputs(), torch.ones(TOKENS))
+    logprobs, entropies = token_logprobs(*make_inputs(), torch.ones(TOKENS))
     assert logprobs.requires_grad
     assert not entropies.requires_grad

@@ -1,7 +1,7 @@
-"""The built-in problem set: families of small parametrised problems, each with a reference program.
+"""The built-in problem set: families of small parametrized problems, each with a reference program.
 
-Variants are numbered; a family and an index decide everything about a problem. A variant whose numbers are held out
-(``Family.is_held_out``), and every variant of the families in HELD_OUT_FAMILIES, never reaches training or warm start.
+Variants are numbered: family and index together determine a problem. Variants with held-out numbers
+(``Family.is_held_out``), and all variants of HELD_OUT_FAMILIES, are never used in training or warm start.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from launch.problems.starter import (
     simulation,
     strings,
 )
-from launch.problems.starter.family import Family, StarterProblem, stable_number
+from launch.problems.starter.family import Family, StarterProblem, stable_hash
 
 FAMILIES: tuple[Family, ...] = (
     *arithmetic.FAMILIES,
@@ -33,7 +33,7 @@ FAMILIES: tuple[Family, ...] = (
     *simulation.FAMILIES,
     *grids.FAMILIES,
 )
-RELATIVES = frozenset(
+RELATED_FAMILIES = frozenset(
     {
         "scaled_difference",
         "count_between",
@@ -55,8 +55,8 @@ RELATIVES = frozenset(
         "interval_groups",
     }
 )
-"""Made of pieces that training families have."""
-LONG = frozenset(
+"""Held-out families that recombine elements of training families."""
+LONG_FAMILIES = frozenset(
     {
         "most_frequent_remainder",
         "subarrays_by_sum",
@@ -85,13 +85,13 @@ LONG = frozenset(
         "maze_steps",
     }
 )
-"""Easy contest problems whose programs take more tokens than a model warm-started in minutes writes without a slip."""
-HELD_OUT_FAMILIES = RELATIVES | LONG
+"""Held-out families whose programs are too long for a model to write reliably after a few minutes of warm start."""
+HELD_OUT_FAMILIES = RELATED_FAMILIES | LONG_FAMILIES
 
-_MIXED = sorted(FAMILIES, key=lambda family: stable_number(family.name))
-"""The families in an order that mixes themes, so that any part of them is a fair sample."""
+_MIXED_FAMILIES = sorted(FAMILIES, key=lambda family: stable_hash(family.name))
+"""The families in pseudo-random order, so that every prefix mixes the themes."""
 
-TRAINING_FAMILIES = tuple(family for family in _MIXED if family.name not in HELD_OUT_FAMILIES)
+TRAINING_FAMILIES = tuple(family for family in _MIXED_FAMILIES if family.name not in HELD_OUT_FAMILIES)
 
 INDICES = range(10_000)
 TRAINING_COUNT = 400
@@ -100,49 +100,67 @@ UNSEEN_FAMILY_COUNT = 40
 
 
 @cache
-def training_problems() -> tuple[StarterProblem, ...]:
-    """400 problems of the training families."""
-    return _take(TRAINING_COUNT, [_distinct(family, INDICES, False) for family in TRAINING_FAMILIES])
+def build_training_problems() -> tuple[StarterProblem, ...]:
+    """Return 400 problems of the training families."""
+    variants = [_iterate_distinct(family, INDICES, held_out=False) for family in TRAINING_FAMILIES]
+    return _take_round_robin(TRAINING_COUNT, variants)
 
 
 @cache
-def held_out_problems() -> tuple[StarterProblem, ...]:
-    """120 problems of the training families with other numbers, then 40 of families kept from training."""
-    unseen = [family for group in (RELATIVES, LONG) for family in _MIXED if family.name in group]
+def build_held_out_problems() -> tuple[StarterProblem, ...]:
+    """Return 120 problems of the training families with held-out numbers, then 40 of the held-out families."""
+    seen = TRAINING_FAMILIES
+    unseen = [
+        family for names in (RELATED_FAMILIES, LONG_FAMILIES) for family in _MIXED_FAMILIES if family.name in names
+    ]
     return (
-        *_take(SEEN_FAMILY_COUNT, [_distinct(family, INDICES, True) for family in TRAINING_FAMILIES]),
-        *_take(UNSEEN_FAMILY_COUNT, [_distinct(family, INDICES, None) for family in unseen]),
+        *_take_round_robin(SEEN_FAMILY_COUNT, [_iterate_distinct(family, INDICES, held_out=True) for family in seen]),
+        *_take_round_robin(
+            UNSEEN_FAMILY_COUNT, [_iterate_distinct(family, INDICES, held_out=None) for family in unseen]
+        ),
     )
 
 
-def warm_start_pairs(count: int, seed: int) -> list[tuple[Problem, str]]:
-    """``count`` (problem, reference program) pairs of the training families, no statement twice, in random order."""
+def draw_warm_start_pairs(count: int, seed: int) -> list[tuple[Problem, str]]:
+    """Draw ``count`` (problem, reference program) pairs of the training families, in random order.
+
+    No statement occurs twice.
+    """
     rng = Random(seed)
-    indices = [rng.sample(INDICES, len(INDICES)) for _ in TRAINING_FAMILIES]
-    drawn = [_distinct(*pair, False) for pair in zip(TRAINING_FAMILIES, indices, strict=True)]
-    pairs = [(starter.problem, starter.reference) for starter in _take(count, drawn)]
+    orders = [rng.sample(INDICES, len(INDICES)) for _ in TRAINING_FAMILIES]
+    variants = [
+        _iterate_distinct(family, order, held_out=False)
+        for family, order in zip(TRAINING_FAMILIES, orders, strict=True)
+    ]
+    pairs = [(starter.problem, starter.reference) for starter in _take_round_robin(count, variants)]
     rng.shuffle(pairs)
     return pairs
 
 
-def _distinct(family: Family, indices: Iterable[int], held_out: bool | None) -> Iterator[StarterProblem]:
-    """The family's variants in the order of ``indices``, no statement twice; ``held_out`` None takes all of them."""
+def _iterate_distinct(family: Family, indices: Iterable[int], held_out: bool | None) -> Iterator[StarterProblem]:
+    """Yield the family's variants in the order of ``indices``, without repeated statements.
+
+    ``held_out`` selects the variants that are held out (True), the others (False), or all (None).
+    """
     seen: set[str] = set()
     for index in indices:
-        params = family.params(index)
-        statement = family.statement(params)
+        params = family.draw_params(index)
+        statement = family.format_statement(params)
         if statement not in seen and held_out in (None, family.is_held_out(params)):
             seen.add(statement)
-            yield family.problem(index)
+            yield family.make_problem(index)
 
 
-def _take(count: int, sources: list[Iterator[StarterProblem]]) -> tuple[StarterProblem, ...]:
-    """``count`` problems, one from each source in turn; a source that runs dry is passed over."""
+def _take_round_robin(count: int, sources: list[Iterator[StarterProblem]]) -> tuple[StarterProblem, ...]:
+    """Take ``count`` problems, one from each source in turn; exhausted sources are skipped.
+
+    Raises ValueError if the sources have fewer problems.
+    """
     taken: list[StarterProblem] = []
     while sources and len(taken) < count:
         row = [next(source, None) for source in sources]
         sources = [source for source, problem in zip(sources, row, strict=True) if problem is not None]
         taken += [problem for problem in row if problem is not None]
     if len(taken) < count:
-        raise ValueError(f"{count} problems asked for, but the families have only {len(taken)} different ones")
+        raise ValueError(f"cannot take {count} problems: the families have only {len(taken)} distinct ones")
     return tuple(taken[:count])

@@ -1,4 +1,4 @@
-"""Families of formulas and conditions on one or two integers."""
+"""Problem families with formulas and conditions on one or two integers."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import math
 from random import Random
 from typing import Any
 
-from launch.problems.starter.draws import (
+from launch.problems.starter.family import Family, InputLines, Params
+from launch.problems.starter.random_inputs import (
     ANSWERS,
     COMPARISONS,
     PLUS_MINUS,
     compare,
-    int_pairs,
-    low_and_high,
-    numbers,
-    one_line,
+    draw_low_and_high,
+    make_int_pair_inputs,
+    make_number_inputs,
+    put_on_one_line,
     signed,
 )
-from launch.problems.starter.family import Family, Lines, Params
 
 
 def draw_two_divisors(rng: Random) -> Params:
@@ -26,11 +26,11 @@ def draw_two_divisors(rng: Random) -> Params:
     return {"a": a, "b": b, **rng.choice(({"join": "and"}, {"join": "or"})), **rng.choice(ANSWERS)}
 
 
-def two_divisor_inputs(p: Params, rng: Random) -> list[Lines]:
+def make_two_divisor_inputs(p: Params, rng: Random) -> list[InputLines]:
     a, b = p["a"], p["b"]
     other = next(x for x in range(1, a * b) if x % a and x % b)
     both = math.lcm(a, b)
-    return numbers(rng, 1, 300, a, b, both, both // 2, both // 3, other)
+    return make_number_inputs(rng, 1, 300, a, b, both, both // 2, both // 3, other)
 
 
 def solve_two_divisors(p: Params, n: int) -> str:
@@ -90,7 +90,7 @@ FAMILIES = (
         draw=lambda rng: {"k": rng.randint(2, 99), **rng.choice(PLUS_MINUS)},
         program=("a, b = map(int, input().split())", "print(a + b $op $k)"),
         wrong_edits=((" $op $k", ""), ("a + b", "a - b"), ("$op $k", "$op $k + 1")),
-        inputs=lambda p, rng: one_line(int_pairs(rng, -100, 100, (0, 0), (-7, 5))),
+        inputs=lambda p, rng: put_on_one_line(make_int_pair_inputs(rng, -100, 100, (0, 0), (-7, 5))),
         solve=lambda p, pair: sum(pair) + signed(p, p["k"]),
     ),
     Family(
@@ -106,7 +106,7 @@ FAMILIES = (
         draw=lambda rng: {"k": rng.randint(2, 99), "m": rng.randint(2, 99), **rng.choice(PLUS_MINUS)},
         program=("a, b = map(int, input().split())", "print(a * $k $op b * $m)"),
         wrong_edits=(("a * $k", "a"), (" * $m", ""), ("a * $k $op b", "b * $k $op a - 1")),
-        inputs=lambda p, rng: one_line(int_pairs(rng, -100, 100, (0, 1), (3, 0), (-4, -9))),
+        inputs=lambda p, rng: put_on_one_line(make_int_pair_inputs(rng, -100, 100, (0, 1), (3, 0), (-4, -9))),
         solve=lambda p, pair: p["k"] * pair[0] + signed(p, p["m"]) * pair[1],
     ),
     Family(
@@ -119,7 +119,7 @@ FAMILIES = (
         draw=lambda rng: {"k": rng.randint(2, 99), "m": rng.randint(2, 99), **rng.choice(PLUS_MINUS)},
         program=("a, b = map(int, input().split())", "print((a - b) * $k $op $m)"),
         wrong_edits=(("(a - b)", "(b - a)"), (" $op $m", ""), ("(a - b) *", "a - b *")),
-        inputs=lambda p, rng: one_line(int_pairs(rng, -100, 100, (0, 0), (5, 9))),
+        inputs=lambda p, rng: put_on_one_line(make_int_pair_inputs(rng, -100, 100, (0, 0), (5, 9))),
         solve=lambda p, pair: p["k"] * pair[0] - p["k"] * pair[1] + signed(p, p["m"]),
     ),
     Family(
@@ -140,7 +140,7 @@ FAMILIES = (
         },
         program=("n = int(input())", "print(n $a $k, n $b $k)"),
         wrong_edits=(("$a $k, n $b", "$b $k, n $a"), (", n $b $k", ""), ("n $a $k", "n - $k")),
-        inputs=lambda p, rng: numbers(rng, 0, 3000, p["k"], p["k"] - 1, 0, p["k"] * 3 + 1),
+        inputs=lambda p, rng: make_number_inputs(rng, 0, 3000, p["k"], p["k"] - 1, 0, p["k"] * 3 + 1),
         solve=lambda p, n: divmod(n, p["k"])[:: 1 if p["one"] == "quotient" else -1],
     ),
     Family(
@@ -153,7 +153,7 @@ FAMILIES = (
         draw=lambda rng: {"k": rng.randint(2, 400), **rng.choice(COMPARISONS), **rng.choice(ANSWERS)},
         program=("n = int(input())", 'print("$yes" if n $cmp $k else "$no")'),
         wrong_edits=(("n $cmp $k", "not n $cmp $k"), ("n $cmp", "n =="), ("n $cmp", "n !=")),
-        inputs=lambda p, rng: numbers(rng, -400, 900, p["k"] - 1, p["k"], p["k"] + 1, -p["k"]),
+        inputs=lambda p, rng: make_number_inputs(rng, -400, 900, p["k"] - 1, p["k"], p["k"] + 1, -p["k"]),
         solve=lambda p, n: p["yes"] if compare(p, n, p["k"]) else p["no"],
     ),
     Family(
@@ -164,10 +164,10 @@ FAMILIES = (
             "Given an integer n, return n limited to the range from $low to $high.",
             "Return n, but $low if n is less than $low and $high if n is greater than $high.",
         ),
-        draw=low_and_high,
+        draw=draw_low_and_high,
         program=("return max($low, min(n, $high))",),
         wrong_edits=(("max($low, min(n, $high))", "min(n, $high)"), ("min(n, $high)", "n"), ("$high", "$high - 1")),
-        inputs=lambda p, rng: numbers(
+        inputs=lambda p, rng: make_number_inputs(
             rng, p["low"] - 9, p["high"] + 9, p["low"] - 1, p["low"], p["high"], p["high"] + 1, p["low"] + 2
         ),
         solve=lambda p, n: p["low"] if n < p["low"] else p["high"] if n > p["high"] else n,
@@ -183,7 +183,7 @@ FAMILIES = (
         draw=lambda rng: {"k": rng.randint(2, 99), "m": rng.randint(2, 99)},
         program=("return abs(n - $k) * $m",),
         wrong_edits=(("abs(n - $k)", "(n - $k)"), (" * $m", ""), ("n - $k", "n + $k")),
-        inputs=lambda p, rng: numbers(rng, -300, 300, p["k"], p["k"] - 1, 0, -p["k"]),
+        inputs=lambda p, rng: make_number_inputs(rng, -300, 300, p["k"], p["k"] - 1, 0, -p["k"]),
         solve=lambda p, n: p["m"] * (max(n, p["k"]) - min(n, p["k"])),
     ),
     Family(
@@ -202,7 +202,7 @@ FAMILIES = (
             '    print("$no")',
         ),
         wrong_edits=((" $join n % $b == 0", ""), ("n % $a == 0 $join ", ""), ("n % $a == 0", "n % $a != 0")),
-        inputs=two_divisor_inputs,
+        inputs=make_two_divisor_inputs,
         solve=solve_two_divisors,
     ),
     Family(
@@ -241,7 +241,7 @@ FAMILIES = (
         draw=lambda rng: {"k": rng.randint(2, 60), "m": rng.randint(2, 99)},
         program=("return -(-n // $k) * $m",),
         wrong_edits=(("-(-n // $k)", "n // $k"), ("-(-n // $k)", "(n // $k + 1)"), (" * $m", "")),
-        inputs=lambda p, rng: numbers(rng, 1, 999, 1, p["k"], p["k"] + 1, p["k"] * 4),
+        inputs=lambda p, rng: make_number_inputs(rng, 1, 999, 1, p["k"], p["k"] + 1, p["k"] * 4),
         solve=lambda p, n: p["m"] * len(range(0, n, p["k"])),
     ),
     Family(
@@ -267,7 +267,7 @@ FAMILIES = (
             ("    print($k * $a +", "    print("),
             ("(n - $k) * $b", "(n - $k) * $a"),
         ),
-        inputs=lambda p, rng: numbers(rng, 0, 150, 1, p["k"], p["k"] + 1, p["k"] - 1, p["k"] * 2),
+        inputs=lambda p, rng: make_number_inputs(rng, 0, 150, 1, p["k"], p["k"] + 1, p["k"] - 1, p["k"] * 2),
         solve=solve_fee,
     ),
     Family(
@@ -280,7 +280,7 @@ FAMILIES = (
         draw=lambda rng: {"k": rng.randint(2, 99), **rng.choice(DIGIT_CHOICES)},
         program=("s = input()", "print($fn([int(x) for x in s]) * $k)"),
         wrong_edits=((" * $k", ""), (" * $k", " + $k"), ("for x in s]", "for x in s[:-1] or s]")),
-        inputs=lambda p, rng: numbers(rng, 1000, 99999, 7, 10, 129, 1230, 22305),
+        inputs=lambda p, rng: make_number_inputs(rng, 1000, 99999, 7, 10, 129, 1230, 22305),
         solve=solve_digits,
     ),
     Family(
@@ -309,7 +309,7 @@ FAMILIES = (
             "print(total)",
         ),
         wrong_edits=(("while n > 0", "while n > 1"), ("n = n // $k", "n = n - $k"), ("total = 0", "total = 1")),
-        inputs=lambda p, rng: numbers(rng, 1, 999, 1, p["k"] ** 2, p["k"], p["k"] + 1),
+        inputs=lambda p, rng: make_number_inputs(rng, 1, 999, 1, p["k"] ** 2, p["k"], p["k"] + 1),
         solve=solve_steps,
     ),
 )

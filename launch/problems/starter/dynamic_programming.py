@@ -1,4 +1,4 @@
-"""Families on counting ways and finding the best total step by step."""
+"""Problem families for dynamic programming: counting ways, and optimal totals."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ from functools import cache
 from itertools import combinations, pairwise
 from random import Random
 
-from launch.problems.starter.draws import int_list, lists, numbers, with_constant
-from launch.problems.starter.family import Family, Lines, Params
+from launch.problems.starter.family import Family, InputLines, Params
+from launch.problems.starter.random_inputs import (
+    draw_int_list,
+    draw_with_constant,
+    make_list_inputs,
+    make_number_inputs,
+)
 
 CHAIN_RULES: tuple[Params, ...] = (
     {"rule": "larger than the one before by at least $k", "test": "x - nums[j] >= $k"},
@@ -70,12 +75,12 @@ def chains(p: Params, nums: list[int]) -> list[tuple[int, ...]]:
     return found
 
 
-def chain_inputs(p: Params, rng: Random) -> list[Lines]:
+def make_chain_inputs(p: Params, rng: Random) -> list[InputLines]:
     k = p["k"]
 
     hills = [[0, step, 2 * step, step, 0] for step in (k, k - 1, k + 1)]
     edges = [7], *hills, [3 * k, 2 * k, k, 3 * k], [9 * k, 8 * k, 1]
-    return lists(rng, 1, 4 * k, *edges, sizes=(8, 9))
+    return make_list_inputs(rng, 1, 4 * k, *edges, sizes=(8, 9))
 
 
 def solve_knapsack(p: Params, n: int, *items: tuple[int, int]) -> int:
@@ -83,7 +88,7 @@ def solve_knapsack(p: Params, n: int, *items: tuple[int, int]) -> int:
     return max(sum(b for _, b in part) for part in chosen if sum(a for a, _ in part) <= p["k"])
 
 
-def knapsack_inputs(p: Params, rng: Random) -> list[Lines]:
+def make_knapsack_inputs(p: Params, rng: Random) -> list[InputLines]:
     k = p["k"]
     half = k // 2
     groups = [
@@ -136,7 +141,7 @@ FAMILIES = (
             "return best[n] if best[n] < 999 else -1",
         ),
         wrong_edits=((" if best[n] < 999 else -1", ""), ("($a, $b, $c)", "($a, $b)"), ("1 + min", "min")),
-        inputs=lambda p, rng: numbers(rng, 30, 99, 0, 1, *coin_values(p), 2 * p["c"] + p["a"], 4 * p["c"]),
+        inputs=lambda p, rng: make_number_inputs(rng, 30, 99, 0, 1, *coin_values(p), 2 * p["c"] + p["a"], 4 * p["c"]),
         solve=solve_coins,
     ),
     Family(
@@ -166,7 +171,7 @@ FAMILIES = (
             ("($a, $b, $c)", "($a, $b)"),
             ("range(x, n + 1)", "range(x, n)"),
         ),
-        inputs=lambda p, rng: numbers(
+        inputs=lambda p, rng: make_number_inputs(
             rng, 30, 99, 0, *coin_values(p), p["a"] * p["b"] * 2, 2 * p["c"] + p["a"], sum(coin_values(p))
         ),
         solve=solve_coin_ways,
@@ -189,7 +194,7 @@ FAMILIES = (
             "return best[n] % $m",
         ),
         wrong_edits=((" % $m", ""), ("for x in ($a, $b)", "for x in ($a,)"), ("[1] + [0] * n", "[1] * (n + 1)")),
-        inputs=lambda p, rng: numbers(
+        inputs=lambda p, rng: make_number_inputs(
             rng, 10, 30, p["a"] + p["b"], p["b"], 2 * p["a"] + 3 * p["b"], 24 * (p["a"] * p["b"]), 0
         ),
         solve=solve_stairs,
@@ -204,7 +209,7 @@ FAMILIES = (
                 "Print how many."
             ),
         ),
-        draw=lambda rng: with_constant(rng, CHAIN_RULES, 2, 60),
+        draw=lambda rng: draw_with_constant(rng, CHAIN_RULES, 2, 60),
         program=(
             "nums = list(map(int, input().split()))",
             "best = []",
@@ -214,7 +219,7 @@ FAMILIES = (
             "print(max(best))",
         ),
         wrong_edits=(("max(best)", "best[-1]"), ("range(i)", "range(max(i - 1, 0), i)"), ("1 + max", "max")),
-        inputs=chain_inputs,
+        inputs=make_chain_inputs,
         solve=lambda p, nums: max(len(chain) for chain in chains(p, nums)),
     ),
     Family(
@@ -227,7 +232,7 @@ FAMILIES = (
                 "Print their largest possible sum."
             ),
         ),
-        draw=lambda rng: with_constant(rng, CHAIN_RULES, 2, 60),
+        draw=lambda rng: draw_with_constant(rng, CHAIN_RULES, 2, 60),
         program=(
             "nums = list(map(int, input().split()))",
             "best = []",
@@ -237,7 +242,7 @@ FAMILIES = (
             "print(max(best))",
         ),
         wrong_edits=(("max(best)", "best[-1]"), ("range(i)", "range(max(i - 1, 0), i)"), ("x + max", "1 + max")),
-        inputs=lambda p, rng: [([x + 1 for x in nums],) for (nums,) in chain_inputs(p, rng)],
+        inputs=lambda p, rng: [([x + 1 for x in nums],) for (nums,) in make_chain_inputs(p, rng)],
         solve=lambda p, nums: max(sum(chain) for chain in chains(p, nums)),
     ),
     Family(
@@ -268,7 +273,7 @@ FAMILIES = (
             ("range($k, a - 1, -1)", "range($k, a, -1)"),
             ("max(best[i], best[i - a] + b)", "max(best[i], b)"),
         ),
-        inputs=knapsack_inputs,
+        inputs=make_knapsack_inputs,
         solve=solve_knapsack,
     ),
     Family(
@@ -325,14 +330,14 @@ FAMILIES = (
             "return b",
         ),
         wrong_edits=((" - $k", ""), ("max(b, a + x - $k)", "a + x - $k"), ("a + x", "b + x")),
-        inputs=lambda p, rng: lists(
+        inputs=lambda p, rng: make_list_inputs(
             rng,
             0,
             2 * p["k"] + 9,
             [p["k"] + 4],
             [0],
             [p["k"] + 5, p["k"] + 1, p["k"] + 1, p["k"] + 5],
-            int_list(rng, 6, p["k"], p["k"] + 9),
+            draw_int_list(rng, 6, p["k"], p["k"] + 9),
             sizes=(5, 7, 9),
         ),
         solve=best_apart,

@@ -1,7 +1,8 @@
-"""One family of parametrised problems, and the making of a problem from a family and an index.
+"""A family of parametrized problems, and construction of a problem from a family and an index.
 
-A family is data: text templates with ``$name`` places for its parameters, and three small functions. The expected
-outputs come from ``solve``, written apart from the reference program, so that running the reference is a real test.
+A family is data: text templates with ``$name`` placeholders for its parameters, and three small functions. The expected
+outputs come from ``solve``, which is written independently of the reference program, so that running the reference
+against them is a real test.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from typing import Any, Literal
 from evaluator.problem import Problem, ProblemTest
 
 Params = dict[str, Any]
-Lines = tuple[Any, ...]
-"""The input of one test, a value a line. Standard input writes a sequence as words separated by spaces."""
+InputLines = tuple[Any, ...]
+"""The input of one test, one value per line. On standard input, a sequence is written as space-separated words."""
 
 HELD_OUT_MODULUS = 5
 MAX_TESTS = 8
@@ -27,7 +28,7 @@ PUBLIC_TESTS = 2
 
 @dataclass(frozen=True)
 class StarterProblem:
-    """A problem with the family it comes from and a program that solves it."""
+    """A problem with the name of its family and a program that solves it."""
 
     problem: Problem
     family: str
@@ -36,12 +37,18 @@ class StarterProblem:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Family:
-    """A parametrised problem.
+    """A parametrized problem.
 
-    ``draw`` returns the parameters: whatever the templates need, constants and words alike. ``program`` holds the lines
-    of the reference, or of the method's body when ``signature`` (``name(self, ...) -> type``) makes the family
-    functional. ``wrong_edits`` are (old, new) replacements in the program; each turns it into a plausible wrong one.
-    ``inputs`` gives the inputs of 5 or more tests, the first two public; ``solve`` gives the answer to one of them.
+    Attributes:
+        name: unique name.
+        difficulty: difficulty of all variants.
+        statements: templates of the statement; each variant uses one of them.
+        draw: draws the parameters of a variant, that is, all constants and words that the templates need.
+        program: template of the reference program, as lines; of a method's body if there is a ``signature``.
+        wrong_edits: (old, new) replacements in the program; each makes a plausible but wrong program.
+        inputs: makes the inputs of 5 or more tests; the first two tests are public.
+        solve: computes the expected answer, given the parameters and the lines of an input.
+        signature: ``name(self, ...) -> type`` for functional problems; empty for standard input and output.
     """
 
     name: str
@@ -50,7 +57,7 @@ class Family:
     draw: Callable[[Random], Params]
     program: tuple[str, ...]
     wrong_edits: tuple[tuple[str, str], tuple[str, str], tuple[str, str]]
-    inputs: Callable[[Params, Random], list[Lines]]
+    inputs: Callable[[Params, Random], list[InputLines]]
     solve: Callable[..., Any]
     signature: str = ""
 
@@ -62,35 +69,40 @@ class Family:
     def starter_code(self) -> str:
         return f"class Solution:\n    def {self.signature}:\n        " if self.signature else ""
 
-    def params(self, index: int) -> Params:
-        """The parameters of variant ``index``; ``wording`` tells which statement template it uses."""
-        rng = Random(stable_number(self.name, index))
+    def draw_params(self, index: int) -> Params:
+        """Draw the parameters of variant ``index``; ``wording`` is the index of its statement template."""
+        rng = Random(stable_hash(self.name, index))
         return {**self.draw(rng), "wording": rng.randrange(len(self.statements))}
 
     def is_held_out(self, params: Params) -> bool:
-        """Whether a variant is kept from training: decided by its numbers alone, or its words if it has no number."""
+        """Return True if a variant is excluded from training.
+
+        This depends on its numbers only, or on its words if it has no number, so that all wordings and word choices of
+        the same numbers are on the same side of the split.
+        """
         content = {name: value for name, value in params.items() if name != "wording"}
         numbers = {name: value for name, value in content.items() if isinstance(value, int)}
-        return stable_number(self.name, sorted((numbers or content).items())) % HELD_OUT_MODULUS == 0
+        return stable_hash(self.name, sorted((numbers or content).items())) % HELD_OUT_MODULUS == 0
 
-    def statement(self, params: Params) -> str:
+    def format_statement(self, params: Params) -> str:
         return Template(self.statements[params["wording"]]).substitute(params)
 
-    def reference(self, params: Params) -> str:
-        return self._source("\n".join(self.program), params)
+    def format_reference(self, params: Params) -> str:
+        return self._format_source("\n".join(self.program), params)
 
-    def wrong(self, params: Params) -> tuple[str, ...]:
-        """Three programs that look right and are not."""
+    def make_wrong_programs(self, params: Params) -> tuple[str, ...]:
+        """Make three programs that look right but are wrong."""
         program = "\n".join(self.program)
-        return tuple(self._source(program.replace(old, new), params) for old, new in self.wrong_edits)
+        return tuple(self._format_source(program.replace(old, new), params) for old, new in self.wrong_edits)
 
-    def problem(self, index: int) -> StarterProblem:
-        params = self.params(index)
-        tests = self._tests(params, Random(stable_number(self.name, "tests", sorted(params.items()))))
+    def make_problem(self, index: int) -> StarterProblem:
+        """Make variant ``index`` of the problem."""
+        params = self.draw_params(index)
+        tests = self._make_tests(params, Random(stable_hash(self.name, "tests", sorted(params.items()))))
         problem = Problem(
             question_id=f"starter/{self.name}/{index:04d}",
             question_title=self.name.replace("_", " ").capitalize(),
-            question_content=self.statement(params),
+            question_content=self.format_statement(params),
             platform="other",
             difficulty=self.difficulty,
             contest_date=None,
@@ -100,29 +112,29 @@ class Family:
             func_name=self.func_name,
             extra={"family": self.name},
         )
-        return StarterProblem(problem, self.name, self.reference(params))
+        return StarterProblem(problem, self.name, self.format_reference(params))
 
-    def _source(self, program: str, params: Params) -> str:
+    def _format_source(self, program: str, params: Params) -> str:
         source = Template(program).substitute(params)
         if not self.signature:
             return source + "\n"
         return self.starter_code + source.replace("\n", "\n" + " " * 8) + "\n"
 
-    def _tests(self, params: Params, rng: Random) -> tuple[ProblemTest, ...]:
-        tests = (self._test(params, lines) for lines in self.inputs(params, rng))
+    def _make_tests(self, params: Params, rng: Random) -> tuple[ProblemTest, ...]:
+        tests = (self._make_test(params, lines) for lines in self.inputs(params, rng))
         return tuple({test.input: test for test in tests}.values())[:MAX_TESTS]
 
-    def _test(self, params: Params, lines: Lines) -> ProblemTest:
+    def _make_test(self, params: Params, lines: InputLines) -> ProblemTest:
         answer = self.solve(params, *lines)
         if self.signature:
             return ProblemTest("\n".join(json.dumps(line) for line in lines), json.dumps(answer), "functional")
-        return ProblemTest("".join(_words(line) + "\n" for line in lines), _words(answer) + "\n")
+        return ProblemTest("".join(_join_words(line) + "\n" for line in lines), _join_words(answer) + "\n")
 
 
-def stable_number(*parts: object) -> int:
-    """A number that depends on ``parts`` only: the same in every process."""
+def stable_hash(*parts: object) -> int:
+    """Return a 64-bit hash of ``parts`` that is the same in every process, unlike Python's ``hash``."""
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big")
 
 
-def _words(value: Any) -> str:
+def _join_words(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,12 +1,12 @@
-"""Families on a grid of numbers or of letters."""
+"""Problem families with a grid of numbers or letters."""
 
 from __future__ import annotations
 
 from random import Random
 from typing import Any
 
-from launch.problems.starter.draws import MIN_MAX, int_list
-from launch.problems.starter.family import Family, Lines, Params
+from launch.problems.starter.family import Family, InputLines, Params
+from launch.problems.starter.random_inputs import MIN_MAX, draw_int_list
 
 DIAGONALS: tuple[Params, ...] = (
     {"which": "main diagonal (top left to bottom right)", "short": "main", "place": "i"},
@@ -16,12 +16,12 @@ LINES: tuple[Params, ...] = ({"line": "row"}, {"line": "column"})
 MARKS = "#*@X"
 
 
-def number_grids(rng: Random, *shapes: tuple[int, int], low: int = -20, high: int = 20) -> list[list[list[int]]]:
-    return [[int_list(rng, width, low, high) for _ in range(height)] for height, width in shapes]
+def draw_number_grids(rng: Random, *shapes: tuple[int, int], low: int = -20, high: int = 20) -> list[list[list[int]]]:
+    return [[draw_int_list(rng, width, low, high) for _ in range(height)] for height, width in shapes]
 
 
-def with_height(grids: list[list[list[int]]], *edges: list[list[int]]) -> list[Lines]:
-    """Inputs with the number of rows on the first line."""
+def prepend_heights(grids: list[list[list[int]]], *edges: list[list[int]]) -> list[InputLines]:
+    """Make an input of each grid, with the number of rows on the first line."""
     return [(len(grid), *grid) for grid in [*grids, *edges]]
 
 
@@ -29,8 +29,8 @@ def by_columns(rows: Any) -> list[list[int]]:
     return [[row[j] for row in rows] for j in range(len(rows[0]))]
 
 
-def maze_inputs(p: Params, rng: Random) -> list[Lines]:
-    """Open, closed, winding, single-cell and random mazes whose walls are the drawn mark."""
+def make_maze_inputs(p: Params, rng: Random) -> list[InputLines]:
+    """Make open, closed, winding, single-cell and random mazes, with walls of the drawn mark."""
     tall = [".....", "####.", ".....", ".####", "....."]
     shapes = [[".#...", ".#.#.", "...#."], ["....", "....", "...."], [".#.", "##.", "..."], ["."], tall]
     drawn = [["".join(rng.choices(".#", (3, 1), k=5)) for _ in range(4)] for _ in range(2)]
@@ -54,8 +54,8 @@ def solve_maze(p: Params, n: int, *grid: str) -> int:
     return steps * p["k"]
 
 
-def patch_inputs(p: Params, rng: Random) -> list[Lines]:
-    """Grids with patches smaller than, as large as and larger than ``k``."""
+def make_patch_inputs(p: Params, rng: Random) -> list[InputLines]:
+    """Make grids with patches of fewer than, exactly and more than ``k`` cells."""
     k = p["k"]
     snake = ["#" * k + ".#", "." * k + "##", "#" * (k + 2)]
     line = ["#" * k + "." + "#" * (k - 1) + ".."]
@@ -100,7 +100,7 @@ FAMILIES = (
             "print($pick(sum(x) for x in nums) * $k)",
         ),
         wrong_edits=((" * $k", ""), ("$pick(sum(x)", "sum(sum(x)"), ("sum(x)", "$pick(x)")),
-        inputs=lambda p, rng: with_height(number_grids(rng, (3, 3), (2, 4), (4, 2), (3, 5), (5, 3)), [[7, 2]]),
+        inputs=lambda p, rng: prepend_heights(draw_number_grids(rng, (3, 3), (2, 4), (4, 2), (3, 5), (5, 3)), [[7, 2]]),
         solve=lambda p, n, *rows: p["k"] * sorted(map(sum, rows))[0 if p["pick"] == "min" else -1],
     ),
     Family(
@@ -117,7 +117,7 @@ FAMILIES = (
             "print($pick(sum(x) for x in zip(*nums)) * $k)",
         ),
         wrong_edits=((" * $k", ""), ("zip(*nums)", "nums"), ("sum(x)", "$pick(x)")),
-        inputs=lambda p, rng: with_height(number_grids(rng, (3, 3), (2, 4), (4, 2), (3, 5), (5, 3)), [[7, 2]]),
+        inputs=lambda p, rng: prepend_heights(draw_number_grids(rng, (3, 3), (2, 4), (4, 2), (3, 5), (5, 3)), [[7, 2]]),
         solve=lambda p, n, *rows: p["k"] * sorted(map(sum, by_columns(rows)))[0 if p["pick"] == "min" else -1],
     ),
     Family(
@@ -134,7 +134,9 @@ FAMILIES = (
             "print(sum(nums[i][$place] for i in range(n)) * $k)",
         ),
         wrong_edits=((" * $k", ""), ("[$place]", "[0]"), ("[i][$place]", "[i][n - 1 - ($place)]")),
-        inputs=lambda p, rng: with_height(number_grids(rng, (3, 3), (4, 4), (2, 2), (5, 5)), [[7]], [[1, 2], [3, 5]]),
+        inputs=lambda p, rng: prepend_heights(
+            draw_number_grids(rng, (3, 3), (4, 4), (2, 2), (5, 5)), [[7]], [[1, 2], [3, 5]]
+        ),
         solve=lambda p, n, *rows: p["k"] * sum(rows[i][i if p["short"] == "main" else -1 - i] for i in range(n)),
     ),
     Family(
@@ -158,7 +160,7 @@ FAMILIES = (
             "    print(*[a + $k for a in x])",
         ),
         wrong_edits=((" + $k", ""), ("zip(*nums)", "nums"), ("in x]", "in x[::-1]]")),
-        inputs=lambda p, rng: with_height(number_grids(rng, (3, 3), (2, 4), (3, 2), (1, 3), (3, 1)), [[7]]),
+        inputs=lambda p, rng: prepend_heights(draw_number_grids(rng, (3, 3), (2, 4), (3, 2), (1, 3), (3, 1)), [[7]]),
         solve=lambda p, n, *rows: "\n".join(" ".join(str(x + p["k"]) for x in row) for row in by_columns(rows)),
     ),
     Family(
@@ -190,7 +192,7 @@ FAMILIES = (
             ("$pick(total, default=0)", "sum(total)"),
         ),
         inputs=lambda p, rng: [
-            (grid,) for grid in number_grids(rng, (3, 3), (2, 4), (1, 1), (1, 4), (4, 1), (4, 4), low=0)
+            (grid,) for grid in draw_number_grids(rng, (3, 3), (2, 4), (1, 1), (1, 4), (4, 1), (4, 4), low=0)
         ],
         solve=solve_path,
     ),
@@ -224,7 +226,7 @@ FAMILIES = (
             "print(total)",
         ),
         wrong_edits=((" * $k", ""), ("(i - 1, j), ", ""), ("total = -1", "total = 0")),
-        inputs=maze_inputs,
+        inputs=make_maze_inputs,
         solve=solve_maze,
     ),
     Family(
@@ -256,7 +258,7 @@ FAMILIES = (
             "print(best)",
         ),
         wrong_edits=((">= $k", "> $k"), (", (i, j - 1)", ""), ("len(nums) >= $k", "1")),
-        inputs=patch_inputs,
+        inputs=make_patch_inputs,
         solve=solve_patches,
     ),
 )

@@ -1,4 +1,4 @@
-"""Families on divisors, primes, bases, powers, bits and recurrences."""
+"""Problem families on divisors, primes, number bases, powers, bits and recurrences."""
 
 from __future__ import annotations
 
@@ -6,8 +6,15 @@ import math
 from random import Random
 from typing import Any
 
-from launch.problems.starter.draws import ANSWERS, COMPARISONS, compare, lists, numbers, one_line
-from launch.problems.starter.family import Family, Lines, Params
+from launch.problems.starter.family import Family, InputLines, Params
+from launch.problems.starter.random_inputs import (
+    ANSWERS,
+    COMPARISONS,
+    compare,
+    make_list_inputs,
+    make_number_inputs,
+    put_on_one_line,
+)
 
 GCD_OR_LCM: tuple[Params, ...] = (
     {"what": "greatest common divisor", "fn": "gcd", "extra": "", "result": "a"},
@@ -60,7 +67,7 @@ def bit_pairs(a: int, b: int) -> list[tuple[int, int]]:
 
 
 def digits_in_base(n: int, base: int) -> list[int]:
-    """Most significant first."""
+    """Return the digits of ``n`` in ``base``, most significant first."""
     return [*digits_in_base(n // base, base), n % base] if n else []
 
 
@@ -82,9 +89,9 @@ def solve_subsets(p: Params, nums: list[int]) -> int:
     return by_test[p["cmp"]](p["k"])
 
 
-def subset_inputs(p: Params, rng: Random) -> list[Lines]:
+def make_subset_inputs(p: Params, rng: Random) -> list[InputLines]:
     k = p["k"]
-    return lists(rng, 1, k, [k], [1, k - 1, k, k], [k, -k, k], [k + 1, 1, 1], sizes=(4, 6, 5))
+    return make_list_inputs(rng, 1, k, [k], [1, k - 1, k, k], [k, -k, k], [k + 1, 1, 1], sizes=(4, 6, 5))
 
 
 def solve_fibonacci_like(p: Params, n: int) -> int:
@@ -115,7 +122,7 @@ FAMILIES = (
             "print($result * $k)",
         ),
         wrong_edits=((" * $k", ""), ("while b", "if b"), ("while b:\n    a, b = b, a % b", "a = min(a, b)")),
-        inputs=lambda p, rng: one_line(
+        inputs=lambda p, rng: put_on_one_line(
             [(12, 18), (rng.randint(2, 60), 84), (7, 7), (1, 9), (35, 14), (27, 64), (100, 75)]
         ),
         solve=lambda p, pair: p["k"] * (math.gcd(*pair) if p["fn"] == "gcd" else math.lcm(*pair)),
@@ -139,7 +146,9 @@ FAMILIES = (
         wrong_edits=((" * $k", ""), ("while b", "if b"), ("a = 0", "a = 1")),
         inputs=lambda p, rng: [
             ([x * scale for x in nums],)
-            for scale, (nums,) in zip((6, 4, 15, 2, 7, 30), lists(rng, 1, 30, [2, 4], [5], [1, 1, 1]), strict=False)
+            for scale, (nums,) in zip(
+                (6, 4, 15, 2, 7, 30), make_list_inputs(rng, 1, 30, [2, 4], [5], [1, 1, 1]), strict=False
+            )
         ],
         solve=lambda p, nums: p["k"] * math.gcd(*nums),
     ),
@@ -159,7 +168,7 @@ FAMILIES = (
             '    print("$no")',
         ),
         wrong_edits=((" and n % $b != 0", ""), ("n % $a == 0 and ", ""), ("n % $a == 0", "n % $a != 0")),
-        inputs=lambda p, rng: numbers(
+        inputs=lambda p, rng: make_number_inputs(
             rng,
             1,
             300,
@@ -183,7 +192,7 @@ FAMILIES = (
         draw=lambda rng: {"k": rng.randint(2, 20), "m": rng.randint(5, 999)},
         program=("return n ** $k % $m",),
         wrong_edits=((" % $m", ""), ("n ** $k", "n * $k"), ("% $m", "// $m")),
-        inputs=lambda p, rng: numbers(rng, 0, 99, 0, 1, 2, p["m"] - 1, p["m"]),
+        inputs=lambda p, rng: make_number_inputs(rng, 0, 99, 0, 1, 2, p["m"] - 1, p["m"]),
         solve=lambda p, n: math.prod([n] * p["k"]) % p["m"],
     ),
     Family(
@@ -197,7 +206,7 @@ FAMILIES = (
         draw=lambda rng: {"k": rng.randint(5, 400), **rng.choice(BIT_OPERATIONS)},
         program=('return bin(n $op $k).count("1")',),
         wrong_edits=((" $op $k", ""), (".count", "[3:].count"), ("n $op", "n +")),
-        inputs=lambda p, rng: numbers(rng, 0, 999, 0, p["k"], 1023, p["k"] ^ 1023),
+        inputs=lambda p, rng: make_number_inputs(rng, 0, 999, 0, p["k"], 1023, p["k"] ^ 1023),
         solve=lambda p, n: sum(
             {"^": a + b == 1, "&": a + b == 2, "|": a + b > 0}[p["op"]] for a, b in bit_pairs(n, p["k"])
         ),
@@ -222,7 +231,7 @@ FAMILIES = (
             "print(*nums$order)",
         ),
         wrong_edits=(("n % $k", "n // $k"), ("while n > 0", "while n >= $k"), ("*nums$order", "*nums$order[::-1]")),
-        inputs=lambda p, rng: numbers(rng, 100, 99999, 1, p["k"], p["k"] - 1, p["k"] ** 2 + 1),
+        inputs=lambda p, rng: make_number_inputs(rng, 100, 99999, 1, p["k"], p["k"] - 1, p["k"] ** 2 + 1),
         solve=lambda p, n: digits_in_base(n, p["k"])[:: 1 if p["order"] else -1],
     ),
     Family(
@@ -242,7 +251,7 @@ FAMILIES = (
             "print(total * $m)",
         ),
         wrong_edits=((" * $m", ""), ("while n > 0", "while n >= $k"), ("n % $k", "n // $k")),
-        inputs=lambda p, rng: numbers(rng, 100, 99999, 1, p["k"], p["k"] - 1, 1000, 20, 31),
+        inputs=lambda p, rng: make_number_inputs(rng, 100, 99999, 1, p["k"], p["k"] - 1, 1000, 20, 31),
         solve=lambda p, n: p["m"] * sum(digits_in_base(n, p["k"])),
     ),
     Family(
@@ -259,7 +268,7 @@ FAMILIES = (
         draw=lambda rng: {"k": rng.randint(7, 99), "m": rng.randint(101, 999)},
         program=("total = 0", "for x in nums:", "    total = total * $k + x", "return total % $m"),
         wrong_edits=((" % $m", ""), (" * $k", ""), ("in nums", "in nums[::-1]")),
-        inputs=lambda p, rng: lists(rng, 0, p["k"] - 1, [0], [1], [1, 0, 0], sizes=(5, 8, 6)),
+        inputs=lambda p, rng: make_list_inputs(rng, 0, p["k"] - 1, [0], [1], [1, 0, 0], sizes=(5, 8, 6)),
         solve=lambda p, nums: sum(x * p["k"] ** i for i, x in enumerate(reversed(nums))) % p["m"],
     ),
     Family(
@@ -311,7 +320,7 @@ FAMILIES = (
             ("if i $cmp $k", "if i"),
             ("for i in range(2, n + 1)", "for i in range(2, n)"),
         ),
-        inputs=lambda p, rng: numbers(rng, 2, 200, 2, 3, 97, 127, p["k"], p["k"] + 1),
+        inputs=lambda p, rng: make_number_inputs(rng, 2, 200, 2, 3, 97, 127, p["k"], p["k"] + 1),
         solve=solve_primes,
     ),
     Family(
@@ -334,7 +343,7 @@ FAMILIES = (
             ("best += [", "best = ["),
             ("return sum(total", "return sum(not total"),
         ),
-        inputs=subset_inputs,
+        inputs=make_subset_inputs,
         solve=solve_subsets,
     ),
     Family(
@@ -351,7 +360,7 @@ FAMILIES = (
         draw=lambda rng: {"a": rng.randint(2, 20), "b": rng.randint(2, 20), "k": rng.randint(2, 9)},
         program=("a, b = $a, $b", "for i in range(n):", "    a, b = b, b * $k + a", "return a"),
         wrong_edits=(("range(n)", "range(n + 1)"), (" * $k", ""), ("b * $k + a", "b + a * $k")),
-        inputs=lambda p, rng: numbers(rng, 5, 12, 0, 1, 2, 3, 20),
+        inputs=lambda p, rng: make_number_inputs(rng, 5, 12, 0, 1, 2, 3, 20),
         solve=solve_fibonacci_like,
     ),
     Family(
@@ -368,7 +377,7 @@ FAMILIES = (
         draw=lambda rng: {"a": rng.randint(2, 20), "k": rng.randint(2, 9), "m": rng.randint(2, 20)},
         program=("a = $a", "for i in range(n):", "    a = a * $k + $m", "return a"),
         wrong_edits=(("range(n)", "range(n + 1)"), (" * $k", ""), (" + $m", "")),
-        inputs=lambda p, rng: numbers(rng, 5, 12, 0, 1, 2, 3, 20),
+        inputs=lambda p, rng: make_number_inputs(rng, 5, 12, 0, 1, 2, 3, 20),
         solve=solve_affine,
     ),
 )

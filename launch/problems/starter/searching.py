@@ -1,4 +1,4 @@
-"""Families on lists that need a window, a pair, a sorted order, running totals or a binary search."""
+"""Problem families on lists: windows, pairs, sorting by a key, subarrays and binary search."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections import Counter
 from itertools import accumulate, combinations
 from random import Random
 
-from launch.problems.starter.draws import COMPARISONS, MIN_MAX, compare, lists, with_constant
-from launch.problems.starter.family import Family, Lines, Params
+from launch.problems.starter.family import Family, InputLines, Params
+from launch.problems.starter.random_inputs import COMPARISONS, MIN_MAX, compare, draw_with_constant, make_list_inputs
 
 SORT_KEYS: tuple[Params, ...] = (
     {"by": "remainder modulo $k", "key": "x % $k"},
@@ -31,12 +31,12 @@ BOUNDS: tuple[Params, ...] = ({"than": "at least", "cmp": "<"}, {"than": "greate
 
 
 def follows(rule: str, total: int, k: int) -> bool:
-    """Whether a sum obeys the rule drawn from SUM_RULES."""
+    """Return True if a sum satisfies the rule that was drawn from SUM_RULES."""
     return {"equal to": total == k, "less than": total < k, "divisible by": total // k * k == total}[rule]
 
 
 def draw_sort(rng: Random) -> Params:
-    return {**with_constant(rng, SORT_KEYS, 3, 99), **rng.choice(TIES)}
+    return {**draw_with_constant(rng, SORT_KEYS, 3, 99), **rng.choice(TIES)}
 
 
 def solve_sort(p: Params, nums: list[int]) -> list[int]:
@@ -45,21 +45,21 @@ def solve_sort(p: Params, nums: list[int]) -> list[int]:
     return sorted(ranked, key=lambda x: max(x - p["k"], p["k"] - x) if distance else x - x // p["k"] * p["k"])
 
 
-def sort_inputs(p: Params, rng: Random) -> list[Lines]:
+def make_sort_inputs(p: Params, rng: Random) -> list[InputLines]:
     k = p["k"]
     edges = [5], [k - 1, k, k + 1, 0], [k + 2, k - 2, 2 * k + 2, 2, k + 1], [2 * k, 0, k, k - 2, k + 2]
-    return lists(rng, 0, 2 * k, *edges, sizes=(6, 7, 5))
+    return make_list_inputs(rng, 0, 2 * k, *edges, sizes=(6, 7, 5))
 
 
-def long_enough(p: Params, rng: Random, low: int, high: int) -> list[Lines]:
-    """Lists of at least ``k`` integers: the least size, the best window at the start, at the end, all negative."""
+def make_inputs_of_k_or_more(p: Params, rng: Random, low: int, high: int) -> list[InputLines]:
+    """Make lists of at least ``k`` integers: exactly ``k``, best window first or last, only negative sums."""
     k = p["k"]
     edges = [[9] * k + [1], [1] + [-9] * k, [-2] * k + [9] * k, [-3] * k + [7]]
-    return lists(rng, low, high, *edges, sizes=(k + 4, k + 6, k, k + 2))
+    return make_list_inputs(rng, low, high, *edges, sizes=(k + 4, k + 6, k, k + 2))
 
 
 def windows(nums: list[int], k: int) -> list[int]:
-    """The sums of all ``k`` consecutive numbers."""
+    """Return the sum of each window of ``k`` consecutive numbers."""
     totals = [0, *accumulate(nums)]
     return [b - a for a, b in zip(totals, totals[k:], strict=False)]
 
@@ -69,17 +69,17 @@ def draw_window_target(rng: Random) -> Params:
     return {"k": k, "m": k * rng.randint(5, 20) + rng.randint(0, k - 1)}
 
 
-def window_target_inputs(p: Params, rng: Random) -> list[Lines]:
+def make_window_target_inputs(p: Params, rng: Random) -> list[InputLines]:
     k, m = p["k"], p["m"]
     exact = [m - k + 1] + [1] * (k - 1)
     edges = exact, [*exact, m], [m - k] + [1] * (k - 1), [m] * (k + 3)
-    return lists(rng, 0, 2 * m // k, *edges, sizes=(k + 4, k + 6, k + 1, k + 9))
+    return make_list_inputs(rng, 0, 2 * m // k, *edges, sizes=(k + 4, k + 6, k + 1, k + 9))
 
 
-def pair_inputs(p: Params, rng: Random) -> list[Lines]:
+def make_pair_inputs(p: Params, rng: Random) -> list[InputLines]:
     k = p["k"]
     half = [k // 2, k - k // 2]
-    return lists(
+    return make_list_inputs(
         rng, 0, k, [k], half + half, [k + 1, -1, 0, k // 2, k], [k, k, 2 * k, 0], [0, 0, k - 1], sizes=(6, 9, 7)
     )
 
@@ -89,10 +89,10 @@ def solve_subarrays(p: Params, nums: list[int]) -> int:
     return sum(follows(p["rule"], sum(nums[i:j]), p["k"]) for i in range(size) for j in range(i + 1, size + 1))
 
 
-def subarray_inputs(p: Params, rng: Random) -> list[Lines]:
+def make_subarray_inputs(p: Params, rng: Random) -> list[InputLines]:
     k = p["k"]
     edges = [k], [0, k, 0], [1] * 4 + [k - 4, 4 - k, k], [k, -k, k, -k]
-    return lists(rng, 0, k // 2 + 1, *edges, sizes=(7, 9, 12))
+    return make_list_inputs(rng, 0, k // 2 + 1, *edges, sizes=(7, 9, 12))
 
 
 def best_subarray(p: Params, nums: list[int]) -> int:
@@ -100,21 +100,21 @@ def best_subarray(p: Params, nums: list[int]) -> int:
     return {"min": min, "max": max}[p["pick"]](sum(part) - p["k"] * len(part) for part in parts)
 
 
-def around(p: Params, rng: Random) -> list[Lines]:
-    """Lists whose numbers are on both sides of ``k``; in one all above, in one all below."""
+def make_inputs_around_k(p: Params, rng: Random) -> list[InputLines]:
+    """Make lists with numbers on both sides of ``k``; in one all are above, in one all are below."""
     k = p["k"]
     edges = [k + 4], [k - 4], [k - 3, k - 1, k - 2], [k + 3, k + 1, k + 2], [k - 2, k + 5, k - 1, k + 5, k - 3]
-    return lists(rng, k - 9, k + 9, *edges, sizes=(8, 11, 6))
+    return make_list_inputs(rng, k - 9, k + 9, *edges, sizes=(8, 11, 6))
 
 
-def sorted_inputs(p: Params, rng: Random) -> list[Lines]:
+def make_sorted_inputs(p: Params, rng: Random) -> list[InputLines]:
     k = p["k"]
     edges = [k], [k - 1], [k + 1], [k - 1, k, k, k + 1], [0, k, k]
-    return [(sorted(nums),) for (nums,) in lists(rng, 0, 2 * k, *edges, sizes=(9, 12, 15))]
+    return [(sorted(nums),) for (nums,) in make_list_inputs(rng, 0, 2 * k, *edges, sizes=(9, 12, 15))]
 
 
-def repeated_inputs(p: Params, rng: Random) -> list[Lines]:
-    """Lists with at least ``k`` different values, whose smallest and largest occur twice."""
+def make_repeated_inputs(p: Params, rng: Random) -> list[InputLines]:
+    """Make lists with at least ``k`` distinct values, of which the smallest and the largest occur twice."""
     drawn = [rng.sample(range(-99, 99), p["k"] + extra) for extra in (1, 3, 0, 6, 4)]
     return [([*nums, min(nums), max(nums)],) for nums in drawn]
 
@@ -139,7 +139,7 @@ FAMILIES = (
             "print($pick(sum(nums[i:i + $k]) for i in range(n - $k + 1)))",
         ),
         wrong_edits=((" - $k + 1", ""), ("n - $k + 1", "n - $k or 1"), ("$pick(sum", "sum(sum")),
-        inputs=lambda p, rng: long_enough(p, rng, -20, 20),
+        inputs=lambda p, rng: make_inputs_of_k_or_more(p, rng, -20, 20),
         solve=lambda p, nums: sorted(windows(nums, p["k"]))[0 if p["pick"] == "min" else -1],
     ),
     Family(
@@ -159,7 +159,7 @@ FAMILIES = (
             "print(sum(sum(nums[i:i + $k]) >= $m for i in range(n - $k + 1)))",
         ),
         wrong_edits=((" + 1)))", ")))"), (">= $m", "> $m"), ("sum(sum(", "max(sum(")),
-        inputs=window_target_inputs,
+        inputs=make_window_target_inputs,
         solve=lambda p, nums: len([total for total in windows(nums, p["k"]) if total >= p["m"]]),
     ),
     Family(
@@ -176,7 +176,7 @@ FAMILIES = (
             "print(*nums)",
         ),
         wrong_edits=((", ${sign}x", ", -${sign}x"), ("key=lambda x: ($key, ${sign}x)", ""), ("($key,", "(-($key),")),
-        inputs=sort_inputs,
+        inputs=make_sort_inputs,
         solve=solve_sort,
     ),
     Family(
@@ -197,7 +197,9 @@ FAMILIES = (
             ("$k % len", "-$k % len"),
             ("$k %", "($k - 1) %"),
         ),
-        inputs=lambda p, rng: [(list(range(size)),) for size in (5, 7, 1, 2, 3)] + lists(rng, -9, 9, sizes=(9, 11)),
+        inputs=lambda p, rng: (
+            [(list(range(size)),) for size in (5, 7, 1, 2, 3)] + make_list_inputs(rng, -9, 9, sizes=(9, 11))
+        ),
         solve=lambda p, nums: [
             nums[(i + (p["k"] if p["side"] == "left" else -p["k"])) % len(nums)] for i in range(len(nums))
         ],
@@ -212,7 +214,7 @@ FAMILIES = (
         draw=lambda rng: {"k": rng.randint(3, 99), **rng.choice(DIVISIONS)},
         program=("nums = list(map(int, input().split()))", "print(len({x $op $k for x in nums}))"),
         wrong_edits=((" $op $k", ""), ("{x $op $k for x in nums}", "[x $op $k for x in nums]"), ("len(", "max(")),
-        inputs=lambda p, rng: lists(
+        inputs=lambda p, rng: make_list_inputs(
             rng,
             0,
             p["k"] * 3,
@@ -231,7 +233,7 @@ FAMILIES = (
             "Given a list nums, return the number of pairs i < j for which nums[i] + nums[j] is $rule $k.",
             "Return how many pairs of elements of nums (at different positions) have a sum $rule $k.",
         ),
-        draw=lambda rng: with_constant(rng, SUM_RULES, 3, 99),
+        draw=lambda rng: draw_with_constant(rng, SUM_RULES, 3, 99),
         program=(
             "total = 0",
             "for i in range(len(nums)):",
@@ -245,7 +247,7 @@ FAMILIES = (
             ("nums[i] + nums[j]", "nums[i] - nums[j]"),
             ("range(i)", "range(len(nums))"),
         ),
-        inputs=pair_inputs,
+        inputs=make_pair_inputs,
         solve=lambda p, nums: len([1 for pair in combinations(nums, 2) if follows(p["rule"], sum(pair), p["k"])]),
     ),
     Family(
@@ -273,7 +275,7 @@ FAMILIES = (
             ("range(i)", "range(len(nums))"),
             ("range(i)", "range(i - 1, i)"),
         ),
-        inputs=lambda p, rng: lists(
+        inputs=lambda p, rng: make_list_inputs(
             rng,
             0,
             2 * p["k"],
@@ -307,7 +309,7 @@ FAMILIES = (
             ("nums[j] - nums[i]", "nums[i] - nums[j]"),
             ("nums[j] - nums[i]", "abs(nums[j] - nums[i])"),
         ),
-        inputs=lambda p, rng: lists(
+        inputs=lambda p, rng: make_list_inputs(
             rng,
             0,
             3 * p["k"],
@@ -326,7 +328,7 @@ FAMILIES = (
             "Read a line of integers. Print how many contiguous parts (at least one number each) have a sum $rule $k.",
             "Given integers on one line, count the non-empty contiguous parts whose sum is $rule $k.",
         ),
-        draw=lambda rng: with_constant(rng, (SUM_RULES[0], SUM_RULES[2]), 3, 99),
+        draw=lambda rng: draw_with_constant(rng, (SUM_RULES[0], SUM_RULES[2]), 3, 99),
         program=(
             "nums = list(map(int, input().split()))",
             "best = 0",
@@ -343,7 +345,7 @@ FAMILIES = (
             ("nums[i:]", "nums[i + 1:]"),
             ("nums[i:]", "nums[i:i + 2]"),
         ),
-        inputs=subarray_inputs,
+        inputs=make_subarray_inputs,
         solve=solve_subarrays,
     ),
     Family(
@@ -370,7 +372,7 @@ FAMILIES = (
             ("best = total = nums[0] - $k", "best = total = 0"),
             ("return best", "return total"),
         ),
-        inputs=around,
+        inputs=make_inputs_around_k,
         solve=best_subarray,
     ),
     Family(
@@ -400,7 +402,7 @@ FAMILIES = (
             ("nums[i] $cmp $k", "nums[i] $cmp $k + 1"),
             ("return a", "return a - 1"),
         ),
-        inputs=sorted_inputs,
+        inputs=make_sorted_inputs,
         solve=lambda p, nums: len([x for x in nums if x < p["k"] + (p["cmp"] == "<=")]),
     ),
     Family(
@@ -425,7 +427,7 @@ FAMILIES = (
             "print(*nums)",
         ),
         wrong_edits=(("nums[i:]", "nums"), ("best[0]", "min(best)"), (">= nums[i] + $k", "> nums[i] + $k")),
-        inputs=lambda p, rng: lists(
+        inputs=lambda p, rng: make_list_inputs(
             rng,
             0,
             3 * p["k"],
@@ -458,7 +460,7 @@ FAMILIES = (
         },
         program=("nums = sorted(set(nums)$order)", "return nums[$k - 1] + $m"),
         wrong_edits=(("$k - 1", "$k - 2"), (" + $m", ""), ("set(nums)", "nums")),
-        inputs=repeated_inputs,
+        inputs=make_repeated_inputs,
         solve=lambda p, nums: sorted(Counter(nums), reverse=p["word"] == "largest")[p["k"] - 1] + p["m"],
     ),
     Family(
@@ -471,7 +473,7 @@ FAMILIES = (
         draw=lambda rng: {"k": rng.randint(2, 99), "m": rng.randint(2, 99), **rng.choice(COMPARISONS)},
         program=("nums = list(map(int, input().split()))", "print(sum(x for x in nums if x $cmp $k) * $m)"),
         wrong_edits=((" * $m", ""), (" if x $cmp $k", ""), ("sum(x for", "sum(1 for")),
-        inputs=lambda p, rng: lists(
+        inputs=lambda p, rng: make_list_inputs(
             rng, p["k"] - 20, p["k"] + 20, [p["k"], p["k"] + 1, p["k"] - 1], [p["k"]], [-3, 200]
         ),
         solve=lambda p, nums: sum(p["m"] * x for x in nums if compare(p, x, p["k"])),

@@ -1,22 +1,22 @@
-"""Families on one list of integers: counting, filtering, mapping, sorting, windows and running totals."""
+"""Problem families on one list of integers: counting, filtering, mapping, sorting, runs and running totals."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 from random import Random
 
-from launch.problems.starter.draws import (
+from launch.problems.starter.family import Family, InputLines, Params
+from launch.problems.starter.random_inputs import (
     COMPARISONS,
     MIN_MAX,
     PLUS_MINUS,
     compare,
-    counted,
-    int_list,
-    lists,
-    low_and_high,
+    draw_int_list,
+    draw_low_and_high,
+    make_list_inputs,
+    prepend_lengths,
     signed,
 )
-from launch.problems.starter.family import Family, Lines, Params
 
 SORT_ORDERS: tuple[Params, ...] = (
     {"word": "smallest", "order": ""},
@@ -24,10 +24,10 @@ SORT_ORDERS: tuple[Params, ...] = (
 )
 
 
-def long_enough(p: Params, rng: Random, low: int, high: int) -> list[Lines]:
-    """Lists of at least ``k`` integers, one of exactly ``k``, one with ties."""
+def make_inputs_of_k_or_more(p: Params, rng: Random, low: int, high: int) -> list[InputLines]:
+    """Make lists of at least ``k`` integers: one of exactly ``k``, one with ties."""
     k = p["k"]
-    return lists(rng, low, high, [5] * (k + 2), sizes=(k + 4, k + 6, k, k + 1, k + 3))
+    return make_list_inputs(rng, low, high, [5] * (k + 2), sizes=(k + 4, k + 6, k, k + 1, k + 3))
 
 
 def solve_first_total(p: Params, nums: list[int]) -> int:
@@ -40,12 +40,12 @@ def solve_longest_run(p: Params, nums: list[int]) -> int:
     return max((len(run) for run in marks.split()), default=0)
 
 
-def run_inputs(p: Params, rng: Random) -> list[Lines]:
-    """Lists with values around ``k``; in one nothing counts, in two everything, in one the longest run is last."""
+def make_run_inputs(p: Params, rng: Random) -> list[InputLines]:
+    """Make lists with values around ``k``: in one no value counts, in two all do, in one the longest run is last."""
     up = p["cmp"].startswith(">")
     good, bad = (p["k"] + 3, p["k"] - 3) if up else (p["k"] - 3, p["k"] + 3)
     edges = [bad], [good] * 4, [good, bad, bad, good, good], [good, good, bad, good], [p["k"], p["k"], good]
-    return lists(rng, p["k"] - 5, p["k"] + 5, *edges, sizes=(9, 12, 15))
+    return make_list_inputs(rng, p["k"] - 5, p["k"] + 5, *edges, sizes=(9, 12, 15))
 
 
 def solve_most_frequent(p: Params, nums: list[int]) -> int:
@@ -65,7 +65,7 @@ FAMILIES = (
         draw=lambda rng: {"k": rng.randint(2, 99), **rng.choice(MIN_MAX), **rng.choice(PLUS_MINUS)},
         program=("nums = list(map(int, input().split()))", "print($pick(nums) $op $k)"),
         wrong_edits=((" $op $k", ""), ("$pick(nums)", "nums[0]"), ("$pick(nums)", "sum(nums)")),
-        inputs=lambda p, rng: lists(rng, -99, 99, [4], [-3, -8, -5], [0, 6, 6, 3]),
+        inputs=lambda p, rng: make_list_inputs(rng, -99, 99, [4], [-3, -8, -5], [0, 6, 6, 3]),
         solve=lambda p, nums: sorted(nums)[0 if p["pick"] == "min" else -1] + signed(p, p["k"]),
     ),
     Family(
@@ -81,7 +81,7 @@ FAMILIES = (
         draw=lambda rng: {"k": rng.randint(2, 99), "m": rng.randint(2, 99)},
         program=("nums = list(map(int, input().split()))", "print(sum(x - $k for x in nums) * $m)"),
         wrong_edits=((" * $m", ""), ("x - $k for", "x for"), ("sum(x - $k for x in nums)", "(sum(nums) - $k)")),
-        inputs=lambda p, rng: lists(rng, -99, 99, [4], [0, 0, 0]),
+        inputs=lambda p, rng: make_list_inputs(rng, -99, 99, [4], [0, 0, 0]),
         solve=lambda p, nums: p["m"] * (sum(nums) - p["k"] * len(nums)),
     ),
     Family(
@@ -99,7 +99,7 @@ FAMILIES = (
             ("sum(x $cmp $k for x in nums)", "sum(x for x in nums if x $cmp $k)"),
             ("x $cmp $k", "not x $cmp $k"),
         ),
-        inputs=lambda p, rng: lists(
+        inputs=lambda p, rng: make_list_inputs(
             rng, p["k"] - 20, p["k"] + 20, [p["k"], p["k"] + 1, p["k"]], [p["k"] - 1], [-p["k"]] * 3
         ),
         solve=lambda p, nums: len([x for x in nums if compare(p, x, p["k"])]),
@@ -111,10 +111,12 @@ FAMILIES = (
             "Read a line of integers. Print how many of them are at least $low and at most $high.",
             "Given integers on one line, count those that are at least $low and at most $high.",
         ),
-        draw=low_and_high,
+        draw=draw_low_and_high,
         program=("nums = list(map(int, input().split()))", "print(sum(x >= $low and x <= $high for x in nums))"),
         wrong_edits=(("x >= $low and ", ""), (" and x <= $high", ""), ("<=", "<")),
-        inputs=lambda p, rng: lists(rng, -20, 120, [p["low"], p["high"]], [p["low"] - 1], [p["high"] + 1, p["low"]]),
+        inputs=lambda p, rng: make_list_inputs(
+            rng, -20, 120, [p["low"], p["high"]], [p["low"] - 1], [p["high"] + 1, p["low"]]
+        ),
         solve=lambda p, nums: len([x for x in nums if x in range(p["low"], p["high"] + 1)]),
     ),
     Family(
@@ -132,7 +134,7 @@ FAMILIES = (
         wrong_edits=((" if x % $k $eq 0", ""), ("sum(x for", "sum(1 for"), ("% $k $eq 0", "% $k $eq 1")),
         inputs=lambda p, rng: [
             ([*nums, p["k"] * rng.randint(2, 9), -p["k"], p["k"] * 5 + 1, p["k"] // 2, p["k"] // 3],)
-            for (nums,) in lists(rng, -99, 99, [4], sizes=(5, 4, 7, 6, 3))
+            for (nums,) in make_list_inputs(rng, -99, 99, [4], sizes=(5, 4, 7, 6, 3))
         ],
         solve=lambda p, nums: sum(x for x in nums if (x // p["k"] * p["k"] == x) == (p["eq"] == "==")),
     ),
@@ -156,7 +158,7 @@ FAMILIES = (
             "print(*best or [$m])",
         ),
         wrong_edits=((" or [$m]", ""), ("x $cmp $k", "not x $cmp $k"), ("*best or [$m]", "len(best) or $m")),
-        inputs=lambda p, rng: lists(
+        inputs=lambda p, rng: make_list_inputs(
             rng,
             p["k"] - 9,
             p["k"] + 9,
@@ -180,7 +182,7 @@ FAMILIES = (
         },
         program=("nums = list(map(int, input().split()))", "print(*[x * $k $op $m for x in nums])"),
         wrong_edits=((" $op $m", ""), (" * $k", ""), ("*[x * $k $op $m", "*[x * $k $op $m + 1")),
-        inputs=lambda p, rng: lists(rng, -99, 99, [0], [1, -1], sizes=(4, 6, 5, 3)),
+        inputs=lambda p, rng: make_list_inputs(rng, -99, 99, [0], [1, -1], sizes=(4, 6, 5, 3)),
         solve=lambda p, nums: [p["k"] * x + signed(p, p["m"]) for x in nums],
     ),
     Family(
@@ -197,7 +199,7 @@ FAMILIES = (
         draw=lambda rng: {"k": rng.randint(2, 12), "m": rng.randint(2, 99), **rng.choice(SORT_ORDERS)},
         program=("nums.sort($order)", "return nums[$k - 1] + $m"),
         wrong_edits=(("$k - 1", "$k - 2"), (" + $m", ""), ("nums.sort($order)\n", "")),
-        inputs=lambda p, rng: long_enough(p, rng, -50, 50),
+        inputs=lambda p, rng: make_inputs_of_k_or_more(p, rng, -50, 50),
         solve=lambda p, nums: sorted(nums)[p["k"] - 1 if p["word"] == "smallest" else -p["k"]] + p["m"],
     ),
     Family(
@@ -217,7 +219,7 @@ FAMILIES = (
             "return best",
         ),
         wrong_edits=(("else 0", "else total"), ("else 0", "else 1"), ("return best", "return total")),
-        inputs=run_inputs,
+        inputs=make_run_inputs,
         solve=solve_longest_run,
     ),
     Family(
@@ -246,8 +248,8 @@ FAMILIES = (
             "print(best)",
         ),
         wrong_edits=(("best = i + 1", "best = i"), ("total >=", "total >"), (" and best == -1", "")),
-        inputs=lambda p, rng: counted(
-            lists(rng, 1, p["k"], [p["k"]], [p["k"] - 1], [p["k"], -1, 5], [1, 1, -p["k"]], sizes=(6, 8, 5))
+        inputs=lambda p, rng: prepend_lengths(
+            make_list_inputs(rng, 1, p["k"], [p["k"]], [p["k"] - 1], [p["k"], -1, 5], [1, 1, -p["k"]], sizes=(6, 8, 5))
         ),
         solve=lambda p, n, nums: solve_first_total(p, nums),
     ),
@@ -280,7 +282,7 @@ FAMILIES = (
             ("x % $k", "x"),
             ("sorted(count$order)", "sorted(count$order)[::-1]"),
         ),
-        inputs=lambda p, rng: lists(
+        inputs=lambda p, rng: make_list_inputs(
             rng,
             0,
             99,
@@ -311,7 +313,7 @@ FAMILIES = (
             ("range(1, len(nums))", "range(len(nums))"),
             ("$cmp $k", "== $k"),
         ),
-        inputs=lambda p, rng: lists(
+        inputs=lambda p, rng: make_list_inputs(
             rng,
             0,
             p["k"] * 2,
@@ -319,7 +321,7 @@ FAMILIES = (
             [p["k"] * 3, 0, 0],
             [0, p["k"], p["k"]],
             [0, p["k"] + 1, -1],
-            int_list(rng, 3, 0, 9),
+            draw_int_list(rng, 3, 0, 9),
         ),
         solve=lambda p, nums: len([1 for a, b in pairwise(nums) if compare(p, max(a - b, b - a), p["k"])]),
     ),

@@ -1,11 +1,11 @@
-"""Families that follow rules step by step or choose greedily: moves, circles, boxes, boats and intervals."""
+"""Problem families for simulation and greedy choice: moves, circles, boxes, boats and intervals."""
 
 from __future__ import annotations
 
 from random import Random
 
-from launch.problems.starter.draws import lists, numbers, word
-from launch.problems.starter.family import Family, Lines, Params
+from launch.problems.starter.family import Family, InputLines, Params
+from launch.problems.starter.random_inputs import draw_word, make_list_inputs, make_number_inputs
 
 Interval = tuple[int, int]
 
@@ -14,8 +14,8 @@ def draw_robot(rng: Random) -> Params:
     return {"k": rng.randint(2, 60), "m": rng.randint(2, 60)}
 
 
-def moves(p: Params, rng: Random) -> list[Lines]:
-    drawn = [word(rng, size, "LRUD") for size in (6, 9, 14)]
+def make_move_inputs(p: Params, rng: Random) -> list[InputLines]:
+    drawn = [draw_word(rng, size, "LRUD") for size in (6, 9, 14)]
     return [(s,) for s in [*drawn[:2], "L", "U", "RRD", "RRRUUL", drawn[2]]]
 
 
@@ -41,10 +41,10 @@ def solve_boxes(p: Params, nums: list[int]) -> int:
     return len(boxes)
 
 
-def box_inputs(p: Params, rng: Random) -> list[Lines]:
+def make_box_inputs(p: Params, rng: Random) -> list[InputLines]:
     k = p["k"]
     edges = [k], [k - 1, 1, k], [k // 2 + 1, k // 2, k // 2, k // 2 + 1], [1, k, 1, k, 1], [k - 1, 2, 1]
-    return lists(rng, 1, k, *edges, sizes=(6, 9, 12))
+    return make_list_inputs(rng, 1, k, *edges, sizes=(6, 9, 12))
 
 
 def solve_boats(p: Params, nums: list[int]) -> int:
@@ -60,23 +60,23 @@ def solve_boats(p: Params, nums: list[int]) -> int:
     return boats
 
 
-def intervals(rng: Random, count: int, longest: int) -> list[Interval]:
+def draw_intervals(rng: Random, count: int, longest: int) -> list[Interval]:
     starts = [rng.randint(0, 2 * count * longest) for _ in range(count)]
     return [(a, a + rng.randint(1, longest)) for a in starts]
 
 
-def interval_inputs(p: Params, rng: Random) -> list[Lines]:
-    """Intervals with gaps around ``k``: touching, nested, equal, out of order, one alone."""
+def make_interval_inputs(p: Params, rng: Random) -> list[InputLines]:
+    """Make groups of intervals with gaps around ``k``: touching, nested, equal, unordered, and a single interval."""
     k = p["k"]
     groups = [
-        intervals(rng, 5, k + 2),
-        intervals(rng, 7, k + 2),
+        draw_intervals(rng, 5, k + 2),
+        draw_intervals(rng, 7, k + 2),
         [(3, 9)],
         [(0, 2), (2 + k, 4 + k), (5 + 2 * k, 9 + 2 * k)],
         [(50 + k, 60 + k), (0, 50), (10, 20), (15, 40), (0, 50)],
         [(0, 40 + 2 * k), (1, 3), (3 + k, 5 + k)],
         [(0, 1), (k, k + 1), (2 * k + 2, 2 * k + 3), (1, 2)],
-        intervals(rng, 9, k + 2),
+        draw_intervals(rng, 9, k + 2),
     ]
     return [(len(group), *group) for group in groups]
 
@@ -134,7 +134,7 @@ FAMILIES = (
             ('count("R") - s.count("L")', 'count("L") - s.count("R")'),
             ("a * $k, b * $m", "b * $k, a * $m"),
         ),
-        inputs=moves,
+        inputs=make_move_inputs,
         solve=solve_robot,
     ),
     Family(
@@ -162,7 +162,7 @@ FAMILIES = (
             ("abs(b * $m)", "abs(b)"),
             ("abs(a * $k) + abs(b * $m)", "abs(a * $k + b * $m)"),
         ),
-        inputs=lambda p, rng: [("LLU",), *moves(p, rng)],
+        inputs=lambda p, rng: [("LLU",), *make_move_inputs(p, rng)],
         solve=lambda p, s: max(abs(x + y) if sign else abs(x - y) for x, y in [solve_robot(p, s)] for sign in (0, 1)),
     ),
     Family(
@@ -186,7 +186,7 @@ FAMILIES = (
             "return nums[0]",
         ),
         wrong_edits=((" - 1) %", ") %"), ("range(1, n + 1)", "range(n)"), ("(i + $k - 1)", "($k - 1)")),
-        inputs=lambda p, rng: numbers(rng, 5, 40, 1, 2, 3, 10, 7),
+        inputs=lambda p, rng: make_number_inputs(rng, 5, 40, 1, 2, 3, 10, 7),
         solve=solve_circle,
     ),
     Family(
@@ -219,7 +219,7 @@ FAMILIES = (
             ("        total = x", "        total = 0"),
             ("best = 1", "best = 0"),
         ),
-        inputs=box_inputs,
+        inputs=make_box_inputs,
         solve=solve_boxes,
     ),
     Family(
@@ -249,7 +249,7 @@ FAMILIES = (
             "print(best)",
         ),
         wrong_edits=(("nums.sort()\n", ""), ("<= $k", "< $k"), ("while a <= b", "while a < b")),
-        inputs=box_inputs,
+        inputs=make_box_inputs,
         solve=solve_boats,
     ),
     Family(
@@ -283,7 +283,7 @@ FAMILIES = (
             ("a >= total + $k", "a >= total"),
             ("key=lambda x: x[1]", "key=lambda x: x[0]"),
         ),
-        inputs=interval_inputs,
+        inputs=make_interval_inputs,
         solve=solve_meetings,
     ),
     Family(
@@ -310,7 +310,7 @@ FAMILIES = (
             "print(best * $k)",
         ),
         wrong_edits=((" * $k", ""), ("max(a, total)", "a"), ("total = max(total, b)", "total = b")),
-        inputs=interval_inputs,
+        inputs=make_interval_inputs,
         solve=solve_covered,
     ),
     Family(
@@ -343,7 +343,7 @@ FAMILIES = (
             ("a > total + $k", "a > total"),
             ("total = max(total, b)", "total = b"),
         ),
-        inputs=interval_inputs,
+        inputs=make_interval_inputs,
         solve=solve_groups,
     ),
     Family(
@@ -376,7 +376,7 @@ FAMILIES = (
             ("total + x < 0", "total + x <= 0"),
             ("    else:\n        total", "    total"),
         ),
-        inputs=lambda p, rng: lists(
+        inputs=lambda p, rng: make_list_inputs(
             rng, -p["k"], p["k"], [-p["k"], 3], [-p["k"] - 1, 5, -3], [1], [-p["k"] + 1, -2, 1, -2]
         ),
         solve=solve_account,

@@ -1,4 +1,4 @@
-"""Families on text: slices, counts, words, ciphers, brackets and runs."""
+"""Problem families on text: slices, counts, words, ciphers, brackets and runs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from itertools import groupby
 from random import Random
 from typing import Any
 
-from launch.problems.starter.draws import ANSWERS, LETTERS, signed, with_constant, word
-from launch.problems.starter.family import Family, Lines, Params
+from launch.problems.starter.family import Family, InputLines, Params
+from launch.problems.starter.random_inputs import ANSWERS, LETTERS, draw_with_constant, draw_word, signed
 
 PARTS: tuple[Params, ...] = (
     {"part": "the first $k characters", "slice": ":$k"},
@@ -36,9 +36,11 @@ WINDOW_RULES: tuple[Params, ...] = (
 )
 
 
-def words(rng: Random, *edges: str, letters: str = LETTERS, sizes: Sequence[int] = (8, 12, 6, 15, 20)) -> list[Lines]:
-    """Inputs of one word each: one at random, the edges, then at random, with the given sizes."""
-    drawn = [word(rng, size, letters) for size in sizes]
+def make_word_inputs(
+    rng: Random, *edges: str, letters: str = LETTERS, sizes: Sequence[int] = (8, 12, 6, 15, 20)
+) -> list[InputLines]:
+    """Make inputs of one word: a random one, the edge cases, then random ones; ``sizes`` are of the random words."""
+    drawn = [draw_word(rng, size, letters) for size in sizes]
     return [(s,) for s in [*drawn[:1], *edges, *drawn[1:]]]
 
 
@@ -55,11 +57,11 @@ def shifted(s: str, by: int) -> str:
     return s.translate(str.maketrans(LETTERS, LETTERS[by % 26 :] + LETTERS[: by % 26]))
 
 
-def sentences(p: Params, rng: Random) -> list[Lines]:
-    """Lines of words whose lengths are around ``k``; some repeat."""
+def make_sentence_inputs(p: Params, rng: Random) -> list[InputLines]:
+    """Make lines of words with lengths around ``k``."""
     k = p["k"]
-    mixed = [[word(rng, max(1, k + rng.randint(-2, 2))) for _ in range(count)] for count in (6, 8, 5, 7)]
-    edges = [word(rng, k)], ["b" * (k + 1), "c" * k, "a" * (k + 1)], ["z" * (k - 1), "a" * k, "c" * (k - 1)]
+    mixed = [[draw_word(rng, max(1, k + rng.randint(-2, 2))) for _ in range(count)] for count in (6, 8, 5, 7)]
+    edges = [draw_word(rng, k)], ["b" * (k + 1), "c" * k, "a" * (k + 1)], ["z" * (k - 1), "a" * k, "c" * (k - 1)]
     return [(" ".join(line),) for line in [*mixed[:2], *edges, *mixed[2:]]]
 
 
@@ -68,14 +70,15 @@ def solve_long_words(p: Params, line: str) -> Any:
     return {"len(best)": len(kept), "*sorted(best)": sorted(kept), "*best[::-1]": list(reversed(kept))}[p["result"]]
 
 
-def initial_sentences(p: Params, rng: Random) -> list[Lines]:
+def make_initial_inputs(p: Params, rng: Random) -> list[InputLines]:
     return [
-        (" ".join(p["c"] + x[1:] if rng.random() < 0.5 else x for x in line.split()),) for (line,) in sentences(p, rng)
+        (" ".join(p["c"] + x[1:] if rng.random() < 0.5 else x for x in line.split()),)
+        for (line,) in make_sentence_inputs(p, rng)
     ] + [(f"{p['c'] * (p['k'] + 1)} {p['c']} {'zy'[p['c'] == 'z'] * (p['k'] + 1)}",)]
 
 
-def run_texts(p: Params, rng: Random) -> list[Lines]:
-    """Texts of runs shorter than, as long as and longer than ``k``, at least one of them long enough."""
+def make_run_inputs(p: Params, rng: Random) -> list[InputLines]:
+    """Make texts of runs shorter than, equal to and longer than ``k``, each with at least one run of ``k`` or more."""
     k = p["k"]
     texts = ["".join(rng.choice("abcd") * rng.randint(1, k + 2) for _ in range(count)) for count in (4, 6, 8)]
     texts = [text + "e" * k for text in texts]
@@ -93,14 +96,14 @@ def draw_brackets(rng: Random) -> Params:
     return {"one": one, "two": two, **rng.choice(ANSWERS)}
 
 
-def bracket_texts(p: Params) -> list[Lines]:
+def make_bracket_inputs(p: Params) -> list[InputLines]:
     templates = "()[()]", "(()", "([)]", "", "())(", "[[]]()", "](", "([]())", "(])"
     table = str.maketrans("()[]", p["one"] + p["two"])
     return [(s.translate(table),) for s in templates if s]
 
 
 def reduced(s: str, *pairs: str) -> str:
-    """``s`` after deleting the pairs as long as any is found."""
+    """Delete the given pairs from ``s`` repeatedly, until it contains none of them."""
     smaller = s
     for pair in pairs:
         smaller = smaller.replace(pair, "")
@@ -108,11 +111,11 @@ def reduced(s: str, *pairs: str) -> str:
 
 
 def depth(s: str) -> int:
-    """How deep the balanced brackets of one kind are nested: rounds of deleting innermost pairs."""
+    """Return the nesting depth of round brackets: the largest surplus of opening brackets in a prefix."""
     return max((s[:i].count("(") - s[:i].count(")") for i in range(len(s) + 1)), default=0)
 
 
-def nested_texts(p: Params) -> list[Lines]:
+def make_nested_bracket_inputs(p: Params) -> list[InputLines]:
     k = p["k"]
     deep = "(" * k + ")" * k
     texts = "()" * 3, deep, "(" + deep + ")", "()" + deep, "(()", ")(", "(" + "()" * k + ")", deep + ")"
@@ -127,10 +130,12 @@ def solve_window(p: Params, s: str) -> int:
     return max(j - i for i in range(len(s)) for j in range(i + 1, len(s) + 1) if allowed(s[i:j]))
 
 
-def window_texts(p: Params, rng: Random) -> list[Lines]:
+def make_window_inputs(p: Params, rng: Random) -> list[InputLines]:
     few = LETTERS[: p["k"] + 3] if "different" in p["rule"] else "abc"
     size = 3 * p["k"] + 8
-    return words(rng, "a", "ab" * (p["k"] + 2), "a" * (p["k"] + 2), letters=few, sizes=(size, size + 5, size, size + 9))
+    return make_word_inputs(
+        rng, "a", "ab" * (p["k"] + 2), "a" * (p["k"] + 2), letters=few, sizes=(size, size + 5, size, size + 9)
+    )
 
 
 FAMILIES = (
@@ -141,10 +146,12 @@ FAMILIES = (
             "Read a line with one word of more than $k letters. Print $part of it.",
             "Given a word longer than $k characters, print $part.",
         ),
-        draw=lambda rng: with_constant(rng, PARTS, 2, 30),
+        draw=lambda rng: draw_with_constant(rng, PARTS, 2, 30),
         program=("s = input()", "print(s[$slice])"),
         wrong_edits=(("[$slice]", ""), ("[$slice]", "[$k]"), ("[$slice]", "[$slice][1:]")),
-        inputs=lambda p, rng: words(rng, word(rng, p["k"] + 1), sizes=[p["k"] + extra for extra in (5, 3, 9, 2)]),
+        inputs=lambda p, rng: make_word_inputs(
+            rng, draw_word(rng, p["k"] + 1), sizes=[p["k"] + extra for extra in (5, 3, 9, 2)]
+        ),
         solve=solve_part,
     ),
     Family(
@@ -161,7 +168,7 @@ FAMILIES = (
             ("* $k", "* ($k - 1)"),
             ('"$sep".join([s] * $k)', '(s + "$sep") * $k'),
         ),
-        inputs=lambda p, rng: words(rng, "a", sizes=(4, 2, 6, 3)),
+        inputs=lambda p, rng: make_word_inputs(rng, "a", sizes=(4, 2, 6, 3)),
         solve=lambda p, s: (s + p["sep"]) * (p["k"] - 1) + s,
     ),
     Family(
@@ -175,7 +182,7 @@ FAMILIES = (
         program=("s = input()", 'print(s.count("$c") * $k)'),
         wrong_edits=((" * $k", ""), ('s.count("$c")', "len(s)"), ('s.count("$c")', '("$c" in s)')),
         inputs=lambda p, rng: (
-            [(s + p["c"] * rng.randint(1, 4),) for (s,) in words(rng, p["c"])]
+            [(s + p["c"] * rng.randint(1, 4),) for (s,) in make_word_inputs(rng, p["c"])]
             + [(x,) for x in ("xyz", p["c"]) if x != p["c"] and p["c"] not in x]
         ),
         solve=lambda p, s: p["k"] * len([x for x in s if x == p["c"]]),
@@ -202,7 +209,7 @@ FAMILIES = (
             "print(best)",
         ),
         wrong_edits=((" % 26", ""), (" $op $k", " $op $k + 1"), (" $op $k", "")),
-        inputs=lambda p, rng: words(rng, "a", "z", "az", LETTERS),
+        inputs=lambda p, rng: make_word_inputs(rng, "a", "z", "az", LETTERS),
         solve=lambda p, s: shifted(s, signed(p, p["k"])),
     ),
     Family(
@@ -227,7 +234,7 @@ FAMILIES = (
             "print(best[::-1])",
         ),
         wrong_edits=((" % 26", ""), ("[::-1]", ""), (" $op $k", "")),
-        inputs=lambda p, rng: words(rng, "a", "z", "az", LETTERS),
+        inputs=lambda p, rng: make_word_inputs(rng, "a", "z", "az", LETTERS),
         solve=lambda p, s: shifted("".join(reversed(s)), signed(p, p["k"])),
     ),
     Family(
@@ -240,7 +247,7 @@ FAMILIES = (
         draw=lambda rng: {"k": rng.randint(2, 30), **rng.choice(WORD_RESULTS), **rng.choice(LENGTH_TESTS)},
         program=("s = input().split()", "best = [x for x in s if len(x) $cmp $k]", "print($result)"),
         wrong_edits=(("$cmp $k", "$cmp= $k"), (" if len(x) $cmp $k", ""), ("len(x) $cmp $k", "len(x) == $k")),
-        inputs=sentences,
+        inputs=make_sentence_inputs,
         solve=solve_long_words,
     ),
     Family(
@@ -257,7 +264,7 @@ FAMILIES = (
             "print(len(best))",
         ),
         wrong_edits=(("len(x) > $k and ", ""), (' and x[0] == "$c"', ""), ("len(x) >", "len(x) <")),
-        inputs=initial_sentences,
+        inputs=make_initial_inputs,
         solve=lambda p, line: sum(x.startswith(p["c"]) for x in line.split() if len(x) > p["k"]),
     ),
     Family(
@@ -273,8 +280,8 @@ FAMILIES = (
         draw=lambda rng: {"k": rng.randint(2, 30), "sep": rng.choice(SEPARATORS)},
         program=("s = input()", 'print("$sep".join(s[i:i + $k] for i in range(0, len(s), $k)))'),
         wrong_edits=(("len(s), $k", "len(s) - $k + 1, $k"), ("i:i + $k", "i:$k"), ('"$sep".join', '"".join')),
-        inputs=lambda p, rng: words(
-            rng, "a", word(rng, p["k"]), word(rng, 2 * p["k"]), sizes=[p["k"] * n + 1 for n in (2, 3, 1, 4)]
+        inputs=lambda p, rng: make_word_inputs(
+            rng, "a", draw_word(rng, p["k"]), draw_word(rng, 2 * p["k"]), sizes=[p["k"] * n + 1 for n in (2, 3, 1, 4)]
         ),
         solve=lambda p, s: "".join(p["sep"] * (i > 0 and i % p["k"] == 0) + x for i, x in enumerate(s)),
     ),
@@ -306,7 +313,7 @@ FAMILIES = (
             'print("$sep".join(best))',
         ),
         wrong_edits=(("n >= $k", "n > $k"), ("\n        n = 0", ""), ("n >= $k", "n > 0")),
-        inputs=run_texts,
+        inputs=make_run_inputs,
         solve=solve_runs,
     ),
     Family(
@@ -336,7 +343,7 @@ FAMILIES = (
             ('"$no" if best', '"$no" if len(s) % 2'),
             ('"$no" if best else "$yes"', '"$yes" if best else "$no"'),
         ),
-        inputs=lambda p, rng: bracket_texts(p),
+        inputs=lambda p, rng: make_bracket_inputs(p),
         solve=lambda p, s: p["no"] if reduced(s, p["one"], p["two"]) else p["yes"],
     ),
     Family(
@@ -360,7 +367,7 @@ FAMILIES = (
             'print("$yes" if total == 0 and low == 0 and best <= $k else "$no")',
         ),
         wrong_edits=((" and best <= $k", ""), (" and low == 0", ""), ("total == 0 and ", "")),
-        inputs=lambda p, rng: nested_texts(p),
+        inputs=lambda p, rng: make_nested_bracket_inputs(p),
         solve=lambda p, s: p["no"] if reduced(s, "()") or depth(s) > p["k"] else p["yes"],
     ),
     Family(
@@ -391,7 +398,7 @@ FAMILIES = (
             "Given a word s, return the length of the longest part of consecutive letters that $rule.",
             "Find the longest substring of s that $rule and return the length.",
         ),
-        draw=lambda rng: with_constant(rng, WINDOW_RULES, 1, 15),
+        draw=lambda rng: draw_with_constant(rng, WINDOW_RULES, 1, 15),
         program=(
             "best = j = 0",
             "for i in range(len(s)):",
@@ -405,7 +412,7 @@ FAMILIES = (
             ("best = max(best, i + 1 - j)", "best = i + 1 - j"),
             ("while $test", "if not $test"),
         ),
-        inputs=window_texts,
+        inputs=make_window_inputs,
         solve=solve_window,
     ),
 )

@@ -1,91 +1,99 @@
-"""How many actors a pool is to have: within bounds, enough for what waits, and no to and fro."""
+"""Target size of an evaluator pool: within bounds, large enough for the queue, and without oscillation."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.evaluators.autoscaling import IDLE_S, IN_HAND, Bounds, PoolState, has_spare, wanted_actors
+from actors.evaluators.autoscaling import (
+    CALLS_PER_SANDBOX,
+    IDLE_S,
+    Bounds,
+    PoolState,
+    compute_target_size,
+    has_spare_actor,
+)
 
 SANDBOXES = st.integers(1, 16)
 
 
-def pool_state(queue, busy, actors, idle_s):
+def make_pool_state(queue, busy, actors, idle_s):
     return PoolState(queue=queue, busy=busy, actors=actors, idle_s=idle_s)
 
 
 @st.composite
-def situations(draw):
-    least = draw(st.integers(1, 20))
-    bounds = Bounds(least, least + draw(st.integers(0, 20)))
+def scenarios(draw):
+    """Draw a pool state, bounds, and sandboxes per actor."""
+    minimum = draw(st.integers(1, 20))
+    bounds = Bounds(minimum, minimum + draw(st.integers(0, 20)))
     sandboxes = draw(SANDBOXES)
     actors = draw(st.integers(0, 50))
     queue = draw(st.integers(0, 2000))
-    busy = draw(st.integers(0, IN_HAND * sandboxes * actors))
-    return pool_state(queue, busy, actors, draw(st.floats(0, 1000))), bounds, sandboxes
+    busy = draw(st.integers(0, CALLS_PER_SANDBOX * sandboxes * actors))
+    return make_pool_state(queue, busy, actors, draw(st.floats(0, 1000))), bounds, sandboxes
 
 
-def test_a_queue_makes_a_pool_grow_to_what_has_it_all_in_hand():
+def test_pool_grows_until_its_actors_can_hold_all_calls():
     bounds = Bounds(1, 10)
-    # One actor of 2 sandboxes has 4 in hand, 5 more wait: 9 fit in the hands of 3.
-    assert wanted_actors(pool_state(5, 4, 1, 0.0), bounds, 2) == 3
-    assert wanted_actors(pool_state(1, 4, 1, 0.0), bounds, 2) == 2
-    assert wanted_actors(pool_state(0, 4, 1, 0.0), bounds, 2) == 1
-    assert wanted_actors(pool_state(500, 4, 1, 0.0), bounds, 2) == 10
+    # An actor with 2 sandboxes holds 4 calls. 4 assigned and 5 queued calls need 3 actors.
+    assert compute_target_size(make_pool_state(5, 4, 1, 0.0), bounds, 2) == 3
+    assert compute_target_size(make_pool_state(1, 4, 1, 0.0), bounds, 2) == 2
+    assert compute_target_size(make_pool_state(0, 4, 1, 0.0), bounds, 2) == 1
+    assert compute_target_size(make_pool_state(500, 4, 1, 0.0), bounds, 2) == 10
 
 
-def test_an_idle_pool_shrinks_one_by_one():
+def test_idle_pool_shrinks_by_one_actor_at_a_time():
     bounds = Bounds(1, 10)
-    assert wanted_actors(pool_state(0, 0, 5, IDLE_S), bounds, 2) == 4
-    assert wanted_actors(pool_state(0, 0, 5, IDLE_S - 0.1), bounds, 2) == 5
-    assert wanted_actors(pool_state(0, 8, 5, IDLE_S), bounds, 2) == 4
-    assert wanted_actors(pool_state(0, 9, 5, IDLE_S), bounds, 2) == 5
-    assert wanted_actors(pool_state(0, 0, 1, IDLE_S), bounds, 2) == 1
+    assert compute_target_size(make_pool_state(0, 0, 5, IDLE_S), bounds, 2) == 4
+    assert compute_target_size(make_pool_state(0, 0, 5, IDLE_S - 0.1), bounds, 2) == 5
+    assert compute_target_size(make_pool_state(0, 8, 5, IDLE_S), bounds, 2) == 4
+    assert compute_target_size(make_pool_state(0, 9, 5, IDLE_S), bounds, 2) == 5
+    assert compute_target_size(make_pool_state(0, 0, 1, IDLE_S), bounds, 2) == 1
 
 
-@given(situations())
-def test_always_within_bounds(situation):
-    state, bounds, sandboxes = situation
-    assert bounds.least <= wanted_actors(state, bounds, sandboxes) <= bounds.most
+@given(scenarios())
+def test_target_size_is_within_bounds(scenario):
+    state, bounds, sandboxes = scenario
+    assert bounds.minimum <= compute_target_size(state, bounds, sandboxes) <= bounds.maximum
 
 
-@given(situations())
-def test_equal_bounds_are_a_fixed_pool(situation):
-    state, bounds, sandboxes = situation
-    assert wanted_actors(state, Bounds(bounds.least, bounds.least), sandboxes) == bounds.least
+@given(scenarios())
+def test_equal_bounds_fix_the_pool_size(scenario):
+    state, bounds, sandboxes = scenario
+    assert compute_target_size(state, Bounds(bounds.minimum, bounds.minimum), sandboxes) == bounds.minimum
 
 
-@given(situations(), st.integers(1, 500))
-def test_more_work_never_wants_fewer(situation, more):
-    state, bounds, sandboxes = situation
-    busier = pool_state(state.queue + more, state.busy, state.actors, state.idle_s)
-    assert wanted_actors(busier, bounds, sandboxes) >= wanted_actors(state, bounds, sandboxes)
+@given(scenarios(), st.integers(1, 500))
+def test_more_calls_never_lower_the_target_size(scenario, more):
+    state, bounds, sandboxes = scenario
+    busier = make_pool_state(state.queue + more, state.busy, state.actors, state.idle_s)
+    assert compute_target_size(busier, bounds, sandboxes) >= compute_target_size(state, bounds, sandboxes)
 
 
-@given(situations())
-def test_no_two_sizes_at_once_for_the_same_work(situation):
-    """After a change the same work is spread over the new size, and leaves it as it is: no growth, and no shrinking."""
-    state, bounds, sandboxes = situation
-    wanted = wanted_actors(state, bounds, sandboxes)
-    work = state.queue + state.busy
-    busy = min(work, IN_HAND * sandboxes * wanted)
-    assert wanted_actors(pool_state(work - busy, busy, wanted, 0.0), bounds, sandboxes) == wanted
+@given(scenarios())
+def test_target_size_is_stable_once_reached(scenario):
+    """The same calls, spread over the new number of actors, give the same target size again."""
+    state, bounds, sandboxes = scenario
+    target = compute_target_size(state, bounds, sandboxes)
+    calls = state.queue + state.busy
+    busy = min(calls, CALLS_PER_SANDBOX * sandboxes * target)
+    assert compute_target_size(make_pool_state(calls - busy, busy, target, 0.0), bounds, sandboxes) == target
 
 
-@given(situations())
-def test_who_shrinks_does_not_grow_with_up_to_twice_the_work(situation):
-    state, bounds, sandboxes = situation
-    wanted = wanted_actors(state, bounds, sandboxes)
-    if bounds.least <= wanted < state.actors <= bounds.most:
-        assert has_spare(state, sandboxes)
-        assert wanted == state.actors - 1
-        after = pool_state(0, 2 * state.busy, wanted, 0.0)
-        assert after.busy <= IN_HAND * sandboxes * wanted  # so nothing waits
-        assert wanted_actors(after, bounds, sandboxes) == wanted
+@given(scenarios())
+def test_pool_that_shrank_does_not_grow_until_its_calls_double(scenario):
+    state, bounds, sandboxes = scenario
+    target = compute_target_size(state, bounds, sandboxes)
+    if bounds.minimum <= target < state.actors <= bounds.maximum:
+        assert has_spare_actor(state, sandboxes)
+        assert target == state.actors - 1
+        after = make_pool_state(0, 2 * state.busy, target, 0.0)
+        assert after.busy <= CALLS_PER_SANDBOX * sandboxes * target  # so nothing waits
+        assert compute_target_size(after, bounds, sandboxes) == target
 
 
 @given(SANDBOXES, st.integers(1, 20), st.integers(0, 100))
-def test_an_idle_pool_ends_at_its_least(sandboxes, least, more):
-    bounds = Bounds(least, least + more)
-    actors = least + more
+def test_idle_pool_shrinks_to_its_minimum(sandboxes, minimum, more):
+    bounds = Bounds(minimum, minimum + more)
+    actors = minimum + more
     for _ in range(more):
-        actors = wanted_actors(pool_state(0, 0, actors, IDLE_S), bounds, sandboxes)
-    assert actors == least
+        actors = compute_target_size(make_pool_state(0, 0, actors, IDLE_S), bounds, sandboxes)
+    assert actors == minimum

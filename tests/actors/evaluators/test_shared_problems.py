@@ -1,4 +1,4 @@
-"""Problems in the object store: put once, let go with the last user."""
+"""Problems in the object store: put for the first user, released after the last one."""
 
 import gc
 import weakref
@@ -6,62 +6,62 @@ import weakref
 import pytest
 
 from actors.evaluators.shared_problems import SharedProblems
-from tests.factories import problem
+from tests.factories import make_problem
 
 
-class Copy:
-    """What a ``put`` gives; its life is that of the stored copy."""
+class FakeReference:
+    """Stands in for the reference that ``ray.put`` returns: the stored copy lives as long as this object."""
 
-    def __init__(self, of):
-        self.of = of.question_id
+    def __init__(self, problem):
+        self.question_id = problem.question_id
 
 
-def test_one_copy_for_all_users_until_the_last():
+def test_all_users_share_a_copy_until_the_last_one_ends():
     puts = []
 
-    def put(one):
-        copy = Copy(one)
-        puts.append(weakref.ref(copy))
-        return copy
+    def put(problem):
+        reference = FakeReference(problem)
+        puts.append(weakref.ref(reference))
+        return reference
 
     shared = SharedProblems(put)
-    one = problem()
-    with shared.use(one) as first:
-        with shared.use(one) as second:
+    problem = make_problem()
+    with shared.use(problem) as first:
+        with shared.use(problem) as second:
             assert first is second
         del second
-        with shared.use(one) as third:
+        with shared.use(problem) as third:
             assert third is first
         del first, third
         gc.collect()
         assert (len(puts), puts[0]() is not None) == (1, True)
     gc.collect()
     assert (len(shared), puts[0]()) == (0, None)
-    with shared.use(one):
+    with shared.use(problem):
         assert len(puts) == 2
 
 
-def test_equal_names_are_not_the_same_problem():
-    shared = SharedProblems(Copy)
-    one = problem("q")
-    other = problem("q")
-    with shared.use(one) as first, shared.use(other) as second:
+def test_problems_with_equal_ids_have_separate_copies():
+    shared = SharedProblems(FakeReference)
+    problem = make_problem("q")
+    other = make_problem("q")
+    with shared.use(problem) as first, shared.use(other) as second:
         assert first is not second
         assert len(shared) == 2
 
 
-def test_an_error_lets_go_too():
-    shared = SharedProblems(Copy)
-    with pytest.raises(KeyError), shared.use(problem()):
+def test_copy_is_released_after_an_error():
+    shared = SharedProblems(FakeReference)
+    with pytest.raises(KeyError), shared.use(make_problem()):
         raise KeyError
     assert len(shared) == 0
 
 
-def test_a_put_that_fails_leaves_nothing():
-    def put(one):
+def test_failed_put_leaves_no_entry():
+    def put(problem):
         raise MemoryError
 
     shared = SharedProblems(put)
-    with pytest.raises(MemoryError), shared.use(problem()):
+    with pytest.raises(MemoryError), shared.use(make_problem()):
         pass
     assert len(shared) == 0

@@ -1,34 +1,34 @@
-"""BufferPool: buffers are reused, and never while a tensor over them lives."""
+"""BufferPool reuses buffers, but never while a tensor still refers to them."""
 
 import torch
 
 from actors.weights.receiver import BufferPool
 
 
-def test_memory_of_a_tensor_that_is_gone_is_used_again():
+def test_pool_reuses_the_buffer_of_a_freed_tensor():
     pool = BufferPool()
     first = pool.take(64)
     second = pool.take(64)
-    place = first.data_ptr()
-    assert second.data_ptr() != place
+    address = first.data_ptr()
+    assert second.data_ptr() != address
     del first
-    assert pool.take(64).data_ptr() == place
+    assert pool.take(64).data_ptr() == address
 
 
-def test_memory_stays_as_it_is_while_a_view_of_it_lives():
+def test_pool_does_not_reuse_a_buffer_while_a_view_exists():
     pool = BufferPool()
-    lent = pool.take(64).fill_(7)
-    view = lent.view(torch.float32)[3:]
+    tensor = pool.take(64).fill_(7)
+    view = tensor.view(torch.float32)[3:]
     expected = view.clone()
-    del lent
+    del tensor
     for _ in range(3):
         pool.take(64).fill_(1)
     assert torch.equal(view, expected)
 
 
-def test_no_more_is_kept_than_was_held_at_once():
+def test_pool_keeps_no_more_buffers_than_were_in_use_at_once():
     pool = BufferPool()
-    for held in (1, 3, 2, 3):
-        tensors = [pool.take(8) for _ in range(held)]
+    for in_use in (1, 3, 2, 3):
+        tensors = [pool.take(8) for _ in range(in_use)]
         del tensors
     assert [len(free) for free in pool.free.values()] == [3]

@@ -1,4 +1,4 @@
-"""What can be tested of the weight transfer without a learner or an engine; the rest is an integration test."""
+"""Choice of the weight transport. Transfers between a learner and engines are tested in tests/integration."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from actors.weights.transfer import choose_backend
         (("cuda", "cpu"), ("a", "a"), "gloo"),
     ],
 )
-def test_the_transport_follows_from_where_the_actors_are(devices, nodes, expected):
+def test_auto_backend_follows_from_devices_and_nodes(devices, nodes, expected):
     assert choose_backend("auto", devices, nodes) == expected
 
 
-@pytest.mark.parametrize("asked", ["shared_memory", "gloo", "nccl"])
-def test_a_transport_that_is_asked_for_is_taken(asked):
-    assert choose_backend(asked, ("cpu", "cuda"), ("a", "b")) == asked
+@pytest.mark.parametrize("backend", ["shared_memory", "gloo", "nccl"])
+def test_explicit_backend_is_kept(backend):
+    assert choose_backend(backend, ("cpu", "cuda"), ("a", "b")) == backend

@@ -1,4 +1,4 @@
-"""What holds for texts and JSON values alike."""
+"""Comparison of answers: properties shared by texts and JSON values."""
 
 import doctest
 import json
@@ -11,35 +11,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluator import comparison
-from evaluator.checker import AnyCase, Custom
+from evaluator.checker import AnyCase, CustomChecker
 from evaluator.comparison import (
     PAPER_STRATEGIES,
     STDIN_STRATEGIES,
     STRATEGY_NAMES,
     compare_functional,
     compare_stdin,
+    find_loosest_strategy,
     json_values,
-    loosest,
     paper,
     text,
 )
-from tests.evaluator.comparison.samples import ANY_TEXT, CHECKERS, LINES, TEXTS, TOKENS
+from tests.evaluator.comparison.strategies import ANY_ORDER, ANY_TEXT, CHECKERS, TEXTS, TOKENS
 
 
 @pytest.mark.parametrize("module", [comparison, text, json_values, paper])
-def test_docstring_examples(module):
+def test_docstring_examples_pass(module):
     result = doctest.testmod(module)
     assert result.attempted and not result.failed
 
 
 @given(TEXTS, TEXTS, st.sampled_from([*STDIN_STRATEGIES[:4], *PAPER_STRATEGIES[2:]]))
-def test_what_is_exact_up_to_a_conversion_is_symmetric(left: str, right: str, strategy: Any) -> None:
+def test_exact_strategies_are_symmetric(left: str, right: str, strategy: Any) -> None:
     assert strategy(left, left)
     assert strategy(left, right) == strategy(right, left)
 
 
 @given(ANY_TEXT, ANY_TEXT, st.sampled_from(CHECKERS), st.sampled_from(["judge", "paper"]))
-def test_no_text_raises_and_every_text_equals_itself(expected: str, actual: str, checker: Any, policy: Any) -> None:
+def test_any_text_can_be_compared_and_equals_itself(expected: str, actual: str, checker: Any, policy: Any) -> None:
     assert compare_stdin(expected, expected, checker, policy) == "exact"
     assert compare_stdin(expected, expected + "\n", checker, policy) in ("exact", "trailing_whitespace")
     assert compare_stdin(expected, actual, checker, policy) in (*STRATEGY_NAMES, None)
@@ -47,24 +47,25 @@ def test_no_text_raises_and_every_text_equals_itself(expected: str, actual: str,
 
 
 @given(st.lists(TOKENS, min_size=1, max_size=6), st.data())
-def test_a_changed_token_is_rejected(words: list[str], data: st.DataObject) -> None:
+def test_changed_token_is_rejected(words: list[str], data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(words) - 1))
     other = data.draw(st.integers().map(str) | st.sampled_from(["x", "Yes?", "\x00", "nan", "1e9"]))
     changed = [*words[:place], other, *words[place + 1 :]]
-    if other == words[place] or ("." in words[place] or "+" in words[place]):  # for which see test_tolerance
+    # Tolerances of fractions are tested in test_tolerance.py.
+    if other == words[place] or ("." in words[place] or "+" in words[place]):
         return
-    for checker in (None, AnyCase()):
-        assert compare_stdin(" ".join(words), " ".join(changed), checker) is None
+    for text_checker in (None, AnyCase()):
+        assert compare_stdin(" ".join(words), " ".join(changed), text_checker) is None
     as_json = json.dumps(words)
     changed_json = json.dumps(changed)
-    for either in CHECKERS:
-        assert compare_functional(as_json, changed_json, either) is None
+    for checker in CHECKERS:
+        assert compare_functional(as_json, changed_json, checker) is None
 
 
 @given(st.lists(st.integers(), min_size=2, unique=True), st.integers(0, 2**32))
-def test_order_matters_unless_granted(numbers, seed):
+def test_order_matters_unless_the_checker_permits_any_order(numbers, seed):
     shuffled = random.Random(seed).sample(numbers, len(numbers))
-    for checker in (None, LINES):
+    for checker in (None, ANY_ORDER):
         accepted = checker is not None or shuffled == numbers
         assert (
             compare_stdin(" ".join(map(str, numbers)), " ".join(map(str, shuffled)), checker) is not None
@@ -73,15 +74,15 @@ def test_order_matters_unless_granted(numbers, seed):
 
 
 @pytest.mark.parametrize("compare", [compare_stdin, compare_functional])
-def test_a_custom_checker_is_not_for_here(compare: Any) -> None:
+def test_custom_checker_raises_type_error(compare: Any) -> None:
     with pytest.raises(TypeError, match="sandbox"):
-        compare("1", "1", Custom("def check(inp, out, exp): return True"))
+        compare("1", "1", CustomChecker("def check(inp, out, exp): return True"))
 
 
 @pytest.mark.parametrize("compare", [compare_stdin, compare_functional])
-@pytest.mark.parametrize(("expected", "flood"), [("3 4", "12 "), ("3\n4", "\n"), ("[3]", "[],"), ("3 4", "1.5 ")])
-def test_a_flood_of_short_tokens_takes_little_memory(compare: Any, expected: str, flood: str) -> None:
-    actual = "3" + flood * (2_000_000 // len(flood)) + "4"
+@pytest.mark.parametrize(("expected", "filler"), [("3 4", "12 "), ("3\n4", "\n"), ("[3]", "[],"), ("3 4", "1.5 ")])
+def test_many_short_tokens_need_little_memory(compare: Any, expected: str, filler: str) -> None:
+    actual = "3" + filler * (2_000_000 // len(filler)) + "4"
     tracemalloc.start()
     try:
         for checker in CHECKERS:
@@ -91,10 +92,10 @@ def test_a_flood_of_short_tokens_takes_little_memory(compare: Any, expected: str
         tracemalloc.stop()
 
 
-def test_loosest():
-    assert loosest(["exact", "numeric", "tokens"]) == "numeric"
-    assert loosest(["json_equal"]) == "json_equal"
-    assert loosest(["granted_order", "json_close"]) == "granted_order"
-    assert loosest(["paper_rounding", "granted_order", "exact"]) == "paper_rounding"
-    assert loosest(["custom", "custom"]) == "custom"
-    assert loosest([]) is None
+def test_find_loosest_strategy_returns_the_loosest_name():
+    assert find_loosest_strategy(["exact", "numeric", "tokens"]) == "numeric"
+    assert find_loosest_strategy(["json_equal"]) == "json_equal"
+    assert find_loosest_strategy(["granted_order", "json_close"]) == "granted_order"
+    assert find_loosest_strategy(["paper_rounding", "granted_order", "exact"]) == "paper_rounding"
+    assert find_loosest_strategy(["custom", "custom"]) == "custom"
+    assert find_loosest_strategy([]) is None

@@ -1,4 +1,4 @@
-"""Strategies for results of functions."""
+"""Comparison strategies for the results of functions."""
 
 import json
 import random
@@ -12,60 +12,64 @@ from evaluator.checker import AnyCase, Checker, Tolerance
 from evaluator.comparison import (
     compare_functional,
 )
-from tests.evaluator.comparison.samples import CHECKERS, DEEP, JSON, LINES
+from tests.evaluator.comparison.strategies import ANY_ORDER, ANY_ORDER_DEEP, CHECKERS, JSON_VALUES
 
 
-@given(JSON, st.sampled_from(CHECKERS))
-def test_a_json_value_equals_itself_however_it_is_written(value: object, checker: Checker | None) -> None:
+@given(JSON_VALUES, st.sampled_from(CHECKERS))
+def test_json_value_equals_itself_in_any_layout(value: object, checker: Checker | None) -> None:
     expected = json.dumps(value)
     assert compare_functional(expected, expected, checker) == "json_equal"
     for other in (json.dumps(value, indent=1, ensure_ascii=False), json.dumps(value, separators=(",", ":"))):
         assert compare_functional(expected, other, checker) == "json_equal"
 
 
-@given(JSON, JSON)
+@given(JSON_VALUES, JSON_VALUES)
 def test_different_values_are_never_equal(left: object, right: object) -> None:
-    def tagged(value: object) -> object:
+    def add_type_tags(value: object) -> object:
         if isinstance(value, list):
-            return ["list", *map(tagged, value)]
+            return ["list", *map(add_type_tags, value)]
         if isinstance(value, dict):
-            return {key: tagged(item) for key, item in value.items()}
+            return {key: add_type_tags(item) for key, item in value.items()}
         return value if not isinstance(value, bool) else ("bool", value)
 
-    same = tagged(left) == tagged(right)
-    assert (compare_functional(json.dumps(left), json.dumps(right)) == "json_equal") == same
-    if same or not any(character in json.dumps(left) for character in ".eE"):
-        assert (compare_functional(json.dumps(left), json.dumps(right)) is not None) == same
+    are_equal = add_type_tags(left) == add_type_tags(right)
+    assert (compare_functional(json.dumps(left), json.dumps(right)) == "json_equal") == are_equal
+    if are_equal or not any(character in json.dumps(left) for character in ".eE"):
+        assert (compare_functional(json.dumps(left), json.dumps(right)) is not None) == are_equal
 
 
-@given(JSON, st.randoms(use_true_random=False))
-def test_lists_in_any_order(value: object, source: random.Random) -> None:
-    def stirred(item: object, depth: int) -> object:
+@given(JSON_VALUES, st.randoms(use_true_random=False))
+def test_lists_in_any_order_are_accepted(value: object, rng: random.Random) -> None:
+    def shuffle(item: object, depth: int) -> object:
         if isinstance(item, list):
-            inner = [stirred(part, depth - 1) for part in item]
-            return source.sample(inner, len(inner)) if depth > 0 else inner
+            inner = [shuffle(part, depth - 1) for part in item]
+            return rng.sample(inner, len(inner)) if depth > 0 else inner
         if isinstance(item, dict):
-            return {key: stirred(item[key], depth - 1) for key in source.sample(list(item), len(item))}
+            return {key: shuffle(item[key], depth - 1) for key in rng.sample(list(item), len(item))}
         return item
 
-    assert compare_functional(json.dumps(value), json.dumps(stirred(value, 99)), DEEP) is not None
+    assert compare_functional(json.dumps(value), json.dumps(shuffle(value, 99)), ANY_ORDER_DEEP) is not None
     if isinstance(value, list):
-        assert compare_functional(json.dumps(value), json.dumps(stirred(value, 1)), LINES) is not None
+        assert compare_functional(json.dumps(value), json.dumps(shuffle(value, 1)), ANY_ORDER) is not None
         if value:
-            assert compare_functional(json.dumps(value), json.dumps([*value, value[0]]), DEEP) is None
-            assert compare_functional(json.dumps([value, value]), json.dumps([value, [*value, 0]]), DEEP) is None
+            assert compare_functional(json.dumps(value), json.dumps([*value, value[0]]), ANY_ORDER_DEEP) is None
+            assert (
+                compare_functional(json.dumps([value, value]), json.dumps([value, [*value, 0]]), ANY_ORDER_DEEP) is None
+            )
 
 
 @given(st.lists(st.floats(-1e3, 1e3).map(lambda value: round(value, 3)), unique=True), st.data())
-def test_fractions_in_any_order(values: list[float], data: st.DataObject) -> None:
+def test_fractions_in_any_order_are_accepted(values: list[float], data: st.DataObject) -> None:
     errors = data.draw(st.lists(st.floats(-9e-6, 9e-6), min_size=len(values), max_size=len(values)))
-    near = [value + error for value, error in zip(values, errors, strict=True)]
-    answer = data.draw(st.permutations(near))
-    assert compare_functional(json.dumps(values), json.dumps(answer), LINES) is not None
-    assert compare_functional(json.dumps([[v, "x"] for v in values]), json.dumps([["x", v] for v in answer]), DEEP)
+    approximate = [value + error for value, error in zip(values, errors, strict=True)]
+    answer = data.draw(st.permutations(approximate))
+    assert compare_functional(json.dumps(values), json.dumps(answer), ANY_ORDER) is not None
+    assert compare_functional(
+        json.dumps([[v, "x"] for v in values]), json.dumps([["x", v] for v in answer]), ANY_ORDER_DEEP
+    )
     if answer:
         answer[0] += 0.1
-        assert compare_functional(json.dumps(values), json.dumps(answer), LINES) is None
+        assert compare_functional(json.dumps(values), json.dumps(answer), ANY_ORDER) is None
 
 
 @pytest.mark.parametrize(
@@ -111,10 +115,10 @@ def test_fractions_in_any_order(values: list[float], data: st.DataObject) -> Non
         ("[1]", "[" + "9" * 5000 + "," + "[" * 4000, False),
         ("1", "", False),
         ("1", "1 2", False),
-        ("1", " " * 10_000 + "1", False),  # more than any writer of this value could have meant
+        ("1", " " * 10_000 + "1", False),  # more white space than any JSON writer adds
     ],
 )
-def test_functional(expected: str, actual: str, accepted: bool) -> None:
+def test_compare_functional_without_a_checker(expected: str, actual: str, accepted: bool) -> None:
     assert (compare_functional(expected, actual) is not None) == accepted
 
 
@@ -129,24 +133,26 @@ def test_functional(expected: str, actual: str, accepted: bool) -> None:
         (AnyCase(), '["Yes", 0.5]', '["YES", 0.5000001]', "granted_case"),
         (AnyCase(), '["Yes"]', '["No"]', None),
         (AnyCase(), '{"a": 1}', '{"A": 1}', None),
-        (LINES, "[[1, 2], [3]]", "[[3], [1, 2]]", "granted_order"),
-        (LINES, "[[1, 2], [3]]", "[[3], [2, 1]]", None),
-        (LINES, '{"a": [1, 2]}', '{"a": [2, 1]}', None),
-        (DEEP, '{"a": [1, 2]}', '{"a": [2, 1]}', "granted_order"),
-        (DEEP, "[[1, 2], [3]]", "[[3], [2, 1]]", "granted_order"),
-        (DEEP, "[[1, 2], [3]]", "[[1], [2, 3]]", None),
-        (DEEP, "[1, true, null]", "[null, 1, true]", "granted_order"),
-        (DEEP, "[1, 0]", "[false, true]", None),
-        (DEEP, '["1", 1]', "[1, 1]", None),
-        (DEEP, "[1, 2.0]", "[2, 1.0]", "granted_order"),
-        (DEEP, "[1, 1.000001]", "[1.000001, 1]", "granted_order"),
-        (DEEP, "[0.5, NaN]", "[NaN, 0.5]", "granted_order"),
-        (DEEP, "[1.5, 1]", "[1" + "0" * 400 + ", 1.5]", None),
-        (DEEP, f"[1, {'9' * 5000}]", f"[{'9' * 5000}, 1]", "granted_order"),
-        (DEEP, "[" * 900 + "]" * 900, "[" * 899 + "]" * 899, None),
+        (ANY_ORDER, "[[1, 2], [3]]", "[[3], [1, 2]]", "granted_order"),
+        (ANY_ORDER, "[[1, 2], [3]]", "[[3], [2, 1]]", None),
+        (ANY_ORDER, '{"a": [1, 2]}', '{"a": [2, 1]}', None),
+        (ANY_ORDER_DEEP, '{"a": [1, 2]}', '{"a": [2, 1]}', "granted_order"),
+        (ANY_ORDER_DEEP, "[[1, 2], [3]]", "[[3], [2, 1]]", "granted_order"),
+        (ANY_ORDER_DEEP, "[[1, 2], [3]]", "[[1], [2, 3]]", None),
+        (ANY_ORDER_DEEP, "[1, true, null]", "[null, 1, true]", "granted_order"),
+        (ANY_ORDER_DEEP, "[1, 0]", "[false, true]", None),
+        (ANY_ORDER_DEEP, '["1", 1]', "[1, 1]", None),
+        (ANY_ORDER_DEEP, "[1, 2.0]", "[2, 1.0]", "granted_order"),
+        (ANY_ORDER_DEEP, "[1, 1.000001]", "[1.000001, 1]", "granted_order"),
+        (ANY_ORDER_DEEP, "[0.5, NaN]", "[NaN, 0.5]", "granted_order"),
+        (ANY_ORDER_DEEP, "[1.5, 1]", "[1" + "0" * 400 + ", 1.5]", None),
+        (ANY_ORDER_DEEP, f"[1, {'9' * 5000}]", f"[{'9' * 5000}, 1]", "granted_order"),
+        (ANY_ORDER_DEEP, "[" * 900 + "]" * 900, "[" * 899 + "]" * 899, None),
     ],
 )
-def test_functional_with_a_checker(checker: Checker, expected: str, actual: str, accepted_by: str | None) -> None:
+def test_compare_functional_with_a_checker(
+    checker: Checker, expected: str, actual: str, accepted_by: str | None
+) -> None:
     assert compare_functional(expected, actual, checker) == accepted_by
 
 
@@ -156,8 +162,8 @@ def test_expected_output_must_be_json(expected: str) -> None:
         compare_functional(expected, "1")
 
 
-def test_time_is_not_quadratic_for_json() -> None:
+def test_comparison_time_is_not_quadratic_for_json() -> None:
     numbers = [n + 0.5 for n in range(20_000)]
     began = time.process_time()
-    assert compare_functional(json.dumps(numbers), json.dumps([n + 1e-6 for n in reversed(numbers)]), LINES)
+    assert compare_functional(json.dumps(numbers), json.dumps([n + 1e-6 for n in reversed(numbers)]), ANY_ORDER)
     assert time.process_time() - began < 2

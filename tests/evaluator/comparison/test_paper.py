@@ -1,4 +1,4 @@
-"""The looser strategies of policy "paper"."""
+"""Comparison strategies of policy ``paper``, which are looser."""
 
 import pytest
 from hypothesis import given
@@ -8,7 +8,7 @@ from evaluator.comparison import (
     compare_functional,
     compare_stdin,
 )
-from tests.evaluator.comparison.samples import TEXTS
+from tests.evaluator.comparison.strategies import TEXTS
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ from tests.evaluator.comparison.samples import TEXTS
         ("1", "1 " * 100_000, None),
     ],
 )
-def test_paper(expected: str, actual: str, accepted_by: str | None) -> None:
+def test_paper_policy_for_texts(expected: str, actual: str, accepted_by: str | None) -> None:
     assert compare_stdin(expected, actual, policy="paper") == accepted_by
     if accepted_by is not None and accepted_by.startswith("paper_"):
         assert compare_stdin(expected, actual) is None
@@ -46,13 +46,13 @@ def test_paper(expected: str, actual: str, accepted_by: str | None) -> None:
         ("true", "1", None),
     ],
 )
-def test_paper_functional(expected: str, actual: str, accepted_by: str | None) -> None:
+def test_paper_policy_for_function_results(expected: str, actual: str, accepted_by: str | None) -> None:
     assert compare_functional(expected, actual, policy="paper") == accepted_by
     assert compare_functional(expected, actual) is None
 
 
 @given(TEXTS, TEXTS)
-def test_paper_tries_its_strategies_in_order(expected: str, actual: str) -> None:
+def test_paper_policy_tries_its_strategies_in_order(expected: str, actual: str) -> None:
     if compare_stdin(expected, actual) is None:
         first = next((s.__name__ for s in PAPER_STRATEGIES if s(expected, actual)), None)
         assert compare_stdin(expected, actual, policy="paper") == first

@@ -1,4 +1,4 @@
-"""Numbers within a tolerance."""
+"""Comparison of numbers within a tolerance."""
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -8,11 +8,11 @@ from evaluator.comparison import (
     compare_functional,
     compare_stdin,
 )
-from tests.evaluator.comparison.samples import DEEP, LINES
+from tests.evaluator.comparison.strategies import ANY_ORDER, ANY_ORDER_DEEP
 
 
 @given(st.floats(-1e9, 1e9), st.floats(-0.9, 0.9), st.sampled_from([1e-6, 1e-9, 1e-3]))
-def test_a_fraction_is_met_within_the_tolerance(value: float, error: float, tolerance: float) -> None:
+def test_fraction_is_accepted_within_the_tolerance(value: float, error: float, tolerance: float) -> None:
     near = value + error * tolerance * max(1.0, abs(value))
     far = value + 1.1 * tolerance * max(1.0, abs(value)) + 1e-12
     granted = None if tolerance == 1e-6 else Tolerance(tolerance, tolerance)
@@ -20,14 +20,16 @@ def test_a_fraction_is_met_within_the_tolerance(value: float, error: float, tole
     others = ["7.5", "-2e+19"]
     for answer, accepted in ((near, True), (far, False)):
         assert (compare_stdin(f"{expected}\n", f"{answer:.17f}\n", granted) is not None) == accepted
-        if granted is None:  # alone, among others
-            given = " ".join([f"{answer:.17f}", *reversed(others)])
-            assert (compare_stdin(" ".join([expected, *others]), given, LINES) is not None) == accepted
+        if granted is None:  # also among other numbers, in any order
+            reordered = " ".join([f"{answer:.17f}", *reversed(others)])
+            assert (compare_stdin(" ".join([expected, *others]), reordered, ANY_ORDER) is not None) == accepted
 
 
-@given(st.integers(), st.integers(), st.sampled_from([None, Tolerance(1e-3, 1e-3), AnyCase(), LINES, DEEP]))
+@given(
+    st.integers(), st.integers(), st.sampled_from([None, Tolerance(1e-3, 1e-3), AnyCase(), ANY_ORDER, ANY_ORDER_DEEP])
+)
 @example(10**18, 10**18 + 1, Tolerance(1e-3, 1e-3))
-def test_integers_are_equal_only_exactly(left: int, right: int, checker: Checker | None) -> None:
+def test_integers_must_be_exactly_equal(left: int, right: int, checker: Checker | None) -> None:
     for compare in (compare_stdin, compare_functional):
         assert (compare(str(left), str(right), checker) is not None) == (left == right)
         assert (compare(str(left), f" {right}\n", checker) is not None) == (left == right)

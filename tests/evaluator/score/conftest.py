@@ -1,18 +1,20 @@
-"""Most tests put a fake evaluator in the real one's place."""
+"""Fixtures of the scoring command's tests: a fake evaluator and the files of a run."""
 
 import pytest
 
 from evaluator.score import __main__ as score
-from tests.evaluator.score.run_files import Files, Judge
+from tests.evaluator.score.fakes import FakeEvaluator, RunFiles
 
 
 @pytest.fixture
-def judge(monkeypatch):
-    monkeypatch.setattr(score, "Evaluator", Judge)
-    monkeypatch.setattr(Judge, "made", [], raising=False)
-    return Judge
+def fake_evaluator(monkeypatch):
+    """Class that replaces ``Evaluator`` in the scoring command."""
+    monkeypatch.setattr(score, "Evaluator", FakeEvaluator)
+    monkeypatch.setattr(FakeEvaluator, "instances", [], raising=False)
+    return FakeEvaluator
 
 
 @pytest.fixture
 def files(tmp_path):
-    return Files(tmp_path)
+    """Paths of a run's files, which do not exist yet."""
+    return RunFiles(tmp_path)

@@ -1,24 +1,26 @@
-"""The scoring command's arguments and input files: bad rows, unusable files, rows of one problem."""
+"""Arguments and input files of the scoring command: invalid rows, unusable files, several rows of a problem."""
 
 import pytest
 
 from evaluator.score import __main__ as score
 from evaluator.score import inputs
-from tests.evaluator.score.run_files import assert_matches, cells, codes, problem
+from tests.evaluator.score.fakes import assert_matches, make_problem_row, make_solution_row, parse_tables
 
-BAD_SOLUTIONS = {
-    "unknown problem": (codes("x", "passed"), "S.jsonl, row 2: .*no problem 'x' in .*P.jsonl"),
-    "wrong type": (codes("a", 3), r"S.jsonl, row 2: .*code_list\[0\]: expected text, got 3"),
+INVALID_SOLUTIONS = {
+    "unknown problem": (make_solution_row("x", "passed"), "S.jsonl, row 2: .*no problem 'x' in .*P.jsonl"),
+    "wrong type": (make_solution_row("a", 3), r"S.jsonl, row 2: .*code_list\[0\]: expected text, got 3"),
     "not JSON": ("{", "S.jsonl, row 2: .*not JSON"),
 }
 
 
-@pytest.mark.parametrize("name", BAD_SOLUTIONS)
-def test_a_bad_row_is_told_and_skipped_or_fatal(files, judge, capsys, name):
-    row, message = BAD_SOLUTIONS[name]
-    files.write([problem("a")], [codes("a", "passed"), row, codes("a", "no_code")])
+@pytest.mark.parametrize("name", INVALID_SOLUTIONS)
+def test_invalid_solution_row_is_reported_and_skipped_or_fatal(files, fake_evaluator, capsys, name):
+    row, message = INVALID_SOLUTIONS[name]
+    files.write_inputs(
+        [make_problem_row("a")], [make_solution_row("a", "passed"), row, make_solution_row("a", "no_code")]
+    )
     assert score.main(files.arguments()) == 3
-    assert files.statuses() == [("a", 0, "passed"), ("a", 1, "no_code")]
+    assert files.read_statuses() == [("a", 0, "passed"), ("a", 1, "no_code")]
     assert_matches(message, capsys.readouterr().err)
     files.out.unlink()
     assert score.main(files.arguments("--strict")) == 2
@@ -26,55 +28,64 @@ def test_a_bad_row_is_told_and_skipped_or_fatal(files, judge, capsys, name):
     assert not files.out.exists()
 
 
-def test_a_bad_problem_is_told_and_skipped_or_fatal(files, judge, capsys):
-    files.write([problem("a"), problem("b", tests=())], [codes("a", "passed")])
-    assert score.main(files.arguments()) == 0  # each program that is there got its verdict
+def test_invalid_problem_is_reported_and_skipped_or_fatal(files, fake_evaluator, capsys):
+    files.write_inputs([make_problem_row("a"), make_problem_row("b", tests=())], [make_solution_row("a", "passed")])
+    assert score.main(files.arguments()) == 0  # every program of a valid problem has a verdict
     assert_matches("P.jsonl, row 2: skipped: .*no tests", capsys.readouterr().err)
     assert score.main(files.arguments("--strict")) == 2
     assert_matches("P.jsonl, line 2: .*no tests", capsys.readouterr().err)
 
 
-def test_many_bad_rows_are_counted(files, judge, capsys):
-    files.write([problem("a")], [codes("a", "passed"), *(codes(f"x{n}", "passed") for n in range(500))])
+def test_messages_about_many_invalid_rows_are_limited(files, fake_evaluator, capsys):
+    files.write_inputs(
+        [make_problem_row("a")],
+        [make_solution_row("a", "passed"), *(make_solution_row(f"x{n}", "passed") for n in range(500))],
+    )
     assert score.main(files.arguments()) == 3
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == inputs.MESSAGES + 1
+    assert len(lines) == inputs.MAX_ROW_MESSAGES + 1
     assert lines[-1].endswith("490 more bad rows skipped (500 in all)")
 
 
-def test_problems_without_solutions(files, judge, capsys):
-    files.write([problem("a"), problem("b"), problem("c")], [codes("b", "passed")])
+def test_problems_without_solutions_are_reported(files, fake_evaluator, capsys):
+    files.write_inputs(
+        [make_problem_row("a"), make_problem_row("b"), make_problem_row("c")], [make_solution_row("b", "passed")]
+    )
     assert score.main(files.arguments("--strict")) == 0
     out, err = capsys.readouterr()
     assert "2 of 3 problems have no solutions" in err
-    assert cells(out)["all"] == ["1", "1", "100.0%"]
+    assert parse_tables(out)["all"] == ["1", "1", "100.0%"]
 
 
-def test_rows_of_one_problem_are_joined(files, judge, capsys):
-    rows = [codes("a", "passed"), codes("b", "passed"), codes("a", "no_code", "passed")]
-    files.write([problem("a"), problem("b")], rows)
+def test_rows_of_the_same_problem_are_merged(files, fake_evaluator, capsys):
+    rows = [
+        make_solution_row("a", "passed"),
+        make_solution_row("b", "passed"),
+        make_solution_row("a", "no_code", "passed"),
+    ]
+    files.write_inputs([make_problem_row("a"), make_problem_row("b")], rows)
     assert score.main(files.arguments()) == 0
-    assert files.statuses() == [("a", 0, "passed"), ("b", 0, "passed"), ("a", 1, "no_code"), ("a", 2, "passed")]
+    assert files.read_statuses() == [("a", 0, "passed"), ("b", 0, "passed"), ("a", 1, "no_code"), ("a", 2, "passed")]
     out, err = capsys.readouterr()
-    assert "1 rows are for problems that had a row before" in err
+    assert "1 rows repeat a problem of an earlier row" in err
     assert "1 to 3 judged programs" in err
-    assert cells(out)["all"] == ["2", "4", "83.3%"]
+    assert parse_tables(out)["all"] == ["2", "4", "83.3%"]
 
 
-def test_code_is_extracted_from_answers(files, judge):
+def test_code_is_extracted_from_answers(files, fake_evaluator):
     answers = {"question_id": "a", "output_list": ["```python\npassed\n```", "no code here"]}
-    files.write([problem("a")], [answers])
-    before = judge.submit
-    judge.submit = lambda self, problem, code, **_: before(self, problem, code and code.strip())
+    files.write_inputs([make_problem_row("a")], [answers])
+    original_submit = fake_evaluator.submit
+    fake_evaluator.submit = lambda self, problem, code, **_: original_submit(self, problem, code and code.strip())
     try:
         assert score.main(files.arguments()) == 0
     finally:
-        judge.submit = before
-    assert files.statuses() == [("a", 0, "passed"), ("a", 1, "no_code")]
+        fake_evaluator.submit = original_submit
+    assert files.read_statuses() == [("a", 0, "passed"), ("a", 1, "no_code")]
 
 
-def refusals(files, folder):
-    """Arguments that come after good ones, and what is said about them."""
+def make_rejected_arguments(files, folder):
+    """Return arguments that make valid ones invalid, each with a pattern of the error message."""
     (folder / "folder.jsonl").mkdir()
     (folder / "empty.jsonl").write_text("")
     (folder / "broken.json").write_text('[{"question_id": "a", "code_list": ["passed"]}, {')
@@ -98,17 +109,17 @@ def refusals(files, folder):
     }
 
 
-def test_what_is_refused_leaves_the_old_verdicts(files, judge, capsys, tmp_path):
-    files.write([problem("a")], [codes("a", "passed")])
-    inputs = files.problems.read_bytes(), files.solutions.read_bytes()
-    for arguments, message in refusals(files, tmp_path).items():
-        for before in (None, "of another run"):
-            files.out.unlink(missing_ok=True) if before is None else files.out.write_text(before)
+def test_invalid_input_keeps_the_old_verdicts(files, fake_evaluator, capsys, tmp_path):
+    files.write_inputs([make_problem_row("a")], [make_solution_row("a", "passed")])
+    original_inputs = files.problems.read_bytes(), files.solutions.read_bytes()
+    for arguments, message in make_rejected_arguments(files, tmp_path).items():
+        for old_verdicts in (None, "of another run"):
+            files.out.unlink(missing_ok=True) if old_verdicts is None else files.out.write_text(old_verdicts)
             assert score.main(files.arguments(*arguments)) == 2
             assert_matches(message, capsys.readouterr().err)
-            assert (files.out.read_text() if files.out.exists() else None) == before
-    assert inputs == (files.problems.read_bytes(), files.solutions.read_bytes())
-    assert judge.made == []
+            assert (files.out.read_text() if files.out.exists() else None) == old_verdicts
+    assert original_inputs == (files.problems.read_bytes(), files.solutions.read_bytes())
+    assert fake_evaluator.instances == []
 
 
 @pytest.mark.parametrize(
@@ -125,7 +136,7 @@ def test_what_is_refused_leaves_the_old_verdicts(files, judge, capsys, tmp_path)
         (["--out", "V.jsonl.gz"], "without compression"),
     ],
 )
-def test_impossible_arguments(files, capsys, arguments, message):
+def test_invalid_option_is_a_usage_error(files, capsys, arguments, message):
     with pytest.raises(SystemExit) as raised:
         score.main(files.arguments(*arguments))
     assert raised.value.code == 2

@@ -1,4 +1,4 @@
-"""Finding a live run and what is said when there is none; the change itself is in tests/integration."""
+"""Finding a running run and its mailbox; tests/integration/test_evaluators.py tests the scaling itself."""
 
 import json
 import socket
@@ -7,21 +7,27 @@ import pytest
 
 from conf.schema import ConfigError, ScaleConfig
 from conf.validation import parse_scale
-from launch.cluster.scaling import CLUSTER, MailboxAddress, find_mailbox, read_address, room
+from launch.cluster.scaling import (
+    CLUSTER_FILE,
+    MailboxAddress,
+    count_fitting_evaluators,
+    find_mailbox,
+    read_mailbox_address,
+)
 from launch.records.run_path import RunDirectoryError, find_run
 
 
-def test_the_settings():
+def test_settings_are_validated():
     values = {"run": "runs/r", "evaluators": 3, "deadline_s": 120}
     assert parse_scale(values) == ScaleConfig("runs/r", 3, 120.0)
-    for wrong in ("many", 0, -1, 1.5, None):
+    for invalid in ("many", 0, -1, 1.5, None):
         with pytest.raises(ConfigError, match=r"^evaluators: "):
-            parse_scale(values | {"evaluators": wrong})
-    with pytest.raises(ConfigError, match=r"^run: .*missing: name a directory"):
+            parse_scale(values | {"evaluators": invalid})
+    with pytest.raises(ConfigError, match=r"^run: .*missing: set it to a directory"):
         parse_scale(values | {"run": None})
 
 
-def test_a_run_is_named_by_its_directory_or_its_name(tmp_path, monkeypatch):
+def test_run_is_found_by_directory_or_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / "mine").mkdir(parents=True)
     with pytest.raises(RunDirectoryError, match=r"^run=mine: no such run: neither mine nor runs/mine has"):
@@ -30,25 +36,25 @@ def test_a_run_is_named_by_its_directory_or_its_name(tmp_path, monkeypatch):
     assert find_run("mine") == find_run("runs/mine")
 
 
-def test_a_run_that_has_ended(tmp_path):
+def test_ended_run_is_an_error(tmp_path):
     with pytest.raises(RunDirectoryError, match="it has ended, or its evaluators have not started yet"):
-        read_address(tmp_path)
+        read_mailbox_address(tmp_path)
 
 
-def test_a_run_whose_driver_was_killed(tmp_path):
+def test_run_with_killed_driver_is_an_error(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-    (tmp_path / CLUSTER).write_text(
+    (tmp_path / CLUSTER_FILE).write_text(
         json.dumps({"address": address, "namespace": "r", "name": "scaling-1", "auth_mode": "disabled"})
     )
-    where = read_address(tmp_path)
-    assert where == MailboxAddress(address=address, namespace="r", name="scaling-1", auth_mode="disabled")
-    with pytest.raises(RunDirectoryError, match=rf"it has ended, or its Ray cluster at {address} is not to be reached"):
-        find_mailbox(tmp_path, where)
+    mailbox_address = read_mailbox_address(tmp_path)
+    assert mailbox_address == MailboxAddress(address=address, namespace="r", name="scaling-1", auth_mode="disabled")
+    with pytest.raises(RunDirectoryError, match=rf"it has ended, or its Ray cluster at {address} cannot be reached"):
+        find_mailbox(tmp_path, mailbox_address)
 
 
 @pytest.mark.parametrize(
-    ("free", "cpus", "most"),
+    ("free", "cpus", "count"),
     [
         ({"CPU": 8.0, "evaluator": 3.0}, 2.0, 3),
         ({"CPU": 5.9, "evaluator": 3.0}, 2.0, 2),
@@ -58,5 +64,5 @@ def test_a_run_whose_driver_was_killed(tmp_path):
         ({"evaluator": 3.0}, 0.0, 3),
     ],
 )
-def test_room_is_what_both_resources_hold(free, cpus, most):
-    assert room(free, cpus) == most
+def test_fitting_evaluators_are_limited_by_both_resources(free, cpus, count):
+    assert count_fitting_evaluators(free, cpus) == count

@@ -1,4 +1,4 @@
-"""The log of an evaluation: what a kill leaves of it, and whose answers it takes."""
+"""Log of answers: reopening it after a kill, and rejecting other settings."""
 
 import pyarrow.parquet as pq
 import pytest
@@ -12,11 +12,11 @@ from learner.rollout import Judgement
 SETTINGS = {"model": "m", "temperature": 0.6}
 
 
-def answer(question_id="q", index=0, text="```python\nprint(1)\n```"):
+def make_answer(question_id="q", index=0, text="```python\nprint(1)\n```"):
     return Answer(question_id=question_id, sample_index=index, text=text, tokens=7, truncated=False, seconds=0.5)
 
 
-def judgement(status=Status.PASSED, detail=""):
+def make_judgement(status=Status.PASSED, detail=""):
     verdict = Verdict(
         status=status,
         tests_passed=1,
@@ -35,45 +35,46 @@ def path(tmp_path):
     return tmp_path / "evaluation" / "answers.jsonl"
 
 
-def filled(path, count=3):
+def write_log(path, count=3):
+    """Write a log of ``count`` judged answers, and close it."""
     log = AnswerLog(path, SETTINGS)
     for index in range(count):
-        log.add_answer(answer(index=index))
-        log.add_judgement(("q", index), judgement())
+        log.add_answer(make_answer(index=index))
+        log.add_judgement(("q", index), make_judgement())
     log.close()
     return log
 
 
-def test_it_comes_back_as_it_was(path):
-    before = filled(path)
+def test_reopened_log_has_the_same_content(path):
+    before = write_log(path)
     after = AnswerLog(path, SETTINGS)
     assert (after.answers, after.judgements) == (before.answers, before.judgements)
     assert len(after.answers) == 3
 
 
 @given(st.integers(1, 10_000))
-def test_a_kill_at_any_byte_loses_one_line_at_most(tmp_path_factory, cut):
+def test_kill_at_any_byte_loses_at_most_one_line(tmp_path_factory, cut):
     path = tmp_path_factory.mktemp("log") / "answers.jsonl"
-    filled(path)
-    whole = path.read_bytes()
-    cut = cut % len(whole)
-    path.write_bytes(whole[:cut])
+    write_log(path)
+    content = path.read_bytes()
+    cut = cut % len(content)
+    path.write_bytes(content[:cut])
     log = AnswerLog(path, SETTINGS)
-    lines = whole[:cut].count(b"\n")
+    lines = content[:cut].count(b"\n")
     assert len(log.answers) + len(log.judgements) == max(0, lines - 1)
-    log.add_answer(answer("another"))
+    log.add_answer(make_answer("another"))
     log.close()
     assert ("another", 0) in AnswerLog(path, SETTINGS).answers
 
 
-def test_answers_of_another_model_are_not_mixed_in(path):
-    filled(path)
+def test_log_with_other_settings_is_rejected(path):
+    write_log(path)
     with pytest.raises(AnswerLogError, match=r"temperature was 0\.6, now 1\.0"):
         AnswerLog(path, {**SETTINGS, "temperature": 1.0})
 
 
-def test_a_damaged_line_is_named(path):
-    filled(path)
+def test_damaged_line_is_an_error_with_its_number(path):
+    write_log(path)
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0], "rubbish", *lines[1:]]) + "\n")
     with pytest.raises(AnswerLogError, match=r"answers\.jsonl, line 2"):
@@ -82,11 +83,11 @@ def test_a_damaged_line_is_named(path):
 
 def test_parquet_has_a_row_for_each_judged_answer(path, tmp_path):
     log = AnswerLog(path, SETTINGS)
-    log.add_answer(answer("b"))
-    log.add_answer(answer("a", 1))
-    log.add_answer(answer("a", 0, text="lone \ud800 surrogate"))
-    log.add_judgement(("b", 0), judgement(Status.WRONG_ANSWER, "answered '\udc80'"))
-    log.add_judgement(("a", 0), judgement())
+    log.add_answer(make_answer("b"))
+    log.add_answer(make_answer("a", 1))
+    log.add_answer(make_answer("a", 0, text="lone \ud800 surrogate"))
+    log.add_judgement(("b", 0), make_judgement(Status.WRONG_ANSWER, "answered '\udc80'"))
+    log.add_judgement(("a", 0), make_judgement())
     log.write_parquet(tmp_path / "answers.parquet")
     table = pq.read_table(tmp_path / "answers.parquet")
     assert table.schema.equals(SCHEMA)

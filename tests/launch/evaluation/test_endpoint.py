@@ -1,8 +1,9 @@
-"""Answers from a server that behaves, and from those that don't."""
+"""Client of a model server, tested with a fake server that also fails in various ways."""
 
 import asyncio
 import contextlib
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,8 +38,8 @@ GOOD = {
 
 
 @contextlib.asynccontextmanager
-async def served(*replies):
-    """A server that gives ``replies`` (handlers or JSON values) in turn, the last for ever; yields url and requests."""
+async def fake_server(*replies):
+    """Serve ``replies`` (handlers or JSON values) in order, the last one repeatedly; yield the URL and the requests."""
     requests = []
 
     async def chat(request):
@@ -59,45 +60,52 @@ async def served(*replies):
         await runner.cleanup()
 
 
-def ask(*replies, retries=0, timeout_s=60.0, api_key_env=None):
+def make_settings(url="http://127.0.0.1:9/v1", **changes):
+    """Return settings; the default URL is that of no server."""
+    values: dict[str, Any] = {
+        "url": url,
+        "model": "m",
+        "api_key_env": None,
+        "max_tokens": 9,
+        "temperature": 0.6,
+        "top_p": 0.95,
+        "timeout_s": 2.0,
+        "retries": 0,
+        "requests_per_minute": None,
+    }
+    return EndpointSettings(**(values | changes))
+
+
+def sample_answer(*replies, retries=0, timeout_s=60.0, api_key_env=None):
+    """Sample an answer from a fake server; return the answer and the server's requests."""
+
     async def main():
-        async with served(*replies) as (url, requests):
-            settings = EndpointSettings(
-                url=url,
-                model="m",
-                api_key_env=api_key_env,
-                max_tokens=9,
-                temperature=0.6,
-                top_p=0.95,
-                timeout_s=timeout_s,
-                retries=retries,
-                requests_per_minute=None,
-            )
-            source = EndpointSource(settings)
-            return [await source.answer(PROMPT, 0)], requests
+        async with fake_server(*replies) as (url, requests):
+            source = EndpointSource(make_settings(url, api_key_env=api_key_env, timeout_s=timeout_s, retries=retries))
+            return await source.answer(PROMPT, 0), requests
 
     return asyncio.run(main())
 
 
-async def busy(request):
+async def reply_busy(request):
     return web.Response(status=429, headers={"Retry-After": "0"}, text="later")
 
 
-async def rubbish(request):
+async def reply_html(request):
     return web.Response(text="<html>", content_type="text/html")
 
 
-async def broken_json(request):
+async def reply_broken_json(request):
     return web.Response(text='{"choices": ', content_type="application/json")
 
 
-async def silent(request):
-    await asyncio.sleep(0.8)  # its client has given up by then, by the same clock
+async def reply_late(request):
+    await asyncio.sleep(0.8)  # longer than the client's timeout, which runs on the same clock
 
 
-def test_an_answer(monkeypatch):
+def test_answer_and_request_have_the_expected_fields(monkeypatch):
     monkeypatch.setenv("SOME_KEY", "secret")
-    (answer,), ((authorization, body),) = ask(GOOD, api_key_env="SOME_KEY")
+    answer, ((authorization, body),) = sample_answer(GOOD, api_key_env="SOME_KEY")
     assert (answer.key, answer.text, answer.tokens, answer.truncated) == (("q", 0), "print(1)", 5, True)
     assert authorization == "Bearer secret"
     assert body == {
@@ -109,79 +117,54 @@ def test_an_answer(monkeypatch):
     }
 
 
-def test_a_busy_server_is_asked_again():
-    answers, requests = ask(busy, busy, GOOD, retries=3)
+def test_request_to_a_busy_server_is_retried():
+    answer, requests = sample_answer(reply_busy, reply_busy, GOOD, retries=3)
     assert len(requests) == 3
-    assert answers[0].text == "print(1)"
+    assert answer.text == "print(1)"
 
 
 @pytest.mark.parametrize(
     "reply",
-    [busy, rubbish, broken_json, silent, {}, [], {**GOOD, "choices": []}, {**GOOD, "choices": [{"index": 0}]}, "text"],
+    [
+        reply_busy,
+        reply_html,
+        reply_broken_json,
+        reply_late,
+        {},
+        [],
+        {**GOOD, "choices": []},
+        {**GOOD, "choices": [{"index": 0}]},
+        "text",
+    ],
     ids=lambda reply: reply.__name__ if callable(reply) else json.dumps(reply)[:20],
 )
-def test_what_is_no_answer_is_told_with_the_server(reply):
+def test_invalid_reply_is_an_error_with_the_servers_url(reply):
     with pytest.raises(EndpointError, match=r"http://127\.0\.0\.1"):
-        ask(reply, timeout_s=0.3)
+        sample_answer(reply, timeout_s=0.3)
 
 
-def test_no_server_is_told():
-    settings = EndpointSettings(
-        url="http://127.0.0.1:9/v1",
-        model="m",
-        api_key_env=None,
-        max_tokens=9,
-        temperature=0.6,
-        top_p=0.95,
-        timeout_s=2.0,
-        retries=0,
-        requests_per_minute=None,
-    )
+def test_unreachable_server_is_an_error_with_its_url():
     with pytest.raises(EndpointError, match=r"127\.0\.0\.1:9"):
-        asyncio.run(EndpointSource(settings).answer(PROMPT, 0))
+        asyncio.run(EndpointSource(make_settings()).answer(PROMPT, 0))
 
 
-def test_a_missing_key_is_told_before_anything_is_asked(monkeypatch):
+def test_missing_key_is_an_error_before_any_request(monkeypatch):
     monkeypatch.delenv("SOME_KEY", raising=False)
     with pytest.raises(EndpointError, match="SOME_KEY"):
-        EndpointSource(
-            EndpointSettings(
-                url="http://127.0.0.1:9/v1",
-                model="m",
-                api_key_env="SOME_KEY",
-                max_tokens=9,
-                temperature=0.6,
-                top_p=0.95,
-                timeout_s=2.0,
-                retries=0,
-                requests_per_minute=None,
-            )
-        )
+        EndpointSource(make_settings(api_key_env="SOME_KEY"))
 
 
-def test_requests_are_spaced(monkeypatch):
+def test_requests_are_spaced_at_the_rate_limit(monkeypatch):
     async def main():
-        source = EndpointSource(
-            EndpointSettings(
-                url="http://127.0.0.1:9/v1",
-                model="m",
-                api_key_env=None,
-                max_tokens=9,
-                temperature=0.6,
-                top_p=0.95,
-                timeout_s=60.0,
-                retries=0,
-                requests_per_minute=600,
-            )
-        )
+        source = EndpointSource(make_settings(timeout_s=60.0, requests_per_minute=600))
         loop = asyncio.get_running_loop()
         moments = []
 
-        async def create(**_):
+        async def fake_create(**_):
             moments.append(loop.time())
             return ChatCompletion.model_validate(GOOD)
 
-        monkeypatch.setattr(source._client.chat.completions, "create", create)
+        monkeypatch.setattr(source._client.chat.completions, "create", fake_create)
         await asyncio.gather(*(source.answer(PROMPT, index) for index in range(4)))
         return [moment - moments[0] for moment in moments]
 

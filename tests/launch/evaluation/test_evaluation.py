@@ -1,4 +1,4 @@
-"""An evaluation asks for what its log lacks, judges while it samples, and counts the answers it could not get."""
+"""Evaluation with a fake source and fake evaluators: resuming, concurrency limits, failures and deadlines."""
 
 import asyncio
 from typing import Any
@@ -17,7 +17,7 @@ from learner.rollout import Judgement
 from tests.virtual_time import run_in_virtual_time
 
 
-def prompted(question_id):
+def make_prompted(question_id):
     problem = Problem(
         question_id=question_id,
         question_title="",
@@ -32,25 +32,30 @@ def prompted(question_id):
     return PromptedProblem(problem, np.zeros(1, np.int32), (("user", question_id),))
 
 
-class Source:
-    """Answers after a moment; notes who was asked, and how many were under way at most."""
+class FakeSource:
+    """Fake source that answers after 10 ms. It records the requests, and the largest number in flight.
+
+    Args:
+        failing: keys (question id, sample index) for which it raises EndpointError.
+        stop_after: number of requests after which it raises KeyboardInterrupt; None for never.
+    """
 
     def __init__(self, failing=(), stop_after=None):
-        self.asked = []
-        self.under_way = 0
-        self.most = 0
+        self.requested = []
+        self.in_flight = 0
+        self.max_in_flight = 0
         self.failing = failing
         self.stop_after = stop_after
 
     async def answer(self, prompted, sample_index):
         key = (prompted.problem.question_id, sample_index)
-        if self.stop_after is not None and len(self.asked) >= self.stop_after:
+        if self.stop_after is not None and len(self.requested) >= self.stop_after:
             raise KeyboardInterrupt
-        self.asked.append(key)
-        self.under_way += 1
-        self.most = max(self.most, self.under_way)
+        self.requested.append(key)
+        self.in_flight += 1
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
         await asyncio.sleep(0.01)
-        self.under_way -= 1
+        self.in_flight -= 1
         if key in self.failing:
             raise EndpointError("no answer")
         return Answer(
@@ -63,23 +68,27 @@ class Source:
         )
 
 
-class Judges:
-    """Passes even samples; notes how many answers were still to come when it judged first."""
+class FakeEvaluators:
+    """Fake evaluator pool that passes samples with an even index.
+
+    It records the largest number of answers in judgement, and how many answers were not requested yet at the end of the
+    first judgement.
+    """
 
     def __init__(self, source, expected):
         self.source = source
         self.expected = expected
-        self.waited = None
-        self.under_way = 0
-        self.most = 0
+        self.unrequested_at_first = None
+        self.in_judgement = 0
+        self.max_in_judgement = 0
 
     async def judge(self, problem, text):
-        self.under_way += 1
-        self.most = max(self.most, self.under_way)
+        self.in_judgement += 1
+        self.max_in_judgement = max(self.max_in_judgement, self.in_judgement)
         await asyncio.sleep(0.01)
-        self.under_way -= 1
-        if self.waited is None:
-            self.waited = self.expected - len(self.source.asked)
+        self.in_judgement -= 1
+        if self.unrequested_at_first is None:
+            self.unrequested_at_first = self.expected - len(self.source.requested)
         passed = int(text.split()[1]) % 2 == 0
         status = Status.PASSED if passed else Status.WRONG_ANSWER
         return Judgement(
@@ -99,18 +108,28 @@ class Judges:
         )
 
 
-def run(path, source, problems=("a", "b", "c"), samples=4, overlapped=True, deadline_s=10.0, in_flight=2, strict=False):
+def run_evaluation(
+    path,
+    source,
+    problems=("a", "b", "c"),
+    samples=4,
+    judge_while_sampling=True,
+    deadline_s=10.0,
+    max_in_flight=2,
+    strict=False,
+):
+    """Run an evaluation in virtual time; return its log, its failures, its progress reports and the fake evaluators."""
     log = AnswerLog(path, {"model": "m"})
-    judges: Any = Judges(source, len(problems) * samples)
+    evaluators: Any = FakeEvaluators(source, len(problems) * samples)
     evaluation = Evaluation(
-        problems=[prompted(one) for one in problems],
+        problems=[make_prompted(question_id) for question_id in problems],
         samples=samples,
         source=source,
-        evaluators=judges,
-        in_flight=in_flight,
-        in_judgement=3,
+        evaluators=evaluators,
+        max_in_flight=max_in_flight,
+        max_in_judgement=3,
         deadline_s=deadline_s,
-        overlapped=overlapped,
+        judge_while_sampling=judge_while_sampling,
         strict=strict,
     )
     progress = []
@@ -118,49 +137,52 @@ def run(path, source, problems=("a", "b", "c"), samples=4, overlapped=True, dead
         failures = run_in_virtual_time(evaluation.run(log, lambda done, total: progress.append((done, total))))
     finally:
         log.close()
-    return log, failures, progress, judges
+    return log, failures, progress, evaluators
 
 
-@pytest.mark.parametrize("overlapped", [True, False])
-def test_every_problem_is_asked_and_judged(tmp_path, overlapped):
-    source = Source()
-    log, failures, progress, judges = run(tmp_path / "log", source, overlapped=overlapped)
+@pytest.mark.parametrize("judge_while_sampling", [True, False])
+def test_every_problem_is_sampled_and_judged(tmp_path, judge_while_sampling):
+    source = FakeSource()
+    log, failures, progress, evaluators = run_evaluation(
+        tmp_path / "log", source, judge_while_sampling=judge_while_sampling
+    )
     keys = [(name, index) for name in "abc" for index in range(4)]
-    assert sorted(source.asked) == sorted(log.judgements) == keys
+    assert sorted(source.requested) == sorted(log.judgements) == keys
     assert not failures and progress[-1] == (12, 12)
-    assert source.most == 2, "in_flight bounds what is sampled at once"
-    assert judges.most == (2 if overlapped else 3), "in_judgement bounds what is judged at once"
-    assert (judges.waited > 0) == overlapped
+    assert source.max_in_flight == 2, "max_in_flight does not limit the answers sampled at once"
+    expected = 2 if judge_while_sampling else 3
+    assert evaluators.max_in_judgement == expected, "max_in_judgement does not limit the answers judged at once"
+    assert (evaluators.unrequested_at_first > 0) == judge_while_sampling
     assert [log.judgements["a", index].verdict.passed for index in range(4)] == [True, False, True, False]
 
 
-def test_a_stopped_evaluation_asks_for_nothing_again(tmp_path):
-    first = Source(stop_after=5)
+def test_resumed_evaluation_does_not_repeat_requests(tmp_path):
+    first = FakeSource(stop_after=5)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "log", first)
-    kept = AnswerLog(tmp_path / "log", {"model": "m"})
-    assert kept.answers
-    kept.close()
-    second = Source()
-    log, *_ = run(tmp_path / "log", second)
-    assert not set(second.asked) & set(kept.answers)
+        run_evaluation(tmp_path / "log", first)
+    stopped_log = AnswerLog(tmp_path / "log", {"model": "m"})
+    assert stopped_log.answers
+    stopped_log.close()
+    second = FakeSource()
+    log, *_ = run_evaluation(tmp_path / "log", second)
+    assert not set(second.requested) & set(stopped_log.answers)
     assert len(log.judgements) == 12
 
 
-def test_a_missing_answer_is_counted_and_asked_for_next_time(tmp_path):
-    log, failures, progress, _ = run(tmp_path / "log", Source(failing={("b", 2)}))
+def test_missing_answer_is_reported_and_requested_again_on_resume(tmp_path):
+    log, failures, progress, _ = run_evaluation(tmp_path / "log", FakeSource(failing={("b", 2)}))
     assert failures == {"b#2": "no answer"}
     assert len(log.judgements) == 11 and progress[-1] == (12, 12)
-    again = Source()
-    log, failures, *_ = run(tmp_path / "log", again)
-    assert again.asked == [("b", 2)] and not failures and len(log.judgements) == 12
+    second = FakeSource()
+    log, failures, *_ = run_evaluation(tmp_path / "log", second)
+    assert second.requested == [("b", 2)] and not failures and len(log.judgements) == 12
 
 
-def test_strict_ends_with_the_first_missing_answer(tmp_path):
+def test_strict_evaluation_ends_at_the_first_missing_answer(tmp_path):
     with pytest.raises(EndpointError, match="no answer"):
-        run(tmp_path / "log", Source(failing={("b", 2)}), strict=True)
+        run_evaluation(tmp_path / "log", FakeSource(failing={("b", 2)}), strict=True)
 
 
-def test_a_deadline_names_what_is_pending(tmp_path):
+def test_deadline_error_names_the_pending_operation(tmp_path):
     with pytest.raises(DeadlineExceeded, match="sampling and judging"):
-        run(tmp_path / "log", Source(), samples=400, deadline_s=0.3)
+        run_evaluation(tmp_path / "log", FakeSource(), samples=400, deadline_s=0.3)

@@ -1,4 +1,4 @@
-"""Figures of an evaluation: what counts, how it is grouped, and what a reader is told of the rest."""
+"""Scores of an evaluation: which answers count, how they are grouped, and how the others are reported."""
 
 import io
 import json
@@ -12,9 +12,17 @@ from rich.console import Console
 from evaluator.pass_at_k import Attempts, estimate
 from evaluator.verdict import Status
 from launch.evaluation.answers import Answer
-from launch.evaluation.scores import ALL, counted, metrics, pass_at_k_table, score, table, to_json
+from launch.evaluation.scores import (
+    ALL,
+    build_pass_at_1_table,
+    build_pass_at_k_table,
+    compute_scores,
+    list_attempts,
+    make_evaluation_metrics,
+    scores_to_json,
+)
 from learner.rollout import Judgement
-from tests.factories import problem, verdict
+from tests.factories import make_problem, make_verdict
 
 PASSED = Status.PASSED
 FAILED = Status.WRONG_ANSWER
@@ -22,8 +30,8 @@ ERROR = Status.SANDBOX_ERROR
 MISSING = None
 
 
-def judged(outcomes):
-    """Answers and judgements of outcomes by question id; None is an answer that never came."""
+def make_judged_answers(outcomes):
+    """Return answers and judgements with the statuses ``outcomes`` (by question id); None is a missing answer."""
     answers = {}
     judgements = {}
     for question_id, statuses in outcomes.items():
@@ -38,27 +46,27 @@ def judged(outcomes):
                     seconds=0.5,
                 )
                 judgements[question_id, index] = Judgement(
-                    verdict=verdict(status), code="print(1)", incomplete=False, seconds=0.1
+                    verdict=make_verdict(status), code="print(1)", incomplete=False, seconds=0.1
                 )
     return answers, judgements
 
 
-def scored(problems, outcomes):
-    return score(problems, max(map(len, outcomes.values())), *judged(outcomes))
+def compute_outcome_scores(problems, outcomes):
+    return compute_scores(problems, max(map(len, outcomes.values())), *make_judged_answers(outcomes))
 
 
-def shown(what, width=100):
+def render(table, width=100):
     output = io.StringIO()
     console = Console(file=output, width=width)
-    console.print(what)
+    console.print(table)
     return output.getvalue()
 
 
 TWO_PLATFORMS = [
-    problem("a", platform="leetcode", difficulty="hard"),
-    problem("b", platform="atcoder", difficulty="easy"),
-    problem("c", platform="leetcode", difficulty="easy"),
-    problem("d", platform="[bold]judge", difficulty=None),
+    make_problem("a", platform="leetcode", difficulty="hard"),
+    make_problem("b", platform="atcoder", difficulty="easy"),
+    make_problem("c", platform="leetcode", difficulty="easy"),
+    make_problem("d", platform="[bold]judge", difficulty=None),
 ]
 OUTCOMES = {
     "a": [FAILED, FAILED, PASSED, FAILED],
@@ -68,39 +76,39 @@ OUTCOMES = {
 }
 
 
-def test_only_judged_answers_count_and_the_rest_is_told():
-    scores = scored(TWO_PLATFORMS, OUTCOMES)
-    every = scores.cell(ALL, ALL)
-    assert every.pass_at_1.mean == pytest.approx((1 / 4 + 1 + 1 / 2) / 3)
-    assert (every.problems, every.fewest, every.most) == (3, 2, 4)
-    assert every.pass_at_k == pytest.approx(((1 / 4 + 1 + 1 / 2) / 3, (1 / 2 + 1 + 1) / 3))
+def test_only_judged_answers_count_and_others_are_counted_separately():
+    scores = compute_outcome_scores(TWO_PLATFORMS, OUTCOMES)
+    overall = scores.cell(ALL, ALL)
+    assert overall.pass_at_1.mean == pytest.approx((1 / 4 + 1 + 1 / 2) / 3)
+    assert (overall.problems, overall.fewest, overall.most) == (3, 2, 4)
+    assert overall.pass_at_k == pytest.approx(((1 / 4 + 1 + 1 / 2) / 3, (1 / 2 + 1 + 1) / 3))
     assert (scores.unattempted, scores.lacking, scores.sandbox_errors) == (1, 3, 3)
-    came = [4, 4, 3, 2]
-    assert scores.truncated == pytest.approx(4 / sum(came))
-    assert scores.answer_tokens == pytest.approx(sum(10 * sum(range(1, n + 1)) for n in came) / sum(came))
+    sampled = [4, 4, 3, 2]
+    assert scores.truncated == pytest.approx(4 / sum(sampled))
+    assert scores.answer_tokens == pytest.approx(sum(10 * sum(range(1, n + 1)) for n in sampled) / sum(sampled))
 
 
-def test_attempts_are_in_the_order_of_their_samples():
-    answers, judgements = judged(OUTCOMES)
+def test_attempts_are_sorted_by_sample_index():
+    answers, judgements = make_judged_answers(OUTCOMES)
     backwards = dict(reversed(answers.items()))
-    assert [answer.sample_index for answer, _ in counted(TWO_PLATFORMS[2], 4, backwards, judgements)] == [0, 2]
+    assert [answer.sample_index for answer, _ in list_attempts(TWO_PLATFORMS[2], 4, backwards, judgements)] == [0, 2]
 
 
-def test_an_answer_without_judgement_is_lacking_and_a_foreign_one_passed_over():
-    answers, judgements = judged({"q": [PASSED, FAILED, FAILED], "other": [PASSED]})
+def test_unjudged_answer_counts_as_missing_and_other_problems_are_ignored():
+    answers, judgements = make_judged_answers({"q": [PASSED, FAILED, FAILED], "other": [PASSED]})
     del judgements["q", 1]
-    scores = score([problem("q")], 2, answers, judgements)
+    scores = compute_scores([make_problem("q")], 2, answers, judgements)
     assert (scores.lacking, scores.cell(ALL, ALL).pass_at_1.mean, scores.answer_tokens) == (1, 1.0, 15)
 
 
-def test_cells_are_of_each_platform_and_difficulty_in_order():
+def test_cells_are_grouped_by_platform_and_difficulty_in_order():
     outcomes = {name: [PASSED, FAILED] for name in "abcd"}
-    scores = scored(TWO_PLATFORMS, outcomes)
+    scores = compute_outcome_scores(TWO_PLATFORMS, outcomes)
     assert scores.platforms == ("atcoder", "leetcode", "[bold]judge", ALL)
     assert scores.difficulties == ("easy", "hard", "-", ALL)
-    found = {(cell.platform, cell.difficulty): cell.problems for cell in scores.cells}
-    assert found["leetcode", "easy"] == 1 and found["leetcode", ALL] == 2 and found[ALL, "easy"] == 2
-    assert ("atcoder", "hard") not in found
+    counts = {(cell.platform, cell.difficulty): cell.problems for cell in scores.cells}
+    assert counts["leetcode", "easy"] == 1 and counts["leetcode", ALL] == 2 and counts[ALL, "easy"] == 2
+    assert ("atcoder", "hard") not in counts
     assert scores.cell("atcoder", "hard") is None
 
 
@@ -108,54 +116,59 @@ STATUSES = st.lists(st.sampled_from([PASSED, FAILED, ERROR, MISSING]), min_size=
 
 
 @given(st.dictionaries(st.text("abc", min_size=1), STATUSES))
-def test_it_says_the_same_as_the_estimator_and_loses_nothing(outcomes):
-    problems = [problem(name, platform=name[0], difficulty=name[-1]) for name in outcomes]
+def test_scores_equal_the_estimator_and_every_answer_is_counted(outcomes):
+    problems = [make_problem(name, platform=name[0], difficulty=name[-1]) for name in outcomes]
     samples = max(map(len, outcomes.values()), default=1)
-    scores = score(problems, samples, *judged(outcomes))
-    tried = {
-        name: Attempts(len(kept), kept.count(PASSED))
+    scores = compute_scores(problems, samples, *make_judged_answers(outcomes))
+    attempts = {
+        name: Attempts(len(counted), counted.count(PASSED))
         for name, statuses in outcomes.items()
-        if (kept := [status for status in statuses if status in (PASSED, FAILED)])
+        if (counted := [status for status in statuses if status in (PASSED, FAILED)])
     }
-    every = scores.cell(ALL, ALL)
-    assert (every is None) == (not tried)
-    if every:
-        assert every.pass_at_1 == estimate(tried, 1)
-        assert every.pass_at_k[-1] == pytest.approx(estimate(tried, every.fewest).mean)
-        assert sum(cell.problems for cell in scores.cells if ALL not in (cell.platform, cell.difficulty)) == len(tried)
-    total = sum(one.tried for one in tried.values()) + scores.sandbox_errors + scores.lacking
-    assert total == samples * len(problems)
-    assert shown(table(scores)) and shown(pass_at_k_table(scores))
-    json.dumps([to_json(scores), metrics(scores, "x")], allow_nan=False)
+    overall = scores.cell(ALL, ALL)
+    assert (overall is None) == (not attempts)
+    if overall:
+        assert overall.pass_at_1 == estimate(attempts, 1)
+        assert overall.pass_at_k[-1] == pytest.approx(estimate(attempts, overall.fewest).mean)
+        single_cells = [cell for cell in scores.cells if ALL not in (cell.platform, cell.difficulty)]
+        assert sum(cell.problems for cell in single_cells) == len(attempts)
+    tried = sum(problem_attempts.tried for problem_attempts in attempts.values())
+    assert tried + scores.sandbox_errors + scores.lacking == samples * len(problems)
+    assert render(build_pass_at_1_table(scores)) and render(build_pass_at_k_table(scores))
+    json.dumps([scores_to_json(scores), make_evaluation_metrics(scores, "x")], allow_nan=False)
 
 
-def test_the_table_reads_well_as_plain_text():
-    text = shown(table(scored(TWO_PLATFORMS, OUTCOMES), "a title"))
+def test_pass_at_1_table_renders_as_plain_text():
+    text = render(build_pass_at_1_table(compute_outcome_scores(TWO_PLATFORMS, OUTCOMES), "a title"))
     lines = text.splitlines()
     assert lines[0].strip() == "a title"
     assert [line.split()[1] for line in lines if "n=" in line] == ["atcoder", "leetcode", ALL]
-    every = next(line for line in lines if line.startswith("│ all"))
-    assert "58.3  n=3" in every and "\x1b" not in text
+    last_row = next(line for line in lines if line.startswith("│ all"))
+    assert "58.3  n=3" in last_row and "\x1b" not in text
     assert "their 2 to 4 attempts" in " ".join(text.split())
-    assert (
-        "1 of 4 problems have no attempt" in text and "3 answers are lacking" in text and "3 answers could not" in text
-    )
+    assert "1 of 4 problems have no attempt" in text
+    assert "3 answers are missing" in text and "3 answers could not" in text
     assert max(map(len, lines)) <= 100
 
 
-def test_names_from_files_are_no_markup():
-    assert "[bold]judge" in shown(table(scored(TWO_PLATFORMS, {name: [PASSED, FAILED] for name in "abcd"})))
+def test_names_from_files_are_not_interpreted_as_markup():
+    scores = compute_outcome_scores(TWO_PLATFORMS, {name: [PASSED, FAILED] for name in "abcd"})
+    assert "[bold]judge" in render(build_pass_at_1_table(scores))
 
 
-def test_one_platform_and_one_difficulty_make_one_figure():
-    scores = scored([problem("q", platform="atcoder", difficulty="easy")], {"q": [PASSED, FAILED]})
-    text = shown(table(scores))
+def test_table_of_one_platform_and_difficulty_has_only_the_overall_cell():
+    problems = [make_problem("q", platform="atcoder", difficulty="easy")]
+    text = render(build_pass_at_1_table(compute_outcome_scores(problems, {"q": [PASSED, FAILED]})))
     assert text.count("n=1") == 1 and "atcoder" not in text and "easy" not in text
 
 
-def test_pass_at_k_has_a_line_for_each_k_and_a_dash_beyond_the_fewest():
-    scores = scored(TWO_PLATFORMS, OUTCOMES)
-    rows = [line.strip("│ ").split("│") for line in shown(pass_at_k_table(scores)).splitlines() if line.startswith("│")]
+def test_pass_at_k_table_has_a_row_per_k_and_dashes_beyond_the_fewest_attempts():
+    scores = compute_outcome_scores(TWO_PLATFORMS, OUTCOMES)
+    rows = [
+        line.strip("│ ").split("│")
+        for line in render(build_pass_at_k_table(scores)).splitlines()
+        if line.startswith("│")
+    ]
     assert [[cell.strip() for cell in row] for row in rows] == [
         ["1", "100.0", "37.5", "58.3"],
         ["2", "100.0", "75.0", "83.3"],
@@ -164,9 +177,10 @@ def test_pass_at_k_has_a_line_for_each_k_and_a_dash_beyond_the_fewest():
     ]
 
 
-def test_metrics_are_flat_with_powers_of_two_and_the_largest_k():
+def test_metrics_contain_pass_at_powers_of_two_and_the_largest_k():
     statuses = [PASSED, FAILED, FAILED, FAILED, FAILED]
-    values = metrics(scored([problem("q", platform="atcoder", difficulty="easy")], {"q": statuses}), "lcb_v6")
+    problems = [make_problem("q", platform="atcoder", difficulty="easy")]
+    values = make_evaluation_metrics(compute_outcome_scores(problems, {"q": statuses}), "lcb_v6")
     cells = {f"evaluation/lcb_v6/{p}/{d}/pass@1" for p in ("atcoder", ALL) for d in ("easy", ALL)}
     assert all(values[name] == pytest.approx(0.2) for name in cells)
     larger = {name for name in values if "pass@" in name} - cells
@@ -177,26 +191,26 @@ def test_metrics_are_flat_with_powers_of_two_and_the_largest_k():
     assert (values["evaluation/lcb_v6/sandbox_errors"], values["evaluation/lcb_v6/lacking"]) == (0, 0)
 
 
-def test_without_any_answer_there_are_counts_and_no_figures():
-    scores = score([problem("q")], 2, {}, {})
+def test_scores_without_answers_contain_only_counts():
+    scores = compute_scores([make_problem("q")], 2, {}, {})
     assert (scores.cells, scores.lacking, scores.truncated) == ((), 2, None)
-    assert not any("pass@" in name or "truncated" in name for name in metrics(scores, "x"))
-    assert "no attempt at any problem" in shown(table(scores))
+    assert not any("pass@" in name or "truncated" in name for name in make_evaluation_metrics(scores, "x"))
+    assert "no attempt at any problem" in render(build_pass_at_1_table(scores))
 
 
-def test_json_has_everything():
-    values = json.loads(json.dumps(to_json(scored(TWO_PLATFORMS, OUTCOMES))))
-    every = next(cell for cell in values["cells"] if (cell["platform"], cell["difficulty"]) == (ALL, ALL))
-    assert every["pass_at_1"].keys() == {"mean", "low", "high"} and list(every["pass_at_k"]) == ["1", "2"]
+def test_json_contains_all_scores():
+    values = json.loads(json.dumps(scores_to_json(compute_outcome_scores(TWO_PLATFORMS, OUTCOMES))))
+    overall = next(cell for cell in values["cells"] if (cell["platform"], cell["difficulty"]) == (ALL, ALL))
+    assert overall["pass_at_1"].keys() == {"mean", "low", "high"} and list(overall["pass_at_k"]) == ["1", "2"]
     assert values["sandbox_errors"] == 3 and values["samples"] == 4
 
 
 @pytest.mark.heavy
-def test_a_full_release_takes_seconds_at_most():
+def test_scores_of_a_full_release_take_seconds():
     kinds = [(platform, difficulty) for platform in ("atcoder", "leetcode") for difficulty in ("easy", "hard")]
-    problems = [problem(str(n), platform=kinds[n % 4][0], difficulty=kinds[n % 4][1]) for n in range(1055)]
+    problems = [make_problem(str(n), platform=kinds[n % 4][0], difficulty=kinds[n % 4][1]) for n in range(1055)]
     outcomes = {str(n): [PASSED] * (n % 65) + [FAILED] * (64 - n % 65) for n in range(1055)}
-    answers, judgements = judged(outcomes)
-    began = time.process_time()
-    score(problems, 64, answers, judgements)
-    assert time.process_time() - began < 10  # about one; what it must not be is minutes
+    answers, judgements = make_judged_answers(outcomes)
+    started = time.process_time()
+    compute_scores(problems, 64, answers, judgements)
+    assert time.process_time() - started < 10  # takes about 1 s; a regression would take minutes

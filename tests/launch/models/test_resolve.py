@@ -1,20 +1,20 @@
-"""What is refused as a model before anything starts."""
+"""Checks of ``model.path`` before a run starts."""
 
 import pytest
 from transformers import AutoTokenizer
 
 from launch.models.model_path import ModelError
 from launch.models.resolve import resolve_model
-from tests.tiny_learner import tiny_model
+from tests.tiny_learner import save_tiny_model
 
 
-def test_a_model_with_its_tokenizer(tmp_path):
-    path = tiny_model(tmp_path / "model")
+def test_local_model_with_its_tokenizer_is_accepted(tmp_path):
+    path = save_tiny_model(tmp_path / "model")
     assert resolve_model(str(path), lambda: tmp_path) == path
 
 
-def test_a_tokenizer_with_more_tokens_than_embeddings(tmp_path):
-    path = tiny_model(tmp_path / "model")
+def test_tokenizer_with_more_tokens_than_embeddings_is_rejected(tmp_path):
+    path = save_tiny_model(tmp_path / "model")
     tokenizer = AutoTokenizer.from_pretrained(path)
     tokenizer.add_tokens(["<new>"])
     tokenizer.save_pretrained(path)
@@ -22,6 +22,6 @@ def test_a_tokenizer_with_more_tokens_than_embeddings(tmp_path):
         resolve_model(str(path), lambda: tmp_path)
 
 
-def test_a_folder_without_a_configuration(tmp_path):
+def test_folder_without_configuration_is_rejected(tmp_path):
     with pytest.raises(ModelError, match=r"no config\.json in it"):
         resolve_model(str(tmp_path), lambda: tmp_path)

@@ -1,4 +1,4 @@
-"""Which training problems count as problems of the evaluation set."""
+"""Contamination check: which training problems count as problems of the evaluation set."""
 
 import datetime
 import time
@@ -10,80 +10,83 @@ from hypothesis import strategies as st
 
 from evaluator.problem import load_problems
 from launch.problems.contamination import (
-    GRAM,
-    THRESHOLD,
-    Overlap,
+    GRAM_WORDS,
+    SIMILARITY_THRESHOLD,
+    ContaminatedProblem,
     SimilarityIndex,
-    find_overlaps,
-    normalised,
-    similarity,
+    compute_similarity,
+    find_contamination,
+    normalize_text,
 )
-from launch.problems.contest_dates import DateWindow
-from tests.factories import problem
+from launch.problems.date_window import DateWindow
+from tests.factories import make_problem
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "lcb_problems.jsonl.gz"
 WINDOW = DateWindow(datetime.date(2025, 1, 4), datetime.date(2025, 4, 6))
 WORDS = [f"w{number}" for number in range(40)]
-# Few different words, so that grams repeat and meet.
+# Only three different words, so that grams repeat and match often.
 STATEMENTS = st.lists(st.sampled_from("abc"), max_size=40).map(" ".join)
 
 
-def unlike(question_id, **changes):
-    """A problem that has nothing in common with others."""
-    return problem(question_id, **({"question_title": question_id, "question_content": question_id} | changes))
+def make_distinct_problem(question_id, **changes):
+    """Make a problem that has nothing in common with others, apart from ``changes``."""
+    return make_problem(question_id, **({"question_title": question_id, "question_content": question_id} | changes))
 
 
-def grams(text):
-    words = normalised(text).split()
-    if len(words) < GRAM:
+def make_grams(text):
+    words = normalize_text(text).split()
+    if len(words) < GRAM_WORDS:
         return {tuple(words)} if words else set()
-    return {tuple(words[start : start + GRAM]) for start in range(len(words) - GRAM + 1)}
+    return {tuple(words[start : start + GRAM_WORDS]) for start in range(len(words) - GRAM_WORDS + 1)}
 
 
-def by_definition(one, other):
-    """The definition in ``similarity``'s docstring, without hashes."""
-    shorter = min(len(grams(one)), len(grams(other)))
-    return len(grams(one) & grams(other)) / shorter if shorter else 0.0
+def compute_similarity_without_hashes(first, second):
+    """Implement the definition in ``compute_similarity``'s docstring with sets of grams."""
+    shorter = min(len(make_grams(first)), len(make_grams(second)))
+    return len(make_grams(first) & make_grams(second)) / shorter if shorter else 0.0
 
 
 @given(STATEMENTS, STATEMENTS)
-def test_similarity_is_as_defined(one, other):
-    assert similarity(one, other) == by_definition(one, other) == similarity(other, one)
+def test_similarity_equals_its_definition_and_is_symmetric(first, second):
+    expected = compute_similarity_without_hashes(first, second)
+    assert compute_similarity(first, second) == expected == compute_similarity(second, first)
 
 
 @given(st.lists(STATEMENTS, max_size=6), STATEMENTS)
-def test_the_index_finds_the_most_similar(statements, text):
-    place, found = SimilarityIndex(statements).most_similar(text)
-    expected = [by_definition(text, statement) for statement in statements]
-    assert found == max(expected, default=0.0)
-    assert not statements or expected[place] == found
+def test_index_returns_most_similar_statement(statements, text):
+    position, similarity = SimilarityIndex(statements).find_most_similar(text)
+    expected = [compute_similarity_without_hashes(text, statement) for statement in statements]
+    assert similarity == max(expected, default=0.0)
+    assert not statements or expected[position] == similarity
 
 
 @given(st.text(max_size=200), st.sampled_from([" ", "\n\n", "** ", ", "]))
-def test_markup_and_spacing_do_not_matter(text, between):
-    words = normalised(text).split()
-    assert similarity(text, between.join(words)) == (1.0 if words else 0.0)
+def test_similarity_ignores_markup_and_spacing(text, separator):
+    words = normalize_text(text).split()
+    assert compute_similarity(text, separator.join(words)) == (1.0 if words else 0.0)
 
 
-@given(st.lists(st.sampled_from(WORDS), min_size=GRAM, max_size=40), st.lists(st.sampled_from(WORDS), max_size=40))
-def test_a_statement_inside_a_longer_one_is_found(words, more):
-    assert similarity(" ".join(words), " ".join([*more, *words, *more])) == 1.0
+@given(
+    st.lists(st.sampled_from(WORDS), min_size=GRAM_WORDS, max_size=40), st.lists(st.sampled_from(WORDS), max_size=40)
+)
+def test_statement_inside_a_longer_one_has_similarity_one(words, extra_words):
+    assert compute_similarity(" ".join(words), " ".join([*extra_words, *words, *extra_words])) == 1.0
 
 
-def test_normalised():
-    assert normalised("Separate-Squares I") == normalised("separate  squares_i!") == "separate squares i"
-    assert normalised("$H_{A}$ \\times Ｈ_Ｂ") == "h a times h b"
-    assert normalised("?!") == ""
+def test_normalize_text_removes_case_punctuation_and_markup():
+    assert normalize_text("Separate-Squares I") == normalize_text("separate  squares_i!") == "separate squares i"
+    assert normalize_text("$H_{A}$ \\times Ｈ_Ｂ") == "h a times h b"
+    assert normalize_text("?!") == ""
 
 
-def test_short_statements():
-    assert similarity("Add two numbers.", "add TWO numbers") == 1.0
-    assert similarity("add two numbers", "add two numbers and print them") == 0.0
-    assert similarity("", "") == similarity("a", "") == similarity("", "a") == 0.0
+def test_similarity_of_short_statements():
+    assert compute_similarity("Add two numbers.", "add TWO numbers") == 1.0
+    assert compute_similarity("add two numbers", "add two numbers and print them") == 0.0
+    assert compute_similarity("", "") == compute_similarity("a", "") == compute_similarity("", "a") == 0.0
 
 
 @pytest.mark.parametrize(
-    ("changes", "reason", "of"),
+    ("changes", "reason", "evaluation_id"),
     [
         ({"question_id": "e1"}, "question_id", "e1"),
         ({"question_title": "The-Title"}, "title", "e1"),
@@ -96,71 +99,80 @@ def test_short_statements():
         ({"question_title": "?", "question_content": ""}, None, None),
     ],
 )
-def test_reasons(changes, reason, of):
+def test_contamination_reasons(changes, reason, evaluation_id):
     evaluation = [
-        unlike("e1", question_title="the title"),
-        unlike("e2", question_content=" ".join(WORDS)),
-        unlike("e3", question_title="!", question_content=""),
+        make_distinct_problem("e1", question_title="the title"),
+        make_distinct_problem("e2", question_content=" ".join(WORDS)),
+        make_distinct_problem("e3", question_title="!", question_content=""),
     ]
-    trained = unlike(**({"question_id": "t", "contest_date": "2020-01-01"} | changes))
-    report = find_overlaps([trained], evaluation, WINDOW)
-    found = [(overlap.reason, overlap.evaluation_id) for overlap in report.overlaps]
-    assert found == ([(reason, of)] if reason else [])
-    assert report.counts == ({reason: 1} if reason else {})
+    training = make_distinct_problem(**({"question_id": "t", "contest_date": "2020-01-01"} | changes))
+    report = find_contamination([training], evaluation, WINDOW)
+    matches = [(match.reason, match.evaluation_id) for match in report.contaminated]
+    assert matches == ([(reason, evaluation_id)] if reason else [])
+    assert report.counts_by_reason == ({reason: 1} if reason else {})
     assert report.undated == 0
 
 
-def test_the_threshold_is_exclusive():
-    """50 grams each; 11 shared are exactly 0.22, 12 are more."""
-    words = [f"a{number}" for number in range(50 + GRAM - 1)]
-    for shared, found in ((11, False), (12, True)):
-        other = [*words[: shared + GRAM - 1], *(f"b{number}" for number in range(50 - shared))]
-        one, two = (unlike(name, question_content=" ".join(text)) for name, text in (("t", other), ("e", words)))
-        share = similarity(one.question_content, two.question_content)
-        assert share == pytest.approx(shared / 50)
-        report = find_overlaps([one], [two], None)
-        assert bool(report.overlaps) == found == (share > THRESHOLD)
+def test_similarity_threshold_is_exclusive():
+    """Each text has 50 grams: 11 shared grams are exactly the threshold of 0.22, 12 are above it."""
+    words = [f"a{number}" for number in range(50 + GRAM_WORDS - 1)]
+    for shared, is_contaminated in ((11, False), (12, True)):
+        partly_shared = [*words[: shared + GRAM_WORDS - 1], *(f"b{number}" for number in range(50 - shared))]
+        training = make_distinct_problem("t", question_content=" ".join(partly_shared))
+        evaluation = make_distinct_problem("e", question_content=" ".join(words))
+        similarity = compute_similarity(training.question_content, evaluation.question_content)
+        assert similarity == pytest.approx(shared / 50)
+        report = find_contamination([training], [evaluation], None)
+        assert bool(report.contaminated) == is_contaminated == (similarity > SIMILARITY_THRESHOLD)
 
 
-def test_a_problem_counts_once_by_its_first_reason():
-    same = problem("q", contest_date="2025-02-01")
-    report = find_overlaps([same], [same], WINDOW)
-    assert report.overlaps == (Overlap(training_id="q", reason="question_id", evaluation_id="q", similarity=1.0),)
+def test_contaminated_problem_counts_once_by_its_first_reason():
+    same = make_problem("q", contest_date="2025-02-01")
+    report = find_contamination([same], [same], WINDOW)
+    assert report.contaminated == (
+        ContaminatedProblem(training_id="q", reason="question_id", evaluation_id="q", similarity=1.0),
+    )
 
 
-def test_problems_without_a_date_are_counted():
-    training = [unlike("a"), unlike("b", contest_date="spring"), unlike("c", contest_date="2020-01-01")]
-    assert find_overlaps(training, [unlike("e")], WINDOW).undated == 2
-    report = find_overlaps(training, [unlike("e")], None)
-    assert (report.undated, report.overlaps) == (0, ())
+def test_problems_without_a_date_are_counted_if_there_is_a_window():
+    training = [
+        make_distinct_problem("a"),
+        make_distinct_problem("b", contest_date="spring"),
+        make_distinct_problem("c", contest_date="2020-01-01"),
+    ]
+    assert find_contamination(training, [make_distinct_problem("e")], WINDOW).undated == 2
+    report = find_contamination(training, [make_distinct_problem("e")], None)
+    assert (report.undated, report.contaminated) == (0, ())
     assert str(report) == "0 of 3 training problems overlap the evaluation set"
 
 
-def test_nothing_to_compare_with():
-    assert find_overlaps([unlike("a")], [], None).overlaps == ()
-    assert find_overlaps([], [unlike("a")], WINDOW).checked == 0
+def test_contamination_of_empty_sets():
+    assert find_contamination([make_distinct_problem("a")], [], None).contaminated == ()
+    assert find_contamination([], [make_distinct_problem("a")], WINDOW).checked == 0
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="the LiveCodeBench problems (../shared/data) are not here")
-def test_real_problems():
-    """Of the increments before, nothing but the shared first day is refused; copies and edited copies are."""
+def test_contamination_of_real_problems():
+    """Earlier LiveCodeBench releases match v6 only by the shared first day; edited copies match by similarity."""
     problems = load_problems(DATA, strict=True).problems
-    evaluation = [one for one in problems if one.extra["x_release"] == "v6_new"]
-    training = [one for one in problems if one.extra["x_release"] == "v1-v5"]
-    report = find_overlaps(training, evaluation, WINDOW)
-    assert report.counts == {"date": 5}
+    evaluation = [problem for problem in problems if problem.extra["x_release"] == "v6_new"]
+    training = [problem for problem in problems if problem.extra["x_release"] == "v1-v5"]
+    report = find_contamination(training, evaluation, WINDOW)
+    assert report.counts_by_reason == {"date": 5}
     copies = [
-        problem(f"copy{number}", question_title="", question_content=f"Story. {one.question_content.upper()}"[:-200])
-        for number, one in enumerate(evaluation)
+        make_problem(
+            f"copy{number}", question_title="", question_content=f"Story. {problem.question_content.upper()}"[:-200]
+        )
+        for number, problem in enumerate(evaluation)
     ]
-    assert find_overlaps(copies, evaluation, None).counts == {"similarity": len(copies)}
+    assert find_contamination(copies, evaluation, None).counts_by_reason == {"similarity": len(copies)}
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="the LiveCodeBench problems (../shared/data) are not here")
-def test_many_problems_take_milliseconds_each():
+def test_similarity_search_takes_milliseconds_per_problem():
     problems = load_problems(DATA, strict=True).problems
     started = time.process_time()
-    index = SimilarityIndex([one.question_content for one in problems] * 2)
-    for one in problems:
-        index.most_similar(one.question_content)
+    index = SimilarityIndex([problem.question_content for problem in problems] * 2)
+    for problem in problems:
+        index.find_most_similar(problem.question_content)
     assert time.process_time() - started < 0.005 * len(problems)  # 0.2 ms each when measured

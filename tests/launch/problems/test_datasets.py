@@ -1,4 +1,4 @@
-"""Which problems a run trains on and in which order they come."""
+"""Problems of a run: loading of training and evaluation sets, and the order of training problems."""
 
 import gzip
 import json
@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from evaluator.problem import ProblemError, to_row
 from launch.problems.datasets import DatasetError, load_dataset, load_evaluation_set
 from launch.training.problem_order import ProblemOrder
-from tests.factories import config, problem
+from tests.factories import make_config, make_problem
 
 
 def dataset(**changes):
-    return replace(config().dataset, **changes)
+    return replace(make_config().dataset, **changes)
 
 
 def write(path, *lines):
@@ -24,12 +24,12 @@ def write(path, *lines):
 
 
 def row(question_id):
-    """Of a problem like no other: its id is all its statement and title say."""
-    return json.dumps(to_row(problem(question_id, question_title=question_id, question_content=question_id)))
+    """Make the JSON row of a problem with its id as title and statement, so that it resembles no other problem."""
+    return json.dumps(to_row(make_problem(question_id, question_title=question_id, question_content=question_id)))
 
 
 @given(st.integers(1, 20), st.integers(1, 7), st.integers(0, 5))
-def test_every_problem_once_per_epoch(problems, size, seed):
+def test_problem_order_has_every_problem_once_per_epoch(problems, size, seed):
     order = ProblemOrder(problems, seed)
     steps = -(-2 * problems // size)
     drawn = [index for step in range(steps) for index in order.batch(step, size)]
@@ -37,74 +37,75 @@ def test_every_problem_once_per_epoch(problems, size, seed):
     assert sorted(drawn[problems : 2 * problems]) == list(range(problems))
 
 
-def test_epochs_differ():
+def test_problem_order_differs_between_epochs():
     order = ProblemOrder(30, 0)
     epochs = [tuple(order.batch(epoch, 30)) for epoch in range(4)]
     assert len(set(epochs)) == 4
     assert tuple(range(30)) not in epochs
 
 
-def test_the_order_depends_on_the_seed_only():
+def test_problem_order_depends_only_on_seed():
     resumed = ProblemOrder(30, 0)
     expected = [ProblemOrder(30, 0).batch(step, 8) for step in range(10)]
     assert [resumed.batch(step, 8) for step in reversed(range(10))] == expected[::-1]
     assert [ProblemOrder(30, 1).batch(step, 8) for step in range(10)] != expected
 
 
-def test_a_batch_reaches_over_the_end_of_an_epoch():
+def test_batch_continues_in_next_epoch():
     order = ProblemOrder(5, 3)
     first = order.batch(0, 5)
     second = order.batch(1, 5)
     assert order.batch(1, 3) == [*first[3:], second[0]]
 
 
-def test_a_batch_may_be_longer_than_an_epoch():
+def test_batch_can_be_longer_than_an_epoch():
     order = ProblemOrder(5, 3)
     assert order.batch(0, 12) == [index for step in range(12) for index in order.batch(step, 1)]
 
 
-def test_starter():
+def test_starter_dataset_has_disjoint_training_and_held_out_problems():
     loaded = load_dataset(dataset())
-    training, held_out = ({one.question_id for one in problems} for problems in (loaded.training, loaded.held_out))
+    training = {problem.question_id for problem in loaded.training}
+    held_out = {problem.question_id for problem in loaded.held_out}
     assert len(training) > 16
     assert held_out
     assert not training & held_out
     assert loaded.rejected == ()
 
 
-def test_a_path_wins_over_a_name(tmp_path):
+def test_dataset_path_takes_precedence_over_name(tmp_path):
     path = write(tmp_path / "p.jsonl", row("a"), "{broken", row("b"))
     loaded = load_dataset(dataset(path=path))
-    assert [one.question_id for one in loaded.training] == ["a", "b"]
+    assert [problem.question_id for problem in loaded.training] == ["a", "b"]
     assert loaded.held_out == ()
     assert [rejected.line for rejected in loaded.rejected] == [2]
 
 
-def test_held_out_problems_of_a_file(tmp_path):
+def test_held_out_problems_are_read_from_file(tmp_path):
     training = write(tmp_path / "p.jsonl", row("a"))
     held_out = write(tmp_path / "h.jsonl", row("b"), "[]")
     loaded = load_dataset(dataset(path=training, held_out_path=held_out))
-    assert [one.question_id for one in loaded.held_out] == ["b"]
+    assert [problem.question_id for problem in loaded.held_out] == ["b"]
     assert [str(bad) for bad in loaded.rejected] == [f"{held_out}, line 2: expected an object, got list"]
 
 
-def test_strict(tmp_path):
+def test_strict_raises_for_bad_row(tmp_path):
     path = write(tmp_path / "p.jsonl", row("a"), "{broken")
     with pytest.raises(ProblemError, match="line 2"):
         load_dataset(dataset(path=path, strict=True))
 
 
 @pytest.mark.parametrize("key", ["path", "held_out_path"])
-def test_an_absent_file(tmp_path, key):
+def test_missing_file_is_an_error(tmp_path, key):
     with pytest.raises(DatasetError, match=rf"dataset\.{key}=.*absent\.jsonl: no such file"):
         load_dataset(dataset(**{key: str(tmp_path / "absent.jsonl")}))
 
 
-def test_no_usable_problem(tmp_path):
+def test_training_file_without_usable_problem_is_an_error(tmp_path):
     path = write(tmp_path / "p.jsonl", "{broken")
-    with pytest.raises(DatasetError, match=r"no usable problem in it; the first bad row: .*p\.jsonl, line 1: "):
+    with pytest.raises(DatasetError, match=r"no usable problem; first bad row: .*p\.jsonl, line 1: "):
         load_dataset(dataset(path=path))
-    with pytest.raises(DatasetError, match=r"p\.jsonl: no usable problem in it$"):
+    with pytest.raises(DatasetError, match=r"p\.jsonl: no usable problem$"):
         load_dataset(dataset(path=write(tmp_path / "p.jsonl")))
 
 
@@ -117,61 +118,61 @@ def test_no_usable_problem(tmp_path):
         ("q.jsonl.gz", gzip.compress(b"x" * 1000)[:-10]),
         ("r.jsonl.gz", gzip.compress(b"")[:10] + b"\xff" * 20),
     ],
-    ids=["unknown ending", "no Parquet", "no gzip", "cut off", "no deflate"],
+    ids=["unknown suffix", "not Parquet", "not gzip", "truncated gzip", "invalid deflate"],
 )
 @pytest.mark.parametrize("key", ["path", "held_out_path"])
-def test_an_unreadable_file(tmp_path, name, content, key):
+def test_unreadable_file_is_an_error(tmp_path, name, content, key):
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(DatasetError, match=rf"dataset\.{key}=.*{name}: cannot be read: "):
         load_dataset(dataset(**{key: str(path)}))
 
 
-def dated(question_id, day):
+def dated_row(question_id, day):
     return json.dumps(json.loads(row(question_id)) | {"contest_date": day})
 
 
-def test_training_problems_that_overlap_are_refused(tmp_path):
+def test_contaminated_training_problems_are_dropped_unless_overlap_is_allowed(tmp_path):
     held_out = write(tmp_path / "h.jsonl", row("a"), row("b"))
     training = write(tmp_path / "p.jsonl", row("a"), row("B!"), row("c"))
     loaded = load_dataset(dataset(path=training, held_out_path=held_out))
-    assert [one.question_id for one in loaded.training] == ["c"]
-    assert loaded.remarks == ("refused: 2 of 3 training problems overlap the evaluation set (question_id 1, title 1)",)
+    assert [problem.question_id for problem in loaded.training] == ["c"]
+    assert loaded.remarks == ("dropped: 2 of 3 training problems overlap the evaluation set (question_id 1, title 1)",)
     allowed = load_dataset(dataset(path=training, held_out_path=held_out, allow_overlap=True))
-    assert [one.question_id for one in allowed.training] == ["a", "B!", "c"]
-    assert allowed.remarks[0].startswith("kept, as dataset.allow_overlap=true wants: 2 of 3 ")
+    assert [problem.question_id for problem in allowed.training] == ["a", "B!", "c"]
+    assert allowed.remarks[0].startswith("kept (dataset.allow_overlap=true): 2 of 3 ")
     with pytest.raises(DatasetError, match=r"^2 of 2 .*dataset\.allow_overlap=true"):
         load_dataset(dataset(path=held_out, held_out_path=held_out))
 
 
-def test_the_built_in_split_is_not_checked():
-    assert load_dataset(dataset()).overlap is None
+def test_built_in_split_is_not_checked_for_contamination():
+    assert load_dataset(dataset()).contamination is None
 
 
-def test_livecodebench_beside_a_training_set(tmp_path, monkeypatch):
+def test_livecodebench_with_a_training_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # the cache goes there
     days = {"old": "2024-12-31", "new": "2025-02-01T00:00:00", "new2": "2025-02-02", "?": None}
-    path = write(tmp_path / "p.jsonl", *(dated(question_id, day) for question_id, day in days.items()))
+    path = write(tmp_path / "p.jsonl", *(dated_row(question_id, day) for question_id, day in days.items()))
     loaded = load_dataset(dataset(name="lcb_v6", path=path, held_out_path=path))
-    assert [one.question_id for one in loaded.held_out] == ["new", "new2"]
-    assert [one.question_id for one in loaded.training] == ["old", "?"]
+    assert [problem.question_id for problem in loaded.held_out] == ["new", "new2"]
+    assert [problem.question_id for problem in loaded.training] == ["old", "?"]
     assert loaded.remarks == (
-        "dataset.name=lcb_v6: 2 problems (published: 175); left out: 1 outside the window, 1 without a date",
-        "refused: 2 of 4 training problems overlap the evaluation set (question_id 2); 1 have no date to check",
+        "dataset.name=lcb_v6: 2 problems (published: 175); dropped: 1 outside the date window, 1 without a date",
+        "dropped: 2 of 4 training problems overlap the evaluation set (question_id 2); 1 have no date to check",
     )
     window = {"start_date": "2024-01-01", "end_date": "2025-02-01"}
-    chosen = dataset(name="livecodebench", path=path, held_out_path=path, **window)
-    assert [one.question_id for one in load_dataset(chosen).held_out] == ["old", "new"]
+    config = dataset(name="livecodebench", path=path, held_out_path=path, **window)
+    assert [problem.question_id for problem in load_dataset(config).held_out] == ["old", "new"]
 
 
-def test_a_benchmark_is_not_trained_on(tmp_path):
-    with pytest.raises(DatasetError, match=r"dataset\.name=lcb_v6 is to evaluate on: set dataset\.path"):
+def test_benchmark_without_training_file_is_an_error(tmp_path):
+    with pytest.raises(DatasetError, match=r"dataset\.name=lcb_v6 has no training problems: set dataset\.path"):
         load_dataset(dataset(name="lcb_v6"))
     with pytest.raises(DatasetError, match=r"dataset\.held_out_path=.*absent: no such file or directory"):
         load_evaluation_set(dataset(name="lcb_v6", held_out_path=str(tmp_path / "absent")))
 
 
-def test_evaluation_sets(tmp_path):
+def test_evaluation_set_comes_from_file_or_built_in_split(tmp_path):
     path = write(tmp_path / "h.jsonl", row("a"), "[]")
     loaded = load_evaluation_set(dataset(name=None, held_out_path=path))
     assert (loaded.summary.selected, len(loaded.summary.rejected), loaded.window) == (1, 1, None)
@@ -179,7 +180,7 @@ def test_evaluation_sets(tmp_path):
     assert load_evaluation_set(dataset(path=path)) is None
 
 
-def test_benchmarks_of_functions(tmp_path):
+def test_humaneval_and_mbpp_are_loaded_by_name(tmp_path):
     row = {
         "task_id": "HumanEval/0",
         "prompt": 'def add(a, b):\n    """The sum."""\n',
@@ -189,7 +190,7 @@ def test_benchmarks_of_functions(tmp_path):
     }
     path = tmp_path / "HumanEval.jsonl"
     path.write_text(json.dumps(row) + "\n")
-    (found,) = load_evaluation_set(dataset(name="humaneval", held_out_path=str(path))).problems
-    assert (found.func_name, found.tests[0].output) == ("add", "3")
+    (problem,) = load_evaluation_set(dataset(name="humaneval", held_out_path=str(path))).problems
+    assert (problem.func_name, problem.tests[0].output) == ("add", "3")
     with pytest.raises(DatasetError, match="no usable problem of MBPP"):
         load_evaluation_set(dataset(name="mbpp", held_out_path=str(path)))

@@ -1,4 +1,4 @@
-"""HumanEval's file: what becomes of its rows, and that right and wrong programs are told apart."""
+"""HumanEval loader: conversion of rows into problems, which accept right programs and reject wrong ones."""
 
 import gzip
 import json
@@ -13,10 +13,10 @@ from evaluator import Evaluator, Limits
 from evaluator.extraction import extract_code
 from evaluator.problem import ProblemError
 from evaluator.verdict import Status
-from launch.problems import published_tasks
+from launch.problems import published_files
 from launch.problems.evaluation_set import BadRow, BenchmarkError
 from launch.problems.humaneval import load_humaneval
-from launch.problems.prompts import messages
+from launch.problems.prompts import build_messages
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "raw" / "HumanEval.jsonl.gz"
 
@@ -46,7 +46,7 @@ TEST = (
 
 
 def row(number, **changes):
-    """An invented row with the published columns."""
+    """Make an invented row with the published columns."""
     return {
         "task_id": f"HumanEval/{number}",
         "prompt": PROMPT,
@@ -57,8 +57,8 @@ def row(number, **changes):
     }
 
 
-def root(number):
-    """A row whose tests take any root, and name the function."""
+def root_row(number):
+    """Make a row whose tests accept any square root."""
     return row(
         number,
         prompt="def root(x: float):\n    ''' A root of x. '''\n",
@@ -75,7 +75,7 @@ def write(path, *rows):
     return str(path)
 
 
-def test_a_row_becomes_a_problem(tmp_path):
+def test_row_becomes_a_problem(tmp_path):
     loaded = load_humaneval(write(tmp_path / "h.jsonl.gz", row(0)), strict=True)
     (problem,) = loaded.problems
     assert (problem.question_id, problem.func_name, problem.values) == ("HumanEval/0", "ends", "python")
@@ -87,32 +87,32 @@ def test_a_row_becomes_a_problem(tmp_path):
     assert (loaded.summary.selected, loaded.window, loaded.remarks) == (1, None, ())
 
 
-def test_the_prompt_shows_the_stub(tmp_path):
+def test_prompt_contains_the_function_stub(tmp_path):
     (problem,) = load_humaneval(write(tmp_path / "h.jsonl", row(0)), strict=True).problems
     for style in ("training", "livecodebench"):
-        assert PROMPT.strip() in messages(problem, style)[-1][1]
+        assert PROMPT.strip() in build_messages(problem, style)[-1][1]
 
 
 ANSWERS = {
-    "the whole program": (PROMPT + row(0)["canonical_solution"], True),
+    "complete program": (PROMPT + row(0)["canonical_solution"], True),
     "without imports and helpers": ("def ends(values: List[int]):\n    return double(values[0]), 2 * values[-1]", True),
-    "a list": ("def ends(values):\n    return [2 * values[0], 2 * values[-1]]", False),
-    "the stub": (PROMPT, False),
-    "asserts that never fail": ("import builtins\nbuiltins.AssertionError = None\n" + PROMPT, False),
+    "list instead of tuple": ("def ends(values):\n    return [2 * values[0], 2 * values[-1]]", False),
+    "unchanged stub": (PROMPT, False),
+    "disabled AssertionError": ("import builtins\nbuiltins.AssertionError = None\n" + PROMPT, False),
 }
 
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("name", ANSWERS)
-def test_answers_are_told_apart(evaluator, tmp_path, name):
-    code, right = ANSWERS[name]
+def test_only_right_answers_pass(evaluator, tmp_path, name):
+    code, is_right = ANSWERS[name]
     (problem,) = load_humaneval(write(tmp_path / "h.jsonl", row(0)), strict=True).problems
-    found = extract_code(f"Here:\n```python\n{code}\n```", problem.func_name).code
-    assert evaluator.evaluate(problem, found).passed is right
+    extracted = extract_code(f"Here:\n```python\n{code}\n```", problem.func_name).code
+    assert evaluator.evaluate(problem, extracted).passed is is_right
 
 
-def test_tests_that_ask_for_less_than_equality(evaluator, tmp_path):
-    (problem,) = load_humaneval(write(tmp_path / "h.jsonl", root(0)), strict=True).problems
+def test_tests_weaker_than_equality_become_a_custom_checker(evaluator, tmp_path):
+    (problem,) = load_humaneval(write(tmp_path / "h.jsonl", root_row(0)), strict=True).problems
     assert evaluator.evaluate(problem, "def root(x): return -(x ** 0.5)").accepted_by == "custom"
     assert evaluator.evaluate(problem, "def root(x): return x / 2").status is Status.WRONG_ANSWER
     assert evaluator.evaluate(problem, "def root(x): return None").status is Status.WRONG_ANSWER
@@ -120,24 +120,24 @@ def test_tests_that_ask_for_less_than_equality(evaluator, tmp_path):
 
 
 BAD_ROWS = {
-    "no JSON": (b"{", "not JSON"),
+    "not JSON": (b"{", "not JSON"),
     "not UTF-8": (b'{"task_id": "\xff"}', "not UTF-8"),
-    "a list": ([1], "expected an object"),
-    "another schema": ({"task_id": "x"}, "no column prompt, entry_point"),
-    "a number": (row(9, prompt=3), "prompt: expected text, got int"),
-    "no Python": (row(9, prompt="def ends("), "prompt: not Python"),
-    "another function": (row(9, entry_point="start"), "entry_point: the prompt defines double, ends, not 'start'"),
-    "the same id": (row(0), "'HumanEval/0' came before"),
-    "a wrong reference": (row(9, canonical_solution="    return ()\n"), "does not pass its own tests"),
-    "no calls": (row(9, test="def check(candidate):\n    pass\n"), "no call of its tests can be a test"),
+    "list": ([1], "expected an object"),
+    "other columns": ({"task_id": "x"}, "missing columns prompt, entry_point"),
+    "number as prompt": (row(9, prompt=3), "prompt: expected text, got int"),
+    "not Python": (row(9, prompt="def ends("), "prompt: not Python"),
+    "undefined function": (row(9, entry_point="start"), "entry_point: the prompt defines double, ends, not 'start'"),
+    "duplicate id": (row(0), "duplicate of an earlier 'HumanEval/0'"),
+    "wrong reference": (row(9, canonical_solution="    return ()\n"), "does not pass its own tests"),
+    "no calls": (row(9, test="def check(candidate):\n    pass\n"), "none of the calls can be a test"),
 }
 
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("name", BAD_ROWS)
-def test_bad_rows_are_reported_with_their_place(tmp_path, name):
+def test_bad_rows_are_reported_with_file_and_row(tmp_path, name):
     bad, message = BAD_ROWS[name]
-    path = write(tmp_path / "h.jsonl", row(0), bad, root(1))
+    path = write(tmp_path / "h.jsonl", row(0), bad, root_row(1))
     loaded = load_humaneval(path, strict=False)
     assert [problem.question_id for problem in loaded.problems] == ["HumanEval/0", "HumanEval/1"]
     (rejected,) = loaded.summary.rejected
@@ -147,18 +147,19 @@ def test_bad_rows_are_reported_with_their_place(tmp_path, name):
         load_humaneval(path, strict=True)
 
 
-def test_a_problem_that_loses_a_call_is_kept_with_a_remark(tmp_path):
+def test_problem_with_a_dropped_call_is_kept_with_a_remark(tmp_path):
     test = f"{TEST}    candidate([object()] * 2)\n"
     solution = "    return (double(values[0]), double(values[-1])) if type(values[0]) is int else None\n"
     loaded = load_humaneval(write(tmp_path / "h.jsonl", row(0, test=test, canonical_solution=solution)), strict=True)
     assert len(loaded.problems[0].tests) == 2
     (remark,) = loaded.remarks
-    assert remark == "HumanEval/0: 1 of 3 calls cannot be tests, such as arguments: object is not a JSON value"
+    reason = "arguments: object is not a JSON value"
+    assert remark == f"HumanEval/0: 1 of 3 calls dropped (cannot be tests), first: {reason}"
 
 
-def test_files_that_are_damaged_are_read_as_far_as_they_go(tmp_path):
+def test_damaged_file_is_read_up_to_the_damage(tmp_path):
     path = tmp_path / "h.jsonl.gz"
-    write(path, row(0), root(1))
+    write(path, row(0), root_row(1))
     path.write_bytes(path.read_bytes()[:-8])
     loaded = load_humaneval(str(path), strict=False)
     assert len(loaded.problems) == 2
@@ -166,64 +167,65 @@ def test_files_that_are_damaged_are_read_as_far_as_they_go(tmp_path):
     assert isinstance(loaded.summary.rejected[0], BadRow)
 
 
-def test_parquet_and_a_list_of_rows(tmp_path):
-    pq.write_table(pa.Table.from_pylist([row(0), root(1)]), tmp_path / "h.parquet")
-    (tmp_path / "h.json").write_text(json.dumps([row(0), root(1)]))
-    given = [load_humaneval(str(tmp_path / name), strict=True) for name in ("h.parquet", "h.json")]
-    assert given[0] == given[1]
-    assert len(given[0].problems) == 2
+def test_parquet_and_json_list_give_the_same_problems(tmp_path):
+    pq.write_table(pa.Table.from_pylist([row(0), root_row(1)]), tmp_path / "h.parquet")
+    (tmp_path / "h.json").write_text(json.dumps([row(0), root_row(1)]))
+    from_parquet = load_humaneval(str(tmp_path / "h.parquet"), strict=True)
+    from_json = load_humaneval(str(tmp_path / "h.json"), strict=True)
+    assert from_parquet == from_json
+    assert len(from_parquet.problems) == 2
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("none.jsonl", None, "no such file"),
-        ("h.txt", b"", "not one of .jsonl"),
+        ("h.txt", b"", "must end in .jsonl"),
         ("h.jsonl", b"", "no usable problem of HumanEval"),
         ("h.parquet", b"PAR1", "no usable problem"),
         ("h.json", b"{}", "expected a JSON list"),
     ],
 )
-def test_files_that_cannot_be_used(tmp_path, name, content, message):
+def test_unusable_file_is_an_error(tmp_path, name, content, message):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(BenchmarkError, match=message):
         load_humaneval(str(tmp_path / name), strict=False)
 
 
-def test_the_hub_is_asked_for_the_published_file(tmp_path, monkeypatch):
+def test_published_file_is_downloaded_from_hub(tmp_path, monkeypatch):
     pq.write_table(pa.Table.from_pylist([row(0)]), tmp_path / "h.parquet")
-    asked = []
+    downloads = []
 
     def download(repository, name, repo_type):
-        asked.append((repository, name, repo_type))
+        downloads.append((repository, name, repo_type))
         return str(tmp_path / "h.parquet")
 
-    monkeypatch.setattr(published_tasks, "hf_hub_download", download)
+    monkeypatch.setattr(published_files, "hf_hub_download", download)
     assert load_humaneval(None, strict=False).summary.published == 164
-    assert asked == [("openai/openai_humaneval", "openai_humaneval/test-00000-of-00001.parquet", "dataset")]
+    assert downloads == [("openai/openai_humaneval", "openai_humaneval/test-00000-of-00001.parquet", "dataset")]
 
 
-def test_without_a_network_the_error_says_what_to_do(monkeypatch):
+def test_download_error_says_how_to_use_a_local_copy(monkeypatch):
     def download(*_, **__):
         raise LocalEntryNotFoundError("offline")
 
-    monkeypatch.setattr(published_tasks, "hf_hub_download", download)
-    with pytest.raises(BenchmarkError, match=r"set dataset\.held_out_path to it"):
+    monkeypatch.setattr(published_files, "hf_hub_download", download)
+    with pytest.raises(BenchmarkError, match=r"set dataset\.held_out_path to the file"):
         load_humaneval(None, strict=False)
 
 
 @pytest.mark.heavy
-@pytest.mark.skipif(not DATA.exists(), reason="the published file (../shared/data/raw) is not here")
-def test_the_published_file(evaluator):
+@pytest.mark.skipif(not DATA.exists(), reason="missing HumanEval.jsonl.gz (../shared/data/raw)")
+def test_published_file(evaluator):
     loaded = load_humaneval(str(DATA), strict=True)
     assert (len(loaded.problems), loaded.remarks) == (164, ())
     assert sum(len(problem.tests) for problem in loaded.problems) == 1528
     assert loaded == load_humaneval(str(DATA), strict=True)
     with gzip.open(DATA, "rt") as handle:
-        rows = {row["task_id"]: row for row in map(json.loads, handle)}
+        published_rows = {row["task_id"]: row for row in map(json.loads, handle)}
     for problem in loaded.problems:
-        published = rows[problem.question_id]
+        published = published_rows[problem.question_id]
         right = evaluator.submit(problem, published["prompt"] + published["canonical_solution"])
         wrong = evaluator.submit(problem, f"def {problem.func_name}(*arguments):\n    return None\n")
         assert right.result().passed and not wrong.result().passed

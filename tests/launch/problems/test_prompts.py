@@ -1,45 +1,50 @@
-"""Prompts and answers."""
+"""Prompts that ask for a program, and the format of answers."""
 
 import numpy as np
 import pytest
 
 from evaluator.extraction import extract_code
 from launch.models.starter_model import train_tokenizer
-from launch.problems.prompts import answer, instruction, messages, prompt_token_ids
-from tests.factories import problem
+from launch.problems.prompts import build_messages, build_training_prompt, encode_prompt, format_answer
+from tests.factories import make_problem
 
 STARTER_CODE = "class Solution:\n    def add(self, a: int, b: int) -> int:\n        \n"
 
 
-def test_standard_input():
-    text = instruction(problem(starter_code=STARTER_CODE))
+def test_training_prompt_asks_for_standard_input():
+    text = build_training_prompt(make_problem(starter_code=STARTER_CODE))
     assert text.startswith("Add two numbers.\n\n")
     assert "```python" in text
     assert "standard input" in text
     assert "Solution" not in text
 
 
-def test_functional():
-    text = instruction(problem(func_name="add", starter_code=STARTER_CODE))
+def test_training_prompt_shows_starter_code_of_functional_problem():
+    text = build_training_prompt(make_problem(func_name="add", starter_code=STARTER_CODE))
     assert text.startswith("Add two numbers.\n\n")
     assert "```python" in text
     assert text.endswith(STARTER_CODE.rstrip())
     assert "standard input" not in text
 
 
-def test_starter_code_that_is_the_statement_is_not_said_twice():
+def test_training_prompt_does_not_repeat_starter_code_in_statement():
     code = 'def add(a, b):\n    """The sum."""\n'
-    text = instruction(problem(func_name="add", starter_code=code, question_content=f"Complete:\n{code}"))
+    text = build_training_prompt(
+        make_problem(func_name="add", starter_code=code, question_content=f"Complete:\n{code}")
+    )
     assert text.count("def add") == 1
     assert text.endswith("Answer with a ```python block that holds the whole function.")
 
 
-def test_token_ids():
-    tokenizer = train_tokenizer([instruction(problem())], 300)
-    ids = prompt_token_ids(problem(), tokenizer)
+def test_encode_prompt_applies_chat_template():
+    tokenizer = train_tokenizer([build_training_prompt(make_problem())], 300)
+    ids = encode_prompt(make_problem(), tokenizer)
     assert ids.dtype == np.int32
-    assert tokenizer.decode(ids) == f"<|im_start|>user\n{instruction(problem())}<|im_end|>\n<|im_start|>assistant\n"
-    assert tokenizer.convert_tokens_to_ids("<|im_start|>") == ids[0]  # a token of its own, not its letters
+    assert (
+        tokenizer.decode(ids)
+        == f"<|im_start|>user\n{build_training_prompt(make_problem())}<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert tokenizer.convert_tokens_to_ids("<|im_start|>") == ids[0]  # a single token, not its characters
 
 
 SYSTEM = (
@@ -49,9 +54,9 @@ SYSTEM = (
 )
 
 
-def test_livecodebench_with_starter_code():
+def test_livecodebench_messages_with_starter_code():
     starter = "class Solution:\n    def add(self, a: int, b: int) -> int:\n        "
-    assert messages(problem(func_name="add", starter_code=starter), "livecodebench") == (
+    assert build_messages(make_problem(func_name="add", starter_code=starter), "livecodebench") == (
         SYSTEM,
         (
             "user",
@@ -64,8 +69,8 @@ def test_livecodebench_with_starter_code():
     )
 
 
-def test_livecodebench_without_starter_code():
-    assert messages(problem(), "livecodebench") == (
+def test_livecodebench_messages_without_starter_code():
+    assert build_messages(make_problem(), "livecodebench") == (
         SYSTEM,
         (
             "user",
@@ -79,20 +84,20 @@ def test_livecodebench_without_starter_code():
     )
 
 
-def test_the_training_prompt_is_one_message():
-    assert messages(problem(), "training") == (("user", instruction(problem())),)
+def test_training_messages_are_one_user_message():
+    assert build_messages(make_problem(), "training") == (("user", build_training_prompt(make_problem())),)
 
 
-def test_token_ids_of_a_chat_with_a_system_message():
-    (_, system), (_, question) = messages(problem(), "livecodebench")
+def test_encode_prompt_includes_system_message():
+    (_, system), (_, question) = build_messages(make_problem(), "livecodebench")
     tokenizer = train_tokenizer([system, question], 300)
-    assert tokenizer.decode(prompt_token_ids(problem(), tokenizer, "livecodebench")) == (
+    assert tokenizer.decode(encode_prompt(make_problem(), tokenizer, "livecodebench")) == (
         f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
     )
 
 
 @pytest.mark.parametrize("program", ["print(1)", "print(1)\n\n", "s = '```'\nprint(s)\n"])
-def test_an_answer_holds_its_program(program):
-    extraction = extract_code(answer(program), None)
-    assert extraction.complete
+def test_program_can_be_extracted_from_formatted_answer(program):
+    extraction = extract_code(format_answer(program), None)
+    assert extraction.is_closed
     assert extraction.code.rstrip() == program.rstrip()

@@ -1,4 +1,4 @@
-"""What a person sees of a step."""
+"""Lines and progress bar of the display."""
 
 import io
 
@@ -6,12 +6,12 @@ import pytest
 from rich.console import Console
 
 from evaluator.verdict import Status
-from launch.cluster.placement import plan
-from launch.cluster.tables import placement_table
-from launch.records.display import Display, step_line
-from tests.factories import config, credited_group, metrics_row
+from launch.cluster.placement import plan_roles
+from launch.cluster.tables import build_placement_table
+from launch.records.display import Display, format_step
+from tests.factories import make_config, make_credited_group, make_metrics_row
 
-ROW = metrics_row(7, [credited_group(*[Status.PASSED] * 3, *[Status.WRONG_ANSWER] * 5)])
+ROW = make_metrics_row(7, [make_credited_group(*[Status.PASSED] * 3, *[Status.WRONG_ANSWER] * 5)])
 
 
 @pytest.fixture
@@ -19,8 +19,8 @@ def console():
     return Console(file=io.StringIO(), width=120)
 
 
-def test_a_step_in_one_line():
-    line = step_line(ROW)
+def test_step_is_formatted_as_one_line():
+    line = format_step(ROW)
     assert "\n" not in line
     for figure in (
         "step    7 ",
@@ -30,43 +30,43 @@ def test_a_step_in_one_line():
         "clip 0.0625/0.0312",
         "entropy 0.750",
         "grad 1.25",
-        "50 tok/s",
+        "  2 tok/s",
         "20.0 s (gen 10.0, reward 1.0, update 5.0, weights 0.8)",
     ):
         assert figure in line
 
 
-def test_diversity_and_masking_are_in_the_line():
-    line = step_line(ROW | {"diversity/distinct_4": 0.68, "truncation/masked": 0.0625})
+def test_step_line_contains_diversity_and_masking():
+    line = format_step(ROW | {"diversity/distinct_4": 0.68, "truncation/masked": 0.0625})
     assert "diversity 0.68" in line
     assert "masked 0.062" in line
 
 
-def test_without_a_terminal_every_step_is_one_line(console):
+def test_output_without_a_terminal_is_one_line_per_step(console):
     with Display(console, 3, 0) as display:
-        display.phase("generate")
-        display.sampling(5, 16)
-        display.step(ROW)
-        display.step(ROW | {"step": 8})
-    assert console.file.getvalue() == f"{step_line(ROW)}\n{step_line(ROW | {'step': 8})}\n"
+        display.set_phase("generate")
+        display.show_generation_progress(5, 16)
+        display.show_step(ROW)
+        display.show_step(ROW | {"step": 8})
+    assert console.file.getvalue() == f"{format_step(ROW)}\n{format_step(ROW | {'step': 8})}\n"
 
 
-def test_the_bar_goes_on_where_the_run_does(console):
+def test_progress_bar_starts_at_the_first_step_of_a_resumed_run(console):
     with Display(console, 10, 4) as display:
-        display.step(ROW)
+        display.show_step(ROW)
         assert display.progress.tasks[0].completed == 5
-        display.sampling(5, 16)
+        display.show_generation_progress(5, 16)
         assert display.progress.tasks[0].fields["phase"] == "generate 5/16"
 
 
-def test_what_is_said_is_not_read_as_markup(console):
+def test_printed_line_is_not_interpreted_as_markup(console):
     with Display(console, 1, 0) as display:
-        display.say("values [1, 2] and [bold] stay")
+        display.print_line("values [1, 2] and [bold] stay")
     assert console.file.getvalue() == "values [1, 2] and [bold] stay\n"
 
 
-def test_the_placement_table(console):
-    console.print(placement_table(plan(config("learner.ranks=3"), 2**28)))
+def test_placement_table_shows_name_count_and_device(console):
+    console.print(build_placement_table(plan_roles(make_config("learner.ranks=3"), 2**28)))
     rows = [[cell.strip() for cell in line.split("│")] for line in console.file.getvalue().splitlines()]
     (learner,) = [row for row in rows if "learner rank" in row]
     assert learner[1:4] == ["learner rank", "3", "cpu"]

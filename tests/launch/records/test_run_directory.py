@@ -1,4 +1,4 @@
-"""The run directory: what it holds, that nothing in it is ever half, and what a resumed run finds."""
+"""Run directory: its content, atomic writes, and the deletion of records when a run is resumed."""
 
 import json
 import os
@@ -13,59 +13,59 @@ from conf.validation import parse_config
 from evaluator.verdict import Status
 from launch.records.run_directory import SCHEMA, RunDirectory
 from launch.records.run_path import RunDirectoryError
-from learner.credit import assign_credit
+from learner.credit import assign_group_credit
 from learner.rollout import Group
-from tests.factories import config, credited_group, crediting, rollout
+from tests.factories import make_config, make_credit_settings, make_credited_group, make_rollout
 
 PASSED = Status.PASSED
 WRONG = Status.WRONG_ANSWER
-OURS = Status.SANDBOX_ERROR
-GROUPS = [credited_group(PASSED, WRONG)]
+ERROR = Status.SANDBOX_ERROR
+GROUPS = [make_credited_group(PASSED, WRONG)]
 
 
-def settings(tmp_path, *overrides):
-    return config(f"run.root={tmp_path}", "run.name=r", *overrides)
+def make_settings(tmp_path, *overrides):
+    return make_config(f"run.root={tmp_path}", "run.name=r", *overrides)
 
 
 @pytest.fixture
 def fresh(tmp_path):
-    return RunDirectory(settings(tmp_path))
+    return RunDirectory(make_settings(tmp_path))
 
 
-def names(path):
+def list_names(path):
     return sorted(os.listdir(path))
 
 
-def test_a_new_run(tmp_path, fresh):
+def test_new_run_directory_contains_configuration_and_environment(tmp_path, fresh):
     assert fresh.path == tmp_path / "r"
-    assert (fresh.first_step, fresh.checkpoint, fresh.metrics()) == (0, None, [])
+    assert (fresh.first_step, fresh.checkpoint, fresh.read_metrics()) == (0, None, [])
     written = yaml.safe_load((fresh.path / "config.yaml").read_text())
-    assert parse_config(written) == settings(tmp_path)
+    assert parse_config(written) == make_settings(tmp_path)
     environment = json.loads((fresh.path / "environment.json").read_text())
     assert environment["packages"]["torch"]
     assert environment["cpus"] == os.cpu_count()
 
 
-def test_a_used_directory_is_refused(tmp_path, fresh):
+def test_used_directory_is_rejected_without_resume(tmp_path, fresh):
     before = (fresh.path / "config.yaml").stat().st_mtime_ns
     with pytest.raises(RunDirectoryError, match=r"r holds a run: set run\.resume=true"):
-        RunDirectory(settings(tmp_path, "run.seed=5"))
+        RunDirectory(make_settings(tmp_path, "run.seed=5"))
     assert (fresh.path / "config.yaml").stat().st_mtime_ns == before
-    assert RunDirectory(settings(tmp_path, "run.resume=true")).first_step == 0
+    assert RunDirectory(make_settings(tmp_path, "run.resume=true")).first_step == 0
 
 
-def test_metrics_grow_by_rows(fresh):
+def test_metrics_are_appended_row_by_row(fresh):
     fresh.append_metrics({"step": 0, "a": 0.5})
     fresh.append_metrics({"step": 1, "a": 1.5})
-    assert fresh.metrics() == [{"step": 0, "a": 0.5}, {"step": 1, "a": 1.5}]
+    assert fresh.read_metrics() == [{"step": 0, "a": 0.5}, {"step": 1, "a": 1.5}]
     assert (fresh.path / "metrics.jsonl").read_text().count("\n") == 2
 
 
-def test_rollouts(fresh):
+def test_rollouts_file_has_all_fields_of_every_completion(fresh):
     logprobs = np.array([-0.5, -1.5, -0.25], dtype=np.float32)
     versions = np.array([2, 2, 3], dtype=np.int32)
     rollouts = (
-        rollout(
+        make_rollout(
             PASSED,
             tokens=(7, 8, 2),
             sampler_logprobs=logprobs,
@@ -73,10 +73,10 @@ def test_rollouts(fresh):
             text="é\n```",
             temperature=0.75,
         ),
-        rollout(WRONG, sample_index=1, finish_reason="length", code="print(2)", seconds=0.125),
-        rollout(OURS, sample_index=2, code=None),
+        make_rollout(WRONG, sample_index=1, finish_reason="length", code="print(2)", seconds=0.125),
+        make_rollout(ERROR, sample_index=2, code=None),
     )
-    fresh.write_rollouts(3, [assign_credit(Group("q", "the prompt", rollouts), crediting(), 3)])
+    fresh.write_rollouts(3, [assign_group_credit(Group("q", "the prompt", rollouts), make_credit_settings(), 3)])
     table = pq.read_table(fresh.path / "rollouts" / "step_000003.parquet")
     assert table.schema.equals(SCHEMA)
     first, second, third = table.to_pylist()
@@ -114,29 +114,29 @@ def test_rollouts(fresh):
 
 
 @pytest.mark.parametrize("probability", [0, 1])
-def test_masked_rollouts_are_marked(fresh, probability):
-    group = Group("q", "", (rollout(finish_reason="length"), rollout(WRONG)))
-    fresh.write_rollouts(0, [assign_credit(group, crediting(mask_probability=probability), 0)])
+def test_masked_rollouts_are_marked_with_advantage_0(fresh, probability):
+    group = Group("q", "", (make_rollout(finish_reason="length"), make_rollout(WRONG)))
+    fresh.write_rollouts(0, [assign_group_credit(group, make_credit_settings(mask_probability=probability), 0)])
     rows = pq.read_table(fresh.path / "rollouts" / "step_000000.parquet").to_pylist()
     masked = probability == 1
     assert [(row["masked"], row["advantage"] == 0.0) for row in rows] == [(masked, masked), (False, False)]
 
 
-def test_evaluations_have_a_folder_of_their_own(fresh):
+def test_evaluations_have_their_own_folder(fresh):
     assert fresh.evaluation_path(20) == fresh.path / "evaluation" / "step_000020.parquet"
     assert fresh.evaluation_path(20).parent.is_dir()
 
 
-def test_an_interrupted_write_leaves_the_old_file(fresh, monkeypatch):
+def test_failed_write_keeps_the_old_file(fresh, monkeypatch):
     fresh.write_rollouts(0, GROUPS)
     path = fresh.path / "rollouts" / "step_000000.parquet"
     before = path.read_bytes()
 
-    def broken(table, where, use_dictionary):
-        where.write_bytes(b"half")
+    def fail_midway(table, path, use_dictionary):
+        path.write_bytes(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr(pq, "write_table", broken)
+    monkeypatch.setattr(pq, "write_table", fail_midway)
     for step in (0, 1):
         with pytest.raises(OSError, match="disk full"):
             fresh.write_rollouts(step, GROUPS)
@@ -144,8 +144,8 @@ def test_an_interrupted_write_leaves_the_old_file(fresh, monkeypatch):
     assert not (fresh.path / "rollouts" / "step_000001.parquet").exists()
 
 
-def killed(directory, done, checkpoint):
-    """What a run leaves that did ``done`` steps, its last checkpoint after ``checkpoint`` of them, and was killed."""
+def write_killed_run(directory, done, checkpoint):
+    """Write the files of a run that was killed after ``done`` steps, with its last checkpoint after ``checkpoint``."""
     for step in range(done):
         directory.append_metrics({"step": step})
         directory.write_rollouts(step, GROUPS)
@@ -160,37 +160,37 @@ def killed(directory, done, checkpoint):
         file.write('{"step": 4, "a"')
 
 
-def test_a_resumed_run_forgets_what_it_will_do_again(tmp_path, fresh):
-    killed(fresh, done=4, checkpoint=2)
-    resumed = RunDirectory(settings(tmp_path, "run.resume=true"))
+def test_resuming_deletes_the_records_of_steps_to_be_repeated(tmp_path, fresh):
+    write_killed_run(fresh, done=4, checkpoint=2)
+    resumed = RunDirectory(make_settings(tmp_path, "run.resume=true"))
     assert resumed.first_step == 2
     assert resumed.checkpoint == resumed.checkpoint_path(2)
-    assert [row["step"] for row in resumed.metrics()] == [0, 1]
-    assert names(resumed.path / "rollouts") == ["step_000000.parquet", "step_000001.parquet"]
-    # The evaluation after two steps is of the checkpoint's weights.
-    assert names(resumed.path / "evaluation") == [
+    assert [row["step"] for row in resumed.read_metrics()] == [0, 1]
+    assert list_names(resumed.path / "rollouts") == ["step_000000.parquet", "step_000001.parquet"]
+    # The evaluation after two steps is kept: its weights are those of the checkpoint.
+    assert list_names(resumed.path / "evaluation") == [
         f"step_{step:06d}.{suffix}" for step in (0, 2) for suffix in ("jsonl", "parquet")
     ]
-    assert names(resumed.path / "checkpoints") == ["step_000001", "step_000002"]
+    assert list_names(resumed.path / "checkpoints") == ["step_000001", "step_000002"]
     resumed.append_metrics({"step": 2})
-    assert [row["step"] for row in resumed.metrics()] == [0, 1, 2]
+    assert [row["step"] for row in resumed.read_metrics()] == [0, 1, 2]
 
 
-def test_a_run_without_checkpoint_begins_again(tmp_path, fresh):
+def test_run_without_checkpoint_restarts_from_step_0(tmp_path, fresh):
     fresh.append_metrics({"step": 0})
     fresh.write_rollouts(0, GROUPS)
-    resumed = RunDirectory(settings(tmp_path, "run.resume=true"))
-    assert (resumed.first_step, resumed.metrics(), names(resumed.path / "rollouts")) == (0, [], [])
+    resumed = RunDirectory(make_settings(tmp_path, "run.resume=true"))
+    assert (resumed.first_step, resumed.read_metrics(), list_names(resumed.path / "rollouts")) == (0, [], [])
 
 
 def test_only_the_newest_checkpoints_are_kept(tmp_path):
-    directory = RunDirectory(settings(tmp_path, "run.keep_checkpoints=2"))
+    directory = RunDirectory(make_settings(tmp_path, "run.keep_checkpoints=2"))
     for step in (5, 10, 15):
         directory.checkpoint_path(step).mkdir()
-        directory.drop_old_checkpoints()
-    assert names(directory.path / "checkpoints") == ["step_000010", "step_000015"]
+        directory.delete_old_checkpoints()
+    assert list_names(directory.path / "checkpoints") == ["step_000010", "step_000015"]
 
 
-def test_the_schema_knows_its_types():
+def test_schema_has_32_bit_lists():
     assert SCHEMA.field("response_token_ids").type == pa.list_(pa.int32())
     assert SCHEMA.field("sampler_logprobs").type == pa.list_(pa.float32())

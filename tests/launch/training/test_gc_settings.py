@@ -1,37 +1,38 @@
-"""The collector's settings in a run, and that cycles still go."""
+"""Settings of the garbage collector inside ``gc_frozen``, and after it."""
 
 import gc
 import weakref
 
 import pytest
 
-from launch.training.gc_settings import THRESHOLDS, only_the_new
+from launch.training.gc_settings import THRESHOLDS, gc_frozen
 
 
-class Knot:
-    """Refers to itself."""
+class Cycle:
+    """An object that refers to itself, which only the cyclic collector can free."""
 
     def __init__(self):
-        self.knot = self
+        self.itself = self
 
 
-def test_what_was_there_is_not_looked_at():
-    old = Knot()
-    before = gc.get_threshold()
-    there = weakref.ref(old)
-    with only_the_new():
+def test_gc_skips_objects_that_existed_before():
+    old = Cycle()
+    thresholds = gc.get_threshold()
+    old_reference = weakref.ref(old)
+    with gc_frozen():
         del old
-        new = weakref.ref(Knot())
+        new_reference = weakref.ref(Cycle())
         gc.collect()
-        assert (there() is None, new() is None) == (False, True)
+        assert old_reference() is not None
+        assert new_reference() is None
         assert gc.get_threshold() == THRESHOLDS
     gc.collect()
-    assert there() is None
-    assert gc.get_threshold() == before
+    assert old_reference() is None
+    assert gc.get_threshold() == thresholds
 
 
-def test_settings_come_back_after_an_error():
+def test_gc_settings_are_restored_after_an_error():
     before = gc.get_threshold(), gc.get_freeze_count()
-    with pytest.raises(ValueError), only_the_new():
+    with pytest.raises(ValueError), gc_frozen():
         raise ValueError
     assert (gc.get_threshold(), gc.get_freeze_count()) == before

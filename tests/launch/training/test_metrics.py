@@ -1,7 +1,9 @@
-"""The metrics of a step, by hand."""
+"""Metrics of a training step, compared with values computed by hand."""
 
 import dataclasses
 from collections import Counter
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,27 +11,25 @@ import pytest
 from actors.evaluators.load import EvaluatorLoad
 from evaluator.verdict import Status
 from launch.training.metrics import (
+    actor_metrics,
     dynamic_sampling_metrics,
-    evaluator_metrics,
-    generator_metrics,
     rollout_metrics,
     timing_metrics,
     update_metrics,
 )
 from launch.training.rollouts import SampledStep
-from launch.training.sampling import SamplingTimes
 from launch.training.work_buffer import DropReason
-from learner.credit import assign_credit
+from learner.credit import assign_group_credit
 from learner.rollout import Group
 from tests.factories import (
-    credited_group,
-    crediting,
-    diversity,
-    group_of,
-    rollout,
-    step_times,
-    truncated,
-    update_result,
+    make_credit_settings,
+    make_credited_group,
+    make_group,
+    make_rollout,
+    make_step_outcome,
+    make_truncated_rollout,
+    make_update_metrics,
+    mean_diversity,
 )
 
 PASSED = Status.PASSED
@@ -37,87 +37,118 @@ WRONG = Status.WRONG_ANSWER
 OURS = Status.SANDBOX_ERROR
 
 
-def metrics(*groups, version=0, rho=1.0, **of_algorithm):
-    settings = crediting(mask_probability=rho, repeat_window=2, **of_algorithm)
-    credited = [assign_credit(Group("q", "", tuple(rollouts)), settings, 0) for rollouts in groups]
-    return rollout_metrics(credited, version, diversity(credited))
+def compute_metrics(*groups, version=0, rho=1.0, **algorithm_changes):
+    """Return the rollout metrics of groups of rollouts, with a repeat window of 2."""
+    settings = make_credit_settings(mask_probability=rho, repeat_window=2, **algorithm_changes)
+    credited = [assign_group_credit(Group("q", "", tuple(rollouts)), settings, 0) for rollouts in groups]
+    return rollout_metrics(credited, version, mean_diversity(credited))
 
 
-def test_rewards():
-    groups = [credited_group(PASSED, WRONG, WRONG, WRONG), credited_group(*[PASSED] * 4), credited_group(*[WRONG] * 4)]
-    found = rollout_metrics([*groups, groups[0]], 0, diversity(groups))
-    assert found["critic/rewards/mean"] == (1 + 4 + 0 + 1) / 16
-    assert (found["group/all_solved"], found["group/none_solved"]) == (1 / 4, 1 / 4)
+def test_rewards_are_means_over_completions_and_groups():
+    groups = [
+        make_credited_group(PASSED, WRONG, WRONG, WRONG),
+        make_credited_group(*[PASSED] * 4),
+        make_credited_group(*[WRONG] * 4),
+    ]
+    metrics = rollout_metrics([*groups, groups[0]], 0, mean_diversity(groups))
+    assert metrics["critic/rewards/mean"] == (1 + 4 + 0 + 1) / 16
+    assert (metrics["group/all_solved"], metrics["group/none_solved"]) == (1 / 4, 1 / 4)
 
 
-def test_excluded_completions_are_no_failures():
-    found = metrics(
-        [rollout(), rollout(), rollout(OURS)], [rollout(WRONG), rollout(OURS), rollout(OURS)], [rollout(OURS)]
+def test_excluded_completions_do_not_count_as_failures():
+    metrics = compute_metrics(
+        [make_rollout(), make_rollout(), make_rollout(OURS)],
+        [make_rollout(WRONG), make_rollout(OURS), make_rollout(OURS)],
+        [make_rollout(OURS)],
     )
-    assert found["critic/rewards/mean"] == 2 / 3
-    assert (found["group/all_solved"], found["group/none_solved"]) == (1 / 2, 1 / 2)
-    assert found["evaluator/status/sandbox_error"] == 4 / 7
+    assert metrics["critic/rewards/mean"] == 2 / 3
+    assert (metrics["group/all_solved"], metrics["group/none_solved"]) == (1 / 2, 1 / 2)
+    assert metrics["evaluator/status/sandbox_error"] == 4 / 7
 
 
-def test_nothing_but_excluded_completions():
-    found = metrics([rollout(OURS), rollout(OURS)])
-    assert all(np.isfinite(value) for value in found.values())
-    assert (found["critic/rewards/mean"], found["group/all_solved"], found["group/none_solved"]) == (0.0, 0.0, 0.0)
+def test_metrics_are_finite_if_all_completions_are_excluded():
+    metrics = compute_metrics([make_rollout(OURS), make_rollout(OURS)])
+    assert all(np.isfinite(value) for value in metrics.values())
+    assert (metrics["critic/rewards/mean"], metrics["group/all_solved"], metrics["group/none_solved"]) == (
+        0.0,
+        0.0,
+        0.0,
+    )
 
 
-def test_lengths():
-    found = metrics([rollout(tokens=(7,) * length) for length in (1, 2, 9)])
-    assert (found["response_length/mean"], found["response_length/max"]) == (4.0, 9.0)
+def test_response_lengths():
+    metrics = compute_metrics([make_rollout(tokens=(7,) * length) for length in (1, 2, 9)])
+    assert (metrics["response_length/mean"], metrics["response_length/max"]) == (4.0, 9.0)
 
 
 def test_diversity_is_the_mean_over_problems():
     same = (5, 6, 7, 8, 2)
     two = (9, 10, 11, 12, 2)
-    found = metrics([rollout(tokens=same), rollout(tokens=same)], [rollout(tokens=same), rollout(tokens=two)])
-    assert found["diversity/distinct_4"] == (1 / 2 + 1) / 2
+    metrics = compute_metrics(
+        [make_rollout(tokens=same), make_rollout(tokens=same)], [make_rollout(tokens=same), make_rollout(tokens=two)]
+    )
+    assert metrics["diversity/distinct_4"] == (1 / 2 + 1) / 2
     # A group too short for any 4-gram has no diversity, not one of zero.
-    assert metrics([rollout(tokens=same)], [rollout(tokens=(5, 2))])["diversity/distinct_4"] == 1.0
+    assert compute_metrics([make_rollout(tokens=same)], [make_rollout(tokens=(5, 2))])["diversity/distinct_4"] == 1.0
 
 
-def test_truncation():
+def test_truncation_rates():
     fresh = (5, 6, 7, 8)
     repeating = (5, 6, 5, 6)
-    found = metrics(
+    metrics = compute_metrics(
         [
-            truncated(WRONG, incomplete=True, tokens=fresh),
-            truncated(WRONG, incomplete=True, tokens=repeating),
-            truncated(WRONG, tokens=fresh),
-            rollout(WRONG, tokens=repeating),
-            rollout(),
+            make_truncated_rollout(WRONG, incomplete=True, tokens=fresh),
+            make_truncated_rollout(WRONG, incomplete=True, tokens=repeating),
+            make_truncated_rollout(WRONG, tokens=fresh),
+            make_rollout(WRONG, tokens=repeating),
+            make_rollout(),
         ]
     )
-    assert found["truncation/rate"] == found["response_length/clip_ratio"] == 3 / 5
-    assert found["truncation/repeat"] == 1 / 5  # repeating answers that end by themselves are none
-    assert found["truncation/eligible"] == found["truncation/masked"] == 1 / 5
-    unmasked = metrics([truncated(WRONG, incomplete=True, tokens=fresh), rollout()], rho=0.0)
+    assert metrics["truncation/rate"] == metrics["response_length/clip_ratio"] == 3 / 5
+    assert metrics["truncation/repeat"] == 1 / 5  # a repeating answer that ended by itself is not truncated
+    assert metrics["truncation/eligible"] == metrics["truncation/masked"] == 1 / 5
+    unmasked = compute_metrics([make_truncated_rollout(WRONG, incomplete=True, tokens=fresh), make_rollout()], rho=0.0)
     assert (unmasked["truncation/eligible"], unmasked["truncation/masked"]) == (1 / 2, 0.0)
 
 
 @pytest.mark.parametrize(("mask", "rate"), [("none", 0.0), ("failing", 1 / 4), ("all", 2 / 4), ("conditional", 1 / 4)])
-def test_masked_counts_by_the_mask_that_is_on(mask, rate):
-    rollouts = [truncated(PASSED, tokens=(5, 6, 7, 8)), truncated(WRONG, tokens=(5, 6, 7, 8)), rollout(), rollout()]
-    found = metrics(rollouts, truncation_mask=mask)
-    assert found["truncation/masked"] == rate
-    assert (found["truncation/rate"], found["truncation/eligible"]) == (2 / 4, 1 / 4)
+def test_masked_rate_follows_the_configured_mask(mask, rate):
+    rollouts = [
+        make_truncated_rollout(PASSED, tokens=(5, 6, 7, 8)),
+        make_truncated_rollout(WRONG, tokens=(5, 6, 7, 8)),
+        make_rollout(),
+        make_rollout(),
+    ]
+    metrics = compute_metrics(rollouts, truncation_mask=mask)
+    assert metrics["truncation/masked"] == rate
+    assert (metrics["truncation/rate"], metrics["truncation/eligible"]) == (2 / 4, 1 / 4)
+
+
+def test_partial_rewards_count_in_the_mean_but_not_as_solved():
+    half = [dataclasses.replace(make_rollout(WRONG), reward=reward) for reward in (0.5, 0.25)]
+    metrics = compute_metrics([*half, make_rollout()])
+    assert metrics["critic/rewards/mean"] == pytest.approx(1.75 / 3)
+    assert (metrics["group/all_solved"], metrics["group/none_solved"]) == (0.0, 0.0)
 
 
 def test_shaped_rewards_are_logged_beside_the_rewards():
-    rollouts = [rollout(tokens=[7] * 4), rollout(tokens=[7] * 18), rollout(OURS)]
-    found = metrics(rollouts, overlong_penalty=1.0, overlong_cache=0.2)
-    assert (found["critic/rewards/mean"], found["critic/shaped_rewards/mean"]) == (1.0, 0.75)
-    assert metrics(rollouts)["critic/shaped_rewards/mean"] == 1.0
+    rollouts = [make_rollout(tokens=[7] * 4), make_rollout(tokens=[7] * 18), make_rollout(OURS)]
+    metrics = compute_metrics(rollouts, overlong_penalty=1.0, overlong_cache=0.2)
+    assert (metrics["critic/rewards/mean"], metrics["critic/shaped_rewards/mean"]) == (1.0, 0.75)
+    assert compute_metrics(rollouts)["critic/shaped_rewards/mean"] == 1.0
 
 
-def test_dynamic_sampling():
-    groups = (group_of(PASSED, WRONG), group_of(WRONG, WRONG), group_of(PASSED, OURS))
-    lost = Counter({DropReason.DEADLINE: 2, DropReason.FAILED: 1})
+def test_dynamic_sampling_metrics():
+    groups = (make_group(PASSED, WRONG), make_group(WRONG, WRONG), make_group(PASSED, OURS))
+    dropped = Counter({DropReason.DEADLINE: 2, DropReason.FAILED: 1})
     sampled = SampledStep(
-        groups=groups, trained=(True, False, False), rounds=2, lost=lost, times=SamplingTimes(1.0, 0.5), span=1.0
+        groups=groups,
+        trained=(True, False, False),
+        rounds=2,
+        dropped=dropped,
+        generation_seconds=1.0,
+        reward_seconds=0.5,
+        generation_span=1.0,
     )
     assert dynamic_sampling_metrics(sampled) == {
         "group/trained": 1,
@@ -129,30 +160,31 @@ def test_dynamic_sampling():
     }
 
 
-def test_staleness_is_the_oldest_tokens():
+def test_staleness_is_that_of_the_oldest_token():
     mixed, fresh = (np.array(versions, dtype=np.int32) for versions in ((3, 3, 4, 5), (5, 5, 5, 5)))
-    found = metrics([rollout(policy_versions=mixed), rollout(policy_versions=fresh)], version=5)
-    assert (found["staleness/mean"], found["staleness/max"]) == (1.0, 2.0)
+    metrics = compute_metrics([make_rollout(policy_versions=mixed), make_rollout(policy_versions=fresh)], version=5)
+    assert (metrics["staleness/mean"], metrics["staleness/max"]) == (1.0, 2.0)
 
 
-def test_evaluator():
-    found = metrics(
-        [rollout(seconds=seconds) for seconds in (1.0, 2.0, 3.0)] + [rollout(Status.TIME_LIMIT, seconds=4.0)]
+def test_evaluator_seconds_and_statuses():
+    metrics = compute_metrics(
+        [make_rollout(seconds=seconds) for seconds in (1.0, 2.0, 3.0)] + [make_rollout(Status.TIME_LIMIT, seconds=4.0)]
     )
-    assert found["evaluator/seconds_p50"] == 2.5
-    assert found["evaluator/seconds_p99"] == pytest.approx(3.97)
-    assert (found["evaluator/status/passed"], found["evaluator/status/time_limit"]) == (3 / 4, 1 / 4)
-    assert sum(value for name, value in found.items() if name.startswith("evaluator/status/")) == 1.0
-    assert {f"evaluator/status/{status.value}" for status in Status} <= found.keys()
+    assert metrics["evaluator/seconds_p50"] == 2.5
+    assert metrics["evaluator/seconds_p99"] == pytest.approx(3.97)
+    assert (metrics["evaluator/status/passed"], metrics["evaluator/status/time_limit"]) == (3 / 4, 1 / 4)
+    assert sum(value for name, value in metrics.items() if name.startswith("evaluator/status/")) == 1.0
+    assert {f"evaluator/status/{status.value}" for status in Status} <= metrics.keys()
 
 
-def test_what_became_of_engines():
-    assert generator_metrics(3, 2, 17) == {"generator/actors": 3, "generator/restarts": 2, "generator/retries": 17}
-
-
-def test_the_pools_load():
-    found = evaluator_metrics(EvaluatorLoad(queue_max=7, busy_share=0.5, actors=2, retried=3, lost=1, repeated=40))
-    assert found == {
+def test_actor_metrics():
+    load = EvaluatorLoad(queue_max=7, busy_share=0.5, actors=2, retried=3, unjudged=1, repeated=40)
+    generators: Any = SimpleNamespace(live={"a": 1, "b": 2, "c": 3}, restarts=2, retried=17)
+    evaluators: Any = SimpleNamespace(load=lambda: load)
+    assert actor_metrics(generators, evaluators) == {
+        "generator/actors": 3,
+        "generator/restarts": 2,
+        "generator/retries": 17,
         "evaluator/queue": 7,
         "evaluator/busy": 0.5,
         "evaluator/actors": 2,
@@ -162,20 +194,21 @@ def test_the_pools_load():
     }
 
 
-def test_what_the_learner_reports():
-    numbers = {field.name: float(place) for place, field in enumerate(dataclasses.fields(update_result()))}
-    found = update_metrics(update_result(**numbers))
-    assert found["actor/pg_clipfrac_higher"] == numbers["clipfrac_higher"]
-    assert found["actor/pg_clipfrac_lower"] == numbers["clipfrac_lower"]
-    assert found["actor/ppo_kl"] == numbers["ppo_kl"]
-    assert found["actor/lr"] == numbers["learning_rate"]
-    assert found["mismatch/kl"] == numbers["mismatch_kl"]
-    assert len(set(found.values())) == len(found)
+def test_update_metrics_have_distinct_values():
+    numbers = {field.name: float(place) for place, field in enumerate(dataclasses.fields(make_update_metrics()))}
+    metrics = update_metrics(make_update_metrics(**numbers))
+    assert metrics["actor/pg_clipfrac_higher"] == numbers["clipfrac_higher"]
+    assert metrics["actor/pg_clipfrac_lower"] == numbers["clipfrac_lower"]
+    assert metrics["actor/ppo_kl"] == numbers["ppo_kl"]
+    assert metrics["actor/lr"] == numbers["learning_rate"]
+    assert metrics["mismatch/kl"] == numbers["mismatch_kl"]
+    assert len(set(metrics.values())) == len(metrics)
 
 
-def test_timings_by_hand():
-    found = timing_metrics(step_times(), update_result(update_seconds=3.0), tokens=1000)
-    assert found == {
+def test_timing_metrics():
+    # Two groups of four completions of 6 tokens: 48 tokens in 20 s.
+    groups = [make_credited_group(PASSED, WRONG, WRONG, WRONG), make_credited_group(*[PASSED] * 4)]
+    assert timing_metrics(make_step_outcome(groups, update_seconds=3.0)) == {
         "timing_s/gen": 10.0,
         "timing_s/reward": 1.0,
         "timing_s/old_log_prob": 2.0,
@@ -187,14 +220,14 @@ def test_timings_by_hand():
         "timing_s/unaccounted": 2.0,
         "timing_s/step": 20.0,
         "timing_s/span/gen": 12.0,
-        "perf/throughput": 50.0,
+        "perf/throughput": 2.4,
         "perf/weights_mb": 8.0,
     }
 
 
-def test_timings_add_up():
-    found = timing_metrics(step_times(), update_result(update_seconds=2.9), tokens=1)
-    whole = found.pop("timing_s/step")
-    span = found.pop("timing_s/span/gen")
+def test_timings_add_up_to_the_step():
+    metrics = timing_metrics(make_step_outcome(update_seconds=2.9))
+    whole = metrics.pop("timing_s/step")
+    span = metrics.pop("timing_s/span/gen")
     assert span > 0  # overlaps other parts
-    assert sum(value for name, value in found.items() if name.startswith("timing_s/")) == pytest.approx(whole)
+    assert sum(value for name, value in metrics.items() if name.startswith("timing_s/")) == pytest.approx(whole)

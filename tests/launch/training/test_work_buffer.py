@@ -1,4 +1,4 @@
-"""The work buffer under random completions, failures and restarts; its rules by hand."""
+"""Work buffer under random sequences of completions, failures and restarts, and single rules."""
 
 from collections import Counter
 
@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from launch.training.work_buffer import DropReason, GroupState, WorkBuffer, WorkBufferError
-from tests.factories import rollout
+from tests.factories import make_rollout
 
 CAPACITY = 4
 SIZE = 3
 
 
 class BufferMachine(RuleBasedStateMachine):
-    """Groups are claimed, sampled, judged, trained, lost; the driver restarts from what it saved."""
+    """Claim, sample, judge, train and drop groups at random, and restart the driver from its saved state."""
 
     def __init__(self):
         super().__init__()
@@ -24,8 +24,8 @@ class BufferMachine(RuleBasedStateMachine):
         self.steps = 0
 
     def choose(self, data, *states):
-        found = [number for number, slot in self.buffer.slots.items() if slot.state in states]
-        return data.draw(st.sampled_from(found)) if found else None
+        numbers = [number for number, slot in self.buffer.slots.items() if slot.state in states]
+        return data.draw(st.sampled_from(numbers)) if numbers else None
 
     @precondition(lambda self: self.buffer.free)
     @rule()
@@ -42,28 +42,28 @@ class BufferMachine(RuleBasedStateMachine):
             self.buffer.claim(self.steps, 0, 1.0, 0)
 
     @rule(data=st.data())
-    def ask(self, data):
+    def request(self, data):
         number = self.choose(data, GroupState.WAITING)
         if number is not None:
-            self.buffer.generating(number)
+            self.buffer.mark_generating(number)
 
     @rule(data=st.data())
     def complete(self, data):
         number = self.choose(data, GroupState.GENERATING)
         if number is not None:
-            lacking = set(range(SIZE)) - self.sampled[number]
-            self.sampled[number].add(data.draw(st.sampled_from(sorted(lacking))))
-            self.buffer.completed(number)
+            missing = set(range(SIZE)) - self.sampled[number]
+            self.sampled[number].add(data.draw(st.sampled_from(sorted(missing))))
+            self.buffer.mark_completed(number)
 
     @rule(data=st.data())
     def judge(self, data):
         number = self.choose(data, GroupState.GENERATING, GroupState.EVALUATING)
         if number is None:
             return
-        judged = {one.completion.sample_index for one in self.buffer.slots[number].judged}
-        open_ones = self.sampled[number] - judged
-        if open_ones:
-            self.buffer.judged(number, rollout(sample_index=data.draw(st.sampled_from(sorted(open_ones)))))
+        judged = {rollout.completion.sample_index for rollout in self.buffer.slots[number].judged}
+        unjudged = self.sampled[number] - judged
+        if unjudged:
+            self.buffer.add_rollout(number, make_rollout(sample_index=data.draw(st.sampled_from(sorted(unjudged)))))
 
     @rule(data=st.data(), reason=st.sampled_from(DropReason))
     def drop(self, data, reason):
@@ -73,10 +73,10 @@ class BufferMachine(RuleBasedStateMachine):
             self.ended[number] += 1
 
     @rule(data=st.data())
-    def finish(self, data):
+    def train(self, data):
         number = self.choose(data, GroupState.READY)
         if number is not None:
-            self.buffer.finish(number)
+            self.buffer.mark_trained(number)
             self.ended[number] += 1
 
     @rule(data=st.data())
@@ -84,25 +84,27 @@ class BufferMachine(RuleBasedStateMachine):
         number = self.choose(data, GroupState.WAITING, GroupState.GENERATING, GroupState.EVALUATING)
         if number is not None:
             with pytest.raises(WorkBufferError, match="trained cannot follow"):
-                self.buffer.finish(number)
+                self.buffer.mark_trained(number)
 
     @precondition(lambda self: self.ended)
     @rule(data=st.data())
-    def touch_what_has_ended(self, data):
+    def change_an_ended_group(self, data):
         number = data.draw(st.sampled_from(sorted(self.ended)))
         with pytest.raises(WorkBufferError, match="has no slot"):
-            data.draw(st.sampled_from([self.buffer.generating, self.buffer.completed, self.buffer.finish]))(number)
+            data.draw(
+                st.sampled_from([self.buffer.mark_generating, self.buffer.mark_completed, self.buffer.mark_trained])
+            )(number)
 
     @rule()
     def restart(self):
-        """READY groups come back whole, others are sampled again."""
+        """Restore READY groups with their rollouts; others are sampled again."""
         before, self.buffer = self.buffer, WorkBuffer(capacity=CAPACITY, group_size=SIZE)
         self.buffer.trained = before.trained
         self.buffer.dropped = before.dropped
         self.buffer.claimed = before.claimed
         for number, slot in before.slots.items():
             ready = slot.state is GroupState.READY
-            self.buffer.take_up(slot.claim, slot.judged if ready else ())
+            self.buffer.restore(slot.claim, slot.judged if ready else ())
             if not ready:
                 self.sampled[number] = set()
 
@@ -118,10 +120,10 @@ class BufferMachine(RuleBasedStateMachine):
         assert 0 <= self.buffer.free == CAPACITY - len(self.buffer.slots)
 
     @invariant()
-    def states_say_what_is_there(self):
+    def states_agree_with_rollouts(self):
         for number, slot in self.buffer.slots.items():
             if slot.state is GroupState.READY:
-                assert [one.completion.sample_index for one in slot.judged] == list(range(SIZE))
+                assert [rollout.completion.sample_index for rollout in slot.judged] == list(range(SIZE))
             elif slot.state is GroupState.EVALUATING:
                 assert len(self.sampled[number]) == SIZE > len(slot.judged)
             else:
@@ -131,32 +133,32 @@ class BufferMachine(RuleBasedStateMachine):
 TestBuffer = BufferMachine.TestCase
 
 
-def test_slots_of_a_step_come_in_the_order_of_claims():
+def test_slots_of_a_step_are_in_the_order_of_claims():
     buffer = WorkBuffer(capacity=4, group_size=2)
     for step, problem in ((1, 7), (0, 3), (1, 5)):
         buffer.claim(step, problem, 1.0, 0)
-    assert [slot.claim.problem for slot in buffer.of_step(1)] == [7, 5]
-    assert [slot.claim.number for slot in buffer.of_step(1)] == [0, 2]
+    assert [slot.claim.problem for slot in buffer.step_slots(1)] == [7, 5]
+    assert [slot.claim.number for slot in buffer.step_slots(1)] == [0, 2]
 
 
-def test_a_completion_is_judged_once():
+def test_a_second_verdict_is_refused():
     buffer = WorkBuffer(capacity=1, group_size=2)
     number = buffer.claim(0, 0, 1.0, 0).number
-    buffer.generating(number)
-    buffer.completed(number)
-    buffer.judged(number, rollout())
+    buffer.mark_generating(number)
+    buffer.mark_completed(number)
+    buffer.add_rollout(number, make_rollout())
     with pytest.raises(WorkBufferError, match="claim 0: completion q#0 is judged twice"):
-        buffer.judged(number, rollout())
+        buffer.add_rollout(number, make_rollout())
 
 
-def test_verdicts_may_come_before_the_last_completion():
+def test_verdicts_may_arrive_before_the_last_completion():
     buffer = WorkBuffer(capacity=1, group_size=2)
     number = buffer.claim(0, 0, 1.0, 0).number
-    buffer.generating(number)
-    buffer.completed(number)
-    buffer.judged(number, rollout(sample_index=1))
+    buffer.mark_generating(number)
+    buffer.mark_completed(number)
+    buffer.add_rollout(number, make_rollout(sample_index=1))
     assert buffer.slots[number].state is GroupState.GENERATING
-    buffer.completed(number)
+    buffer.mark_completed(number)
     assert buffer.slots[number].state is GroupState.EVALUATING
-    buffer.judged(number, rollout(sample_index=0))
+    buffer.add_rollout(number, make_rollout(sample_index=0))
     assert buffer.slots[number].state is GroupState.READY
