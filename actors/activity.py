@@ -16,10 +16,10 @@ class Span:
     """Stretch of time in which a pool member had calls in progress.
 
     Attributes:
-        member: Name of the member.
-        started: Start in ``time.monotonic`` seconds.
-        ended: End in ``time.monotonic`` seconds.
-        calls: Calls that began within the span.
+        member: name of the member.
+        started: start in ``time.monotonic`` seconds.
+        ended: end in ``time.monotonic`` seconds.
+        calls: calls that began within the span.
     """
 
     member: str

@@ -48,13 +48,13 @@ class LearnerActor:
             return f"{ray.util.get_node_ip_address()}:{free.getsockname()[1]}"
 
     def start(self, settings: LearnerSettings, address: str, deadline_s: float, checkpoint: str | None) -> float:
-        """Join the process group and load the model; returns the seconds it took.
+        """Join the process group and load the model; return the seconds it took.
 
         Args:
-            settings: Settings of the learner.
+            settings: settings of the learner.
             address: ``host:port`` of rank 0, for the initialization of the process group.
-            deadline_s: Timeout of every collective operation.
-            checkpoint: Checkpoint directory to resume from, or None.
+            deadline_s: timeout of every collective operation.
+            checkpoint: checkpoint directory to resume from, or None.
         """
         started = time.monotonic()
         if settings.device == "cuda":
@@ -72,7 +72,7 @@ class LearnerActor:
         return time.monotonic() - started
 
     def prepare(self, sequences: Sequence[TrainSequence]) -> float:
-        """Compute and cache the old log-probs of a step's completions; returns the seconds it took."""
+        """Compute and cache the old log-probs of a step's completions; return the seconds it took."""
         return self.learner.prepare(sequences)
 
     def update(self, batch: TrainBatch) -> UpdateMetrics:
@@ -89,7 +89,7 @@ class LearnerActor:
         return ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
 
     def open_sender(self, settings: SenderSettings) -> SenderInfo:
-        """Create the weight sender if there is none; returns its layout and endpoint. Call it on rank 0 only."""
+        """Create the weight sender if there is none; return its layout and endpoint. Call it on rank 0 only."""
         if self.sender is None:
             parameters = list_published_parameters(self.learner.policy)
             layout = WeightLayout(
@@ -119,9 +119,9 @@ class LearnerActor:
         """Gather the model tensor by tensor on all ranks; rank 0, which has the sender, sends it.
 
         Args:
-            version: Version number of the weights.
-            recipients: Receivers that get the weights.
-            connected: All connected receivers; the sender closes its links to any others.
+            version: version number of the weights.
+            recipients: receivers that get the weights.
+            connected: all connected receivers; the sender closes its links to any others.
         """
         parameters = iterate_parameters(self.learner.policy)
         if self.sender is not None:

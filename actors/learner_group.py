@@ -42,7 +42,7 @@ class LearnerGroup:
             strategies: Ray scheduling strategy of each rank, which places it on a node.
             cpus: CPUs that each rank reserves.
             threads: PyTorch threads of each rank.
-            settings: Settings of the learner.
+            settings: settings of the learner.
         """
         self.settings = settings
         environment = {
@@ -63,7 +63,7 @@ class LearnerGroup:
         self.names = [f"learner rank {rank}" for rank in range(len(strategies))]
 
     async def start(self, deadline_s: float, checkpoint: str | None) -> None:
-        """Load the model on all ranks, from the directory ``checkpoint`` if given; returns when all are ready."""
+        """Load the model on all ranks, from the directory ``checkpoint`` if given; return when all are ready."""
         address_reference = self.actors[0].find_free_address.remote()
         (address,) = await gather({self.names[0]: address_reference}, "finding the learner's address", deadline_s)
         await self._call_all(
@@ -73,12 +73,12 @@ class LearnerGroup:
         )
 
     async def prepare(self, sequences: Sequence[TrainSequence], deadline_s: float) -> float:
-        """Compute and cache the old log-probs of a step's completions; returns the seconds rank 0 took."""
+        """Compute and cache the old log-probs of a step's completions; return the seconds rank 0 took."""
         shared = ray.put(sequences)
         return (await self._call_all("old log-probs", deadline_s, lambda rank: rank.prepare.remote(shared)))[0]
 
     async def update(self, batch: TrainBatch, deadline_s: float) -> UpdateMetrics:
-        """Run one training step on all ranks; returns the metrics of rank 0, which equal those of the others."""
+        """Run one training step on all ranks; return the metrics of rank 0, which equal those of the others."""
         shared = ray.put(batch)
         return (await self._call_all("the update", deadline_s, lambda rank: rank.update.remote(shared)))[0]
 
@@ -88,7 +88,7 @@ class LearnerGroup:
         return (await self._call_all("log-probs", deadline_s, lambda rank: rank.compute_logprobs.remote(shared)))[0]
 
     async def save(self, path: str, driver_files: Mapping[str, bytes], deadline_s: float) -> None:
-        """Write a checkpoint to ``path``; returns when it is complete.
+        """Write a checkpoint to ``path``; return when it is complete.
 
         ``driver_files``: contents by file name, stored inside the checkpoint.
         """

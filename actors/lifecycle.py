@@ -119,9 +119,9 @@ class PoolMembers(abc.ABC, Generic[M]):
     """Base class that starts and watches a pool's members. Use it inside one event loop.
 
     Attributes:
-        background: Runs the watch tasks and other background work. ``on_error`` gets what fails there, which is a bug
+        background: runs the watch tasks and other background work. ``on_error`` gets what fails there, which is a bug
             in this code base.
-        events: The latest changes of the membership, oldest first.
+        events: the latest changes of the membership, oldest first.
     """
 
     def __init__(self, on_error: Callable[[BaseException], None]) -> None:

@@ -31,13 +31,13 @@ async def gather(awaitables: Mapping[str, Awaitable[T]], operation: str, deadlin
     Whatever is still pending when this returns or raises is cancelled. Late awaitables are logged by name.
 
     Args:
-        awaitables: What to await, by the name that logs and errors use for it.
-        operation: What all of it is for, in logs and errors: "<operation> did not finish within 30 s".
-        deadline_s: Seconds for all of them together.
+        awaitables: what to await, by the name that logs and errors use for it.
+        operation: what all of it is for, in logs and errors: "<operation> did not finish within 30 s".
+        deadline_s: seconds for all of them together.
 
     Raises:
-        DeadlineExceeded: Some were still pending at the deadline; the message names them.
-        Exception: The first exception that an awaitable raised.
+        DeadlineExceeded: some were still pending at the deadline; the message names them.
+        Exception: the first exception that an awaitable raised.
     """
     tasks = {asyncio.ensure_future(awaitable): name for name, awaitable in awaitables.items()}
     loop = asyncio.get_running_loop()
@@ -85,11 +85,11 @@ class Reminder:
     finished and the wait has lasted twice their median time (and at least MIN_LATE_S).
 
     Attributes:
-        started: Start of the wait, in event-loop seconds like all times here.
-        total: Number of awaitables.
-        finish_times: Times at which awaitables finished.
-        late_reported: The one reminder about late awaitables has been given.
-        last_reminder: Time of the last reminder about missing progress.
+        started: start of the wait, in event-loop seconds like all times here.
+        total: number of awaitables.
+        finish_times: times at which awaitables finished.
+        late_reported: the one reminder about late awaitables has been given.
+        last_reminder: time of the last reminder about missing progress.
     """
 
     started: float

@@ -60,7 +60,7 @@ from launch.session import resolve_local_model
 
 TOKENS_PER_S = 40.0  # per answer: the speed of a served 4B model that decodes many answers at a time
 RECORDED_MAX_IN_FLIGHT = 64  # answers sampled at a time
-MAX_IN_JUDGEMENT = 16  # answers judged at a time
+MAX_JUDGING = 16  # answers judged at a time
 CHARACTERS_PER_TOKEN = 3.5
 DEADLINE_S = 1800.0
 
@@ -97,8 +97,8 @@ class EvaluationTiming:
     """Cost and result of one evaluation.
 
     Attributes:
-        wall_s: Wall seconds.
-        sampling_s: Wall seconds until the last answer was sampled.
+        wall_s: wall seconds.
+        sampling_s: wall seconds until the last answer was sampled.
         passed: (question id, sample index) of the answers that passed.
     """
 
@@ -112,12 +112,12 @@ class EvaluationWorkload:
     """Problems to evaluate, and where their answers come from and are judged.
 
     Attributes:
-        name: Name of the workload.
-        problems: Problems with their prompts.
-        samples: Answers per problem.
-        source: Source of the answers.
-        max_in_flight: Answers sampled at a time.
-        evaluators: Pool that judges the answers.
+        name: name of the workload.
+        problems: problems with their prompts.
+        samples: answers per problem.
+        source: source of the answers.
+        max_in_flight: answers sampled at a time.
+        evaluators: pool that judges the answers.
     """
 
     name: str
@@ -145,7 +145,7 @@ class EvaluationWorkload:
                 source=TimedSource(),
                 evaluators=self.evaluators,
                 max_in_flight=self.max_in_flight,
-                max_in_judgement=MAX_IN_JUDGEMENT,
+                max_judging=MAX_JUDGING,
                 deadline_s=DEADLINE_S,
                 judge_while_sampling=overlapped,
             )
@@ -187,10 +187,10 @@ def build_engine_workload(
     """Build the workload of the held-out starter problems.
 
     Args:
-        config: Configuration.
-        model: Checkpoint of the starter policy, for its tokenizer.
-        generators: Pool that samples the answers.
-        evaluators: Pool that judges the answers.
+        config: configuration.
+        model: checkpoint of the starter policy, for its tokenizer.
+        generators: pool that samples the answers.
+        evaluators: pool that judges the answers.
     """
     problems = [starter.problem for starter in build_held_out_problems()]
     tokenizer = AutoTokenizer.from_pretrained(model)
@@ -292,11 +292,11 @@ async def measure(config: Config, model: Path, data: Path, size: int, pairs: int
     """Compare both modes on both workloads, on actors that are started once.
 
     Args:
-        config: Configuration.
-        model: Checkpoint of the starter policy.
-        data: Directory with the problems and the recorded programs.
-        size: Number of recorded programs.
-        pairs: Evaluations per workload and mode.
+        config: configuration.
+        model: checkpoint of the starter policy.
+        data: directory with the problems and the recorded programs.
+        size: number of recorded programs.
+        pairs: evaluations per workload and mode.
     """
     parts = plan_evaluation_roles(config, count_model_parameters(config, model))
     reservation = await reserve(parts, config.cluster.placement_deadline_s)

@@ -62,9 +62,9 @@ class JudgingWorkload:
     """Programs to judge, in the order in which both evaluators receive them.
 
     Attributes:
-        programs: Programs.
-        problems: Problems by question id.
-        problems_path: File that the problems come from.
+        programs: programs.
+        problems: problems by question id.
+        problems_path: file that the problems come from.
     """
 
     programs: tuple[LabelledProgram, ...]

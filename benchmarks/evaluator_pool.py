@@ -66,7 +66,7 @@ LARGE_PROBLEM = build_problem(ProblemTest("1 1\n", "3\n"), *(ProblemTest("0 " * 
 
 
 async def time_judging(judge: Judge, problem: Problem, calls: int) -> tuple[float, list[str]]:
-    """Judge the program ``calls`` times, and return the wall seconds of all and the status of each verdict."""
+    """Judge the program ``calls`` times; return the total wall time in seconds and the status of each verdict."""
     began = time.monotonic()
     awaitables = {str(number): judge(problem, PROGRAM) for number in range(calls)}
     judgements = await gather(awaitables, "judging", DEADLINE_S)
@@ -77,10 +77,10 @@ async def compare_sides(sides: dict[str, Judge], problem: Problem, calls: int, r
     """Time both sides on a workload; the side that starts alternates.
 
     Args:
-        sides: Judging functions by name.
-        problem: Problem to judge for.
-        calls: Programs per round.
-        rounds: Rounds.
+        sides: judging functions by name.
+        problem: problem to judge for.
+        calls: programs per round.
+        rounds: rounds.
 
     Returns:
         Wall seconds of each round, by side.

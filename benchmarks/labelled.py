@@ -90,9 +90,9 @@ def judge_all(programs: Sequence[tuple[LabelledProgram, Problem]], workers: int,
     """Judge programs with this project's evaluator.
 
     Args:
-        programs: Programs with their problems.
-        workers: Programs judged at a time.
-        adaptive: Use adaptive time limits.
+        programs: programs with their problems.
+        workers: programs judged at a time.
+        adaptive: use adaptive time limits.
 
     Returns:
         Judged programs, in the order of ``programs``.

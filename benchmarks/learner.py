@@ -96,14 +96,14 @@ def compare_implementations(
     """Measure ``rounds`` updates of every implementation in turn; the one that starts changes every round.
 
     Args:
-        shape: Size of the batch.
-        model: Checkpoint to update.
-        threads: Torch threads.
-        rounds: Updates per implementation.
-        checkpointing: Turn on activation checkpointing, without the padded implementation.
+        shape: size of the batch.
+        model: checkpoint to update.
+        threads: torch threads.
+        rounds: updates per implementation.
+        checkpointing: turn on activation checkpointing, without the padded implementation.
 
     Raises:
-        ValueError: The implementations disagree on loss or gradient norm.
+        ValueError: the implementations disagree on loss or gradient norm.
     """
     batch = make_batch(shape, model.vocabulary)
     request = {**build_request(model, batch, threads), "checkpointing": checkpointing}

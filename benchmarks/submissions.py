@@ -97,8 +97,8 @@ def build_cause_table(comparisons: Sequence[VerdictComparison], peer_rejections:
     """Build the table of causes with their disagreements and their share of the difference in pass@1.
 
     Args:
-        comparisons: All programs.
-        peer_rejections: Disagreements that the peer rejects on the tests available here, by cause; None if it did not
+        comparisons: all programs.
+        peer_rejections: disagreements that the peer rejects on the tests available here, by cause; None if it did not
             judge them.
     """
     table = Table(title="Causes of differing verdicts")
@@ -159,8 +159,8 @@ def build_thread_table(threaded: Sequence[VerdictComparison], data: Path) -> Tab
     """Judge programs with unjoined threads at several thread timings, and build the table of how many pass.
 
     Args:
-        threaded: Programs with the trait THREAD that pass here.
-        data: Directory with the problems.
+        threaded: programs with the trait THREAD that pass here.
+        data: directory with the problems.
     """
     table = Table(title=f"{len(threaded)} programs with a thread that is never joined, by thread timing")
     table.add_column("thread timing")

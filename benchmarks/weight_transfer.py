@@ -103,11 +103,11 @@ def open_transport(
     """Open a transport with a sender in this process, and close it when the block is left.
 
     Args:
-        layout: Names, shapes and dtype of the tensors.
-        backend: Backend of the transport.
-        bucket_mb: Size of a bucket in MiB.
-        checksum: Send checksums and check them.
-        receiver_count: Number of receiver processes.
+        layout: names, shapes and dtype of the tensors.
+        backend: backend of the transport.
+        bucket_mb: size of a bucket in MiB.
+        checksum: send checksums and check them.
+        receiver_count: number of receiver processes.
     """
     settings = SenderSettings(
         backend=backend,
@@ -131,7 +131,7 @@ def open_transport(
                         layout=layout,
                         capacity=settings.bucket_bytes,
                         deadline_s=DEADLINE_S,
-                        compare=False,
+                        keep_digests=False,
                     )
                 )
             )
@@ -151,8 +151,8 @@ def time_transports(bucket_mb: int, rounds: int) -> tuple[Seconds, Seconds]:
     """Time the transfer of the model by every transport and by memcpy; the first round is a warm-up.
 
     Args:
-        bucket_mb: Size of a bucket in MiB.
-        rounds: Rounds that count.
+        bucket_mb: size of a bucket in MiB.
+        rounds: rounds that count.
 
     Returns:
         Wall seconds, and CPU seconds of the sending process.
@@ -205,10 +205,10 @@ async def time_publications(path: Path, bucket_mb: int, rounds: int, threads: in
     """Time a reload in an engine, a publication to one engine and a publication to two; the first round is a warm-up.
 
     Args:
-        path: Checkpoint.
-        bucket_mb: Size of a bucket in MiB.
-        rounds: Rounds that count.
-        threads: Threads of the learner and of each engine.
+        path: checkpoint.
+        bucket_mb: size of a bucket in MiB.
+        rounds: rounds that count.
+        threads: threads of the learner and of each engine.
 
     Returns:
         Wall seconds of each.
@@ -251,10 +251,10 @@ def print_table(title: str, wall_s: Seconds, gigabytes: float, base: str, cpu_s:
     """Print a table of median times.
 
     Args:
-        title: Title.
-        wall_s: Wall seconds of each round, by row.
-        gigabytes: Size of the weights.
-        base: Row that the other rows are divided by.
+        title: title.
+        wall_s: wall seconds of each round, by row.
+        gigabytes: size of the weights.
+        base: row that the other rows are divided by.
         cpu_s: CPU seconds of the sending process, if known.
     """
     table = Table(title=title, title_justify="left")

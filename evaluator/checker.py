@@ -102,7 +102,7 @@ def build_checker_program(code: str, values: Literal["json", "python"] | None = 
     itself is broken, and its exception propagates.
 
     Args:
-        code: Source that defines ``check(inp, out, exp)``.
+        code: source that defines ``check(inp, out, exp)``.
         values: None for standard-input problems: ``check`` gets the texts unchanged. For functional problems, the
             encoding of values, "json" or "python" (tagged JSON): ``check`` gets the list of arguments, the returned
             value and the expected value.

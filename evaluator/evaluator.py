@@ -28,10 +28,10 @@ class _PendingProgram:
     """A submitted program without a verdict yet.
 
     Attributes:
-        builder: Results of the tests run so far.
-        future: Gets the verdict.
-        seconds: Wall time spent on the program so far.
-        deferred: The program hit a provisional time limit and was queued again.
+        builder: results of the tests run so far.
+        future: gets the verdict.
+        seconds: wall time spent on the program so far.
+        deferred: the program hit a provisional time limit and was queued again.
     """
 
     problem: Problem
@@ -46,11 +46,11 @@ class Evaluator:
     """Judge programs, ``workers`` at a time, in warm sandboxes. Close it, or use it in a ``with`` statement.
 
     Args:
-        limits: Limits of each test. A problem's own ``time_limit_s`` and ``memory_limit_mb`` apply if they are lower.
-        workers: Number of programs judged at the same time.
-        policy: Comparison policy, see ``evaluator.comparison``.
-        strict: Raise SandboxError if the host does not support all sandbox isolation.
-        adaptive_timeout: Lower the time limit of a problem once a program has solved it (see ``AdaptiveLimits``). Until
+        limits: limits of each test. A problem's own ``time_limit_s`` and ``memory_limit_mb`` apply if they are lower.
+        workers: number of programs judged at the same time.
+        policy: comparison policy, see ``evaluator.comparison``.
+        strict: raise SandboxError if the host does not support all sandbox isolation.
+        adaptive_timeout: lower the time limit of a problem once a program has solved it (see ``AdaptiveLimits``). Until
             then, a program that takes longer than a second is deferred while other programs for the same problem are
             waiting, since one of them may solve it and so lower the limit.
     """
@@ -130,7 +130,7 @@ class Evaluator:
     def _find_missing_fences(self) -> tuple[str, ...]:
         worker = self._idle.get_nowait()
         try:
-            return worker.light.missing
+            return worker.light.missing_fences
         finally:
             self._idle.put(worker)
 

@@ -32,10 +32,10 @@ class Extraction:
     """Result of extracting a program.
 
     Attributes:
-        code: The program; None if no complete block fits.
+        code: the program; None if no complete block fits.
         is_closed: False if the text ends inside an open fence or an unfinished reasoning section, even if an earlier
             block gave ``code``.
-        blocks: Number of complete fenced blocks in the answer, in any language.
+        blocks: number of complete fenced blocks in the answer, in any language.
     """
 
     code: str | None
@@ -57,9 +57,9 @@ class _Fence:
     """Opening fence.
 
     Attributes:
-        indent: Number of blanks before the fence.
-        mark: The backticks or tildes.
-        tag: The word after the mark, such as "python".
+        indent: number of blanks before the fence.
+        mark: the backticks or tildes.
+        tag: the word after the mark, such as "python".
     """
 
     indent: int
@@ -86,10 +86,11 @@ def extract_code(response: str, func_name: str | None) -> Extraction:
     Reasoning sections are ignored, and so is everything before a ``</think>`` that has no opening tag. Candidates are
     the complete blocks that are untagged or tagged as Python and that parse. The last candidate wins.
 
-    With ``func_name``, only blocks count that define this name as a method of ``Solution`` or as a function. Without
-    it, an untagged block takes precedence over an earlier tagged block only if it can print: otherwise it is usually
-    sample output, and ``3`` parses as Python too. A text without any fence is taken as a whole if it parses and has an
-    effect (a fitting definition, an import, a loop, a call): prose and literals are not programs.
+    With ``func_name``, only blocks that define it (a method of ``Solution``, or a function) are candidates. Without it,
+    an untagged block that cannot print is chosen only if no earlier candidate is tagged or can print: it is usually
+    sample output (``3`` parses as Python too). A text without any fence is taken as a whole if it parses and either
+    defines ``func_name`` or, without ``func_name``, has an effect (an import, a loop, a definition, a call): prose and
+    literals are not programs.
     """
     in_reasoning, answer = _strip_reasoning("\n".join(line.rstrip("\r") for line in response.split("\n")))
     blocks, in_block = _find_blocks(answer.split("\n"))
@@ -101,7 +102,7 @@ def extract_code(response: str, func_name: str | None) -> Extraction:
 
 
 def _strip_reasoning(text: str) -> tuple[bool, str]:
-    """Return whether the text ends inside a reasoning section, and the text outside such sections."""
+    """Return (True if the text ends inside a reasoning section, text outside such sections)."""
     parts: list[str] = []
     begin = 0
     in_reasoning = False
@@ -210,9 +211,10 @@ def _choose_block(blocks: list[_Block], func_name: str | None) -> str | None:
 
 
 def _parse_block(block: _Block, func_name: str | None) -> tuple[str, ast.Module | None]:
-    """Return the text and tree of the first reading of a block that parses.
+    """Return the text and tree of the block or, if it does not parse, of its first corrected version that does.
 
-    The tree is None if there is no such reading or it does not fit.
+    ``_iter_readings`` makes the corrected versions. The tree is None if none parses, or if the one that parses is empty
+    or does not define ``func_name``.
     """
     for lines in _iter_readings(block):
         text = "\n".join(lines) + "\n"
@@ -224,7 +226,7 @@ def _parse_block(block: _Block, func_name: str | None) -> tuple[str, ast.Module 
 
 
 def _iter_readings(block: _Block) -> Iterator[list[str]]:
-    """Yield the lines of the block, then corrected readings of it.
+    """Yield the lines of the block, then corrected versions of them.
 
     The corrections are, in order: remove the common indent (of a list item); start after the last Python fence inside
     (the fence before it was never closed); stop at a fence at the end of a line of code.

@@ -28,8 +28,8 @@ from evaluator.sandbox import (
 )
 from evaluator.verdict import Status, Verdict
 
-# Not preloaded in every sandbox, since each fork would copy their page tables; programs that name them run in a second
-# sandbox.
+# Not preloaded in every sandbox, since each fork would copy their page tables; programs that name them run in the
+# ``heavy`` sandbox.
 HEAVY_MODULES = ("numpy", "sortedcontainers")
 _HEAVY_MODULE_NAME = re.compile(rf"\b({'|'.join(HEAVY_MODULES)})\b")
 
@@ -37,7 +37,7 @@ _FAILED_CALL_STATUS = {
     "timeout": Status.TIME_LIMIT,
     "exited": Status.RUNTIME_ERROR,
     "error": Status.RUNTIME_ERROR,
-    "type": Status.WRONG_ANSWER,
+    "type": Status.WRONG_ANSWER,  # the result has a type that cannot be a JSON answer
     "too_long": Status.OUTPUT_LIMIT,
 }
 
@@ -48,9 +48,9 @@ class TestResult:
 
     Attributes:
         status: ``PASSED`` or the way in which the test failed.
-        accepted_by: Comparison strategy that accepted the answer; set only if the test passed.
-        detail: Explanation for a reader.
-        seconds: Wall time of the program.
+        accepted_by: comparison strategy that accepted the answer; set only if the test passed.
+        detail: explanation for a reader.
+        seconds: wall time of the program.
     """
 
     status: Status
@@ -64,9 +64,9 @@ class VerdictBuilder:
     """Results of the tests judged so far, in test order, and the verdict that they add up to.
 
     Attributes:
-        total: Number of tests of the problem.
-        all_tests: Go on after a failed test.
-        closing: Set when the evaluator is being closed.
+        total: number of tests of the problem.
+        all_tests: go on after a failed test.
+        closing: set when the evaluator is being closed.
     """
 
     total: int
@@ -74,7 +74,7 @@ class VerdictBuilder:
     closing: threading.Event
     results: list[TestResult] = field(default_factory=list)
 
-    def should_continue(self) -> bool:
+    def continue_or_close(self) -> bool:
         """Return True if another test should run. If the evaluator is closing, add a sandbox error and return False."""
         if len(self.results) == self.total or (self.results and self.results[-1].status is Status.SANDBOX_ERROR):
             return False
@@ -119,10 +119,10 @@ class Worker:
     """Sandboxes of one worker thread. Each starts when first used.
 
     Attributes:
-        light: For programs that read standard input.
-        calls: For functions.
-        heavy: For programs of either kind that name a module of ``HEAVY_MODULES``.
-        checkers: For the custom checkers of problems.
+        light: for programs that read standard input.
+        calls: for functions.
+        heavy: for programs of either kind that name a module of ``HEAVY_MODULES``.
+        checkers: for the custom checkers of problems.
     """
 
     light: Sandbox
@@ -158,12 +158,12 @@ def judge(
     """Run the remaining tests of a program and return its verdict.
 
     Args:
-        worker: The sandboxes to use.
-        problem: The problem with its tests.
-        code: The program; None (no code extracted) gives ``no_code``.
-        limits: Limits of each test, and the time budget for all tests together.
-        policy: Comparison policy.
-        builder: Results of the tests judged so far. New results are added to it.
+        worker: the sandboxes to use.
+        problem: the problem with its tests.
+        code: the program; None (no code extracted) gives ``no_code``.
+        limits: limits of each test, and the time budget for all tests together.
+        policy: comparison policy.
+        builder: results of the tests judged so far. New results are added to it.
     """
     start_time = time.monotonic()
     if code is None:
@@ -192,7 +192,7 @@ def _limit_to_budget(
 ) -> Callable[[], None]:
     """Return a function that calls ``run`` with the rest of the program's time budget.
 
-    It is called repeatedly, because a program that leaves files is started again for each test.
+    The returned function is called repeatedly, because a program that leaves files is started again for each test.
     """
     spent = 0.0
 
@@ -213,7 +213,7 @@ def _run_with_one_retry(run: Callable[[], None], builder: VerdictBuilder) -> Non
     Raises SandboxError if it fails again.
     """
     retried_at = -1
-    while builder.should_continue():
+    while builder.continue_or_close():
         tests_done = len(builder.results)
         try:
             run()
@@ -238,7 +238,7 @@ def _run_tests(
     Returns early after a test that left files: the next test then needs a fresh template.
     """
     with sandbox.load_program(code, limits) as program:
-        while builder.should_continue() and program.alive and not program.dirty:
+        while builder.continue_or_close() and program.alive and not program.dirty:
             test = problem.tests[len(builder.results)]
             process = program.run(test.input.encode("utf-8", "surrogateescape"))
             builder.results.append(_judge_process(process, limits, test, answer_judge))
@@ -252,7 +252,7 @@ def _run_call_tests(
     # Each call has its own wall limit; the process as a whole can only be limited to their sum.
     total = replace(limits, cpu_s=limits.cpu_s * len(tests), wall_s=limits.wall_s * len(tests) + 1)
     with sandbox.load_program(code, total, problem.func_name, problem.starter_code, problem.values) as program:
-        while builder.should_continue() and program.alive:
+        while builder.continue_or_close() and program.alive:
             _call_in_one_process(program, problem, limits, answer_judge, builder)
 
 
@@ -261,7 +261,7 @@ def _call_in_one_process(
 ) -> None:
     result = None
     with program.start_calls(limits.wall_s) as calls:
-        while builder.should_continue():
+        while builder.continue_or_close():
             test = problem.tests[len(builder.results)]
             start_time = time.monotonic()
             reply = calls.call(test.input)
@@ -317,7 +317,7 @@ class _AnswerJudge:
         self._exit_stack.close()
 
     def judge_answer(self, test: ProblemTest, answer: str, seconds: float) -> TestResult:
-        """Return whether the answer passes the test. An unusable expected output is reported as a sandbox error.
+        """Judge one answer. An unusable expected output is reported as a sandbox error.
 
         Raises SandboxError if a custom checker does not compile or its sandbox fails.
         """

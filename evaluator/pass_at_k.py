@@ -23,7 +23,7 @@ class Attempts:
 
     def __post_init__(self) -> None:
         if not 0 <= self.passed <= self.tried:
-            raise ValueError(f"{self.passed} passed of {self.tried} tried")
+            raise ValueError(f"passed must lie between 0 and tried: passed={self.passed}, tried={self.tried}")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def pass_at_k(tried: int, passed: int, k: int) -> float:
     if not 1 <= k <= tried:
         raise ValueError(f"pass@{k} needs at least {k} attempts (k >= 1), there are {tried}")
     if not 0 <= passed <= tried:
-        raise ValueError(f"{passed} passed of {tried} tried")
+        raise ValueError(f"passed must lie between 0 and tried: passed={passed}, tried={tried}")
     all_failed = 1.0
     # Product form of C(tried - passed, k) / C(tried, k): avoids large numbers, and is 0 if k draws must include a pass.
     for draw in range(k):
@@ -60,14 +60,14 @@ def estimate(
     """Estimate the mean pass@k over problems with a bootstrap interval.
 
     Args:
-        attempts: Attempts by question id.
-        k: Number of programs drawn per problem.
-        samples: Number of bootstrap resamples.
-        confidence: Coverage of the interval.
-        seed: Seed of the resampling.
+        attempts: attempts by question id.
+        k: number of programs drawn per problem.
+        samples: number of bootstrap resamples.
+        confidence: coverage of the interval.
+        seed: seed of the resampling.
 
     Raises:
-        ValueError: There are no problems, or a problem has fewer than ``k`` attempts.
+        ValueError: there are no problems, or a problem has fewer than ``k`` attempts.
     """
     return _bootstrap(_pass_at_k_per_problem(attempts, k), samples, confidence, seed)
 
@@ -81,7 +81,9 @@ def paired_difference(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Estimate:
-    """Estimate the mean over problems of pass@k of ``second`` minus pass@k of ``first``, with a bootstrap interval.
+    """Estimate by how much pass@k of ``second`` exceeds that of ``first``, averaged over problems.
+
+    The estimate has a bootstrap interval.
 
     Arguments as in ``estimate``. Raises ValueError if the two runs are not on the same problems.
     """

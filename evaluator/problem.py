@@ -58,11 +58,11 @@ class Problem:
     """Programming problem, as in LiveCodeBench's ``code_generation_lite`` rows.
 
     Attributes:
-        func_name: Function to call; None for standard-input problems.
-        checker: The decoded ``metadata.checker``, if any.
-        values: Encoding of arguments and results of functions: "json", or "python" for tagged JSON
+        func_name: function to call; None for standard-input problems.
+        checker: the decoded ``metadata.checker``, if any.
+        values: encoding of arguments and results of functions: "json", or "python" for tagged JSON
             (``evaluator.inside.values``). With "python", ``starter_code`` is a complete program.
-        extra: Columns that this project does not interpret.
+        extra: columns that this project does not interpret.
     """
 
     question_id: str
@@ -113,7 +113,7 @@ class LoadedProblems:
 def parse_problem(row: Mapping[str, Any]) -> Problem:
     """Parse a row with the columns of LiveCodeBench's ``code_generation_lite``. Raises ProblemError.
 
-    Private tests may be encoded as the benchmark ships them: base64 of zlib of a pickled JSON string.
+    Private tests may be encoded as the benchmark ships them: a pickled JSON string, as base64-encoded zlib data.
     """
     metadata = _get_json(row, "metadata", dict, default={})
     func_name = metadata.pop("func_name", None) or None
@@ -301,7 +301,7 @@ class _TextOnlyUnpickler(pickle.Unpickler):
 
 
 def _unpack_private_tests(text: str) -> str:
-    """Decode base64 of zlib of a pickled string. Raises ProblemError."""
+    """Decode a pickled string from base64-encoded zlib data. Raises ProblemError."""
     try:
         inflater = zlib.decompressobj()
         data = inflater.decompress(base64.b64decode(text, validate=True), _MAX_UNPACKED_BYTES)
@@ -311,7 +311,7 @@ def _unpack_private_tests(text: str) -> str:
     except ProblemError:
         raise
     except (binascii.Error, zlib.error) as error:
-        raise ProblemError(f"private_test_cases: neither JSON nor base64 of zlib: {error}") from error
+        raise ProblemError(f"private_test_cases: neither JSON nor base64-encoded zlib data: {error}") from error
     except Exception as error:  # a malformed pickle may raise nearly any exception, always for the same reason
         raise ProblemError(f"private_test_cases: not a pickle of a string: {error!r}") from error
     if not isinstance(value, str):

@@ -63,14 +63,14 @@ class Limits:
     ``wall_s``, up to twice ``wall_s``. Otherwise a correct program could fail because of other programs.
 
     Attributes:
-        wall_s: Wall time in seconds.
+        wall_s: wall time in seconds.
         cpu_s: CPU time in seconds.
-        memory_mb: Resident memory in MiB of all processes of the test together. The address space of each process is
+        memory_mb: resident memory in MiB of all processes of the test together. The address space of each process is
             limited to 1 GiB more than this, so that a thread with a large reserved stack can start.
-        output_bytes: Size of each file: standard output and, together, all scratch files.
-        processes: Number of processes and threads.
-        files: Number of open descriptors.
-        budget_s: Wall time in seconds for all tests of a program together.
+        output_bytes: size of each file: standard output and, together, all scratch files.
+        processes: number of processes and threads.
+        files: number of open descriptors.
+        budget_s: wall time in seconds for all tests of a program together.
     """
 
     wall_s: float = 6.0
@@ -87,13 +87,13 @@ class ProcessResult:
     """Result of the process of a test.
 
     Attributes:
-        exit_code: Exit code; negative for a signal, None if unknown.
-        timed_out: The process hit its wall limit and was killed.
-        wall_s: Wall time in seconds.
+        exit_code: exit code; negative for a signal, None if unknown.
+        timed_out: the process hit its wall limit and was killed.
+        wall_s: wall time in seconds.
         cpu_s: CPU time in seconds.
-        memory_mb: Peak resident memory in MiB.
-        stdout: Standard output.
-        stderr: The end of standard error.
+        memory_mb: peak resident memory in MiB.
+        stdout: standard output.
+        stderr: the end of standard error.
     """
 
     exit_code: int | None
@@ -119,10 +119,10 @@ class Sandbox:
     Only one thread at a time may use a sandbox.
 
     Args:
-        preload: Modules to import once, so that programs which import them start faster.
-        without: Names of fences not to build, to test what happens on a host without them.
-        strict: Raise SandboxError if the host does not support a fence. Otherwise missing fences are logged once.
-        calls: Prepare for programs whose functions are called, to save time.
+        preload: modules to import once, so that programs which import them start faster.
+        without: names of fences not to build, to test what happens on a host without them.
+        strict: raise SandboxError if the host does not support a fence. Otherwise missing fences are logged once.
+        calls: prepare for programs whose functions are called, to save time.
     """
 
     _reported_missing: ClassVar[set[tuple[str, ...]]] = set()
@@ -141,7 +141,7 @@ class Sandbox:
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._log: int | None = None  # stderr of the zygote itself, never of a candidate: only its own tracebacks
-        self._missing: tuple[str, ...] = ()
+        self._missing_fences: tuple[str, ...] = ()
 
     def __enter__(self) -> Sandbox:
         return self
@@ -150,10 +150,10 @@ class Sandbox:
         self.close()
 
     @property
-    def missing(self) -> tuple[str, ...]:
+    def missing_fences(self) -> tuple[str, ...]:
         """Names of the fences that this host does not support. Starts the zygote if it is not running."""
         self._ensure_started()
-        return self._missing
+        return self._missing_fences
 
     @property
     def guard_pid(self) -> int | None:
@@ -192,14 +192,14 @@ class Sandbox:
         """Load a program for testing. Leaving the ``with`` block ends all its processes.
 
         Args:
-            source: Source of the program.
-            limits: Limits of each test, or of the process that answers calls.
-            func_name: Function to call; None for a program that reads standard input.
-            starter_code: Starter code of a functional problem. Its annotations may name linked lists and trees.
-            values: Encoding of arguments and results, see ``evaluator.inside.functional``.
+            source: source of the program.
+            limits: limits of each test, or of the process that answers calls.
+            func_name: function to call; None for a program that reads standard input.
+            starter_code: starter code of a functional problem. Its annotations may name linked lists and trees.
+            values: encoding of arguments and results, see ``evaluator.inside.functional``.
 
         Raises:
-            SandboxError: The sandbox failed. May also be raised inside the ``with`` block.
+            SandboxError: the sandbox failed. May also be raised inside the ``with`` block.
         """
         start_time = time.monotonic()
         owner_end, child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -258,12 +258,12 @@ class Sandbox:
             packet = self._receive(START_TIMEOUT_S)
             if not packet:
                 raise self._close_after_failure("the zygote did not start")
-            self._missing = tuple(json.loads(packet)["missing"])
-            if self._missing and self._strict:
-                raise self._close_after_failure(f"{_describe_missing(self._missing)}, which strict requires")
-            if self._missing and self._missing not in Sandbox._reported_missing:
-                Sandbox._reported_missing.add(self._missing)
-                logger.warning("%s", _describe_missing(self._missing))
+            self._missing_fences = tuple(json.loads(packet)["missing"])
+            if self._missing_fences and self._strict:
+                raise self._close_after_failure(f"{_describe_missing(self._missing_fences)}, which strict requires")
+            if self._missing_fences and self._missing_fences not in Sandbox._reported_missing:
+                Sandbox._reported_missing.add(self._missing_fences)
+                logger.warning("%s", _describe_missing(self._missing_fences))
         return self._control
 
     def _spawn(self, control: int) -> None:
@@ -305,7 +305,7 @@ class SandboxedProgram:
     """Compiled program, ready to run tests. Created by ``Sandbox.load_program``.
 
     Attributes:
-        dirty: The last test left files, so the next test must run in a freshly loaded program.
+        dirty: the last test left files, so the next test must run in a freshly loaded program.
         alive: False if the template process is gone. On a host with few fences a candidate can kill it.
     """
 

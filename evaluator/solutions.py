@@ -35,9 +35,9 @@ class SolutionRow:
 
     Attributes:
         row: 1-based line number (JSONL) or position in the list (JSON).
-        question_id: Id of the problem.
-        texts: Programs or, with ``raw``, complete model answers.
-        raw: Code has yet to be extracted from ``texts``.
+        question_id: id of the problem.
+        texts: programs or, with ``raw``, complete model answers.
+        raw: code has yet to be extracted from ``texts``.
     """
 
     row: int

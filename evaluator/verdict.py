@@ -25,14 +25,14 @@ class Verdict:
     """Verdict on one program for one problem.
 
     Attributes:
-        status: The decisive result.
-        tests_passed: Number of tests passed.
-        tests_run: Number of tests started.
-        tests_total: Number of tests of the problem.
-        first_failed: Index of the first failed test in ``Problem.tests``; None if no test failed.
-        accepted_by: Loosest comparison strategy that any passed test needed; None unless the program passed.
-        seconds: Wall time of the whole evaluation.
-        detail: Explanation for a reader.
+        status: the decisive result.
+        tests_passed: number of tests passed.
+        tests_run: number of tests started.
+        tests_total: number of tests of the problem.
+        first_failed: index of the first failed test in ``Problem.tests``; None if no test failed.
+        accepted_by: loosest comparison strategy that any passed test needed; None unless the program passed.
+        seconds: wall time of the whole evaluation.
+        detail: explanation for a reader.
     """
 
     status: Status

@@ -41,8 +41,10 @@ def load_examples(config: WarmStartConfig) -> list[tuple[Problem, str]]:
         ConfigError: a file is missing, or no solution belongs to a problem.
     """
     for key, path in (("problems", config.problems), ("solutions", config.solutions)):
-        if path is None or not Path(path).is_file():
-            raise ConfigError(f"{key}={path}: no such file; set both problems and solutions")
+        if path is None:
+            raise ConfigError(f"{key} is not set: set both problems and solutions")
+        if not Path(path).is_file():
+            raise ConfigError(f"{key}={path}: no such file")
     problems = {problem.question_id: problem for problem in load_problems(str(config.problems)).problems}
     rows = [json.loads(line) for line in Path(str(config.solutions)).read_text().splitlines() if line.strip()]
     examples = [

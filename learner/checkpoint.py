@@ -75,7 +75,7 @@ def save_checkpoint(learner: Learner, path: Path, driver_files: Mapping[str, byt
 
 
 def load_checkpoint(learner: Learner, path: Path) -> None:
-    """Restore parameters, optimizer, counters and RNG, also with another number of ranks than saved them. Collective.
+    """Restore parameters, optimizer, counters and RNG, even if the number of ranks has changed. Collective.
 
     The optimizer's hyperparameters remain those of the configuration. RNG states belong to ranks: they are restored
     only if the number of ranks is the same as when saving; otherwise each rank keeps its current RNG state.

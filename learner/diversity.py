@@ -39,7 +39,10 @@ def distinct_ngram_ratio(responses: Sequence[np.ndarray], ignore: Collection[int
 
 
 def _ngram_ids(tokens: np.ndarray, n: int) -> np.ndarray:
-    """Ids [T - n + 1] of the n-grams in ``tokens`` [T], by start position; two ids are equal iff the n-grams are."""
+    """Return an id [T - n + 1] for the n-gram at each position of ``tokens`` [T].
+
+    Equal n-grams, and only they, have equal ids.
+    """
     values = np.unique(tokens)
     rank_of = np.empty(int(values[-1]) + 1, np.int64)
     rank_of[values] = np.arange(len(values))

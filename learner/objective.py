@@ -72,12 +72,12 @@ class LossSums:
     """Sums over a set of tokens, all float64 scalars, to be added over micro-batches and ranks.
 
     Attributes:
-        active_tokens: number of counted tokens with an advantage other than 0.
+        active_tokens: number of tokens with a finite sampler log-prob and a non-zero advantage.
         pg_loss: weighted sum of the negated surrogate.
         kl_loss: weighted sum of the KL estimate, without beta0.
         clipped_high: number of tokens clipped at 1 + eps_high.
         clipped_low: number of tokens clipped at 1 - eps.
-        clipped_dual: number of tokens clipped by dual clip.
+        clipped_dual: number of tokens limited by dual clipping.
         ppo_kl: sum of old minus current log-prob over the active tokens.
     """
 

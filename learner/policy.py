@@ -21,7 +21,7 @@ FLASH_ATTENTION = "flash_attention_2"
 
 
 def choose_attention(attention: str, device: torch.device) -> str:
-    """Return the name under which transformers knows the attention to use on ``device``.
+    """Return the transformers name of the attention implementation for ``device``.
 
     ``attention`` is ``flash_attention_2``, ``sdpa`` (torch's scaled-dot-product attention over one packed sequence at a
     time, ``learner.segment_attention``), or ``auto``: flash-attn if the device is CUDA and the package is installed,

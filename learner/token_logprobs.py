@@ -95,7 +95,7 @@ class _TokenLogprobs(torch.autograd.Function):
 
 
 def _split_rows(tokens: int, head: Tensor) -> list[slice]:
-    """Split ``tokens`` rows into slices of at most ``CHUNK_ELEMENTS`` logits each (at least one row)."""
+    """Split rows 0 to ``tokens`` into slices of at most ``CHUNK_ELEMENTS`` logits, but at least one row."""
     size = max(1, CHUNK_ELEMENTS[head.device.type] // head.shape[0])
     return [slice(start, min(start + size, tokens)) for start in range(0, tokens, size)]
 

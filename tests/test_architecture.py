@@ -99,7 +99,7 @@ def find_cycle(imports: Mapping[str, Iterable[str]]) -> list[str]:
     return next((cycle for name in sorted(imports) if (cycle := visit(name, []))), [])
 
 
-def test_find_cycle():
+def test_find_cycle_returns_a_cycle_or_nothing():
     assert find_cycle({"a": ["b"], "b": ["c"], "c": ["b"]}) == ["b", "c", "b"]
     assert find_cycle({"a": ["b", "c"], "b": ["c"], "c": []}) == []
 

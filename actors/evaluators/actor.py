@@ -51,7 +51,7 @@ class EvaluatorActor:
         )
 
     async def start(self) -> tuple[str, ...]:
-        """Warm a sandbox; returns the names of the isolation mechanisms that this host does not support."""
+        """Warm a sandbox; return the names of the isolation mechanisms that this host does not support."""
         return await asyncio.get_running_loop().run_in_executor(None, lambda: self.evaluator.missing)
 
     async def judge(self, problem: Problem, text: str) -> Judgement:

@@ -31,10 +31,10 @@ class PoolState:
     """Load and size of a pool at one moment.
 
     Attributes:
-        queue: Calls that wait in the pool's queue.
-        busy: Calls that are assigned to actors.
-        actors: Actors that run or are starting.
-        idle_s: Seconds since the pool last needed all its actors (see ``has_spare_actor``) or changed its size.
+        queue: calls that wait in the pool's queue.
+        busy: calls that are assigned to actors.
+        actors: actors that run or are starting.
+        idle_s: seconds since the pool last needed all its actors (see ``has_spare_actor``) or changed its size.
     """
 
     queue: int

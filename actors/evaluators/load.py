@@ -48,12 +48,12 @@ class EvaluatorLoad:
     """Load of an evaluator pool over an interval.
 
     Attributes:
-        queue_max: Largest number of calls that waited in the queue at once.
-        busy_share: Share of the sandboxes' time, 0 to 1, in which they ran a program.
-        actors: Actors that accept calls at the end of the interval.
-        retried: Calls that were given to another actor, because the first one failed.
-        unjudged: Completions that got the status ``sandbox_error`` because no actor could judge them.
-        repeated: Completions that got the cached verdict of an equal completion.
+        queue_max: largest number of calls that waited in the queue at once.
+        busy_share: share of the sandboxes' time, 0 to 1, in which they ran a program.
+        actors: actors that accept calls at the end of the interval.
+        retried: calls that were given to another actor, because the first one failed.
+        unjudged: completions that got the status ``sandbox_error`` because no actor could judge them.
+        repeated: completions that got the cached verdict of an equal completion.
     """
 
     queue_max: int
@@ -84,13 +84,13 @@ class LoadMeter:
         self._busy_s = self._sandbox_s = 0.0
 
     def record_state(self, queue: int, busy: int, sandboxes: int, actors: int) -> None:
-        """Record the pool's state from now on.
+        """Record that the pool is in this state until the next call.
 
         Args:
-            queue: Calls that wait in the queue.
-            busy: Sandboxes that run a program.
-            sandboxes: All sandboxes.
-            actors: Actors that accept calls.
+            queue: calls that wait in the queue.
+            busy: sandboxes that run a program.
+            sandboxes: all sandboxes.
+            actors: actors that accept calls.
         """
         self._accumulate()
         self._queue = queue

@@ -31,11 +31,11 @@ class PoolTimeouts:
     """Deadlines of an evaluator pool, in seconds.
 
     Attributes:
-        call_s: Judgement of one completion by one actor.
-        start_s: Start of an actor.
-        ping_s: Answer to a ping.
-        no_actor_s: Time for which queued calls may wait while no actor accepts calls.
-        tick_s: Interval at which the pool checks its actors and its size.
+        call_s: judgement of one completion by one actor.
+        start_s: start of an actor.
+        ping_s: answer to a ping.
+        no_actor_s: time for which queued calls may wait while no actor accepts calls.
+        tick_s: interval at which the pool checks its actors and its size.
     """
 
     call_s: float
@@ -62,12 +62,12 @@ class EvaluatorMember:
     """Actor of the pool. Only ``PoolMembership`` modifies ``busy``, ``ready`` and ``draining``.
 
     Attributes:
-        name: Name for logs and events, such as "evaluator 3".
-        handle: Handle to the actor.
-        timeouts: Deadlines of the pool.
-        busy: Calls assigned to the member.
-        ready: The member has started.
-        draining: The member gets no further calls.
+        name: name for logs and events, such as "evaluator 3".
+        handle: handle to the actor.
+        timeouts: deadlines of the pool.
+        busy: calls assigned to the member.
+        ready: the member has started.
+        draining: the member gets no further calls.
     """
 
     name: str
@@ -78,7 +78,7 @@ class EvaluatorMember:
     draining: bool = False
 
     def start(self) -> Awaitable[tuple[str, ...]]:
-        """Warm a sandbox; returns the names of the isolation mechanisms that its host does not support."""
+        """Warm a sandbox; return the names of the isolation mechanisms that its host does not support."""
         return self.handle.start()
 
     async def watch(self) -> None:
@@ -114,9 +114,9 @@ class PoolMembership:
     calls they had, are not counted.
 
     Attributes:
-        size: Members that are starting or ready, and not draining.
-        busy: Calls assigned to members.
-        busy_sandboxes: Sandboxes that run a program.
+        size: members that are starting or ready, and not draining.
+        busy: calls assigned to members.
+        busy_sandboxes: sandboxes that run a program.
     """
 
     def __init__(self, sandboxes: int) -> None:
@@ -196,11 +196,11 @@ class EvaluatorMembers(PoolMembers[EvaluatorMember]):
     """Actors of an evaluator pool. They are interchangeable; ``resize`` sets their number.
 
     Args:
-        create: Creates an actor and returns its handle.
-        sandboxes: Number of sandboxes of each actor.
-        timeouts: Deadlines of the pool.
-        on_change: Called when a member begins or ceases to accept calls.
-        on_error: Called with an exception that a background task raised, which is a bug in this code base.
+        create: creates an actor and returns its handle.
+        sandboxes: number of sandboxes of each actor.
+        timeouts: deadlines of the pool.
+        on_change: called when a member begins or ceases to accept calls.
+        on_error: called with an exception that a background task raised, which is a bug in this code base.
     """
 
     def __init__(
@@ -227,8 +227,8 @@ class EvaluatorMembers(PoolMembers[EvaluatorMember]):
             Names of the isolation mechanisms that at least one of their hosts does not support.
 
         Raises:
-            DeadlineExceeded: Some were not ready after ``deadline_s`` seconds.
-            RayError: A member failed to start.
+            DeadlineExceeded: some were not ready after ``deadline_s`` seconds.
+            RayError: a member failed to start.
         """
         members = [self._create_member() for _ in range(count)]
         for missing in await self._start(members, "starting the evaluators", deadline_s):
@@ -244,10 +244,10 @@ class EvaluatorMembers(PoolMembers[EvaluatorMember]):
             self.background.spawn(self._add(self._create_member()))
         surplus = max(0, len(staying) - size)
         for member in sorted(staying, key=lambda member: (member.ready, member.busy))[:surplus]:
-            self.remove(member)
+            self.remove_when_idle(member)
 
-    def remove(self, member: EvaluatorMember) -> None:
-        """Assign no further calls to ``member``, and end it when it has finished its calls."""
+    def remove_when_idle(self, member: EvaluatorMember) -> None:
+        """Send ``member`` no more calls; end it when its present ones finish."""
         self.membership.drain(member)
         if not member.ready:
             self._kill(member)

@@ -77,7 +77,7 @@ class CallQueue:
         return len(self._waiting)
 
     def enqueue(self, front: bool) -> asyncio.Future[EvaluatorMember]:
-        """Add a call at the end of the queue, or at its ``front``; returns the future of the member that serves it."""
+        """Add a call at the end of the queue, or at its ``front``; return the future of the member that serves it."""
         waiter: asyncio.Future[EvaluatorMember] = asyncio.get_running_loop().create_future()
         if front:
             self._waiting.appendleft(waiter)
@@ -110,11 +110,11 @@ class EvaluatorPool:
     ``actors.lifecycle.stop_all``.
 
     Args:
-        create: Creates an actor and returns its handle.
-        sandboxes: Number of sandboxes of each actor.
+        create: creates an actor and returns its handle.
+        sandboxes: number of sandboxes of each actor.
         cpus: CPUs that each actor reserves, for the reports to ``launch.scale``.
-        bounds: Fewest and most actors.
-        timeouts: Deadlines.
+        bounds: fewest and most actors.
+        timeouts: deadlines.
         put: ``ray.put``, or a fake of it in tests.
     """
 

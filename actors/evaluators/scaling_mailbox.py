@@ -17,8 +17,8 @@ class PoolReport:
     """State of an evaluator pool.
 
     Attributes:
-        actors: Actors that accept calls now.
-        bounds: Fewest and most actors that the pool keeps.
+        actors: actors that accept calls now.
+        bounds: fewest and most actors that the pool keeps.
         cpus: CPUs that each actor reserves.
     """
 

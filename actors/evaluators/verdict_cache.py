@@ -18,7 +18,7 @@ Key = tuple[str, bytes]
 
 @dataclass
 class _Entry:
-    """Judgement that is finished or in progress; ``waiting`` callers await it."""
+    """Judgement, finished or in progress; ``waiting`` counts the callers that await it."""
 
     task: asyncio.Task[Judgement]
     waiting: int = 0

@@ -76,9 +76,9 @@ class QueuedRequest:
     """Request that was submitted to the engine.
 
     Attributes:
-        request: The request.
+        request: the request.
         collector: vLLM's collector, which receives the output.
-        submitted: Time of submission, in ``time.monotonic`` seconds.
+        submitted: time of submission, in ``time.monotonic`` seconds.
     """
 
     request: SampleRequest
@@ -112,7 +112,7 @@ class GeneratorActor(WeightLoadingMixin):
     """Actor that samples completions. Ray runs its methods concurrently on one event loop, so requests overlap."""
 
     async def start(self, settings: GeneratorSettings) -> float:
-        """Start the engine; returns the seconds it took. Raises vLLM's error if the engine cannot start."""
+        """Start the engine; return the seconds it took. Raises vLLM's error if the engine cannot start."""
         with gc_disabled():
             from transformers import AutoTokenizer
             from vllm.engine.arg_utils import AsyncEngineArgs
@@ -196,7 +196,7 @@ class GeneratorActor(WeightLoadingMixin):
         return index, await self._wait_for_completion(queued)
 
     async def _submit(self, request: SampleRequest) -> QueuedRequest:
-        """Submit the request; returns when it is queued behind all earlier ones."""
+        """Submit the request; return when it is queued behind all earlier ones."""
         from vllm import TokensPrompt
 
         submitted = time.monotonic()

@@ -81,8 +81,8 @@ def make_generator_factory(
     Args:
         strategies: Ray scheduling strategy of each index, which places the actor on a node.
         cpus: CPUs that each actor reserves.
-        concurrency: Largest number of requests in flight per actor.
-        settings: Settings of the engines; each actor gets its own seed derived from ``settings.seed``.
+        concurrency: largest number of requests in flight per actor.
+        settings: settings of the engines; each actor gets its own seed derived from ``settings.seed``.
     """
     role: Any = ray.remote(GeneratorActor)
 

@@ -29,12 +29,12 @@ class GeneratorMembers(PoolMembers[RemoteGenerator]):
     A name is given up when its member fails after MAX_RESTARTS restarts.
 
     Attributes:
-        names: Names of the members, in order of their index.
-        live: Members that serve requests, by name.
-        newest: Last member created under each name, which may be starting or dead.
-        restarts: Number of restarts so far, by name.
-        given_up: Reasons for names that were given up.
-        restarting: Tasks of the restarts in progress, by name.
+        names: names of the members, in order of their index.
+        live: members that serve requests, by name.
+        newest: last member created under each name, which may be starting or dead.
+        restarts: number of restarts so far, by name.
+        given_up: reasons for names that were given up.
+        restarting: tasks of the restarts in progress, by name.
     """
 
     def __init__(self, count: int, create: CreateGenerator) -> None:
@@ -53,12 +53,12 @@ class GeneratorMembers(PoolMembers[RemoteGenerator]):
         """Start all members concurrently; they are live when this returns.
 
         Args:
-            deadline_s: Seconds for this start, and for each later restart including its admission.
-            admit: Prepares a restarted member to serve. It is not called for the members started here.
+            deadline_s: seconds for this start, and for each later restart including its admission.
+            admit: prepares a restarted member to serve. It is not called for the members started here.
 
         Raises:
-            DeadlineExceeded: A member did not start in time.
-            RayError: A member failed to start.
+            DeadlineExceeded: a member did not start in time.
+            RayError: a member failed to start.
         """
         self.deadline_s = deadline_s
         self.admit = admit

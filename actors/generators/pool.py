@@ -9,8 +9,8 @@ after ``admit`` has returned, which loads the current weights. ``sample_in_order
 engine and waits for that engine's restart instead of moving the request. There are no deadlines on requests here:
 callers set their own.
 
-Covered: actors and engines that die. Not covered: engines that hang; a caller that finds one, such as the weight
-transfer, calls ``replace``.
+Covered: actors and engines that die. Not covered: engines that hang; a caller that detects one calls ``replace``, as
+``LearnerClient.publish`` does for engines that do not load the weights in time.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from actors.lifecycle import MemberEvent, MemberFailed
 from evaluator.errors import RunFailed
 from learner.rollout import Completion
 
-Share = Sequence[tuple[SampleRequest, asyncio.Future[Completion]]]
+EngineShare = Sequence[tuple[SampleRequest, asyncio.Future[Completion]]]
 """Requests of an ordered batch that are assigned to one engine, each with the future of its completion."""
 MAX_RETRIES = 2  # per request; a request that crashes its engine must not crash all engines, one after the other
 
 
 class GenerationFailed(RunFailed, RuntimeError):
-    """A completion's generator failed too often; the message names the completions."""
+    """A completion's engines died too often; the message names the completion(s)."""
 
 
 class GeneratorPool:
@@ -74,7 +74,7 @@ class GeneratorPool:
         return self.members.events
 
     async def start(self, deadline_s: float, admit: AdmitGenerator | None = None) -> None:
-        """Start all engines concurrently; returns when they are ready.
+        """Start all engines concurrently; return when they are ready.
 
         An engine that dies later is replaced in the background. Its replacement has ``deadline_s`` seconds to start and
         to be admitted: it serves no request until ``admit(name, actor)`` has returned, which loads the current weights.
@@ -93,14 +93,15 @@ class GeneratorPool:
             task.cancel()
 
     async def generate(self, request: SampleRequest) -> Completion:
-        """Sample one completion on the engine that has its question, or the one with the fewest outstanding tokens.
+        """Sample one completion on the engine that already samples its problem, or else on the least busy one.
 
-        Waits while no engine is live, so callers should set a deadline. When the caller is cancelled, the engine stops
+        The least busy engine has the fewest outstanding tokens. Waits while no engine is live, so callers should set a
+        deadline. When the caller is cancelled, the engine stops
         decoding.
 
         Raises:
-            GenerationFailed: The engine failed more than MAX_RETRIES times.
-            NoLiveMember: No engine is live and none is being restarted.
+            GenerationFailed: engines died on all MAX_RETRIES + 1 attempts.
+            NoLiveMember: no engine is live and none is being restarted.
         """
         reasons = []
         for attempt in range(MAX_RETRIES + 1):
@@ -115,14 +116,16 @@ class GeneratorPool:
                     reasons.append(str(error))
                 finally:
                     self.activity.end(member.name)
-        raise GenerationFailed(f"completion {request.name}: its generator failed {len(reasons)} times: {reasons}")
+        raise GenerationFailed(
+            f"completion {request.name}: {len(reasons)} engines died while sampling it: {'; '.join(reasons)}"
+        )
 
     def sample_in_order(self, requests: Sequence[SampleRequest], seed: int) -> list[asyncio.Future[Completion]]:
         """Sample ``requests`` deterministically: weights, requests and ``seed`` fix the result bit for bit.
 
         A question's position among the distinct questions of ``requests`` decides which engine samples it. If an engine
-        dies, its replacement samples the same share again, with the same result. Submit nothing else until the last
-        completion has finished.
+        dies, its replacement samples the same share again, with the same result. The caller must submit no other
+        requests until the last has finished.
 
         Returns:
             Futures of the completions, in the order of ``requests``. They raise the errors that ``generate`` raises.
@@ -139,7 +142,7 @@ class GeneratorPool:
                 completion.add_done_callback(partial(_cancel_if_abandoned, share, task))
         return completions
 
-    async def _sample_share(self, index: int, share: Share, seed: int) -> None:
+    async def _sample_share(self, index: int, share: EngineShare, seed: int) -> None:
         """Sample an engine's share of an ordered batch; ``index`` is the engine's index in the pool."""
         if not share:
             return
@@ -162,16 +165,18 @@ class GeneratorPool:
             finally:
                 self.activity.end(member.name)
         missing = ", ".join(request.name for request, future in share if not future.done())
-        raise GenerationFailed(f"completions {missing}: their generator failed {len(reasons)} times: {reasons}")
+        raise GenerationFailed(
+            f"completions {missing}: {len(reasons)} engines died while sampling them: {'; '.join(reasons)}"
+        )
 
 
-def _cancel_if_abandoned(share: Share, task: asyncio.Task[None], completion: asyncio.Future[Completion]) -> None:
+def _cancel_if_abandoned(share: EngineShare, task: asyncio.Task[None], completion: asyncio.Future[Completion]) -> None:
     """Cancel the share's ``task`` when ``completion`` was cancelled and nobody waits for another one of the share."""
     if completion.cancelled() and all(future.done() for _, future in share):
         task.cancel()
 
 
-def _propagate_end(share: Share, task: asyncio.Future[None]) -> None:
+def _propagate_end(share: EngineShare, task: asyncio.Future[None]) -> None:
     """Fail the share's unfinished completions with the error of ``task``, or cancel them if it has none."""
     error = None if task.cancelled() else task.exception()
     for _, completion in share:
@@ -194,7 +199,7 @@ def assign_by_question(requests: Sequence[SampleRequest], count: int) -> list[li
 
 
 def request_completions(
-    generators: GeneratorPool, requests: Sequence[SampleRequest], seed: int | None, draw: Sequence[int]
+    generators: GeneratorPool, requests: Sequence[SampleRequest], seed: int | None, stream_key: Sequence[int]
 ) -> list[Awaitable[Completion]]:
     """Return an awaitable completion for each request.
 
@@ -202,10 +207,10 @@ def request_completions(
         generators: started engines.
         requests: requests of one call.
         seed: None to send each request at once. With a seed (deterministic mode) all requests are sampled in order, and
-            the random numbers are a function of ``seed`` and ``draw``.
-        draw: integers that no other call of the run uses.
+            the random numbers are a function of ``seed`` and ``stream_key``.
+        stream_key: integers unique to this call.
     """
     if seed is None:
         return [generators.generate(request) for request in requests]
-    call_seed = int(np.random.SeedSequence([seed, *draw]).generate_state(1)[0])
+    call_seed = int(np.random.SeedSequence([seed, *stream_key]).generate_state(1)[0])
     return [*generators.sample_in_order(requests, call_seed)]

@@ -17,9 +17,9 @@ class StickyRouter(Generic[M]):
     only outstanding calls. Members are used as dictionary keys.
 
     Attributes:
-        load: Total weight of the outstanding calls, by member.
-        calls: Number of outstanding calls, by key and member.
-        assignments: Current member of each key that has outstanding calls.
+        load: total weight of the outstanding calls, by member.
+        calls: number of outstanding calls, by key and member.
+        assignments: current member of each key that has outstanding calls.
     """
 
     def __init__(self) -> None:
@@ -32,9 +32,9 @@ class StickyRouter(Generic[M]):
         """Yield the member that should serve a call; the call is outstanding until the context ends.
 
         Args:
-            live: Members to choose from; must not be empty.
-            key: Key of the call, such as its question id.
-            weight: Load that the call puts on its member, such as its ``max_tokens``.
+            live: members to choose from; must not be empty.
+            key: key of the call, such as its question id.
+            weight: load that the call puts on its member, such as its ``max_tokens``.
         """
         member = self.assignments.get(key)
         if member is None or member not in live:

@@ -25,7 +25,7 @@ class WeightLoadingMixin:
         return ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
 
     async def connect_weights(self, connection: Connection) -> list[str]:
-        """Connect every worker to the sender; returns their receiver names. Raises LinkError if it is unreachable."""
+        """Connect every worker to the sender; return their receiver names. Raises LinkError if it is unreachable."""
         if connection.endpoint.backend != "nccl":
             return list(await self.engine.collective_rpc("connect_weights", args=(connection.to_dict(),)))
         ranks = await self.engine.collective_rpc("prepare_nccl")
@@ -43,7 +43,7 @@ class WeightLoadingMixin:
             The version that the engine now serves.
 
         Raises:
-            RuntimeError: The weights did not arrive as they were sent. The generator must then be connected again.
+            RuntimeError: the weights did not arrive as they were sent. The generator must then be connected again.
         """
         # Clears the prefix cache: prefixes computed with the old weights must not be used with the new ones.
         # Not pause_generation, which also sleeps 20 ms so that callers get their outputs in an intuitive order.
@@ -67,7 +67,7 @@ class WeightLoadingMixin:
         await self.engine.update_weight_version(str(loaded_version))
 
     async def weight_digests(self) -> list[dict[str, str]]:
-        """Return each worker's tensor digests of the last publication, empty without ``Connection.compare``."""
+        """Return each worker's tensor digests of the last publication, empty without ``Connection.keep_digests``."""
         return list(await self.engine.collective_rpc("weight_digests"))
 
     async def disconnect_weights(self) -> None:

@@ -139,7 +139,7 @@ class GlooReceiver:
                 work.wait(_time_left(deadline))
             self._post_receive(self.group)
         except RuntimeError as error:
-            raise LinkError(f"received no bucket: {_first_line(error)}") from error
+            raise LinkError(f"no bucket arrived from the weight sender: {_first_line(error)}") from error
         # A new array object, which lives exactly as long as a tensor that uses it.
         payload = self.buffers[bucket.slot].numpy()[: bucket.length]
         return Header.unpack(bucket.header.numpy().tobytes()), payload, bucket.slot

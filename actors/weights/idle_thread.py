@@ -19,9 +19,9 @@ T = TypeVar("T")
 def make_idle_executor(name: str) -> ThreadPoolExecutor:
     """Return an executor with one thread of Linux's SCHED_IDLE policy, which yields its core to any normal thread.
 
-    A higher niceness would not achieve this: Ray's workers run at 15 and engines at 19, which is the maximum. The
-    hazard is a machine whose cores are all busy with something else: such a thread then gets a twelfth of the time of a
-    Ray worker and a fifth of an engine's. So use it only for work that is small compared to the urgent work.
+    A higher niceness would not achieve this: Ray's workers run at 15 and engines at 19, which is the maximum.
+    Drawback: if other processes keep all cores busy, the thread gets only 1/12 of a Ray worker's CPU time and 1/5 of an
+    engine's. Use it only for work that is small compared to the urgent work.
     """
     return ThreadPoolExecutor(1, name, _set_idle_priority)
 

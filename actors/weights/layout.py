@@ -88,10 +88,10 @@ class Header:
     """Header that is sent before a bucket.
 
     Attributes:
-        version: Version of the weights.
-        index: Index of the bucket in the plan.
-        length: Bytes of the bucket.
-        digest: Checksum of the bucket, or ``NO_DIGEST``.
+        version: version of the weights.
+        index: index of the bucket in the plan.
+        length: bytes of the bucket.
+        digest: checksum of the bucket, or ``NO_DIGEST``.
     """
 
     version: int
@@ -122,13 +122,13 @@ def check_bucket(header: Header, payload: Tensor, version: int, index: int) -> N
     """Check that a received bucket is the expected one and intact.
 
     Args:
-        header: Received header.
-        payload: Received bytes, of shape [length of the expected bucket] and dtype uint8.
-        version: Expected version of the weights.
-        index: Expected index in the plan.
+        header: received header.
+        payload: received bytes, of shape [length of the expected bucket] and dtype uint8.
+        version: expected version of the weights.
+        index: expected index in the plan.
 
     Raises:
-        CorruptWeights: It is another bucket, or its checksum does not match.
+        CorruptWeights: it is another bucket, or its checksum does not match.
     """
     if (header.version, header.index, header.length) != (version, index, len(payload)):
         raise CorruptWeights(
@@ -136,7 +136,10 @@ def check_bucket(header: Header, payload: Tensor, version: int, index: int) -> N
             f"bucket {index} of version {version} ({len(payload)} bytes) was expected"
         )
     if header.digest != NO_DIGEST and header.digest != compute_digest(version, index, payload):
-        raise CorruptWeights(f"bucket {index} of weights version {version}: its bytes are not those that were sent")
+        raise CorruptWeights(
+            f"bucket {index} of weights version {version}: checksum mismatch: the bytes changed between learner and "
+            "engine"
+        )
 
 
 def compute_digest(version: int, index: int, payload: Tensor) -> bytes:

@@ -63,9 +63,9 @@ class SendResult:
     """Result of sending one version.
 
     Attributes:
-        bytes: Size of the model in bytes.
-        seconds: Seconds until the last bucket was sent.
-        failed: Receivers that failed, by name, each with the reason.
+        bytes: size of the model in bytes.
+        seconds: seconds until the last bucket was sent.
+        failed: receivers that failed, by name, each with the reason.
     """
 
     bytes: int
@@ -99,7 +99,7 @@ class ReceivingLink(Protocol):
         """Prepare for a publication whose buckets have these lengths in bytes."""
 
     def receive(self, deadline: float) -> tuple[Header, np.ndarray, int]:
-        """Wait for the next bucket; returns its header, a new view [length] uint8 of its bytes, and its slot."""
+        """Wait for the next bucket; return its header, a new view [length] uint8 of its bytes, and its slot."""
 
     def release(self, slot: int) -> None:
         """Allow the sender to fill the slot again."""

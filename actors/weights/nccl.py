@@ -41,10 +41,10 @@ class NcclSender:
         """Broadcast the model to every group of ``recipients``.
 
         Args:
-            tensors: Names and full tensors of the model, on this GPU, in the order of the layout.
-            version: Version of the weights. It is not sent: the driver passes it to ``NcclReceiver.load``.
-            recipients: Receivers that get the weights. A NCCL group is created when it is first used.
-            connected: All connected receivers; the NCCL groups of any others are destroyed.
+            tensors: names and full tensors of the model, on this GPU, in the order of the layout.
+            version: version of the weights. It is not sent: the driver passes it to ``NcclReceiver.load``.
+            recipients: receivers that get the weights. A NCCL group is created when it is first used.
+            connected: all connected receivers; the NCCL groups of any others are destroyed.
         """
         from vllm.distributed.weight_transfer.packed_tensor import packed_nccl_broadcast_producer
 

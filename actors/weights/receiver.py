@@ -28,13 +28,13 @@ class Connection:
     """Parameters with which a receiver connects to the sender.
 
     Attributes:
-        endpoint: Endpoint of the sender.
-        receiver: Name under which the receiver connects.
-        host: Address of the receiver's node.
-        layout: Layout of the weights that will be sent.
-        capacity: Capacity of a bucket in bytes.
-        deadline_s: Seconds after which the sender drops a receiver; the receiver waits twice as long.
-        compare: Keep a digest of every received tensor.
+        endpoint: endpoint of the sender.
+        receiver: name under which the receiver connects.
+        host: address of the receiver's node.
+        layout: layout of the weights that will be sent.
+        capacity: capacity of a bucket in bytes.
+        deadline_s: seconds after which the sender drops a receiver; the receiver waits twice as long.
+        keep_digests: keep a digest of every received tensor.
     """
 
     endpoint: Endpoint
@@ -43,7 +43,7 @@ class Connection:
     layout: WeightLayout
     capacity: int
     deadline_s: float
-    compare: bool
+    keep_digests: bool
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to dicts, lists, numbers and strings: vLLM's ``collective_rpc`` transports nothing else."""
@@ -106,13 +106,13 @@ class WeightReceiver:
         complete, so without the copy the sender would wait for slots while vLLM waits for the sender.
 
         Raises:
-            LinkError: No bucket arrived in time.
-            CorruptWeights: A bucket is not the one that was sent.
+            LinkError: no bucket arrived in time.
+            CorruptWeights: a bucket is not the one that was sent.
         """
         return itertools.chain.from_iterable(read_ahead(self._buckets(version), BUCKETS_AHEAD, "receive weights"))
 
     def _buckets(self, version: int) -> Iterator[list[tuple[str, Tensor]]]:
-        """Receive all buckets; yield the tensors that each completes, skipping buckets that complete none."""
+        """Receive the buckets; after each that completes tensors, yield these."""
         deadline = time.monotonic() + 2 * self.connection.deadline_s
         self.digests.clear()
         self.link.begin([filled_bytes(bucket) for bucket in self.plan])
@@ -144,6 +144,6 @@ class WeightReceiver:
     def _make_tensor(self, index: int, data: Tensor) -> tuple[str, Tensor]:
         layout = self.connection.layout
         tensor = data.view(layout.dtype).view(layout.shapes[index])
-        if self.connection.compare:
+        if self.connection.keep_digests:
             self.digests[layout.names[index]] = tensor_digest(tensor)
         return layout.names[index], tensor

@@ -18,11 +18,11 @@ class SenderSettings:
     """Settings of the sender.
 
     Attributes:
-        backend: Transport.
-        dtype: Dtype in which weights are sent.
-        bucket_bytes: Capacity of a bucket in bytes.
-        checksum: Send a checksum of every bucket.
-        deadline_s: Seconds that a publication may take before a slow receiver is dropped.
+        backend: transport.
+        dtype: dtype in which weights are sent.
+        bucket_bytes: capacity of a bucket in bytes.
+        checksum: send a checksum of every bucket.
+        deadline_s: seconds that a publication may take before a slow receiver is dropped.
     """
 
     backend: Backend
@@ -58,10 +58,10 @@ class WeightSender:
         down the engines, which share the cores and whose loading is the bottleneck.
 
         Args:
-            tensors: Names and full tensors of the model, in the order of the layout.
-            version: Version of the weights.
-            recipients: Receivers that get the weights.
-            connected: All connected receivers; links to any others are closed.
+            tensors: names and full tensors of the model, in the order of the layout.
+            version: version of the weights.
+            recipients: receivers that get the weights.
+            connected: all connected receivers; links to any others are closed.
 
         Raises:
             ValueError: ``tensors`` does not match the layout.

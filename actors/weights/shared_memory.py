@@ -28,6 +28,7 @@ from actors.weights.links import BUFFER_COUNT, MIN_WAIT_S, Endpoint, LinkError
 NAME_BYTES = 256
 _SLOT = struct.Struct("<q")
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: struct ucred of unix(7)
+SENDER_CLOSED = "the weight sender closed the connection: it dropped this receiver, or its learner rank died"
 
 
 def _map(descriptor: int, capacity: int) -> mmap.mmap:
@@ -139,9 +140,9 @@ class SharedMemoryReceiver:
             _set_deadline(self.socket, deadline)
             message = self.socket.recv(_SLOT.size + HEADER_BYTES)
         except OSError as error:
-            raise LinkError(f"received no bucket: {error}") from error
+            raise LinkError(f"no bucket arrived from the weight sender: {error}") from error
         if not message:
-            raise LinkError("the sender closed the link")
+            raise LinkError(SENDER_CLOSED)
         (slot,) = _SLOT.unpack(message[: _SLOT.size])
         return Header.unpack(message[_SLOT.size :]), self.buffers[slot][: next(self.lengths)], slot
 
@@ -149,7 +150,7 @@ class SharedMemoryReceiver:
         _set_deadline(self.socket, deadline)
         message, descriptors, _, _ = socket.recv_fds(self.socket, _SLOT.size, 1)
         if not message:
-            raise LinkError("the sender closed the link")
+            raise LinkError(SENDER_CLOSED)
         (capacity,) = _SLOT.unpack(message)
         memory = _map(descriptors[0], capacity)
         os.close(descriptors[0])
@@ -159,7 +160,7 @@ class SharedMemoryReceiver:
         try:
             self.socket.send(_SLOT.pack(slot))
         except OSError as error:
-            raise LinkError(f"the sender closed the link: {error}") from error
+            raise LinkError(f"{SENDER_CLOSED} ({error})") from error
 
     def close(self) -> None:
         with contextlib.suppress(OSError):  # it may be disconnected already

@@ -50,11 +50,11 @@ class Publication:
     """Result and cost of one publication.
 
     Attributes:
-        version: Version of the weights.
-        bytes: Size of the weights in bytes.
-        write_seconds: Seconds until the learner had sent the last bucket.
-        load_seconds: Seconds from then until the last generator served the version.
-        dropped: Generators that do not serve the version, by name, each with the reason.
+        version: version of the weights.
+        bytes: size of the weights in bytes.
+        write_seconds: seconds from the start of the publication until the learner had sent the last bucket.
+        load_seconds: seconds from then until the last generator served the version.
+        dropped: generators that do not serve the version, by name, each with the reason.
     """
 
     version: int
@@ -69,11 +69,11 @@ class TransferSettings:
     """Settings of the weight transfer.
 
     Attributes:
-        dtype: Dtype in which weights are sent.
-        bucket_mb: Capacity of a bucket in MiB.
-        checksum: Verify a checksum of every bucket.
-        deadline_s: Seconds that each step of a publication may take.
-        compare: Compare a digest of every tensor that was loaded with the learner's, for tests.
+        dtype: dtype in which weights are sent.
+        bucket_mb: capacity of a bucket in MiB.
+        checksum: verify a checksum of every bucket.
+        deadline_s: seconds that each step of a publication may take.
+        compare: compare a digest of every tensor that was loaded with the learner's, for tests.
     """
 
     dtype: str
@@ -91,15 +91,13 @@ class _Failure:
     raised_by_actor: bool = False
 
 
-def choose_backend(
-    requested: Literal["auto", "shared_memory", "gloo", "nccl"], devices: Collection[str], nodes: Collection[str]
-) -> Backend:
+def choose_backend(requested: Backend | Literal["auto"], devices: Collection[str], nodes: Collection[str]) -> Backend:
     """Choose the transport between the learner and the generators.
 
     Args:
-        requested: Transport to use, or ``auto``: NCCL between GPUs, shared memory on the CPU of one node, else gloo.
-        devices: Devices of the learner and the generators, ``cpu`` or ``cuda``.
-        nodes: Ids of the nodes of all ranks and generators.
+        requested: transport to use, or ``auto``: NCCL between GPUs, shared memory on the CPU of one node, else gloo.
+        devices: devices of the learner and the generators, ``cpu`` or ``cuda``.
+        nodes: ids of the nodes of all ranks and generators.
     """
     if requested != "auto":
         return requested
@@ -137,7 +135,10 @@ class WeightTransfer:
                 self.generators[name] = generators[name]
                 self.receiver_groups[name] = result
         if failed:
-            raise WeightTransferError(f"generators not connected to the weight sender: {_format_reasons(failed)}")
+            raise WeightTransferError(
+                f"generators not connected to the weight sender: {_format_reasons(failed)}; raise "
+                "weight_transfer.deadline_s if they were too slow"
+            )
 
     async def publish(self, version: int, to: Collection[str] | None = None) -> Publication:
         """Publish the learner's current weights as ``version``.
@@ -146,12 +147,12 @@ class WeightTransfer:
         Generators that do not load it are disconnected. No generator is touched before the learner is ready to send.
 
         Args:
-            version: Version of the weights.
-            to: Names of the generators that get them; None for all that are connected.
+            version: version of the weights.
+            to: names of the generators that get them; None for all that are connected.
 
         Raises:
-            WeightTransferError: No generator loaded the version, or one in ``to`` is not connected.
-            DeadlineExceeded: The learner did not answer in time.
+            WeightTransferError: no generator loaded the version, or one in ``to`` is not connected.
+            DeadlineExceeded: the learner did not answer in time.
             ValueError: ``version`` was published before and the learner has been updated since.
         """
         async with self.publishing:
@@ -235,7 +236,7 @@ class WeightTransfer:
             layout=sender.layout,
             capacity=self._sender_settings.bucket_bytes,
             deadline_s=self.settings.deadline_s,
-            compare=self.settings.compare,
+            keep_digests=self.settings.compare,
         )
         receivers: list[str] = await actor.connect_weights.remote(connection)
         return ReceiverGroup(endpoint, tuple(receivers))
@@ -272,22 +273,22 @@ class WeightTransfer:
 async def open_transfer(
     ranks: Sequence[ActorHandle],
     generators: Mapping[str, ActorHandle],
-    requested: Literal["auto", "shared_memory", "gloo", "nccl"],
+    requested: Backend | Literal["auto"],
     devices: Collection[str],
     settings: TransferSettings,
 ) -> WeightTransfer:
     """Choose the transport and connect ``generators`` to the learner.
 
     Args:
-        ranks: Actor handles of the learner's ranks.
-        generators: Actor handles of the generators, by name.
-        requested: Transport to use, or ``auto`` (see ``choose_backend``).
-        devices: Devices of the learner and the generators, ``cpu`` or ``cuda``.
-        settings: Settings of the transfer.
+        ranks: actor handles of the learner's ranks.
+        generators: actor handles of the generators, by name.
+        requested: transport to use, or ``auto`` (see ``choose_backend``).
+        devices: devices of the learner and the generators, ``cpu`` or ``cuda``.
+        settings: settings of the transfer.
 
     Raises:
-        WeightTransferError: A generator could not be connected.
-        DeadlineExceeded: An actor did not answer in time.
+        WeightTransferError: a generator could not be connected.
+        DeadlineExceeded: an actor did not answer in time.
     """
     locations: dict[str, Awaitable[tuple[str, str]]] = {
         f"learner rank {index}": rank.locate.remote() for index, rank in enumerate(ranks)

@@ -46,7 +46,7 @@ class WorkerExtension:
         torch.manual_seed(seed)
 
     def connect_weights(self, plain: Mapping[str, Any]) -> str:
-        """Connect to the weight sender; returns the receiver name under which the sender knows this worker.
+        """Connect to the weight sender; return the receiver name under which the sender knows this worker.
 
         ``plain`` is the result of ``Connection.to_dict``. Raises LinkError if the sender cannot be reached.
         """
@@ -90,7 +90,10 @@ class WorkerExtension:
         return version, True, ""
 
     def prepare_nccl(self) -> str:
-        """Create vLLM's NCCL weight-transfer engine, as the engine arguments would; returns this worker's rank."""
+        """Create vLLM's NCCL weight-transfer engine and return this worker's rank.
+
+        The engine is the one that vLLM would create if NCCL were set in its engine arguments.
+        """
         from vllm.config import WeightTransferConfig
         from vllm.distributed.weight_transfer import WeightTransferEngineFactory
 
@@ -102,7 +105,7 @@ class WorkerExtension:
         return str(self.rank)
 
     def weight_digests(self) -> dict[str, str]:
-        """Return digests of all tensors of the last publication by name, empty without ``Connection.compare``."""
+        """Return digests of all tensors of the last publication by name, empty without ``Connection.keep_digests``."""
         return {} if self.weight_receiver is None else self.weight_receiver.digests
 
     def _end_reload(self) -> None:

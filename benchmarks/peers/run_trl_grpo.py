@@ -115,10 +115,10 @@ def build_trainer(request: dict[str, Any], folder: str, reward: EvaluatorReward,
     Each mini-batch is one micro-batch, and each generation batch contains all mini-batches of a step.
 
     Args:
-        request: Fields of a ``trl_trainer.PeerRequest``.
-        folder: Output directory of the trainer.
-        reward: Reward function.
-        timer: Callback that records the steps.
+        request: fields of a ``trl_trainer.PeerRequest``.
+        folder: output directory of the trainer.
+        reward: reward function.
+        timer: callback that records the steps.
     """
     group_size = request["group_size"]
     mini_batches = request["train_batch_size"] // request["mini_batch_size"]

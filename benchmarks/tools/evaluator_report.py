@@ -18,7 +18,7 @@ console = Console(width=130, highlight=False)
 
 @dataclass(frozen=True)
 class ProgramResult:
-    """An evaluator's result for a program; ``verdict`` is the evaluator's own description."""
+    """An evaluator's result for a program; ``verdict`` is in that evaluator's own words."""
 
     passed: bool
     tests_run: int
@@ -53,12 +53,12 @@ class EvaluatorRound:
     """All runs of a round.
 
     Attributes:
-        no_loops_peer: The peer's run over the programs that do not loop.
-        no_loops_ours: Our run over these programs.
-        mixed_peer: The peer's run over all programs.
-        mixed_ours: Our run over all programs, with the peer's fixed time limit.
-        adaptive_first: Our first run over all programs with adaptive time limits.
-        adaptive_second: The same evaluator's second run.
+        no_loops_peer: the peer's run over the programs that do not loop.
+        no_loops_ours: our run over these programs.
+        mixed_peer: the peer's run over all programs.
+        mixed_ours: our run over all programs, with the peer's fixed time limit.
+        adaptive_first: our first run over all programs with adaptive time limits.
+        adaptive_second: the same evaluator's second run.
         floor: CPU floor of the programs that do not loop.
     """
 
@@ -76,11 +76,11 @@ class SpeedComparison:
     """A comparison of one of our runs in a round with one of the peer's.
 
     Attributes:
-        workload: Name of the workload of both.
-        name: Name of our configuration.
-        metric: Key of the speed ratio in the JSON line.
-        select_peer: Returns the peer's run of a round.
-        select_ours: Returns our run of a round.
+        workload: name of the workload of both.
+        name: name of our configuration.
+        metric: key of the speed ratio in the JSON line.
+        select_peer: returns the peer's run of a round.
+        select_ours: returns our run of a round.
     """
 
     workload: str
@@ -127,11 +127,11 @@ class VerdictChange:
     """A program that two evaluators, or two configurations of ours, judged differently.
 
     Attributes:
-        program: Program.
-        before: Result of the first evaluator in the first pair of runs that differs.
-        after: Result of the second evaluator in that pair.
-        changed_pairs: Pairs of runs in which the verdict differs.
-        compared_pairs: Pairs of runs that were compared.
+        program: program.
+        before: result of the first evaluator in the first pair of runs that differs.
+        after: result of the second evaluator in that pair.
+        changed_pairs: pairs of runs in which the verdict differs.
+        compared_pairs: pairs of runs that were compared.
     """
 
     program: LabelledProgram
@@ -151,9 +151,9 @@ class VerdictChanges:
     """Changed verdicts of a whole benchmark; a program counts if it changed in any pair of runs.
 
     Attributes:
-        equal_limits: Ours against the peer's, at equal limits.
-        adaptive_limits: Ours against the peer's, first and second runs with adaptive limits.
-        by_adapting: Our runs with adaptive limits against ours with fixed limits.
+        equal_limits: ours against the peer's, at equal limits.
+        adaptive_limits: ours against the peer's, first and second runs with adaptive limits.
+        by_adapting: our runs with adaptive limits against ours with fixed limits.
     """
 
     equal_limits: tuple[VerdictChange, ...]
@@ -262,12 +262,12 @@ def build_speed_table(rounds: Sequence[EvaluatorRound]) -> Table:
 
 
 def build_change_table(title: str, before: str, changes: Sequence[VerdictChange]) -> Table:
-    """Build the table of changed verdicts, in both evaluators' words and with the label.
+    """Build the table of programs whose verdict changed: both verdicts and the program's label.
 
     Args:
-        title: Title of the table, without the number of changes.
-        before: Name of the evaluator or configuration that ``VerdictChange.before`` belongs to.
-        changes: Rows.
+        title: title of the table, without the number of changes.
+        before: name of the evaluator or configuration that ``VerdictChange.before`` belongs to.
+        changes: rows.
     """
     table = Table(title=f"{title}: {len(changes)}")
     for name in ("question id", "index", before, "ours", "label", "label agrees with", "pairs of runs"):

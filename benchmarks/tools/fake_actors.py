@@ -42,13 +42,13 @@ class SyntheticAnswers:
     """Random answers of a run, by number, with their judgements.
 
     Attributes:
-        lengths: Response tokens of each answer, int64 [answers], log-normal.
-        judge_seconds: Seconds to judge each answer, float64 [answers], log-normal.
-        passing: Verdict of each answer, bool [answers].
-        max_tokens: Largest number of response tokens.
-        token_ids: Tokens of which every response is a slice, int32 [64 * max_tokens].
-        logprobs: Sampler log-probs of these tokens, float32 [64 * max_tokens].
-        text: Text of which every response's text is a slice.
+        lengths: response tokens of each answer, int64 [answers], log-normal.
+        judge_seconds: seconds to judge each answer, float64 [answers], log-normal.
+        passing: verdict of each answer, bool [answers].
+        max_tokens: largest number of response tokens.
+        token_ids: tokens of which every response is a slice, int32 [64 * max_tokens].
+        logprobs: sampler log-probs of these tokens, float32 [64 * max_tokens].
+        text: text of which every response's text is a slice.
     """
 
     lengths: np.ndarray
@@ -126,12 +126,12 @@ class FakeActorState:
     """State that the fake actors of a run share.
 
     Attributes:
-        answers: Answers of the run.
-        timed: Generation and judging take their random times instead of none.
-        requests: Requests that the generators have received; the number of the next answer.
-        version: Published version of the weights.
-        due: Time (``time.monotonic``) at which each answer is generated, until an evaluator receives it.
-        handovers: Seconds from that time until an evaluator received the answer.
+        answers: answers of the run.
+        timed: sleep for the drawn durations; otherwise answer at once.
+        requests: number of requests received so far, also the next answer's index.
+        version: published version of the weights.
+        due: when each undelivered answer was generated (or will be), in ``time.monotonic`` seconds, by index.
+        handovers: delays in seconds from generation to arrival at an evaluator.
     """
 
     answers: SyntheticAnswers

@@ -28,10 +28,10 @@ class LabelledProgram:
     """A program that a model wrote, with an independent runner's verdict on the tests that are available here.
 
     Attributes:
-        question_id: Problem that the program answers.
-        index: Position among the programs of the same problem, in file order.
+        question_id: problem that the program answers.
+        index: position among the programs of the same problem, in file order.
         code: Python source.
-        label: Verdict of the independent runner.
+        label: verdict of the independent runner.
     """
 
     question_id: str
@@ -44,8 +44,8 @@ def load_labelled_programs(path: Path) -> tuple[LabelledProgram, ...]:
     """Load programs from gzipped JSONL with ``question_id``, ``code`` and ``verdict_on_these_tests`` in each row.
 
     Raises:
-        OSError: The file cannot be read.
-        ValueError: A row has an unknown verdict.
+        OSError: the file cannot be read.
+        ValueError: a row has an unknown verdict.
     """
     programs_seen: Counter[str] = Counter()
     programs = []
@@ -73,8 +73,8 @@ def compute_label_counts(size: int, looping: int) -> dict[Label, int]:
     """Return the number of programs per label in a workload: half fail, a tenth by looping, a tenth by crashing.
 
     Args:
-        size: Programs in the workload.
-        looping: Available programs that loop. Where there are too few, wrong answers take their place.
+        size: programs in the workload.
+        looping: available programs that loop. Where there are too few, wrong answers take their place.
 
     >>> compute_label_counts(400, looping=37)
     {'ok': 200, 'wa': 123, 're': 40, 'tle': 37}
@@ -94,7 +94,7 @@ def select_programs(
     completions of a group answer the same problem.
 
     Raises:
-        ValueError: There are too few programs with some label.
+        ValueError: there are too few programs with some label.
     """
     generator = random.Random(seed)
     pool = list(programs)

@@ -43,8 +43,8 @@ class OfficialVerdict:
     """LiveCodeBench's verdicts of a program.
 
     Attributes:
-        verdicts: Passed or not, for each model that wrote the program.
-        error: Kind of failure, None if all verdicts are passes.
+        verdicts: passed or not, for each model that wrote the program.
+        error: kind of failure, None if all verdicts are passes.
     """
 
     verdicts: tuple[bool, ...]
@@ -73,8 +73,8 @@ def load_official_verdicts(path: Path) -> tuple[OfficialVerdict, ...]:
     """Load the official verdicts of the labelled programs, in file order.
 
     Raises:
-        OSError: The file cannot be read.
-        ValueError: A row has no official verdict.
+        OSError: the file cannot be read.
+        ValueError: a row has no official verdict.
     """
     officials = []
     with gzip.open(path, "rt", encoding="utf-8") as lines:
@@ -192,13 +192,13 @@ class AgreementRow:
     """Row of the agreement table.
 
     Attributes:
-        problems: Number of problems.
-        programs: Number of programs.
+        problems: number of problems.
+        programs: number of programs.
         official: pass@1 by the official verdicts.
         ours: pass@1 by our verdicts, over the same programs.
-        agree: Programs on which the verdicts agree.
-        only_we_pass: Other programs, of those that pass with ours.
-        only_official_passes: Other programs, of those that fail with ours.
+        agree: programs on which the verdicts agree.
+        only_we_pass: other programs, of those that pass with ours.
+        only_official_passes: other programs, of those that fail with ours.
     """
 
     problems: int

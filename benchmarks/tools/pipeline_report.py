@@ -27,10 +27,10 @@ class TrainerComparison:
     """Steps of both trainers on a workload.
 
     Attributes:
-        workload: Name of the workload.
-        peer: Name of the other trainer and its generation.
-        ours: Our steps.
-        theirs: The other trainer's steps.
+        workload: name of the workload.
+        peer: name of the other trainer and its generation.
+        ours: our steps.
+        theirs: the other trainer's steps.
     """
 
     workload: str
@@ -44,11 +44,11 @@ class StreamedJudging:
     """Our steps of a workload with streamed judging, against judging the same programs after generation.
 
     Attributes:
-        workload: Name of the workload.
-        steps: Our steps.
-        afterwards_s: Seconds that judging each step's programs takes when nothing else runs.
-        lengths: Tokens of every sampled response.
-        timed_out: Share of responses whose program exceeded a time limit.
+        workload: name of the workload.
+        steps: our steps.
+        afterwards_s: seconds that judging each step's programs takes when nothing else runs.
+        lengths: tokens of every sampled response.
+        timed_out: share of responses whose program exceeded a time limit.
     """
 
     workload: str
@@ -114,9 +114,9 @@ def visible_reward_fraction(steps: Sequence[StepMeasurement]) -> float:
 
 
 def hidden_fraction(comparison: StalenessComparison) -> float:
-    """Return by how much sampling ahead shortens a step, as a share of the shorter of generation and learning.
+    """Return the seconds per step saved by sampling ahead, divided by the shorter of generation and learning.
 
-    The visible reward is subtracted from all steps, so that hiding it does not count.
+    The wait for verdicts is subtracted from both modes first, so only overlap with learning counts.
     """
     on_policy_s, ahead_s = (
         median_over_steps(steps, lambda step: step.seconds - step.phases["reward"])

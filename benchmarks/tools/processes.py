@@ -41,7 +41,7 @@ class WorkMeasurement:
     """Cost and result of one run of a child's work.
 
     Attributes:
-        wall_s: Wall seconds by the child's clock.
+        wall_s: wall seconds by the child's clock.
         cpu_s: CPU seconds (user and system) of the child's whole process tree.
         result: JSON value that the work returned.
     """
@@ -91,12 +91,12 @@ def start_child(python: Path, module: str, request: Any) -> Iterator[ChildProces
     """Start a child process and end it when the block is left.
 
     Args:
-        python: Interpreter to use.
-        module: Module of this repository whose main block calls ``serve``.
+        python: interpreter to use.
+        module: module of this repository whose main block calls ``serve``.
         request: JSON value that the child's session function receives.
 
     Raises:
-        ChildError: The child died or was not ready in time.
+        ChildError: the child died or was not ready in time.
     """
     parent_socket, child_socket = socket.socketpair()
     with parent_socket, tempfile.TemporaryDirectory(prefix="bench-") as scratch:

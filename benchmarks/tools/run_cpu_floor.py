@@ -86,10 +86,10 @@ def fork_worker(programs: list[dict[str, Any]], indices: range, prelude: dict[st
     """Fork a worker process that runs some programs one after another, each in a process of its own.
 
     Args:
-        programs: All programs of the request.
-        indices: Programs that this worker runs.
-        prelude: Namespace for functional solutions.
-        slots: Shared memory with one ``RESULT_SLOT`` per program.
+        programs: all programs of the request.
+        indices: programs that this worker runs.
+        prelude: namespace for functional solutions.
+        slots: shared memory with one ``RESULT_SLOT`` per program.
 
     Returns:
         The worker's process id.
@@ -120,10 +120,10 @@ def run_program(program: dict[str, Any], prelude: dict[str, Any], slots: mmap.mm
     The slot is updated after every test, so that the tests completed by a program that dies count.
 
     Args:
-        program: Row of the request.
-        prelude: Namespace for functional solutions.
-        slots: Shared memory with one ``RESULT_SLOT`` per program.
-        offset: Byte offset of this program's slot.
+        program: row of the request.
+        prelude: namespace for functional solutions.
+        slots: shared memory with one ``RESULT_SLOT`` per program.
+        offset: byte offset of this program's slot.
     """
     threading.excepthook = lambda _: None  # printing a thread's traceback would cost CPU that is not the program's
     sys.setrecursionlimit(RECURSION_LIMIT)

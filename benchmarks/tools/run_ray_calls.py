@@ -83,10 +83,10 @@ async def measure_calls(
     """Make ``calls`` calls, ``in_flight`` at a time.
 
     Args:
-        name: Kind of call.
-        call: Makes the call with an answer's number.
-        calls: Number of calls.
-        in_flight: Calls in flight at a time.
+        name: kind of call.
+        call: function that starts the call for one answer number.
+        calls: number of calls.
+        in_flight: calls in flight at a time.
     """
     semaphore = asyncio.Semaphore(in_flight)
 

@@ -69,7 +69,7 @@ class FunctionProfiler:
         The functions of a component must not run in several threads at a time.
 
         Raises:
-            AttributeError: There is no such function.
+            AttributeError: there is no such function.
         """
         function = getattr(owner, name)
         component_seconds = self.seconds.setdefault(component, [0.0, 0.0])
@@ -95,11 +95,11 @@ class FunctionProfiler:
 
 
 def profile_driver() -> FunctionProfiler:
-    """Profile the driver's work on the completions of a step, and the fake actors."""
+    """Profile the driver's per-step work, and separately the fake actors' share."""
     profiler = FunctionProfiler()
     for owner, name, component in (
         (launch.training.step_outcome, "assign_credit", "crediting"),
-        (launch.training.step_outcome, "train_batch", "train batch"),
+        (launch.training.step_outcome, "build_train_batch", "train batch"),
         (launch.training.metrics, "rollout_metrics", "metrics"),
         (launch.training.step_outcome, "distinct_ngram_ratio", "diversity"),
         (RunDirectory, "write_rollouts", "rollout file"),
@@ -147,10 +147,10 @@ def build_run(config: Config, settings: LoopSettings, state: FakeActorState, tra
     """Build a run for ``launch.training.train`` with the real pools and fake actors.
 
     Args:
-        config: Configuration.
-        settings: Size of the run.
-        state: State of the fake actors.
-        transfer: Fake weight transfer.
+        config: configuration.
+        settings: size of the run.
+        state: state of the fake actors.
+        transfer: fake weight transfer.
     """
     directory = RunDirectory(config)
     display = Display(Console(file=io.StringIO()), config.run.steps, 0)
@@ -201,9 +201,9 @@ async def measure_loop(run: Run, state: FakeActorState, transfer: FakeTransfer) 
     Starting and stopping the pools is not measured.
 
     Args:
-        run: Run with fake actors.
-        state: State of the fake actors.
-        transfer: Fake weight transfer of the run.
+        run: run with fake actors.
+        state: state of the fake actors.
+        transfer: fake weight transfer of the run.
     """
     await run.sampler.generators.start(DEADLINE_S)
     await run.sampler.evaluators.start(DEADLINE_S)

@@ -19,12 +19,12 @@ class LoopSettings:
     """Size of a training loop on fake actors.
 
     Attributes:
-        groups: Groups per step.
-        steps: Training steps.
-        max_staleness: Steps by which sampling may be ahead of training.
-        timed: Fake actors answer after random times instead of at once.
-        generators: Fake generators.
-        evaluators: Fake evaluators.
+        groups: groups per step.
+        steps: training steps.
+        max_staleness: steps by which sampling may be ahead of training.
+        timed: fake actors answer after random times instead of at once.
+        generators: fake generators.
+        evaluators: fake evaluators.
     """
 
     groups: int
@@ -40,16 +40,16 @@ class LoopMeasurement:
     """Cost of a training loop on fake actors.
 
     Attributes:
-        completions: Completions trained on.
-        tokens: Real tokens of all steps.
-        wall_s: Wall seconds of the loop.
+        completions: completions trained on.
+        tokens: real tokens of all steps.
+        wall_s: wall seconds of the loop.
         cpu_s: CPU seconds of the loop's process.
-        component_wall_s: Wall seconds by ``COMPONENTS``; the rest is ``SCHEDULING``.
+        component_wall_s: wall seconds by ``COMPONENTS``; the rest is ``SCHEDULING``.
         component_cpu_s: CPU seconds by ``COMPONENTS``; the rest is ``SCHEDULING``.
-        peaks: Peak resident bytes of each step.
-        handovers: Median, 99th percentile and maximum of the seconds from when a completion was due until an evaluator
+        peaks: peak resident bytes of each step.
+        handovers: median, 99th percentile and maximum of the seconds from when a completion was due until an evaluator
             received it; empty if the fake actors answer at once.
-        lateness: Median, 99th percentile and maximum of the seconds by which the event loop was late for a timer.
+        lateness: median, 99th percentile and maximum of the seconds by which the event loop was late for a timer.
     """
 
     completions: int
@@ -78,10 +78,10 @@ class RayCallMeasurement:
     """Cost of calls of an async Ray actor.
 
     Attributes:
-        method: Kind of call.
-        calls: Number of calls.
-        in_flight: Calls in flight at a time.
-        wall_s: Wall seconds of all calls.
+        method: kind of call.
+        calls: number of calls.
+        in_flight: calls in flight at a time.
+        wall_s: wall seconds of all calls.
         cpu_s: CPU seconds of the caller.
     """
 
@@ -101,10 +101,10 @@ def compute_summary(
     """Compute the metrics of the JSON line. Keys without a size belong to the largest size, on-policy.
 
     Args:
-        instant: Loops whose fake actors answer at once: on-policy with ascending sizes, then the largest size again
+        instant: loops whose fake actors answer at once: on-policy with ascending sizes, then the largest size again
             with sampling ahead.
-        timed: Loops whose fake actors answer after random times.
-        ray_calls: Costs of Ray calls.
+        timed: loops whose fake actors answer after random times.
+        ray_calls: costs of Ray calls.
     """
     on_policy = [(settings, loop) for settings, loop in instant if not settings.max_staleness]
     _, largest = on_policy[-1]

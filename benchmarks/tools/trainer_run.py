@@ -43,10 +43,10 @@ class StepMeasurement:
     """Cost of a training step.
 
     Attributes:
-        seconds: Wall seconds.
+        seconds: wall seconds.
         cpu_s: CPU seconds of all processes of the trainer.
-        tokens: Real tokens, of prompts and responses.
-        phases: Seconds of each phase, by the names of the ``timing_s`` metrics.
+        tokens: real tokens, of prompts and responses.
+        phases: seconds of each phase, by the names of the ``timing_s`` metrics.
     """
 
     seconds: float
@@ -65,9 +65,9 @@ class TrainerRun:
     """A finished training run.
 
     Attributes:
-        steps: Measured steps, without the first.
-        config: Configuration.
-        rollouts: Rows of the rollout file of each step, the first included.
+        steps: measured steps, without the first.
+        config: configuration.
+        rollouts: rows of the rollout file of each step, the first included.
     """
 
     steps: tuple[StepMeasurement, ...]
@@ -89,13 +89,13 @@ def run_trainer(folder: Path, overrides: Sequence[str], deadline_s: float, pinne
     """Run ``launch.driver`` and read its run directory.
 
     Args:
-        folder: Run directory; the output goes to a file beside it.
-        overrides: Configuration overrides.
-        deadline_s: Seconds after which the run is ended.
-        pinned: Keep generators and learner on a core each (see ``pin_to_cores``).
+        folder: run directory; the output goes to a file beside it.
+        overrides: configuration overrides.
+        deadline_s: seconds after which the run is ended.
+        pinned: keep generators and learner on a core each (see ``pin_to_cores``).
 
     Raises:
-        TrainerError: The run failed or missed its deadline.
+        TrainerError: the run failed or missed its deadline.
     """
     command = [
         sys.executable,
@@ -165,8 +165,8 @@ def build_steps(
     """Build the measurements of all steps but the first.
 
     Args:
-        rows: Metrics of each step.
-        ends: Time at which each step ended.
+        rows: metrics of each step.
+        ends: time at which each step ended.
         cpu_samples: CPU samples of the run, between which CPU seconds are interpolated.
 
     Raises:

@@ -21,21 +21,21 @@ class PeerRequest:
     """Request to ``benchmarks.peers.run_trl_grpo``.
 
     Attributes:
-        model: Path of the checkpoint.
-        prompts: Rows of ``{"prompt": chat messages, "question_id"}`` in the order of the steps.
-        problems: Rows of a problem file.
-        steps: Training steps.
-        train_batch_size: Problems per step.
-        mini_batch_size: Problems per optimizer update.
-        group_size: Completions per problem.
-        max_response_tokens: Length limit of a completion.
-        temperature: Sampling temperature.
-        learning_rate: Learning rate.
-        seed: Seed of the trainer.
-        threads: Torch threads.
-        workers: Programs judged at a time.
-        limits: Keyword arguments of ``evaluator.Limits``.
-        adaptive_timeout: Whether time limits adapt to solved problems.
+        model: path of the checkpoint.
+        prompts: rows of ``{"prompt": chat messages, "question_id"}`` in the order of the steps.
+        problems: rows of a problem file.
+        steps: training steps.
+        train_batch_size: problems per step.
+        mini_batch_size: problems per optimizer update.
+        group_size: completions per problem.
+        max_response_tokens: length limit of a completion.
+        temperature: sampling temperature.
+        learning_rate: learning rate.
+        seed: seed of the trainer.
+        threads: torch threads.
+        workers: programs judged at a time.
+        limits: keyword arguments of ``evaluator.Limits``.
+        adaptive_timeout: whether time limits adapt to solved problems.
     """
 
     model: str
@@ -59,9 +59,9 @@ def build_peer_request(run: TrainerRun, model: Path, problems: Mapping[str, Prob
     """Build a request for the same questions as ``run``, step by step, with the same settings.
 
     Args:
-        run: Run of ours.
-        model: Checkpoint that the run started from.
-        problems: Problems by question id.
+        run: run of ours.
+        model: checkpoint that the run started from.
+        problems: problems by question id.
     """
     config = run.config
     question_ids = [row["question_id"] for rows in run.rollouts for row in rows if row["sample_index"] == 0]

@@ -23,8 +23,8 @@ def measure_update(update: Callable[[], tuple[float, float]], gradient_bytes: in
     """Run ``update`` twice and measure the second run.
 
     Args:
-        update: Makes one optimizer update, leaves no gradients behind, and returns (loss, gradient norm).
-        gradient_bytes: Size of all gradients, subtracted from the peak.
+        update: makes one optimizer update, leaves no gradients behind, and returns (loss, gradient norm).
+        gradient_bytes: size of all gradients, subtracted from the peak.
 
     Returns:
         Fields of ``update_report.UpdateMeasurement``. ``peak`` is in bytes, above ``gradient_bytes`` and the memory

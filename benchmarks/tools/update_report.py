@@ -21,14 +21,14 @@ class UpdateMeasurement:
     """Result of ``update_measurement.measure_update``.
 
     Attributes:
-        loss: Loss of the update.
-        grad_norm: Gradient norm.
-        wall_s: Wall seconds.
+        loss: loss of the update.
+        grad_norm: gradient norm.
+        wall_s: wall seconds.
         cpu_s: CPU seconds.
-        peak: Peak memory in bytes.
+        peak: peak memory in bytes.
         gemm_per_s: FLOP per wall second of a large matrix product beside the update.
         gemm_per_cpu_s: FLOP per CPU second of that product.
-        torch: Version of torch.
+        torch: version of torch.
     """
 
     loss: float
@@ -43,14 +43,14 @@ class UpdateMeasurement:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UpdateComparison:
-    """Updates of all implementations for one model shape.
+    """Measured updates of every implementation for one model shape.
 
     Attributes:
-        shape: Name of the shape.
-        checkpointing: Whether activation checkpointing was on.
-        parameters: Parameters of the model.
-        tokens: Real tokens per update.
-        updates: Measured updates by implementation, the same number of each.
+        shape: name of the shape.
+        checkpointing: whether activation checkpointing was on.
+        parameters: parameters of the model.
+        tokens: tokens per update, without padding.
+        updates: measured updates by implementation, the same number of each.
     """
 
     shape: str
@@ -72,7 +72,7 @@ class UpdateComparison:
 
 @dataclass(frozen=True)
 class ScalingMeasurement:
-    """Our updates of a batch of ``tokens`` real tokens."""
+    """Our updates of a batch of ``tokens`` tokens, without padding."""
 
     tokens: int
     updates: Sequence[UpdateMeasurement]
@@ -96,9 +96,9 @@ def compute_mfu(comparison: UpdateComparison, implementation: str = OURS, by_cpu
     """Compute model FLOP utilization, round by round: 6ND per second over the rate of the large matrix product.
 
     Args:
-        comparison: Measured updates.
-        implementation: Key of ``comparison.updates``.
-        by_cpu: Use CPU seconds instead of wall seconds, for the update and the product.
+        comparison: measured updates.
+        implementation: key of ``comparison.updates``.
+        by_cpu: use CPU seconds instead of wall seconds, for the update and the product.
     """
     return [
         comparison.flops / (update.cpu_s * update.gemm_per_cpu_s if by_cpu else update.wall_s * update.gemm_per_s)

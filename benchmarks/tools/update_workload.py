@@ -20,10 +20,10 @@ class UpdateShape:
     """Number and lengths of the sequences in a model's batch.
 
     Attributes:
-        name: Model.
-        sequences: Sequences per batch.
-        mean_prompt_tokens: Prompts have 0.5 to 1.5 times as many tokens.
-        min_response_tokens: Responses have 1 to 8 times as many tokens.
+        name: model.
+        sequences: sequences per batch.
+        mean_prompt_tokens: prompts have 0.5 to 1.5 times as many tokens.
+        min_response_tokens: responses have 1 to 8 times as many tokens.
     """
 
     name: str
@@ -80,9 +80,9 @@ def make_batch(shape: UpdateShape, vocabulary: int, times: int = 1) -> list[dict
     both shuffled.
 
     Args:
-        shape: Number and lengths of the sequences.
-        vocabulary: Token ids are drawn below this number.
-        times: Multiplies the number of sequences.
+        shape: number and lengths of the sequences.
+        vocabulary: token ids are drawn below this number.
+        times: multiplies the number of sequences.
 
     Returns:
         Rows of ``{"prompt": token ids, "response": token ids, "advantage": float}``.

@@ -29,8 +29,8 @@ class ReceiverProcess:
         """Wait until the process has started, or has received all weights.
 
         Raises:
-            TimeoutError: The process did not answer in time.
-            EOFError: The process died.
+            TimeoutError: the process did not answer in time.
+            EOFError: the process died.
         """
         if not self.pipe.poll(ANSWER_TIMEOUT_S):
             raise TimeoutError(f"a receiver process did not answer within {ANSWER_TIMEOUT_S:g} s")

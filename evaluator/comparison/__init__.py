@@ -117,4 +117,6 @@ def find_loosest_strategy(names: Iterable[str]) -> str | None:
 
 def _reject_custom_checker(checker: Checker | None) -> None:
     if isinstance(checker, CustomChecker):
-        raise TypeError("a custom checker is a program: run it in a sandbox")
+        raise TypeError(
+            "custom checkers cannot be compared here, because they are programs: judge with evaluator.judging"
+        )

@@ -128,10 +128,10 @@ class _MatchRules:
     """Rules for comparing values that are not containers.
 
     Attributes:
-        tolerance: Tolerance of expected fractions; None for exact comparison.
-        match_integers: A fraction may also match an expected integer within the tolerance.
-        ignore_case: Ignore the case of ASCII letters in strings.
-        booleans_are_numbers: Compare booleans as the numbers 0 and 1, as Python does.
+        tolerance: tolerance of expected fractions; None for exact comparison.
+        match_integers: a fraction may also match an expected integer within the tolerance.
+        ignore_case: ignore the case of ASCII letters in strings.
+        booleans_are_numbers: compare booleans as the numbers 0 and 1, as Python does.
     """
 
     tolerance: Tolerance | None = None
@@ -248,10 +248,10 @@ def _canonicalize(value: object, ignore_order: bool, deep: bool, format_number: 
     Raises RecursionError for a value nested nearly as deep as Python's stack.
 
     Args:
-        value: Decoded JSON value.
-        ignore_order: Ignore the order of ``value`` itself, if it is a list.
-        deep: Ignore the order of the lists inside ``value``.
-        format_number: Function that formats numbers.
+        value: decoded JSON value.
+        ignore_order: ignore the order of ``value`` itself, if it is a list.
+        deep: ignore the order of the lists inside ``value``.
+        format_number: function that formats numbers.
     """
     if isinstance(value, list):
         parts = [_canonicalize(item, deep, deep, format_number) for item in value]

@@ -23,7 +23,7 @@ def parse_number(token: bytes) -> float | None:
 
 
 def parse_fraction(token: bytes) -> float | None:
-    """Return the value of a decimal number written as a fraction (see ``text.numeric``); None for other tokens."""
+    """Return the value of a decimal number with a point or a signed exponent (2.0, 1e-07); None for other tokens."""
     if b"." in token or b"e-" in token or b"e+" in token or b"E-" in token or b"E+" in token:
         return parse_number(token)
     return None

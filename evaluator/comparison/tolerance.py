@@ -8,7 +8,7 @@ from bisect import bisect_left
 from evaluator.checker import Tolerance
 from evaluator.comparison.numbers import INTEGER, normalize_integer, parse_fraction, parse_number
 
-STDIN_TOLERANCE = Tolerance(1e-6, 1e-6)  # applies if the expected token is a fraction
+STDIN_TOLERANCE = Tolerance(1e-6, 1e-6)  # applies if the expected token is a fraction (2.0, 1e-07)
 FUNCTIONAL_TOLERANCE = Tolerance(1e-5, 1e-5)  # as LeetCode, whose expected values are rounded to five digits
 
 
@@ -38,7 +38,10 @@ def find_nearest_close(values: list[float], target: float | None, tolerance: Tol
 
 
 def is_fraction_close(expected: bytes, actual: bytes) -> bool:
-    """Return True if ``expected`` is a fraction and ``actual`` a number within ``STDIN_TOLERANCE`` of it."""
+    """Return True if ``actual`` is a number within ``STDIN_TOLERANCE`` of ``expected``, which must be a fraction.
+
+    A fraction is a decimal number with a point, or with an exponent that has a sign: 2.0, .5, 1e-07.
+    """
     expected_number = parse_fraction(expected)
     if expected_number is None:
         return False

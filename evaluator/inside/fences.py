@@ -36,9 +36,9 @@ class Fences:
     """Fences of one zygote.
 
     Attributes:
-        without: Names of fences not to build.
-        built: Names of the fences that were built.
-        missing: Names of the fences that the host does not support, or that are in ``without``.
+        without: names of fences not to build.
+        built: names of the fences that were built.
+        missing: names of the fences that the host does not support, or that are in ``without``.
     """
 
     without: tuple[str, ...]
@@ -183,7 +183,10 @@ def is_below(path: str, directory: str) -> bool:
 
 
 def cover_with_tmpfs(directory: str, kept_paths: list[str]) -> None:
-    """Mount an empty tmpfs on ``directory``, keeping those of ``kept_paths`` inside it at their old paths."""
+    """Hide ``directory`` under an empty tmpfs.
+
+    Directories of ``kept_paths`` inside it remain accessible at the same paths.
+    """
     inside = [path for path in kept_paths if is_below(path, directory)]
     inside = [path for path in inside if not any(is_below(path, other) and path != other for other in inside)]
     handles = [os.open(path, os.O_PATH | os.O_CLOEXEC) for path in inside]
@@ -344,7 +347,10 @@ class ScratchDirectory:
 
 
 def remove_tree(path: str) -> None:
-    """Remove a directory that a candidate filled, of any depth and with any permissions. Raises OSError on failure."""
+    """Remove a directory tree of any depth and any permissions, as an untrusted program may have left it.
+
+    Raises OSError on failure.
+    """
     os.chmod(path, 0o700)
     pending = [path]
     while pending:

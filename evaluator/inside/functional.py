@@ -97,8 +97,8 @@ class Prelude:
     process, that would write to 400 pages, which the kernel must copy first.
 
     Attributes:
-        names: Names that LeetCode defines beyond Python's builtins.
-        main: Namespace of a new main module with these names.
+        names: names that LeetCode defines beyond Python's builtins.
+        main: namespace of a new main module with these names.
     """
 
     names: dict[str, Any]
@@ -149,9 +149,9 @@ class Signature:
     """Relevant parts of a function's annotations.
 
     Attributes:
-        parameters: Node type of each parameter; None for other types.
-        result: Node type of the result; None for other types.
-        in_place: The function returns None, so its result is its first argument.
+        parameters: node type of each parameter; None for other types.
+        result: node type of the result; None for other types.
+        in_place: the function returns None, so its result is its first argument.
     """
 
     parameters: tuple[NodeType | None, ...]
@@ -243,7 +243,10 @@ def to_nodes(value: object, node: NodeType | None, names: dict[str, Any]) -> obj
 
 
 def _choose_node_class(node: NodeType, names: dict[str, Any]) -> Callable[[object], Any]:
-    """Return the class of that name that the program defines, if a value suffices to construct it, otherwise ours."""
+    """Return the program's own class ``node.name`` if it can be constructed from one value.
+
+    Otherwise return our ``ListNode`` or ``TreeNode``.
+    """
     own_class = names.get(node.name)
     if isinstance(own_class, type) and not isinstance(attempt(lambda: own_class(0)), Failure):
         return own_class
@@ -507,12 +510,12 @@ def answer_calls(
     cannot be loaded or breaks the harness.
 
     Args:
-        code: The compiled program.
-        func_name: Name of the function to call.
-        prelude: Names predefined for the program.
-        channel: Descriptor of the channel to the owner.
-        starter_code: Starter code of the problem. Without annotations in it, those of the program are used.
-        values: Encoding of arguments and results: "json", or "python" for tagged JSON.
+        code: the compiled program.
+        func_name: name of the function to call.
+        prelude: names predefined for the program.
+        channel: descriptor of the channel to the owner.
+        starter_code: starter code of the problem. Without annotations in it, those of the program are used.
+        values: encoding of arguments and results: "json", or "python" for tagged JSON.
     """
     sys.argv[:] = ["main.py"]
     os.set_inheritable(channel, False)  # or a command that the candidate left running would keep the channel open

@@ -77,7 +77,7 @@ def unmount(target: str) -> None:
 
 
 def make_read_only(target: str) -> None:
-    """Make every mount from ``target`` down read-only. Raises OSError."""
+    """Make ``target`` and all mounts below it read-only. Raises OSError."""
     attributes = (ctypes.c_uint64 * 4)(MS_RDONLY | MS_NOSUID, 0, 0, 0)
     size = ctypes.sizeof(attributes)
     call("syscall", SYS_MOUNT_SETATTR, AT_FDCWD, target.encode(), AT_RECURSIVE, attributes, size)

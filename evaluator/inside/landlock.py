@@ -64,7 +64,7 @@ def create_signal_ruleset() -> int:
     Returns its descriptor. Raises OSError before Linux 6.12.
     """
     if get_version() < 6:
-        raise OSError("this kernel's Landlock does not scope signals")
+        raise OSError("Linux 6.12 or later is needed to restrict signals with Landlock")
     return _create(0, 0, SCOPE_SIGNALS)
 
 

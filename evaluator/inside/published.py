@@ -26,9 +26,9 @@ class Published:
     """Published sources of a problem.
 
     Attributes:
-        entry_point: Name of the function.
-        reference: Source that defines the function.
-        tests: Source that calls the function by its name, in the same namespace.
+        entry_point: name of the function.
+        reference: source that defines the function.
+        tests: source that calls the function by its name, in the same namespace.
     """
 
     entry_point: str
@@ -41,9 +41,9 @@ class Recording:
     """Calls made by the tests.
 
     Attributes:
-        calls: Distinct calls in order. The key is the tagged JSON text of the arguments; the value is the text of the
+        calls: distinct calls in order. The key is the tagged JSON text of the arguments; the value is the text of the
             result and "", or None and the reason why the call cannot be a test.
-        missed: Reasons why further calls could not be encoded as text.
+        missed: reasons why further calls could not be encoded as text.
     """
 
     calls: dict[str, tuple[str | None, str]] = field(default_factory=dict)
@@ -54,13 +54,13 @@ def record(published: Published, inputs: list[str], contract: str = "", truth: b
     """Record the calls that the tests, and then ``inputs``, make to the reference, and what it returns.
 
     Args:
-        published: The sources.
-        inputs: Further calls: tagged JSON texts of lists of arguments.
-        contract: Source of a function ``contract`` that raises for arguments that are not valid inputs.
-        truth: If a result has no encoding, record its truth value. Only useful for a checker.
+        published: the sources.
+        inputs: further calls: tagged JSON texts of lists of arguments.
+        contract: source of a function ``contract`` that raises for arguments that are not valid inputs.
+        truth: if a result has no encoding, record its truth value. Only useful for a checker.
 
     Raises:
-        Exception: Whatever the reference or the tests raise, such as AssertionError if the reference fails the tests.
+        Exception: whatever the reference or the tests raise, such as AssertionError if the reference fails the tests.
             Exceptions raised for one of ``inputs`` are recorded instead.
     """
     recording = Recording()
@@ -133,7 +133,7 @@ def _run_tests(published: Published, call: Callable[[Function, list[Any]], Any])
 def _add_call(recording: Recording, arguments: str, result: str | Exception) -> None:
     outcome = (None, f"the result: {result}") if isinstance(result, Exception) else (result, "")
     if recording.calls.setdefault(arguments, outcome) != outcome:
-        recording.calls[arguments] = (None, "the reference gives two results for the same arguments")
+        recording.calls[arguments] = (None, "the reference solution gives two results for the same arguments")
 
 
 def _attempt(write: Callable[[Any], str], value: object) -> str | Exception:

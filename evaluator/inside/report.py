@@ -15,12 +15,12 @@ class Report:
     """Report of a finished test.
 
     Attributes:
-        exit_code: Exit code; negative for a signal, None if unknown.
-        timed_out: The test hit its wall limit.
-        dirty: The test left files.
-        wall_s: Wall time in seconds.
+        exit_code: exit code; negative for a signal, None if unknown.
+        timed_out: the test hit its wall limit.
+        dirty: the test left files.
+        wall_s: wall time in seconds.
         cpu_s: CPU time in seconds.
-        memory_mb: Peak resident memory in MiB.
+        memory_mb: peak resident memory in MiB.
     """
 
     exit_code: int | None

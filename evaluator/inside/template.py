@@ -78,7 +78,7 @@ _NAME = re.compile(rb"\w+")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """Program to load, as sent by its owner. Times are in seconds; see ``evaluator.sandbox.Limits``."""
+    """Program to load, as sent by the evaluator process. Times are in seconds; see ``evaluator.sandbox.Limits``."""
 
     wall_s: float
     cpu_s: float
@@ -98,11 +98,11 @@ def run_template(
     """Run the template in the process forked for its program. Never returns.
 
     Args:
-        job: The program's limits and kind.
-        scratch: Path of the program's working directory.
-        descriptors: Files for stdin, stdout and stderr, and the channel to the owner.
-        fences: Fences of the zygote.
-        prelude: Names for functional problems, if already loaded.
+        job: the program's limits and kind.
+        scratch: path of the program's working directory.
+        descriptors: files for stdin, stdout and stderr, and the channel to the owner.
+        fences: fences of the zygote.
+        prelude: names for functional problems, if already loaded.
     """
     fences.restrict_files(scratch)
     channel = arrange_descriptors([*descriptors, *fences.signal_rulesets])

@@ -98,7 +98,7 @@ def _enter_container(path: set[int], value: object, max_depth: int = MAX_DEPTH) 
     if id(value) in path:
         raise NotJsonError("a container that holds itself is not a JSON value")
     if len(path) == max_depth:
-        raise NotJsonError(f"containers nested more than {max_depth} deep are not a JSON value here")
+        raise NotJsonError(f"containers are nested more than {max_depth} levels deep: the limit for JSON values")
     path.add(id(value))
 
 

@@ -85,10 +85,10 @@ def serve(control: socket.socket, fences: Fences, preload: list[str], calls: boo
     programs import are therefore left to their templates.
 
     Args:
-        control: Control socket to the owner.
-        fences: Fences that were built.
-        preload: Modules to import.
-        calls: Load the prelude for functional problems.
+        control: control socket to the owner.
+        fences: fences that were built.
+        preload: modules to import.
+        calls: load the prelude for functional problems.
     """
     import_modules([*COMMON_MODULES, *preload])
     prelude = functional.load_prelude() if calls else None

@@ -49,10 +49,10 @@ class ScoringInputs:
     """Problems and solutions to judge, after all rows were checked.
 
     Attributes:
-        problems: Problems with solutions, by question id.
-        programs: Number of programs to judge.
-        dropped_rows: Number of invalid rows of the solutions, or rows for unknown problems.
-        notes: Messages for the user.
+        problems: problems with solutions, by question id.
+        programs: number of programs to judge.
+        dropped_rows: number of invalid rows of the solutions, or rows for unknown problems.
+        notes: messages for the user.
     """
 
     problems: Mapping[str, Problem]
@@ -66,9 +66,9 @@ class Submission:
     """Program for one problem.
 
     Attributes:
-        problem: The problem.
-        index: Position of the program among those for the same problem.
-        code: The program; None if the model's answer contains none.
+        problem: the problem.
+        index: position of the program among those for the same problem.
+        code: the program; None if the model's answer contains none.
     """
 
     problem: Problem

@@ -43,8 +43,8 @@ def ray_session() -> Iterator[None]:
 def unwrap_ray_errors() -> Iterator[None]:
     """Convert Ray's errors into RunFailed.
 
-    If an actor raised UserError or RunFailed, only its message is kept. Ray's own text of such an error is the
-    traceback of the actor's process; it is kept for every other exception, because that is a bug.
+    A UserError or RunFailed from an actor keeps only its message. Any other exception of an actor is a bug, so Ray's
+    text, which contains the actor's traceback, is kept.
     """
     try:
         yield

@@ -98,7 +98,9 @@ def read_mailbox_address(path: Path) -> MailboxAddress:
 
 
 def find_mailbox(path: Path, mailbox_address: MailboxAddress) -> Any:
-    """Connect to the run's cluster and return the handle of its mailbox.
+    """Connect to the run's cluster and return the handle of the mailbox.
+
+    The mailbox is the actor through which ``launch.scale`` sends requests to the driver.
 
     Args:
         path: run directory, for error messages.
@@ -134,7 +136,7 @@ def scale_evaluators(path: Path, settings: ScaleConfig) -> int:
     Raises:
         RunDirectoryError: the run has ended.
         PlacementError: the cluster has no room for the requested number.
-        DeadlineExceeded: the evaluators did not start in time.
+        DeadlineExceeded: the number was not reached in time.
     """
     mailbox_address = read_mailbox_address(path)
     with ray_session():
@@ -180,7 +182,7 @@ def wait_for_size(mailbox: Any, settings: ScaleConfig) -> None:
     while (report := wait_for_report(mailbox)).actors != settings.evaluators:
         if time.monotonic() >= deadline:
             raise DeadlineExceeded(
-                f"evaluators={settings.evaluators} did not all start within {settings.deadline_s:g} s: "
-                f"{report.actors} run; the driver keeps trying"
+                f"evaluators={settings.evaluators} was not reached within {settings.deadline_s:g} s: "
+                f"{report.actors} are running; the driver keeps trying"
             )
         time.sleep(POLL_INTERVAL_S)

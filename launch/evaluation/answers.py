@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from evaluator.errors import UserError
 from evaluator.verdict import Status, Verdict
+from launch.records.verdict_columns import VERDICT_FIELDS, make_verdict_columns
 from learner.rollout import Judgement
 
 SCHEMA = pa.schema(
@@ -26,11 +27,7 @@ SCHEMA = pa.schema(
         ("generation_seconds", pa.float32()),
         ("code", pa.string()),
         ("passed", pa.bool_()),
-        ("status", pa.string()),
-        ("accepted_by", pa.string()),
-        ("first_failed", pa.int32()),
-        ("tests_passed", pa.int32()),
-        ("tests_total", pa.int32()),
+        *VERDICT_FIELDS,
         ("detail", pa.string()),
         ("evaluation_seconds", pa.float32()),
     ]
@@ -178,11 +175,7 @@ def build_answer_row(answer: Answer, judgement: Judgement) -> dict[str, Any]:
         "generation_seconds": answer.seconds,
         "code": escape_surrogates(judgement.code),
         "passed": verdict.passed,
-        "status": str(verdict.status),
-        "accepted_by": verdict.accepted_by,
-        "first_failed": verdict.first_failed,
-        "tests_passed": verdict.tests_passed,
-        "tests_total": verdict.tests_total,
+        **make_verdict_columns(verdict),
         "detail": escape_surrogates(verdict.detail),
         "evaluation_seconds": judgement.seconds,
     }

@@ -88,7 +88,7 @@ class Scores:
         return _select_shown_names({cell.difficulty for cell in self.cells}, DIFFICULTIES)
 
     def cell(self, platform: str, difficulty: str) -> Cell | None:
-        """Return the cell, or None if no such problem has an attempt."""
+        """Return the scores for this platform and difficulty; None if no problem there has an attempt."""
         key = platform, difficulty
         return next((cell for cell in self.cells if (cell.platform, cell.difficulty) == key), None)
 

@@ -28,7 +28,7 @@ DEFAULTS = Path(__file__).parents[2] / "conf" / "command" / "warm_start.yaml"
 
 
 def build_default_starter(console: Console) -> Path:
-    """Return the directory of the starter policy of ``conf/command/warm_start.yaml``; trains it if it is not cached."""
+    """Return the directory of the starter policy of ``conf/command/warm_start.yaml``; train it if it is not cached."""
     return build_starter_policy(load_warm_start_defaults(), console)
 
 
@@ -43,7 +43,7 @@ def load_warm_start_defaults(**changes: Any) -> WarmStartConfig:
 
 
 def build_starter_policy(config: WarmStartConfig, console: Console) -> Path:
-    """Return the directory of the starter policy of ``config``; trains it if it is not cached."""
+    """Return the directory of the starter policy of ``config``; train it if it is not cached."""
     examples = add_mistakes(draw_warm_start_pairs(config.pairs, config.seed), config.mistakes, config.seed)
     target = CACHE / f"starter-{_compute_fingerprint(config, examples)}"
     if not (target / "config.json").is_file():

@@ -2,7 +2,8 @@
 
     rows ──► BenchmarkTask ──► CallRecorder: calls of the tests and of extra inputs ──► Problem ──► EvaluationSet
 
-A task is a bad row if none of its calls can be a test. If only some of them are dropped, it is kept, with a remark.
+A task is a bad row if none of its calls can be turned into a test. If only some of them are dropped, it is kept, with a
+remark.
 """
 
 from __future__ import annotations
@@ -219,8 +220,10 @@ def _make_problem(task: BenchmarkTask, calls: RecordedCalls, checker: Mapping[st
     which it is passed once.
     """
     if not calls.tests:
-        first = f", first: {calls.dropped[0]}" if calls.dropped else ""
-        raise ProblemError(f"none of the calls can be a test: {len(calls.dropped)} dropped{first}")
+        first = f", the first: {calls.dropped[0]}" if calls.dropped else ""
+        raise ProblemError(
+            f"no call in the published tests could be turned into a test; {len(calls.dropped)} dropped{first}"
+        )
     problem = Problem(
         question_id=task.question_id,
         question_title=task.question_id,

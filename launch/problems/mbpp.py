@@ -213,7 +213,7 @@ def _restore_inputs(
 
 
 def _collect_types(calls: Sequence[list[Any]]) -> defaultdict[ValuePath, set[type]]:
-    """Return the types of the values at each path, over all calls."""
+    """Return, for each path into a call's arguments (index, then "*" per level), the types found there in any call."""
     types: defaultdict[ValuePath, set[type]] = defaultdict(set)
     pending: list[tuple[ValuePath, Any]] = [((index,), value) for call in calls for index, value in enumerate(call)]
     while pending:

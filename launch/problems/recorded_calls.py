@@ -118,18 +118,19 @@ class CallRecorder:
 def _parse_recording(process_result: ProcessResult) -> dict[str, Any]:
     """Return the recording that the recorder printed. Raises ProblemError with the reason if there is none."""
     if process_result.timed_out or process_result.cpu_s >= LIMITS.cpu_s or process_result.exit_code == -signal.SIGXCPU:
-        raise ProblemError(f"the reference does not finish its tests in {LIMITS.cpu_s:g} s")
+        raise ProblemError(f"the reference solution does not finish its tests in {LIMITS.cpu_s:g} s")
     last_line = process_result.stderr.strip().rpartition("\n")[2]
     if process_result.exit_code != 0:
         is_wrong = last_line.startswith("AssertionError")
         failure = "does not pass its own tests" if is_wrong else "cannot be run with its tests"
-        raise ProblemError(f"the reference {failure}: {last_line or f'exit status {process_result.exit_code}'}"[:300])
+        reason = last_line or f"exit status {process_result.exit_code}"
+        raise ProblemError(f"the reference solution {failure}: {reason}"[:300])
     try:
         recording = json.loads(process_result.stdout.rstrip().rpartition(b"\n")[2])
     except ValueError:
         recording = None  # the last line was printed by the reference or its tests
     if not isinstance(recording, dict) or recording.keys() != {"calls", "missed"}:
-        raise ProblemError("the reference exits the process before its tests finish")
+        raise ProblemError("the reference solution exits the process before its tests finish")
     return recording
 
 

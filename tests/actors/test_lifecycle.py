@@ -112,7 +112,7 @@ def test_pool_starts_members_and_removes_a_lost_member(caplog):
     "error",
     [
         DeadlineExceeded("the update did not finish within 3 s; pending: learner rank 0"),
-        GenerationFailed("completion q#0: its generator failed 3 times"),
+        GenerationFailed("completion q#0: 3 engines died while sampling it"),
         MemberFailed("generator 3", "its engine died"),
         NoLiveMember("the pool is closed"),
         NoLiveEvaluator("no evaluator runs"),

@@ -80,7 +80,7 @@ def write_rows(path, rows):
     return path
 
 
-def test_load_labelled_programs_numbers_programs_per_problem(tmp_path):
+def test_programs_are_numbered_within_their_problem(tmp_path):
     rows = [
         {"question_id": question, "code": code, "verdict_on_these_tests": label}
         for question, code, label in (("a", "1", "ok"), ("b", "2", "wa"), ("a", "3", "tle"))

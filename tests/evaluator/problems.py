@@ -9,8 +9,8 @@ def make_problem_with_tests(*tests: ProblemTest, **changes: Any) -> Problem:
     """Return a problem whose first test is public and whose other tests are private.
 
     Args:
-        tests: Tests in the order in which they are run.
-        changes: Fields of ``Problem`` that differ from the defaults.
+        tests: tests in the order in which they are run.
+        changes: fields of ``Problem`` that differ from the defaults.
     """
     values: dict[str, Any] = {
         "question_id": "q",

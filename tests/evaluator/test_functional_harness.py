@@ -77,7 +77,7 @@ class Template:
                 env={"PYTHONHASHSEED": "0"},
                 preexec_fn=raise_stack_limit,
             )
-        self._control.settimeout(60)
+        self._control.settimeout(300)
         assert self._control.recv(100) == b"ready"
 
     def close(self):
@@ -109,7 +109,7 @@ class Template:
         try:
             return int(self._control.recv(100))  # a child ends by itself when its owner closes the channel
         except TimeoutError:
-            self._control.settimeout(60)
+            self._control.settimeout(300)
             os.killpg(pid, signal.SIGKILL)
             return int(self._control.recv(100))
         finally:

@@ -27,7 +27,7 @@ def test_calls_that_cannot_be_tests_have_a_reason():
     recording = record(Published("f", source, "f(1)\nf(2)\nf(2)\nf(object())"), ["[3]", "[3, 4]"])
     assert [reason for _, reason in recording.calls.values()] == [
         "the result: object is not a JSON value",
-        "the reference gives two results for the same arguments",
+        "the reference solution gives two results for the same arguments",
         "",
         "it raises TypeError: f() takes 1 positional argument but 2 were given",
     ]

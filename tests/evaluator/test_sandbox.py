@@ -216,8 +216,8 @@ def test_hash_seed_is_fixed():
 
 
 def test_fences_refuse_forbidden_actions(sandbox):
-    if sandbox.missing:
-        pytest.skip(f"this host refuses {', '.join(sandbox.missing)}")
+    if sandbox.missing_fences:
+        pytest.skip(f"this host refuses {', '.join(sandbox.missing_fences)}")
     source = """
         import os, socket
         def refused(action):
@@ -253,7 +253,7 @@ def test_escaped_processes_are_killed_after_the_test(any_sandbox, then):
 
 
 def test_fork_bomb_is_ended(sandbox):
-    if "process limit" in sandbox.missing:
+    if "process limit" in sandbox.missing_fences:
         pytest.skip("this host does not limit processes")
     source = """
         import os

@@ -169,7 +169,7 @@ async def test_request_that_kills_every_generator_fails_with_its_name():
         (victim,) = [generator for generator in harness.generators if generator.pending]
         victim.die()
     with pytest.raises(
-        GenerationFailed, match=r"completion poison#3: its generator failed 3 times: .*generator 0: it died"
+        GenerationFailed, match=r"completion poison#3: 3 engines died while sampling it: .*generator 0: it died"
     ):
         await task
     assert not harness.pool.router.load
@@ -264,7 +264,7 @@ async def test_closed_pool_restarts_nothing():
 
 
 @async_test
-async def test_cancelled_request_is_removed_from_the_load():
+async def test_cancelled_request_no_longer_counts_in_the_router_load():
     harness = await start_pool(1)
     task = asyncio.ensure_future(harness.pool.generate(make_request("q")))
     await settle()
@@ -320,7 +320,7 @@ async def test_ordered_batch_that_kills_its_generator_fails_with_the_names_of_it
     for _ in range(MAX_RETRIES + 1):
         await settle()
         harness.newest(0).die()
-    with pytest.raises(GenerationFailed, match=r"completions q0#0: their generator failed 3 times"):
+    with pytest.raises(GenerationFailed, match=r"completions q0#0: 3 engines died while sampling them"):
         await completions[0]
 
 

@@ -52,7 +52,7 @@ def make_connection(endpoint: Endpoint, name: str, deadline_s: float = 20.0, cap
         layout=LAYOUT,
         capacity=capacity,
         deadline_s=deadline_s,
-        compare=False,
+        keep_digests=False,
     )
 
 
@@ -82,7 +82,7 @@ class ReceiverProcess:
         """Send a command without waiting for its reply."""
         self.pipe.send((command, version))
 
-    def read_reply(self, timeout: float = 60.0) -> Any:
+    def read_reply(self, timeout: float = 300.0) -> Any:
         """Return the tensors loaded by the oldest unanswered command, or its error as "<type>: <message>"."""
         assert self.pipe.poll(timeout), f"no reply from the receiver within {timeout:g} s"
         return self.pipe.recv()

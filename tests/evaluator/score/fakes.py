@@ -50,9 +50,9 @@ class FakeEvaluator:
     """Fake of ``Evaluator`` whose verdicts are the statuses that the programs name.
 
     Attributes:
-        instances: All that were constructed.
+        instances: all that were constructed.
         can_start: False if the sandbox does not start.
-        all_tests: The values of ``all_tests`` that were passed to ``submit``.
+        all_tests: the values of ``all_tests`` that were passed to ``submit``.
     """
 
     instances: list["FakeEvaluator"]

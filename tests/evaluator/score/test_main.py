@@ -208,7 +208,7 @@ def test_command_judges_real_programs(files):
             make_solution_row("quick", SLEEPING),
         ],
     )
-    completed = subprocess.run(make_score_command(files), cwd=ROOT, capture_output=True, text=True, timeout=100)
+    completed = subprocess.run(make_score_command(files), cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert completed.returncode == 0, completed.stderr
     rows = files.read_verdicts()
     assert [(row["status"], row["first_failed"]) for row in rows] == [
@@ -232,7 +232,7 @@ def test_full_standard_output_is_reported(files):
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=100,
+            timeout=300,
         )
     assert completed.returncode == 1
     assert "the table cannot be printed to standard output" in completed.stderr
@@ -266,7 +266,7 @@ def test_stopped_run_leaves_its_verdicts_and_no_processes(files, name, times, li
         for _ in range(times):  # the second signal ends the run without waiting for running programs
             process.send_signal(signal.Signals[name])
             time.sleep(0.3)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=300)
     finally:
         process.kill()
     assert len(processes) >= 3  # the sandboxes of two workers, and programs in them

@@ -13,7 +13,7 @@ from tests.evaluator.score.fakes import make_problem_row, make_solution_row, par
 
 
 @given(st.lists(st.tuples(st.integers(1, 20), st.integers(0, 20)), min_size=1, max_size=5))
-def test_pass_table_has_every_k_up_to_the_fewest_programs_of_a_problem(pairs):
+def test_pass_at_k_is_a_dash_where_a_problem_has_fewer_than_k_programs(pairs):
     attempts = [Attempts(tried, min(tried, passed)) for tried, passed in pairs]
     largest = max(attempts, key=lambda attempt: attempt.tried)
     blocks = format_pass_table({"all": Counter(attempts), "one": Counter([largest])}).split("\n\n")
