@@ -80,24 +80,24 @@ lint: ruff ## ruff and mypy
 # Where a tier has two runs of pytest, ARGS='-k name' may leave one of them without tests: exit code 5.
 TOGETHER := source .ci/together.sh; types() { $(RUN) mypy; };
 may_be_empty = || [ $$? -eq 5 ]
-TORCH_FREE := tests/evaluator
 FAST := not slow and not engine and not integration
 THOROUGH := --hypothesis-profile=thorough
 
-# Two runs of pytest side by side, one of them of the evaluator, which needs no torch.
+# Several runs of pytest at a time, each of some folders: a single one would leave a core idle for much of its time.
+APART := tests/evaluator tests/launch
+
 check: ruff ## lint and the fast tests: for every commit
 	@$(TOGETHER) \
-	  without_torch() { $(PYTEST) -q -m "$(FAST) and not heavy" $(TORCH_FREE) $(ARGS) $(may_be_empty); }; \
-	  others() { $(PYTEST) -q -m "$(FAST) and not heavy" $(TORCH_FREE:%=--ignore=%) $(ARGS) $(may_be_empty); }; \
-	  together others without_torch types
+	  run() { $(PYTEST) -q -m "$(FAST) and not heavy" "$$@" $(ARGS) $(may_be_empty); }; \
+	  evaluator() { run tests/evaluator; }; launch() { run tests/launch; }; others() { run $(APART:%=--ignore=%); }; \
+	  together others launch evaluator types
 
-# Three runs of pytest: that of engines waits for much of its time, so that the others have more than one core.
 test: ruff ## lint and all tests but the slow ones
 	@$(TOGETHER) \
-	  engines() { $(PYTEST) -q -m "engine and not slow" $(ARGS) $(may_be_empty); }; \
-	  without_torch() { $(PYTEST) -q -m "not slow" $(TORCH_FREE) $(ARGS) $(may_be_empty); }; \
-	  others() { $(PYTEST) -q -m "not engine and not slow" $(TORCH_FREE:%=--ignore=%) $(ARGS) $(may_be_empty); }; \
-	  together others engines without_torch types
+	  run() { $(PYTEST) -q -m "not slow $$1" "$${@:2}" $(ARGS) $(may_be_empty); }; \
+	  engines() { run "and engine"; }; evaluator() { run "" tests/evaluator; }; launch() { run "" tests/launch; }; \
+	  others() { run "and not engine" $(APART:%=--ignore=%); }; \
+	  together others engines launch evaluator types
 
 test-slow: venv ## the slow tests, and the property tests with many examples
 	@$(TOGETHER) \

@@ -24,7 +24,7 @@ from ray.job_submission import JobSubmissionClient
 from launch.cluster.ray_cluster import join_cluster
 from launch.cluster.reservation import list_nodes
 
-DEADLINE_S = 300.0
+DEADLINE_S = 600.0
 START_ATTEMPTS = 3
 ROOT = Path(__file__).parent.parent.parent
 

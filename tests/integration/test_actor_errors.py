@@ -31,7 +31,7 @@ def run_command_awaiting(reference):
     output = io.StringIO()
     console = Console(file=output, width=400)
     with pytest.raises(SystemExit) as exited, report_failures(console), unwrap_ray_errors():
-        ray.get(reference, timeout=60)
+        ray.get(reference, timeout=300)
     return exited.value.code, output.getvalue()
 
 

@@ -173,7 +173,7 @@ def vllm_server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     finally:
         os.killpg(serving.pid, signal.SIGTERM)
         try:
-            serving.wait(timeout=60)
+            serving.wait(timeout=300)
         except subprocess.TimeoutExpired:
             os.killpg(serving.pid, signal.SIGKILL)
 
@@ -214,7 +214,7 @@ def test_killed_evaluation_with_a_server_resumes(server: Server, problems: Path,
         assert time.monotonic() < deadline
         time.sleep(0.2)
     first.kill()
-    first.communicate(timeout=60)
+    first.communicate(timeout=300)
     kept = [line for line in log.read_text().splitlines(keepends=True) if '"answer"' in line and line.endswith("\n")]
     assert 5 <= len(kept) < PROBLEMS * SAMPLES
     done = run_command(evaluate_command(problems, tmp_path, server.model, *server_overrides(server), "run.resume=true"))

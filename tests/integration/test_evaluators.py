@@ -95,7 +95,7 @@ def find_evaluator_processes() -> set[int]:
     return pids
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 300.0) -> None:
     """Wait until ``condition()`` is true, for at most ``seconds``."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -103,7 +103,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
         time.sleep(0.05)
 
 
-async def wait_until_async(condition: Callable[[], bool], seconds: float = 120.0) -> None:
+async def wait_until_async(condition: Callable[[], bool], seconds: float = 300.0) -> None:
     """Wait until ``condition()`` is true, for at most ``seconds``, while the event loop runs."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -212,10 +212,10 @@ def test_pool_grows_with_its_queue_and_shrinks_again(cluster: None, monkeypatch:
 
 def run_scale_command(path: Path, evaluators: object) -> subprocess.CompletedProcess[str]:
     """Run ``launch.scale`` for the run directory ``path`` and return its exit status and output."""
-    arguments = [sys.executable, "-m", "launch.scale", f"run={path}", f"evaluators={evaluators}", "deadline_s=120"]
+    arguments = [sys.executable, "-m", "launch.scale", f"run={path}", f"evaluators={evaluators}", "deadline_s=300"]
     # As in another shell, without the variable that Ray has set in this process.
     environment = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_MODE"}
-    return subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=600, check=False)
 
 
 def test_scale_command_resizes_a_live_pool(cluster: None, tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_actors_run_on_their_reserved_nodes_until_release(
             seed=0,
         )
         pool = GeneratorPool(1, make_generator_factory(reservation.generator_strategies, 2, 4, settings))
-        (node_id,) = ray.get([actor.__ray_call__.remote(_get_node_id) for actor in pool.actors], timeout=60)
+        (node_id,) = ray.get([actor.__ray_call__.remote(_get_node_id) for actor in pool.actors], timeout=300)
         (worker,) = [node.id for node in list_nodes() if node.total["CPU"] == 4]
         assert (
             node_id

@@ -32,7 +32,7 @@ SETTINGS = GeneratorSettings(
     threads=1,
     seed=0,
 )
-DEADLINE_S = 300.0
+DEADLINE_S = 600.0
 
 
 class FakeGeneratorActor:

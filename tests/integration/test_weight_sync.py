@@ -38,7 +38,7 @@ TEMPERATURE = 0.8
 TOLERANCE = 1e-3
 BUCKET_MB = 1
 """Bucket size. The model has 14 MB, and its embeddings are larger than a bucket, so they are split."""
-DEADLINE_S = 60.0
+DEADLINE_S = 300.0
 
 
 @dataclass(kw_only=True)
@@ -84,12 +84,12 @@ class LearnerEnginePair:
         sequences = tuple(
             make_sequence(completion, advantage=(-1.0) ** index) for index, completion in enumerate(completions)
         )
-        asyncio.run(self.learner.update(TrainBatch((sequences,)), 120.0))
+        asyncio.run(self.learner.update(TrainBatch((sequences,)), 600.0))
 
     def compute_mismatch(self, completions: list[Completion]) -> float:
         """Return the largest absolute difference between the log-probs of engine and learner, over all tokens."""
         sequences = [make_sequence(completion, advantage=0.0) for completion in completions]
-        learner_logprobs = asyncio.run(self.learner.compute_logprobs(sequences, 120.0))
+        learner_logprobs = asyncio.run(self.learner.compute_logprobs(sequences, 600.0))
         return max(
             float(np.abs(logprobs - completion.sampler_logprobs).max())
             for logprobs, completion in zip(learner_logprobs, completions, strict=True)
@@ -232,7 +232,7 @@ def test_tokens_carry_the_version_that_sampled_them(pair: LearnerEnginePair) -> 
         if sum(completion.policy_version_min < pair.version for completion in completions) > len(prompts) // 2:
             break
     sequences = [make_sequence(completion, advantage=0.0) for completion in completions]
-    learner_logprobs = asyncio.run(pair.learner.compute_logprobs(sequences, 120.0))
+    learner_logprobs = asyncio.run(pair.learner.compute_logprobs(sequences, 600.0))
     last_old_differences = []
     for logprobs, completion in zip(learner_logprobs, completions, strict=True):
         old = completion.policy_versions == pair.version - 1
@@ -296,7 +296,7 @@ def test_engine_with_partly_loaded_weights_serves_nothing_until_the_next_publica
     pair.publish()
     asyncio.run(_await_call(pair.learner.actors[0].__ray_call__.remote(_corrupt_next_publication)))
     pair.train_on(pair.sample(prompts))
-    with pytest.raises(WeightTransferError, match="its bytes are not those that were sent"):
+    with pytest.raises(WeightTransferError, match="checksum mismatch: the bytes changed between learner and engine"):
         pair.publish()
 
     async def reconnect_during_request() -> Completion:

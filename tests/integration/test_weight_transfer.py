@@ -22,7 +22,7 @@ from learner.rollout import TrainBatch, TrainSequence
 from tests.tiny_learner import make_learner_settings
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
-DEADLINE_S = 8.0
+DEADLINE_S = 20.0
 
 
 class FakeGenerator:

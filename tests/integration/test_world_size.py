@@ -13,7 +13,7 @@ from learner.rollout import TrainBatch
 from tests.tiny_learner import compute_gradients, make_learner_settings, make_objective, make_sequences, save_tiny_model
 from tests.two_ranks import run_on_two_ranks
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(600)]
 # The second mini-batch has a single sequence with an advantage, so one of two ranks gets only a dummy sequence.
 MINI_BATCHES = ((1.0, -0.5, 0.0, 2.0, -1.5, 0.25, 0.0), (0.0, -2.0, 0.0), (0.0, 0.0))
 # The "penalised" objective needs a reference model, and its first updates move the policy away from it.
