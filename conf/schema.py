@@ -90,15 +90,18 @@ class ModelConfig:
     attention: Literal["auto", "flash_attention_2", "sdpa"]
     """Attention implementation of the learner; ``auto`` is flash_attention_2 if flash-attn is installed and the device
     is CUDA, otherwise sdpa."""
+    thinking: Literal["template", "on", "off"]
+    """Thinking mode of a chat template that has one (Qwen3's): ``template`` leaves it to the template."""
     dtype: Literal["float32", "bfloat16"]
     """Compute dtype of learner and generators. Master weights, gradients and optimizer state are always float32."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class DatasetConfig:
-    name: Literal["starter", "lcb_v6", "livecodebench", "humaneval", "mbpp"] | None
+    name: Literal["starter", "lcb_v6", "lcb_2024_08", "livecodebench", "humaneval", "mbpp"] | None
     """Built-in data set. ``starter``: problems to train and to evaluate on. Benchmarks to evaluate on: ``lcb_v6`` (the
-    last increment of LiveCodeBench), ``livecodebench`` (its ``release``), ``humaneval``, ``mbpp``. Null: only files."""
+    last increment of LiveCodeBench), ``lcb_2024_08`` (its 454 problems from August 2024 on), ``livecodebench`` (its
+    ``release``), ``humaneval``, ``mbpp``. Null: only files."""
     path: str | None
     """File of problems to train on: JSONL, JSONL.gz or Parquet in the format of docs/formats.md. Null: the training
     problems of ``name``."""
@@ -205,7 +208,7 @@ class LearnerConfig:
     learning_rate: PositiveFloat
     """AdamW learning rate after warm-up."""
     warmup_steps: NonNegativeInt
-    """Number of optimizer updates of linear warm-up."""
+    """Number of training steps of linear warm-up."""
     decay: Literal["constant", "cosine", "linear"]
     """Learning rate schedule after warm-up. ``cosine`` and ``linear`` decrease to 0 at step ``run.steps``, also in a
     resumed run."""
@@ -271,8 +274,9 @@ class AlgorithmConfig:
     """Share of ``generator.max_response_tokens``, at its end, over which ``overlong_penalty`` grows from 0 to its full
     value."""
     dynamic_sampling_rounds: NonNegativeInt
-    """Largest number of additional sampling rounds in a step, to get ``train_batch_size`` groups whose rewards differ;
-    only such groups are trained on (DAPO). 0: no additional rounds, and all groups are trained on."""
+    """Largest number of additional sampling rounds in a step, each of as many problems as are expected to complete
+    ``train_batch_size`` groups whose rewards differ; only such groups are trained on (DAPO). 0: no additional rounds,
+    and all groups are trained on."""
     truncation_mask: Literal["none", "failing", "all", "conditional"]
     """Truncated completions whose advantage is set to 0: ``none``; ``failing``: those with reward 0 (DeepCoder);
     ``all``; ``conditional``: those that the rule of MicroCoder-GRPO selects (docs/method.md)."""
@@ -292,6 +296,9 @@ class TemperatureConfig:
     """Rule that sets the sampling temperature. ``fixed``: always ``value``. ``schedule``: ``value``, then the changes
     in ``schedule``. ``diversity``: calibrated on ``grid`` before step 0, then raised to the next temperature of
     ``grid`` when the diversity of responses falls."""
+    rule: Literal["drop", "restore"]
+    """With ``kind: diversity``, the temperature of the next stage. ``drop``: the next one of ``grid``. ``restore``: the
+    smallest one of ``grid`` at which the present policy, measured again, is as diverse as the policy of step 0."""
     value: PositiveFloat
     """Sampling temperature, at which log-probs and importance ratios are computed as well. With ``kind: diversity``,
     calibration replaces it."""
@@ -383,7 +390,12 @@ class Config:
     @property
     def total_updates(self) -> int:
         """Number of optimizer updates of the whole run."""
-        return self.run.steps * (self.algorithm.train_batch_size // self.algorithm.mini_batch_size)
+        return self.run.steps * self.updates_per_step
+
+    @property
+    def updates_per_step(self) -> int:
+        """Number of optimizer updates of a full training step."""
+        return self.algorithm.train_batch_size // self.algorithm.mini_batch_size
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -78,11 +78,10 @@ def _find_training_conflicts(config: Config) -> list[str]:
             f"algorithm.train_batch_size={algorithm.train_batch_size}: choose a divisor"
         )
     learner = config.learner
-    updates = config.total_updates
-    if learner.decay != "constant" and learner.warmup_steps >= updates:
+    if learner.decay != "constant" and learner.warmup_steps >= config.run.steps:
         problems.append(
-            f"learner.warmup_steps={learner.warmup_steps} leaves no updates for learner.decay={learner.decay}: "
-            f"run.steps={config.run.steps} makes {updates} updates; lower warmup_steps, or set decay=constant"
+            f"learner.warmup_steps={learner.warmup_steps} leaves no steps for learner.decay={learner.decay}: "
+            f"run.steps={config.run.steps}; lower warmup_steps, or set decay=constant"
         )
     if dataset.name is None and dataset.path is None:
         problems.append("dataset.name and dataset.path are both null: set dataset.path=FILE or dataset.name=starter")

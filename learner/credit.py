@@ -1,11 +1,13 @@
-"""Credit: from judged groups to a train batch, by shaped rewards, group advantages and the truncation mask.
+"""Credit: turn judged groups into a train batch, by shaped rewards, group advantages and the truncation mask.
 
-completions ─► train_sequences ──────────────────────────────────┐
-groups ─────► assign_credit (reward, advantage, mask) ─► train_batch ─► TrainBatch
+completions ─► build_train_sequences ──────────────────────────────────┐
+groups ─────► assign_credit (reward, advantage, mask) ─► build_train_batch ─► TrainBatch
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +23,7 @@ from learner.truncation_mask import MaskDecision, MaskDraw, TruncationMask, deci
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
 class CreditedRollout:
-    """A rollout with its credit.
+    """A rollout with its shaped reward, its advantage and the decision of the truncation mask.
 
     Attributes:
         shaped_reward: reward plus overlong penalty; None when the completion is excluded.
@@ -43,13 +45,13 @@ class CreditedGroup:
     trained: bool = True
 
 
-class EmptyBatch(RunFailed, RuntimeError):
+class NoTrainableCompletion(RunFailed, RuntimeError):
     """A step has no completion to train on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CreditSettings:
-    """Settings of the way from rewards to advantages.
+    """Settings for turning rewards into advantages.
 
     Attributes:
         overlong_penalty: largest penalty, reached at ``max_response_tokens``; 0 for no penalty.
@@ -88,7 +90,7 @@ def assign_credit(
 def assign_group_credit(group: Group, settings: CreditSettings, step: int, occurrence: int = 0) -> CreditedGroup:
     """Assign credit to a group (arXiv 2603.07777 eq. 1 and 2).
 
-    Masked outputs count in the group's mean and standard deviation; then their advantage becomes 0.
+    Masked outputs count in the group's mean and standard deviation; their advantage is set to 0 afterwards.
 
     Args:
         group: a judged group.
@@ -119,12 +121,12 @@ def _shaped_reward(rollout: Rollout, settings: CreditSettings) -> float | None:
     return rollout.reward + weight * overlong_penalty(length, settings.max_response_tokens, settings.overlong_cache)
 
 
-def train_sequences(completions: Sequence[Completion]) -> dict[CompletionId, TrainSequence]:
-    """Sequences of ``completions`` by identity, in their order, with advantage 0 until their groups are credited."""
+def build_train_sequences(completions: Sequence[Completion]) -> dict[CompletionId, TrainSequence]:
+    """Map each completion's id to its train sequence, in the given order; advantages are 0 until credit is assigned."""
     return {completion.id: _sequence(completion) for completion in completions}
 
 
-def train_batch(
+def build_train_batch(
     groups: Sequence[CreditedGroup], mini_batch_size: int, sequences: Mapping[CompletionId, TrainSequence]
 ) -> TrainBatch:
     """Split the trained groups into mini-batches, without excluded completions.
@@ -133,24 +135,24 @@ def train_batch(
 
     Args:
         groups: all credited groups of the step.
-        mini_batch_size: groups per mini-batch.
-        sequences: sequences of the step that exist already; those of further sampling rounds are added here.
+        mini_batch_size: largest number of groups per mini-batch; the groups are split evenly.
+        sequences: train sequences by completion id; missing ones (of further sampling rounds) are built.
 
-    Raises EmptyBatch when there is no group, or every completion is excluded.
+    Raises NoTrainableCompletion when there is no group, or every completion is excluded.
     """
     if not groups:
-        raise EmptyBatch(
+        raise NoTrainableCompletion(
             "no group of the step was completed and judged in time: see the messages about dropped groups; raise "
             "generator.deadline_s if they missed the deadline"
         )
     if all(item.advantage is None for group in groups for item in group.rollouts):
-        raise EmptyBatch(
-            "the evaluator failed on every completion of the step (sandbox_error): see the evaluators' log"
+        raise NoTrainableCompletion(
+            "the evaluator failed on every completion of the step (sandbox_error); first detail: "
+            f"{groups[0].rollouts[0].rollout.judgement.verdict.detail}"
         )
-    trained = [group for group in groups if group.trained]
     mini_batches = []
-    for start in range(0, len(trained), mini_batch_size):
-        items = [item for group in trained[start : start + mini_batch_size] for item in group.rollouts]
+    for part in split_evenly([group for group in groups if group.trained], mini_batch_size):
+        items = [item for group in part for item in group.rollouts]
         mini_batches.append(
             tuple(
                 replace(_sequence_of(item.rollout.completion, sequences), advantage=item.advantage)
@@ -159,6 +161,19 @@ def train_batch(
             )
         )
     return TrainBatch(tuple(mini_batch for mini_batch in mini_batches if mini_batch))
+
+
+def split_evenly(groups: Sequence[CreditedGroup], size: int) -> list[Sequence[CreditedGroup]]:
+    """Split groups into as few parts of at most ``size`` as possible, whose sizes differ by at most one.
+
+    A last part of one group among parts of 32 would make an update as large as theirs from a 32nd of the data.
+    """
+    if not groups:
+        return []
+    count = math.ceil(len(groups) / size)
+    smaller, larger_parts = divmod(len(groups), count)
+    bounds = itertools.accumulate([smaller + (index < larger_parts) for index in range(count)], initial=0)
+    return [groups[start:end] for start, end in itertools.pairwise(bounds)]
 
 
 def _sequence_of(completion: Completion, sequences: Mapping[CompletionId, TrainSequence]) -> TrainSequence:

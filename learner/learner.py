@@ -36,7 +36,7 @@ class LearnerSettings:
     compute_dtype: str
     device: str
     learning_rate: float
-    warmup_steps: int
+    warmup_updates: int
     decay: Decay
     total_updates: int
     max_skipped_updates: int
@@ -73,6 +73,7 @@ class UpdateMetrics:
         mismatch_non_finite: number of tokens whose sampler log-prob is not finite.
         updates: number of optimizer updates made; 0 for a batch without sequences.
         skipped_updates: number of updates skipped because their gradient was not finite.
+        updates_without_advantage: number of mini-batches that made no update because all their advantages are 0.
         old_logprob_seconds: seconds before the first update, for old and reference log-probs.
         update_seconds: seconds of the updates.
     """
@@ -91,6 +92,7 @@ class UpdateMetrics:
     mismatch_non_finite: int
     updates: int
     skipped_updates: int
+    updates_without_advantage: int
     old_logprob_seconds: float
     update_seconds: float
 
@@ -121,7 +123,7 @@ class Learner:
 
     def _learning_rate(self, update: int) -> float:
         settings = self.settings
-        factor = learning_rate_factor(update, settings.warmup_steps, settings.total_updates, settings.decay)
+        factor = learning_rate_factor(update, settings.warmup_updates, settings.total_updates, settings.decay)
         return settings.learning_rate * factor
 
     def _load_reference(self, mesh: DeviceMesh) -> Policy:
@@ -177,6 +179,9 @@ class Learner:
         offset = 0
         for mini_batch in batch.mini_batches:
             part = slice(offset, offset + len(mini_batch))
+            if reference is None and all(sequence.advantage == 0.0 for sequence in mini_batch):
+                offset += len(mini_batch)  # its gradient is zero, but AdamW's moments would still change the weights
+                continue
             sums, norm = self._update_mini_batch(mini_batch, old.logprobs[part], reference and reference[part])
             totals += sums
             norms.append(norm)
@@ -200,6 +205,7 @@ class Learner:
             mismatch_non_finite=mismatch.non_finite,
             updates=made,
             skipped_updates=len(norms) - made,
+            updates_without_advantage=len(batch.mini_batches) - len(norms),
             old_logprob_seconds=old_done - started,
             update_seconds=time.monotonic() - old_done,
         )

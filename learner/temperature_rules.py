@@ -28,7 +28,9 @@ MIN_STAGE_STEPS = 40
 MIN_REWARD_SHARE = 0.9
 """Share of the highest mean reward that a temperature must reach to be chosen by calibration."""
 
-RuleName = Literal["calibration", "calibration_fallback", "schedule", "configuration", "drop", "floor", "top"]
+RuleName = Literal[
+    "calibration", "calibration_fallback", "schedule", "configuration", "drop", "floor", "top", "restore"
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +46,7 @@ class TemperatureState:
         ema: moving average of D over this stage; None before the first D.
         reference: the moving average REFERENCE_STEPS steps after the stage began; None before.
         at_top: True once a rule has asked for a higher temperature than the grid's last, which is reported only once.
+        start_diversity: D that calibration measured at the temperature of step 0; None without calibration.
     """
 
     value: float
@@ -52,6 +55,7 @@ class TemperatureState:
     ema: float | None = None
     reference: float | None = None
     at_top: bool = False
+    start_diversity: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,15 +129,54 @@ class TemperatureSchedule:
 
 @dataclass(frozen=True)
 class DiversityController:
-    """Rule that moves to the next higher temperature when the diversity of a stage has fallen.
+    """Rule that ends a stage when its diversity has fallen, and chooses the temperature of the next.
+
+    The next temperature is the next higher one of the grid or, with ``restore``, the smallest one at which the present
+    policy has the diversity that the run started with (after POLARIS, 2025).
 
     Attributes:
         grid: temperatures in ascending order.
-        floor: the next stage also begins when the moving average of D is below this.
+        floor: a stage also ends when the moving average of D is below this.
+        restore: measure the grid again at the end of a stage.
     """
 
     grid: tuple[float, ...]
     floor: float
+    restore: bool = False
+
+    def needs_measurements(self, state: TemperatureState) -> bool:
+        """Return True if the stage has ended and the grid must be measured before the next temperature is decided."""
+        return self.restore and self._stage_end_reason(state) is not None
+
+    def choose_restoring(self, state: TemperatureState, step: int, measurements: Sequence[Measurement]) -> Decision:
+        """Return the change to the smallest temperature whose D is at least that of the run's start.
+
+        If there is none, it is the one with the highest D. It may be the present one, which then begins a new stage.
+
+        Args:
+            state: state after the previous step, whose stage has ended.
+            step: first step that will be sampled at the new temperature.
+            measurements: measurements of the present policy, one per temperature of the grid.
+        """
+        reason = self._stage_end_reason(state)
+        assert reason is not None and state.start_diversity is not None  # calibration comes before the first stage
+        diverse = [item for item in measurements if item.diversity >= state.start_diversity]
+        if diverse:
+            chosen = min(diverse, key=lambda item: item.temperature)
+            choice = f"the smallest with D >= {state.start_diversity:.4f}, that of the start"
+        else:
+            chosen = max(measurements, key=lambda item: item.diversity)
+            choice = f"none has D >= {state.start_diversity:.4f}, that of the start; this is the highest D"
+        return Decision(
+            step=step,
+            old=state.value,
+            new=chosen.temperature,
+            rule="restore",
+            explanation=f"{reason[1]}; measured again: D {chosen.diversity:.4f}, {choice}",
+            steps=state.steps,
+            ema=state.ema,
+            reference=state.reference,
+        )
 
     def decide(self, state: TemperatureState, step: int) -> Decision | None:
         """Return the change to the next temperature if the stage has ended, else None.
@@ -176,7 +219,7 @@ TemperatureRule = TemperatureSchedule | DiversityController
 
 
 def decide_temperature(
-    rule: TemperatureRule, state: TemperatureState, step: int
+    rule: TemperatureRule, state: TemperatureState, step: int, measurements: Sequence[Measurement] = ()
 ) -> tuple[TemperatureState, Decision | None]:
     """Apply ``rule`` before ``step``.
 
@@ -184,17 +227,25 @@ def decide_temperature(
         rule: what changes the temperature.
         state: state after the previous step.
         step: number of the step that will be sampled.
+        measurements: measurements of the present policy, if the rule needs them (``needs_measurements``).
 
     Returns:
         The state to sample ``step`` with, and the decision that changed it, if any. A change of the temperature begins
         a new stage, without steps, average and reference.
     """
+    if measurements and isinstance(rule, DiversityController):
+        restoring = rule.choose_restoring(state, step, measurements)
+        return _begin_stage(state, restoring), restoring
     decision = rule.decide(state, step)
     if decision is None:
         return state, None
     if decision.new == state.value:
         return replace(state, at_top=True), decision
-    return TemperatureState(value=decision.new, stage=state.stage + 1), decision
+    return _begin_stage(state, decision), decision
+
+
+def _begin_stage(state: TemperatureState, decision: Decision) -> TemperatureState:
+    return TemperatureState(value=decision.new, stage=state.stage + 1, start_diversity=state.start_diversity)
 
 
 def record_diversity(state: TemperatureState, diversity: float | None) -> TemperatureState:
@@ -214,7 +265,7 @@ def record_diversity(state: TemperatureState, diversity: float | None) -> Temper
 
 @dataclass(frozen=True)
 class Measurement:
-    """Mean diversity and mean reward of responses that the initial policy sampled at ``temperature``."""
+    """Mean diversity and mean reward of responses that a policy sampled at ``temperature``."""
 
     temperature: float
     diversity: float

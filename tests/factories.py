@@ -136,6 +136,7 @@ def make_update_metrics(**changes: Any) -> UpdateMetrics:
         "mismatch_ratio_max": 1.1,
         "mismatch_non_finite": 0,
         "updates": 2,
+        "updates_without_advantage": 0,
         "old_logprob_seconds": 2.0,
         "update_seconds": 3.0,
     }
@@ -193,6 +194,7 @@ def make_step_outcome(groups: Sequence[CreditedGroup] = (), **update_changes: An
         sampled=SampledStep(
             groups=tuple(group.group for group in groups),
             trained=trained,
+            temperature=1.0,
             rounds=0,
             dropped=Counter(),
             generation_seconds=1.0,

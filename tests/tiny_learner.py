@@ -126,7 +126,7 @@ def make_learner_settings(path: Path, **changes: Any) -> LearnerSettings:
     values: dict[str, Any] = {
         "attention": "sdpa",
         "learning_rate": 1e-3,
-        "warmup_steps": 0,
+        "warmup_updates": 0,
         "total_updates": 100,
         "max_skipped_updates": 3,
         "skipped_folder": str(path / "skipped_updates"),

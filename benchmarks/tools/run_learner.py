@@ -69,7 +69,7 @@ def build_settings(request: dict[str, Any]) -> LearnerSettings:
         compute_dtype="float32",
         device="cpu",
         learning_rate=1e-6,
-        warmup_steps=0,
+        warmup_updates=0,
         betas=(0.9, 0.95),
         weight_decay=0.0,
         grad_clip=1.0,

@@ -31,7 +31,7 @@ def make_learner_settings(config: Config, model: Path) -> LearnerSettings:
         compute_dtype=config.model.dtype,
         device=learner.device,
         learning_rate=learner.learning_rate,
-        warmup_steps=learner.warmup_steps,
+        warmup_updates=learner.warmup_steps * config.updates_per_step,
         decay=learner.decay,
         total_updates=config.total_updates,
         max_skipped_updates=learner.max_skipped_updates,

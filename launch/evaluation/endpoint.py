@@ -12,7 +12,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionMessage
 
 from evaluator.errors import UserError
 from launch.evaluation.answers import Answer
-from launch.problems.prompts import PromptedProblem
+from launch.problems.prompts import PromptedProblem, Thinking, make_template_arguments
 
 
 class EndpointError(UserError, RuntimeError):
@@ -35,6 +35,7 @@ class EndpointSettings:
     timeout_s: float
     retries: int
     requests_per_minute: float | None
+    thinking: Thinking = "template"
 
 
 class EndpointSource:
@@ -67,6 +68,7 @@ class EndpointSource:
             EndpointError: the last retry failed, or the reply is not a chat completion.
         """
         settings = self._settings
+        arguments = make_template_arguments(settings.thinking)
         await self._wait_for_rate_limit()
         started = time.monotonic()
         try:
@@ -76,6 +78,8 @@ class EndpointSource:
                 max_tokens=settings.max_tokens,
                 temperature=settings.temperature,
                 top_p=settings.top_p,
+                # The key of vLLM's and SGLang's servers; it is sent only if a mode is chosen.
+                extra_body={"chat_template_kwargs": arguments} if arguments else None,
             )
         except (OpenAIError, ValueError) as error:  # ValueError: a body that is not JSON
             raise EndpointError(f"{settings.url}: {type(error).__name__}: {error}"[:500]) from error

@@ -33,6 +33,7 @@ def get_sampling_settings(config: Config) -> dict[str, object]:
         "evaluation.top_p": config.evaluation.top_p,
         "evaluation.max_response_tokens": config.answer_tokens,
         "dataset.prompt": select_prompt_style(config.dataset),
+        "model.thinking": config.model.thinking,
     }
 
 
@@ -41,7 +42,7 @@ def compute_max_in_flight(config: Config) -> int:
     return config.generator.actors * config.generator.max_sequences
 
 
-def compute_max_in_judgement(config: Config) -> int:
+def compute_max_judging(config: Config) -> int:
     """Return how many answers to give to the evaluators at once: enough that no sandbox waits for its next one."""
     return 4 * config.evaluator.max_actors * config.evaluator.workers
 
@@ -88,7 +89,12 @@ class OrderedSource:
     """
 
     def __init__(
-        self, source: EngineSource, problems: Sequence[PromptedProblem], samples: int, seed: int, draw: Sequence[int]
+        self,
+        source: EngineSource,
+        problems: Sequence[PromptedProblem],
+        samples: int,
+        seed: int,
+        stream_key: Sequence[int],
     ) -> None:
         """Request all answers.
 
@@ -97,10 +103,10 @@ class OrderedSource:
             problems: problems with their prompts.
             samples: answers per problem.
             seed: seed of the run.
-            draw: integers that, with the seed, determine the random numbers.
+            stream_key: integers unique to this call, which with the seed determine the random numbers.
         """
         requests = [source.make_request(prompted, index) for prompted in problems for index in range(samples)]
-        completions = request_completions(source.generators, requests, seed, draw)
+        completions = request_completions(source.generators, requests, seed, stream_key)
         self.completions = {
             (request.question_id, request.sample_index): completion
             for request, completion in zip(requests, completions, strict=True)
@@ -132,9 +138,9 @@ class Evaluation:
         source: where answers are sampled.
         evaluators: pool that judges answers.
         max_in_flight: largest number of answers that are sampled at once.
-        max_in_judgement: largest number of answers that are given to the evaluators at once. It is limited because the
-            problem, which may have megabytes of tests, is sent with each of them.
-        deadline_s: seconds for the whole evaluation, or for sampling and for judging if these are done in turn.
+        max_judging: largest number of answers that are given to the evaluators at once. It is limited because each
+            problem that is being judged is kept in Ray's object store with its tests, up to megabytes.
+        deadline_s: seconds for the whole evaluation; for each phase if ``judge_while_sampling`` is False.
         judge_while_sampling: judge each answer as soon as it is complete. If False, sample all answers first; this
             exists to measure the gain.
         strict: end the evaluation at the first failure of the source. If False, failures are counted.
@@ -145,7 +151,7 @@ class Evaluation:
     source: AnswerSource
     evaluators: EvaluatorPool
     max_in_flight: int
-    max_in_judgement: int
+    max_judging: int
     deadline_s: float
     judge_while_sampling: bool = True
     strict: bool = False
@@ -165,7 +171,7 @@ class Evaluation:
             EndpointError: the source failed, and ``strict`` is set.
         """
         sampling_slots = asyncio.Semaphore(self.max_in_flight)
-        judging_slots = asyncio.Semaphore(self.max_in_judgement)
+        judging_slots = asyncio.Semaphore(self.max_judging)
         failures: dict[str, str] = {}
         total = len(self.problems) * self.samples
         done = 0

@@ -40,9 +40,10 @@ from launch.evaluation.evaluation import (
     EngineSource,
     Evaluation,
     compute_max_in_flight,
-    compute_max_in_judgement,
+    compute_max_judging,
     get_sampling_settings,
 )
+from launch.evaluation.fitting_problems import select_fitting_problems
 from launch.evaluation.livecodebench_files import write_livecodebench_files
 from launch.evaluation.scores import (
     Scores,
@@ -52,9 +53,8 @@ from launch.evaluation.scores import (
     scores_to_json,
 )
 from launch.preflight import check_resources, count_model_parameters, read_context_length
-from launch.problems.datasets import DatasetError
 from launch.problems.evaluation_set import EvaluationSet
-from launch.problems.prompts import PromptedProblem, build_messages, build_prompts, select_prompt_style
+from launch.problems.prompts import PromptedProblem, build_messages, select_prompt_style
 from launch.records.display import show_answer_progress
 from launch.records.run_directory import open_run_directory, write_text_atomically
 from launch.session import cancel_on_sigterm, reserve_resources, resolve_local_model
@@ -135,18 +135,9 @@ def prepare_evaluation(config: Config, evaluation_set: EvaluationSet, model: Pat
     if model is None:
         prompts = [PromptedProblem(problem, NO_TOKENS, build_messages(problem, style)) for problem in problems]
         return PreparedEvaluation(prompts, None, tuple(remarks))
-    context = read_context_length(model)
-    answer = config.answer_tokens
-    kept = build_prompts(problems, AutoTokenizer.from_pretrained(model), style, context - answer)
-    if len(kept) < len(problems):
-        message = (
-            f"{len(problems) - len(kept)} of {len(problems)} problems do not fit the model's context of {context} "
-            f"tokens with an answer of {answer} tokens (evaluation.max_response_tokens)"
-        )
-        if not kept or config.dataset.strict:
-            raise DatasetError(message)
-        remarks.append(f"dropped: {message}")
-    return PreparedEvaluation(kept, model, tuple(remarks))
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    kept, remark = select_fitting_problems(problems, tokenizer, read_context_length(model), config)
+    return PreparedEvaluation(kept, model, (*remarks, remark) if remark else tuple(remarks))
 
 
 def get_dataset_name(config: Config) -> str:
@@ -212,7 +203,7 @@ async def run_evaluation_actors(
                 source=make_answer_source(config, generators),
                 evaluators=evaluators,
                 max_in_flight=compute_max_in_flight(config),
-                max_in_judgement=compute_max_in_judgement(config),
+                max_judging=compute_max_judging(config),
                 deadline_s=config.evaluation.deadline_s,
                 strict=config.dataset.strict,
             ).run(log, report_progress)
@@ -250,6 +241,7 @@ def make_answer_source(config: Config, generators: GeneratorPool | None) -> Answ
             timeout_s=generator.request_timeout_s,
             retries=generator.retries,
             requests_per_minute=generator.requests_per_minute,
+            thinking=config.model.thinking,
         )
     )
 

@@ -57,7 +57,10 @@ def export_checkpoint(settings: ExportConfig) -> Path:
     # safetensors makes its files readable only by the owner, but the server may run as another user.
     for weights in unfinished.glob("*.safetensors"):
         shutil.copymode(unfinished / "config.json", weights)
-    (unfinished / "README.md").write_text(format_model_card(config, step, dtype, rows, environment))
+    best = read_best_checkpoint(run / "checkpoints" / "best.json")
+    is_best = best is not None and best.step == step
+    card = format_model_card(config, step, dtype, rows, environment, is_best=is_best)
+    (unfinished / "README.md").write_text(card)
     remove_checkpoint(output)
     unfinished.rename(output)
     return checkpoint

@@ -12,9 +12,20 @@ from conf.schema import Config
 
 Row = Mapping[str, float]
 
+SELECTION_NOTE = (
+    "This checkpoint was selected on these problems, as the best of its run: its result on them is biased upwards. "
+    "Compare models on problems that no checkpoint was selected on."
+)
+
 
 def format_model_card(
-    config: Config, step: int, dtype: str, rows: Sequence[Row], environment: Mapping[str, object]
+    config: Config,
+    step: int,
+    dtype: str,
+    rows: Sequence[Row],
+    environment: Mapping[str, object],
+    *,
+    is_best: bool,
 ) -> str:
     """Return the model card as Markdown, with the front matter that model hubs read.
 
@@ -24,6 +35,7 @@ def format_model_card(
         dtype: dtype of the exported weights.
         rows: rows of the run's metrics.jsonl.
         environment: content of the run's environment.json.
+        is_best: True if the checkpoint was selected because its evaluation is the best of the run.
     """
     front = {
         "library_name": "transformers",
@@ -37,7 +49,7 @@ def format_model_card(
         f"# {config.run.name}, step {step}",
         f"`{config.model.path}`, trained for {step} steps of MicroCoder-GRPO (arXiv 2603.07777) on "
         f"`{config.dataset.path or config.dataset.name}`. Weights in {dtype}. The licence is that of the base model.",
-        "## Results\n\n" + "\n\n".join([*_format_evaluation(config, step, rows), *_format_reward(step, rows)]),
+        "## Results\n\n" + "\n\n".join([*_format_evaluation(config, step, rows, is_best), *_format_reward(step, rows)]),
         "## Prompt\n\nThe chat template of the tokenizer, with one user message: the problem's statement, then what "
         "kind of answer is expected. `generation_config.json` samples as the run's evaluation did.",
         f"## Configuration\n\n```yaml\n{yaml.safe_dump(asdict(config), sort_keys=False)}```",
@@ -50,7 +62,7 @@ def _is_hub_id(path: str) -> bool:
     return path.count("/") == 1 and not path.startswith((".", "/"))
 
 
-def _format_evaluation(config: Config, step: int, rows: Sequence[Row]) -> list[str]:
+def _format_evaluation(config: Config, step: int, rows: Sequence[Row], is_best: bool) -> list[str]:
     """Return a table of pass@1 before training and of this checkpoint, by platform and difficulty."""
     evaluation = config.evaluation
     before, after = ({**next((row for row in rows if row["step"] == at), {})} for at in (0, step))
@@ -68,7 +80,8 @@ def _format_evaluation(config: Config, step: int, rows: Sequence[Row]) -> list[s
         _, dataset, platform, difficulty, _ = name.split("/")
         start = f"{before[name]:.3f}" if name in before else "-"
         lines.append(f"| {dataset}, {platform}, {difficulty} | {start} | {after[name]:.3f} |")
-    return ["\n".join(lines)]
+    table = "\n".join(lines)
+    return [table, SELECTION_NOTE] if is_best else [table]
 
 
 def _format_reward(step: int, rows: Sequence[Row]) -> list[str]:

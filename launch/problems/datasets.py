@@ -19,7 +19,7 @@ from launch.problems.contamination import ContaminationReport, find_contaminatio
 from launch.problems.date_window import DateWindow
 from launch.problems.evaluation_set import BadRow, BenchmarkError, EvaluationSet, LoadSummary
 from launch.problems.humaneval import load_humaneval
-from launch.problems.livecodebench import CACHE, Selection, Subset, load_livecodebench
+from launch.problems.livecodebench import CACHE, LCB_2024_08_DAYS, Selection, Subset, load_livecodebench
 from launch.problems.mbpp import load_mbpp
 from launch.problems.published_files import READ_ERRORS
 from launch.problems.starter import build_held_out_problems, build_training_problems
@@ -125,6 +125,12 @@ def _load_livecodebench_release(config: DatasetConfig) -> EvaluationSet:
     return _load_livecodebench_subset(config.release or "all", config)
 
 
+def _load_lcb_2024_08(config: DatasetConfig) -> EvaluationSet:
+    # A local copy that is a single file names no release; its rows are selected by their days.
+    subset: Subset = "all" if config.held_out_path is not None else "release_v6"
+    return load_livecodebench(Selection(subset, LCB_2024_08_DAYS), config.held_out_path, CACHE, config.strict)
+
+
 def _load_livecodebench_subset(subset: Subset, config: DatasetConfig) -> EvaluationSet:
     window = DateWindow(_parse_day(config.start_date), _parse_day(config.end_date))
     return load_livecodebench(Selection(subset, window), config.held_out_path, CACHE, config.strict)
@@ -140,6 +146,7 @@ def _load_mbpp(config: DatasetConfig) -> EvaluationSet:
 
 BENCHMARK_LOADERS: Mapping[str, BenchmarkLoader] = {
     "lcb_v6": _load_lcb_v6,
+    "lcb_2024_08": _load_lcb_2024_08,
     "livecodebench": _load_livecodebench_release,
     "humaneval": _load_humaneval,
     "mbpp": _load_mbpp,

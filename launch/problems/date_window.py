@@ -32,10 +32,6 @@ class DateWindow:
         ends = [day for day in (self.end, other.end) if day is not None]
         return DateWindow(max(starts, default=None), min(ends, default=None))
 
-    def fill_open_sides(self, other: DateWindow) -> DateWindow:
-        """Return this window with its open sides replaced by those of ``other``."""
-        return DateWindow(self.start or other.start, self.end or other.end)
-
 
 def parse_contest_day(problem: Problem) -> datetime.date | None:
     """Return the day of the problem's contest, or None if its date is missing or not in ISO format."""

@@ -38,8 +38,11 @@ MAX_TEST_BYTES = 64 << 20  # far above every published test; a worker holds seve
 
 # Contest days of the last file. Five problems of the file before it share the first day.
 LCB_V6_DAYS = DateWindow(datetime.date(2025, 1, 4), datetime.date(2025, 4, 6))
-# Days that a training set must exclude for lcb_v6: from the start of the year, as in arXiv 2603.07777.
-LCB_V6_EXCLUDED_DAYS = DateWindow(datetime.date(2025, 1, 1), datetime.date(2025, 4, 6))
+# First day that a training set must exclude for lcb_v6: the start of the year, as in arXiv 2603.07777.
+LCB_V6_FIRST_EXCLUDED_DAY = datetime.date(2025, 1, 1)
+# The window that NousCoder-14B reports.
+LCB_2024_08_COUNT = 454
+LCB_2024_08_DAYS = DateWindow(datetime.date(2024, 8, 1), datetime.date(2025, 5, 1))
 
 Subset = Literal["lcb_v6", "release_v1", "release_v2", "release_v3", "release_v4", "release_v5", "release_v6", "all"]
 SUBSET_SHARDS: Mapping[Subset, tuple[str, ...]] = {
@@ -82,7 +85,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Selection:
-    """Choice of problems.
+    """LiveCodeBench problems to load.
 
     Attributes:
         subset: the files to read; ``all`` reads every row of a local copy.
@@ -111,7 +114,7 @@ def load_livecodebench(selection: Selection, local_copy: str | None, cache: Path
     digests, unreadable = _hash_files(paths)
     cache_file = cache / f"{selection.subset}-{_cache_key(selection, window, digests)}.parquet"
     problems, summary = _read_cache(cache_file) or _write_cache(cache_file, *_read_problems(list(digests), window))
-    published = PUBLISHED_COUNTS.get(selection.subset) if selection.window.is_unbounded else None
+    published = _count_published(selection)
     summary = replace(summary, rejected=(*unreadable, *summary.rejected), published=published)
     if strict and summary.rejected:
         raise ProblemError(str(summary.rejected[0]))
@@ -121,16 +124,23 @@ def load_livecodebench(selection: Selection, local_copy: str | None, cache: Path
     return EvaluationSet(problems=problems, summary=summary, window=_excluded_days(selection, problems))
 
 
+def _count_published(selection: Selection) -> int | None:
+    """Return how many problems the published files hold for the selection; None if unknown."""
+    if selection.window == LCB_2024_08_DAYS:
+        return LCB_2024_08_COUNT
+    return PUBLISHED_COUNTS.get(selection.subset) if selection.window.is_unbounded else None
+
+
 def _excluded_days(selection: Selection, problems: Sequence[Problem]) -> DateWindow | None:
     """Return the days that a training set must exclude; None if unknown.
 
-    Open sides of the selection's window are filled from ``LCB_V6_EXCLUDED_DAYS`` for lcb_v6, else from the first and
-    last day of the problems.
+    They begin with the selection's window, else with ``LCB_V6_FIRST_EXCLUDED_DAY`` for lcb_v6, else with the first
+    problem. They never end: later problems may discuss, copy or vary those of the evaluation set.
     """
     days = [day for problem in problems if (day := parse_contest_day(problem)) is not None]
-    span = DateWindow(min(days, default=None), max(days, default=None))
-    window = selection.window.fill_open_sides(LCB_V6_EXCLUDED_DAYS if selection.subset == "lcb_v6" else span)
-    return None if window.is_unbounded else window
+    first_day = LCB_V6_FIRST_EXCLUDED_DAY if selection.subset == "lcb_v6" else min(days, default=None)
+    start = selection.window.start or first_day
+    return None if start is None else DateWindow(start, None)
 
 
 def _locate_files(selection: Selection, local_copy: str | None) -> tuple[list[Path], DateWindow]:
@@ -140,11 +150,11 @@ def _locate_files(selection: Selection, local_copy: str | None) -> tuple[list[Pa
     if local_copy is None:
         if subset == "all":
             raise BenchmarkError(
-                "dataset.release=null selects every row of a local copy: set dataset.held_out_path, or choose a "
+                "dataset.release=null needs a local copy, and dataset.held_out_path is not set: set it, or choose a "
                 "release to download, for example dataset.release=release_v6"
             )
-        names = SUBSET_SHARDS[subset]
-        return [download_from_hub(REPOSITORY, f"{name}.jsonl", "the file's directory") for name in names], window
+        shards = SUBSET_SHARDS[subset]
+        return [download_from_hub(REPOSITORY, f"{name}.jsonl", "the file's directory") for name in shards], window
     path = Path(local_copy)
     if path.is_dir():
         return _list_directory(path, subset), window
@@ -158,9 +168,11 @@ def _locate_files(selection: Selection, local_copy: str | None) -> tuple[list[Pa
         return [path], window
     if subset == "lcb_v6":
         return [path], window.intersect(LCB_V6_DAYS)
+    names = ", ".join(f"{name}.jsonl" for name in SUBSET_SHARDS[subset])
     raise BenchmarkError(
-        f"dataset.held_out_path={local_copy}: the rows of a single file do not name their release. Set it to the "
-        f"directory of {', '.join(SUBSET_SHARDS[subset])} (.jsonl), or set dataset.release=null and dataset.end_date"
+        f"dataset.held_out_path={local_copy}: a single file does not show which rows belong to "
+        f"dataset.release={subset}. Give the directory that contains {names}; or set dataset.release=null and "
+        "dataset.end_date"
     )
 
 

@@ -13,9 +13,10 @@ from evaluator.problem import Problem
 from learner.rollout import Group, Rollout
 
 PromptStyle = Literal["training", "livecodebench"]
+Thinking = Literal["template", "on", "off"]
 
 # Values of ``dataset.name`` that mean LiveCodeBench, whose own prompt is then the default.
-LIVECODEBENCH_NAMES = ("lcb_v6", "livecodebench")
+LIVECODEBENCH_NAMES = ("lcb_v6", "lcb_2024_08", "livecodebench")
 # Copied from LiveCodeBench's lcb_runner/prompts/code_generation.py (chat models). Published results were measured with
 # these words, so do not improve them.
 LIVECODEBENCH_SYSTEM = (
@@ -65,11 +66,11 @@ def select_prompt_style(dataset: DatasetConfig) -> PromptStyle:
 
 
 def build_prompts(
-    problems: Sequence[Problem], tokenizer: Any, style: PromptStyle, max_tokens: int
+    problems: Sequence[Problem], tokenizer: Any, style: PromptStyle, max_tokens: int, thinking: Thinking = "template"
 ) -> list[PromptedProblem]:
     """Build the prompt of every problem, and drop problems whose prompt has more than ``max_tokens`` tokens."""
     prompts = [
-        PromptedProblem(problem, encode_prompt(problem, tokenizer, style), build_messages(problem, style))
+        PromptedProblem(problem, encode_prompt(problem, tokenizer, style, thinking), build_messages(problem, style))
         for problem in problems
     ]
     return [prompt for prompt in prompts if len(prompt.token_ids) <= max_tokens]
@@ -111,11 +112,20 @@ def build_livecodebench_question(problem: Problem) -> str:
     )
 
 
-def encode_prompt(problem: Problem, tokenizer: Any, style: PromptStyle = "training") -> np.ndarray:
+def encode_prompt(
+    problem: Problem, tokenizer: Any, style: PromptStyle = "training", thinking: Thinking = "template"
+) -> np.ndarray:
     """Return the token ids [P] int32 of the problem's chat, up to the start of the assistant's answer."""
     chat = [{"role": role, "content": content} for role, content in build_messages(problem, style)]
-    ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=True, return_dict=False)
+    ids = tokenizer.apply_chat_template(
+        chat, add_generation_prompt=True, tokenize=True, return_dict=False, **make_template_arguments(thinking)
+    )
     return np.asarray(ids, dtype=np.int32)
+
+
+def make_template_arguments(thinking: Thinking) -> dict[str, bool]:
+    """Return the arguments of the chat template for a thinking mode; a template without one ignores them."""
+    return {} if thinking == "template" else {"enable_thinking": thinking == "on"}
 
 
 def format_answer(program: str) -> str:

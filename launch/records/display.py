@@ -66,7 +66,7 @@ class Display:
 
     def show_step(self, row: Mapping[str, float]) -> None:
         """Print the line of a completed step, given its metrics, and advance the progress bar."""
-        figures = f"reward {row['critic/rewards/mean']:.3f}  D {row['diversity/distinct_4']:.2f}"
+        figures = f"reward {row['critic/rewards/mean']:.3f}  D {format_diversity(row)}"
         self.progress.update(self.task, advance=1, figures=figures)
         self.print_line(format_step(row))
 
@@ -101,7 +101,7 @@ def format_step(row: Mapping[str, float]) -> str:
     """Return the one-line summary of a step, given its metrics."""
     return (
         f"step {row['step']:>4.0f}  reward {row['critic/rewards/mean']:.3f}  "
-        f"diversity {row['diversity/distinct_4']:.2f}  "
+        f"diversity {format_diversity(row)}  "
         f"length {row['response_length/mean']:5.1f}  truncated {row['truncation/rate']:.3f}  "
         f"masked {row['truncation/masked']:.3f}  "
         f"clip {row['actor/pg_clipfrac_higher']:.4f}/{row['actor/pg_clipfrac_lower']:.4f}  "
@@ -111,3 +111,8 @@ def format_step(row: Mapping[str, float]) -> str:
         f"update {row['timing_s/old_log_prob'] + row['timing_s/update_actor']:.1f}, "
         f"weights {row['timing_s/update_weights']:.1f})"
     )
+
+
+def format_diversity(row: Mapping[str, float]) -> str:
+    """Format the diversity D of a row; "none" if no response of the step has four tokens."""
+    return f"{row['diversity/distinct_4']:.2f}" if "diversity/distinct_4" in row else "none"

@@ -34,6 +34,7 @@ from launch.records.best_checkpoint import (
     select_best_checkpoint,
 )
 from launch.records.run_path import check_run_directory_unused
+from launch.records.verdict_columns import VERDICT_FIELDS, make_verdict_columns
 from learner.checkpoint import list_complete_checkpoints, remove_checkpoint, remove_partial_checkpoints
 from learner.credit import CreditedGroup, CreditedRollout
 from learner.temperature_rules import Decision
@@ -56,11 +57,7 @@ SCHEMA = pa.schema(
         ("advantage", pa.float32()),
         ("masked", pa.bool_()),
         ("trained", pa.bool_()),
-        ("status", pa.string()),
-        ("accepted_by", pa.string()),
-        ("first_failed", pa.int32()),
-        ("tests_passed", pa.int32()),
-        ("tests_total", pa.int32()),
+        *VERDICT_FIELDS,
         ("code", pa.string()),
         ("generation_seconds", pa.float32()),
         ("evaluation_seconds", pa.float32()),
@@ -143,6 +140,11 @@ class RunDirectory:
         """Append a row to ``temperature.jsonl``. It is on disk when this returns."""
         self._append(DECISIONS, asdict(decision))
 
+    def restore_decisions(self, decisions: Sequence[Decision]) -> None:
+        """Replace ``temperature.jsonl`` by the decisions of a checkpoint; later ones will be made again."""
+        rows = [json.dumps(asdict(decision)) + "\n" for decision in decisions]
+        write_text_atomically(self.path / DECISIONS, "".join(rows))
+
     @property
     def calibration_path(self) -> Path:
         """Path of the file for the completed calibration."""
@@ -193,9 +195,9 @@ class RunDirectory:
 
         The evaluation of ``step`` is kept: its weights are those of the checkpoint.
         """
-        for name in (METRICS, DECISIONS):
-            rows = [row for row in self._read_complete_rows(name) if row["step"] < step]
-            write_text_atomically(self.path / name, "".join(json.dumps(row) + "\n" for row in rows))
+        rows = [row for row in self._read_complete_rows(METRICS) if row["step"] < step]
+        write_text_atomically(self.path / METRICS, "".join(json.dumps(row) + "\n" for row in rows))
+        self.restore_decisions(())  # the checkpoint's driver state has those that were made before it
         for path in [*self.path.glob("rollouts/step_*"), *self.path.glob("evaluation/step_*")]:
             file_step = int(path.stem.removeprefix("step_"))
             is_repeated = file_step > step or (file_step == step and path.parent.name == "rollouts")
@@ -266,7 +268,6 @@ def _make_row(step: int, group: CreditedGroup, credited: CreditedRollout) -> dic
     """Return the row of ``SCHEMA`` for a completion."""
     completion = credited.rollout.completion
     judgement = credited.rollout.judgement
-    verdict = judgement.verdict
     return {
         "step": step,
         "policy_version_min": completion.policy_version_min,
@@ -284,11 +285,7 @@ def _make_row(step: int, group: CreditedGroup, credited: CreditedRollout) -> dic
         "advantage": credited.advantage,
         "masked": credited.mask.masked,
         "trained": group.trained and credited.advantage is not None,
-        "status": str(verdict.status),
-        "accepted_by": verdict.accepted_by,
-        "first_failed": verdict.first_failed,
-        "tests_passed": verdict.tests_passed,
-        "tests_total": verdict.tests_total,
+        **make_verdict_columns(judgement.verdict),
         "code": judgement.code,
         "generation_seconds": completion.generation_seconds,
         "evaluation_seconds": judgement.seconds,

@@ -110,6 +110,8 @@ async def calibrate(
     settings: CalibrationSettings,
     end_token_ids: Collection[int],
     show_phase: Callable[[str], None],
+    *,
+    step: int = 0,
 ) -> Calibration:
     """Sample and judge ``problems`` at each temperature of the grid.
 
@@ -119,6 +121,7 @@ async def calibrate(
         settings: temperatures and number of responses.
         end_token_ids: tokens that do not count in the diversity.
         show_phase: called with a description of the progress.
+        step: step before which is measured, so that deterministic mode draws other random numbers each time.
 
     Raises CalibrationError if no response at a temperature could be judged, or none has four tokens.
     """
@@ -129,7 +132,8 @@ async def calibrate(
         def show_progress(judged: int, total: int, temperature: float = temperature) -> None:
             show_phase(f"calibrate T {temperature:g}: {judged}/{total}")
 
-        groups = await sampler.sample(problems, settings.samples, temperature, (CALIBRATION, index), show_progress)
+        stream_key = (CALIBRATION, index, step) if step else (CALIBRATION, index)
+        groups = await sampler.sample(problems, settings.samples, temperature, stream_key, show_progress)
         points.append(calibration_point(temperature, groups, end_token_ids, time.monotonic() - started))
     return Calibration(settings, tuple(points))
 
@@ -156,8 +160,8 @@ def calibration_point(
         )
     if not rewards:
         raise CalibrationError(
-            f"temperature {temperature:g}: the evaluator failed on every response (sandbox_error): "
-            "see the evaluators' log"
+            f"temperature {temperature:g}: the evaluator failed on every response (sandbox_error); first detail: "
+            f"{rollouts[0].judgement.verdict.detail}"
         )
     return CalibrationPoint(
         measured=Measurement(temperature, diversity, float(np.mean(rewards))),
@@ -184,7 +188,9 @@ def read_calibration(path: Path, settings: CalibrationSettings) -> Calibration |
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        raise CalibrationError(f"{path} is not a calibration of this version; delete it ({error})") from error
+        raise CalibrationError(
+            f"{path} was not written by this version of the program; delete it to calibrate again ({error})"
+        ) from error
     return calibration if calibration.settings == settings else None
 
 

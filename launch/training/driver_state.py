@@ -16,7 +16,7 @@ from pydantic import ConfigDict, TypeAdapter
 from launch.training.work_buffer import Claim
 from learner.checkpoint import TRAINER_FOLDER, CheckpointError
 from learner.rollout import Completion, Judgement, Rollout
-from learner.temperature_rules import TemperatureState
+from learner.temperature_rules import Decision, TemperatureState
 
 STATE = "driver.json"
 READY = "ready.parquet"
@@ -85,12 +85,18 @@ class DriverState:
 
     temperature: TemperatureState
     buffer: BufferState
+    decisions: tuple[Decision, ...] = ()
+    """Decisions on the temperature so far, also those for steps that are sampled ahead."""
 
     def to_files(self) -> dict[str, bytes]:
         """Contents of the state files by name; floats keep all their bits."""
         buffer = self.buffer
         file = _StateFile(
-            temperature=self.temperature, next_step=buffer.next_step, claimed=buffer.claimed, claims=buffer.claims
+            temperature=self.temperature,
+            next_step=buffer.next_step,
+            claimed=buffer.claimed,
+            claims=buffer.claims,
+            decisions=self.decisions,
         )
         return {STATE: json.dumps(asdict(file), indent=2).encode(), READY: ready_parquet(buffer.ready)}
 
@@ -106,6 +112,7 @@ class _StateFile:
     next_step: int
     claimed: int
     claims: tuple[Claim, ...]
+    decisions: tuple[Decision, ...]
 
 
 def resumed_state(checkpoint: Path | None) -> DriverState | None:
@@ -128,9 +135,8 @@ def read_driver_state(checkpoint: Path) -> DriverState:
         raise CheckpointError(
             f"{folder / STATE} and {READY} were not written by this version of the driver: {error}; {fresh}"
         ) from error
-    return DriverState(
-        file.temperature, BufferState(next_step=file.next_step, claimed=file.claimed, claims=file.claims, ready=ready)
-    )
+    buffer = BufferState(next_step=file.next_step, claimed=file.claimed, claims=file.claims, ready=ready)
+    return DriverState(file.temperature, buffer, file.decisions)
 
 
 def ready_parquet(ready: Mapping[int, Sequence[Rollout]]) -> bytes:

@@ -62,7 +62,7 @@ class LearnerClient:
             return await self.learner.prepare(sequences, self.deadline_s)
 
     async def update(self, batch: TrainBatch) -> UpdateMetrics:
-        """Train one step; the learner then has the next version."""
+        """Train one step and increase ``version`` by 1."""
         async with self.weights_lock:
             metrics = await self.learner.update(batch, self.deadline_s)
             self.version += 1

@@ -24,7 +24,7 @@ def step_metrics(outcome: StepOutcome) -> dict[str, float]:
     return {
         **rollout_metrics(outcome.credit.groups, outcome.version, mean_distinct_ngram_ratio(outcome.credit.diversity)),
         **dynamic_sampling_metrics(outcome.sampled),
-        **temperature_metrics(outcome.temperature),
+        **temperature_metrics(outcome.sampled.temperature, outcome.temperature),
         **update_metrics(outcome.update),
     }
 
@@ -56,7 +56,7 @@ def rollout_metrics(groups: Sequence[CreditedGroup], version: int, diversity: fl
         "response_length/mean": float(lengths.mean()),
         "response_length/max": float(lengths.max()),
         "response_length/clip_ratio": float(np.mean([item.mask.truncated for item in rollouts])),
-        "diversity/distinct_4": diversity if diversity is not None else 0.0,
+        **({} if diversity is None else {"diversity/distinct_4": diversity}),
         "truncation/rate": float(np.mean([item.mask.truncated for item in rollouts])),
         "truncation/repeat": float(np.mean([item.mask.truncated and item.mask.repeats for item in rollouts])),
         "truncation/repeat_any_period": float(
@@ -82,7 +82,7 @@ def dynamic_sampling_metrics(sampled: SampledStep) -> dict[str, float]:
     """Number of groups trained on, of groups dropped by dynamic sampling or by reason, and of sampling rounds."""
     return {
         "group/trained": sum(sampled.trained),
-        "group/dropped": sampled.equal_rewards,
+        "group/dropped": sampled.untrained,
         "group/lost": sampled.dropped.total(),
         **{f"group/lost/{reason}": sampled.dropped[reason] for reason in (DropReason.DEADLINE, DropReason.FAILED)},
         "group/rounds": sampled.rounds,
@@ -121,6 +121,7 @@ def update_metrics(update: UpdateMetrics) -> dict[str, float]:
         "actor/entropy": update.entropy,
         "actor/grad_norm": update.grad_norm,
         "actor/skipped_updates": update.skipped_updates,
+        "actor/updates_without_advantage": update.updates_without_advantage,
         "actor/lr": update.learning_rate,
         "mismatch/kl": update.mismatch_kl,
         "mismatch/ratio_max": update.mismatch_ratio_max,

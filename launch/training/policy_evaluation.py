@@ -13,7 +13,7 @@ from launch.evaluation.evaluation import (
     Evaluation,
     OrderedSource,
     compute_max_in_flight,
-    compute_max_in_judgement,
+    compute_max_judging,
     get_sampling_settings,
 )
 from launch.evaluation.scores import Scores, compute_scores, format_evaluation_line, make_evaluation_metrics
@@ -85,6 +85,6 @@ def _evaluation(run: Run, step: int) -> Evaluation:
         source=source,
         evaluators=run.sampler.evaluators,
         max_in_flight=at_once,
-        max_in_judgement=compute_max_in_judgement(config),
+        max_judging=compute_max_judging(config),
         deadline_s=evaluation.deadline_s,
     )

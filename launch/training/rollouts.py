@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -56,16 +57,18 @@ class SampledStep:
     """Groups of a step that have all verdicts, in the order of their claims.
 
     Attributes:
-        trained: per group, False if dynamic sampling dropped it because its rewards are all equal.
+        trained: per group, False if dynamic sampling dropped it: its rewards are all equal, or the batch was complete.
+        temperature: temperature at which all groups were sampled.
         rounds: rounds of dynamic sampling.
         dropped: number of groups without all verdicts, by the reason for which they were dropped.
         generation_seconds: time waited for completions of further rounds, after ``Rollouts.completions`` returned.
         reward_seconds: time waited for verdicts after the last completion.
-        generation_span: seconds from the first request to the last completion, waited for or not.
+        generation_span: seconds from the first request to the last completion, whether or not the driver waited for it.
     """
 
     groups: tuple[Group, ...]
     trained: tuple[bool, ...]
+    temperature: float
     rounds: int
     dropped: Counter[DropReason]
     generation_seconds: float
@@ -73,13 +76,25 @@ class SampledStep:
     generation_span: float
 
     @property
-    def equal_rewards(self) -> int:
+    def untrained(self) -> int:
         """Number of groups that dynamic sampling dropped."""
         return len(self.groups) - sum(self.trained)
 
 
+def expected_problems(missing: int, kept: int, sampled: int, limit: int) -> int:
+    """Number of problems that are expected to give ``missing`` groups with signal, at most ``limit``.
+
+    Args:
+        missing: number of groups still needed.
+        kept: number of groups with signal so far.
+        sampled: number of problems sampled so far.
+        limit: largest number of problems.
+    """
+    return limit if kept == 0 else min(limit, math.ceil(missing * sampled / kept))
+
+
 def has_signal(group: Group) -> bool:
-    """Do two completions have different rewards? Excluded completions and the overlong penalty do not count."""
+    """Return True if two completions have different rewards, without excluded ones and without overlong penalty."""
     return len({rollout.reward for rollout in group.rollouts} - {None}) > 1
 
 
@@ -92,8 +107,8 @@ class StepProgress:
         last_completion_at: time of the last completion so far.
         expected: number of completions requested.
         judged: number of completions judged.
-        pending: number of completions still to come; ``all_finished`` is set when it reaches 0.
-        finished: completions so far.
+        unfinished: number of completions still to come; ``all_finished`` is set when it reaches 0.
+        finished: finished completions.
         dropped: number of dropped groups by reason.
         generation_seconds, reward_seconds: see ``SampledStep``.
     """
@@ -103,7 +118,7 @@ class StepProgress:
     last_completion_at: float
     expected: int = 0
     judged: int = 0
-    pending: int = 0
+    unfinished: int = 0
     finished: list[Completion] = field(default_factory=list)
     all_finished: asyncio.Event = field(default_factory=asyncio.Event)
     dropped: Counter[DropReason] = field(default_factory=Counter)
@@ -129,78 +144,93 @@ class Rollouts:
         self.order = order
         self.sampler = sampler
         self.display = display
-        self.buffer = WorkBuffer(capacity=(plan.max_staleness + 1) * plan.batch_size, group_size=plan.group_size)
+        # A round of dynamic sampling may request a batch of groups while those with signal keep their slots.
+        batches = plan.max_staleness + 1 + (plan.max_rounds > 0)
+        self.buffer = WorkBuffer(capacity=batches * plan.batch_size, group_size=plan.group_size)
         self.next_step = first_step
         self.tasks: dict[int, dict[CompletionId, asyncio.Task[None]]] = {}
         self.progress: dict[int, StepProgress] = {}
         self.generating = 0
         self.idle = asyncio.Event()
         self.idle.set()
-        self.current_step = first_step
+        self.displayed_step = first_step
+
+    def can_claim(self, version: int) -> bool:
+        """Return True if policy ``version`` may sample a step whose groups are not claimed yet."""
+        return self.next_step <= min(version + self.plan.max_staleness, self.plan.steps - 1)
 
     def fill(self, version: int, temperature_of: Callable[[int], float]) -> None:
-        """Claim the groups of every step that policy ``version`` may sample; calls ``temperature_of`` in step order."""
-        while self.next_step <= min(version + self.plan.max_staleness, self.plan.steps - 1):
+        """Claim the groups of every step that policy ``version`` may sample; call ``temperature_of`` in step order."""
+        while self.can_claim(version):
             step = self.next_step
             self._begin(step, temperature_of(step))
             self._claim(step, self.order.batch(step, self.plan.batch_size), version, 0)
             self.next_step += 1
 
     async def completions(self, step: int) -> list[Completion]:
-        """Wait for the completions of ``step``, not for their verdicts; return them in the order of their identities.
+        """Wait for the completions of ``step``, not for their verdicts; return them sorted by ``Completion.id``.
 
         Completions that miss the step's deadline are missing in the list; ``verdicts`` reports them.
         """
         progress = self.progress[step]
-        self.current_step = step
-        if progress.pending:
-            pending = {f"{progress.pending} completions": progress.all_finished.wait()}
+        self.displayed_step = step
+        if progress.unfinished:
+            awaitables = {f"{progress.unfinished} completions": progress.all_finished.wait()}
             with contextlib.suppress(DeadlineExceeded):
-                await gather(pending, f"the completions of step {step}", self._seconds_left(progress))
+                await gather(awaitables, f"the completions of step {step}", self._seconds_left(progress))
         return sorted(progress.finished, key=lambda completion: completion.id)
 
     async def verdicts(self, step: int, version: int) -> SampledStep:
         """Wait for all verdicts of ``step`` and return its groups.
 
         Groups without all verdicts at the deadline are dropped. With dynamic sampling, groups whose rewards are all
-        equal are dropped too, and other problems take their slots, for ``max_rounds`` rounds at most; ``version`` is
-        the policy that samples these.
+        equal are dropped too, and further problems are sampled, for ``max_rounds`` rounds at most: as many as are
+        expected to complete the batch, and no more than a batch. Groups beyond the batch are dropped.
+
+        Args:
+            step: training step.
+            version: policy that samples the further problems.
         """
-        self.current_step = step
+        self.displayed_step = step
         rounds = 0
-        equal: list[Slot] = []
+        dropped: list[Slot] = []
         used = [slot.claim.problem for slot in self.buffer.step_slots(step)]
         await self._await_verdicts(step)
         while self.plan.max_rounds:
-            equal += self._drop_equal(step)
-            missing = self.plan.batch_size - len(self.buffer.step_slots(step))
-            if not missing or rounds == self.plan.max_rounds:
+            dropped += self._drop_equal(step)
+            kept = len(self.buffer.step_slots(step))
+            missing = self.plan.batch_size - kept
+            if missing <= 0 or rounds == self.plan.max_rounds:
                 break
             rounds += 1
-            further = self.order.further(step, rounds, missing, used)
+            count = expected_problems(missing, kept, len(used), self.plan.batch_size)
+            further = self.order.further(step, rounds, count, used)
             used += further
             self._claim(step, further, version, rounds)
             await self._await_verdicts(step)
-        return self._sampled_step(step, equal, rounds)
+        return self._sampled_step(step, [*dropped, *self._drop_surplus(step)], rounds)
 
     def release(self, step: int) -> None:
-        """Free the slots of ``step``: it is trained, and the generators have the weights that it ended with."""
+        """Free the slots of ``step``: it is trained, and the generators have the weights that it produced."""
         for slot in self.buffer.step_slots(step):
             self.buffer.mark_trained(slot.claim.number)
 
     async def drain(self) -> None:
-        """Wait until no completion is being sampled; groups that miss their deadline are dropped."""
-        oldest = min(self.progress.values(), key=lambda progress: progress.requested_at, default=None)
-        left = self.sampler.deadline_s if oldest is None else self._seconds_left(oldest)
-        try:
-            await gather({"completions in flight": self.idle.wait()}, "draining the engines", left)
-        except DeadlineExceeded as error:
-            self.display.print_line(f"groups are dropped: {error}")
-            for slot in list(self.buffer.slots.values()):
-                if slot.state is GroupState.GENERATING:
-                    self._drop(slot, DropReason.DEADLINE)
-                    for task in self.tasks.pop(slot.claim.number).values():
-                        task.cancel()
+        """Wait until no completion is being sampled; each step's groups that miss its deadline are dropped."""
+        while generating := [slot for slot in self.buffer.slots.values() if slot.state is GroupState.GENERATING]:
+            step = min(slot.claim.step for slot in generating)
+            try:
+                left = self._seconds_left(self.progress[step])
+                await gather({"completions in flight": self.idle.wait()}, "draining the engines", left)
+            except DeadlineExceeded as error:
+                self.display.print_line(
+                    f"step {step:>4}  groups are dropped: {error} (raise generator.deadline_s if this recurs)"
+                )
+                for slot in generating:
+                    if slot.claim.step == step and slot.state is GroupState.GENERATING:
+                        self._drop(slot, DropReason.DEADLINE)
+                        for task in self.tasks.pop(slot.claim.number).values():
+                            task.cancel()
 
     def state(self) -> BufferState:
         """State for a checkpoint. Groups that are not READY are sampled again when the run resumes."""
@@ -268,7 +298,7 @@ class Rollouts:
             return
         progress = self.progress[claims[0].step]
         progress.expected += len(claims) * self.plan.group_size
-        progress.pending += len(claims) * self.plan.group_size
+        progress.unfinished += len(claims) * self.plan.group_size
         by_number = {claim.number: claim for claim in claims}
         completions = self.sampler.request(
             {claim.number: self.problems[claim.problem] for claim in claims},
@@ -283,9 +313,9 @@ class Rollouts:
             task = asyncio.ensure_future(self._sample(by_number[id.claim], completion))
             self.tasks[id.claim][id] = task
 
-    async def _sample(self, claim: Claim, pending: Awaitable[Completion]) -> None:
+    async def _sample(self, claim: Claim, awaitable: Awaitable[Completion]) -> None:
         """Await a completion and its verdict and put both into the buffer, unless the group was dropped meanwhile."""
-        completion = await self._completion(claim, pending)
+        completion = await self._completion(claim, awaitable)
         if completion is None or claim.number not in self.buffer.slots:
             return
         self.buffer.mark_completed(claim.number)
@@ -295,16 +325,16 @@ class Rollouts:
         self.buffer.add_rollout(claim.number, rollout)
         progress = self.progress[claim.step]
         progress.judged += 1
-        if claim.step == self.current_step:
+        if claim.step == self.displayed_step:
             self.display.show_generation_progress(progress.judged, progress.expected)
 
-    async def _completion(self, claim: Claim, pending: Awaitable[Completion]) -> Completion | None:
+    async def _completion(self, claim: Claim, awaitable: Awaitable[Completion]) -> Completion | None:
         """Await a completion. Returns None, after dropping its group, if its engines died."""
         self.generating += 1
         self.idle.clear()
         progress = self.progress[claim.step]
         try:
-            completion = await pending
+            completion = await awaitable
             progress.finished.append(completion)
             return completion
         except GenerationFailed as error:
@@ -315,8 +345,8 @@ class Rollouts:
             return None
         finally:
             progress.last_completion_at = time.monotonic()
-            progress.pending -= 1
-            if not progress.pending:
+            progress.unfinished -= 1
+            if not progress.unfinished:
                 progress.all_finished.set()
             self.generating -= 1
             if not self.generating:
@@ -327,15 +357,17 @@ class Rollouts:
         started = time.monotonic()
         slots = self.buffer.step_slots(step)
         progress = self.progress[step]
-        pending = {
+        awaitables = {
             f"{id.claim}:{self.problems[slot.claim.problem].problem.question_id}#{id.sample_index}": task
             for slot in slots
             for id, task in self.tasks.get(slot.claim.number, {}).items()
         }
         try:
-            await gather(pending, f"the rollouts of step {step}", self._seconds_left(progress))
+            await gather(awaitables, f"the rollouts of step {step}", self._seconds_left(progress))
         except DeadlineExceeded as error:
-            self.display.print_line(f"step {step:>4}  groups are dropped: {error}")
+            self.display.print_line(
+                f"step {step:>4}  groups are dropped: {error} (raise generator.deadline_s if this recurs)"
+            )
             for slot in self.buffer.step_slots(step):
                 if slot.state is not GroupState.READY:
                     self._drop(slot, DropReason.DEADLINE)
@@ -345,15 +377,16 @@ class Rollouts:
         progress.generation_seconds += last_completion - started
         progress.reward_seconds += time.monotonic() - last_completion
 
-    def _sampled_step(self, step: int, equal: Sequence[Slot], rounds: int) -> SampledStep:
-        """Groups of ``step``; ``equal`` are the slots of the groups that dynamic sampling dropped."""
+    def _sampled_step(self, step: int, dropped: Sequence[Slot], rounds: int) -> SampledStep:
+        """Groups of ``step``; ``dropped`` are the slots of the groups that dynamic sampling dropped."""
         trained = self.buffer.step_slots(step)
-        slots = sorted([*trained, *equal], key=lambda slot: slot.claim.number)
+        slots = sorted([*trained, *dropped], key=lambda slot: slot.claim.number)
         trained_numbers = {slot.claim.number for slot in trained}
         progress = self.progress.pop(step)
         return SampledStep(
             groups=tuple(self.problems[slot.claim.problem].make_group(slot.judged) for slot in slots),
             trained=tuple(slot.claim.number in trained_numbers for slot in slots),
+            temperature=progress.temperature,
             rounds=rounds,
             dropped=progress.dropped,
             generation_seconds=progress.generation_seconds,
@@ -371,6 +404,13 @@ class Rollouts:
         for slot in equal:
             self.buffer.drop(slot.claim.number, DropReason.EQUAL_REWARDS)
         return equal
+
+    def _drop_surplus(self, step: int) -> list[Slot]:
+        """Drop the groups of ``step`` beyond the batch, the last ones claimed; return their slots."""
+        surplus = self.buffer.step_slots(step)[self.plan.batch_size :]
+        for slot in surplus:
+            self.buffer.drop(slot.claim.number, DropReason.SURPLUS)
+        return surplus
 
     def _drop(self, slot: Slot, reason: DropReason) -> None:
         """Drop a group that is not READY, and count it."""

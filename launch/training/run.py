@@ -13,8 +13,9 @@ from launch.training.learner_client import LearnerClient
 from launch.training.problem_order import ProblemOrder
 from launch.training.rollouts import RolloutPlan, Rollouts
 from launch.training.sampling import Sampler
-from launch.training.temperature_stages import TemperatureStages, first_temperature
+from launch.training.temperature_stages import TemperatureStages, first_temperature, measure_grid
 from learner.credit import CreditSettings
+from learner.temperature_rules import Measurement
 from learner.truncation_mask import TruncationMask
 
 
@@ -40,13 +41,24 @@ class Run:
     records: RunRecords
     resumed: DriverState | None
 
-    async def temperature(self) -> TemperatureStages:
+    async def temperature_stages(self) -> TemperatureStages:
         """Sampling temperature of the first step: from the checkpoint, else configured or calibrated."""
         if self.resumed is not None:
             state = self.resumed.temperature
+            decisions = self.resumed.decisions
+            self.records.directory.restore_decisions(decisions)
         else:
-            state = await first_temperature(self.config, self.training, self.sampler, self.end_token_ids, self.records)
-        return TemperatureStages(self.config.temperature, state, self.records)
+            state, decisions = await first_temperature(
+                self.config, self.training, self.sampler, self.end_token_ids, self.records
+            )
+
+        async def measure(step: int) -> list[Measurement]:
+            calibration = await measure_grid(
+                self.config, self.training, self.sampler, self.end_token_ids, self.records, step=step
+            )
+            return calibration.measurements
+
+        return TemperatureStages(self.config.temperature, state, self.records, measure=measure, decisions=decisions)
 
     def rollouts(self) -> Rollouts:
         """Rollouts of the run, empty or from the checkpoint. Raises CheckpointError."""

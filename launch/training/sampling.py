@@ -40,7 +40,7 @@ class Sampler:
         problems: Mapping[int, PromptedProblem],
         samples: int,
         temperature: float,
-        draw: Sequence[int],
+        stream_key: Sequence[int],
     ) -> dict[CompletionId, Awaitable[Completion]]:
         """Request ``samples`` completions of each problem, to be awaited one by one.
 
@@ -48,7 +48,7 @@ class Sampler:
             problems: problems by claim number.
             samples: completions per problem.
             temperature: sampling temperature.
-            draw: integers that no other call of the run uses, from which deterministic mode derives its seed.
+            stream_key: integers unique to this call, from which deterministic mode derives its seed.
         """
         requests = [
             SampleRequest(
@@ -63,7 +63,7 @@ class Sampler:
             for claim, prompted in problems.items()
             for index in range(samples)
         ]
-        completions = request_completions(self.generators, requests, self.seed, draw)
+        completions = request_completions(self.generators, requests, self.seed, stream_key)
         return {request.id: completion for request, completion in zip(requests, completions, strict=True)}
 
     async def judge(self, prompted: PromptedProblem, completion: Completion) -> Rollout:
@@ -76,12 +76,13 @@ class Sampler:
         problems: Sequence[PromptedProblem],
         samples: int,
         temperature: float,
-        draw: Sequence[int],
+        stream_key: Sequence[int],
         on_progress: Callable[[int, int], None],
     ) -> list[Group]:
-        """Sample and judge groups, in the order of ``problems``; calls ``on_progress(judged, total)``.
+        """Sample and judge groups, in the order of ``problems``, and report progress.
 
-        Other arguments as for ``request``. Raises DeadlineExceeded naming the completions that were not ready in time.
+        ``on_progress(judged, total)`` is called after each verdict; the other arguments are those of ``request``.
+        Raises DeadlineExceeded naming the completions that were not ready in time.
         """
         judged = 0
         total = len(problems) * samples
@@ -93,7 +94,7 @@ class Sampler:
             on_progress(judged, total)
             return rollout
 
-        completions = self.request(dict(enumerate(problems)), samples, temperature, draw)
+        completions = self.request(dict(enumerate(problems)), samples, temperature, stream_key)
         pending = {
             f"{id.claim}:{problems[id.claim].problem.question_id}#{id.sample_index}": sample_rollout(
                 problems[id.claim], completion

@@ -17,8 +17,9 @@ from launch.cluster.placement import RolePlan, plan_roles, resolve_devices
 from launch.cluster.ray_cluster import find_resources, ray_session, start_ray
 from launch.cluster.scaling import accept_scaling_requests
 from launch.command import print_line
+from launch.evaluation.fitting_problems import select_fitting_problems
 from launch.evaluation.scores import Scores, build_pass_at_1_table
-from launch.preflight import check_context_length, check_resources, count_model_parameters
+from launch.preflight import check_context_length, check_resources, count_model_parameters, read_context_length
 from launch.problems.datasets import Dataset, DatasetError
 from launch.problems.prompts import PromptedProblem, build_prompts, select_prompt_style
 from launch.records.display import Display
@@ -72,12 +73,14 @@ async def run_training_actors(
     with Display(console, config.run.steps, directory.first_step) as display:
         tokenizer = AutoTokenizer.from_pretrained(model)
         training = fitting_problems(dataset.training, tokenizer, config, display)
-        held_out = fitting_problems(dataset.held_out, tokenizer, config, display)
+        held_out, remark = select_fitting_problems(dataset.held_out, tokenizer, read_context_length(model), config)
+        if remark:
+            display.print_line(remark)
         if not training:
             raise DatasetError("every prompt is longer than generator.max_prompt_tokens: raise it")
         display.set_phase("reserving room")
         reservation = await reserve_resources(config, parts, model, directory.path)
-        team = make_team(config, model, reservation)
+        team = make_team(config, model, reservation, held_out)
         try:
             run = Run(
                 config=config,
@@ -117,7 +120,8 @@ def fitting_problems(
     problems: Sequence[Problem], tokenizer: object, config: Config, display: Display
 ) -> list[PromptedProblem]:
     """Return the problems with their prompts, without those whose prompt is too long; print how many are dropped."""
-    kept = build_prompts(problems, tokenizer, select_prompt_style(config.dataset), config.generator.max_prompt_tokens)
+    style = select_prompt_style(config.dataset)
+    kept = build_prompts(problems, tokenizer, style, config.generator.max_prompt_tokens, config.model.thinking)
     if len(kept) < len(problems):
         display.print_line(
             f"{len(problems) - len(kept)} of {len(problems)} problems dropped: their prompt is longer than "

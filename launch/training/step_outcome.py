@@ -10,7 +10,7 @@ from actors.weights.transfer import Publication
 from launch.records.timeline import Laps
 from launch.training.rollouts import SampledStep
 from launch.training.run import Run, credit_settings
-from learner.credit import CreditedGroup, assign_credit, train_batch
+from learner.credit import CreditedGroup, assign_credit, build_train_batch
 from learner.diversity import distinct_ngram_ratio
 from learner.learner import UpdateMetrics
 from learner.rollout import CompletionId, TrainBatch, TrainSequence
@@ -29,7 +29,7 @@ class StepCredit:
 async def credit_step(
     run: Run, step: int, sampled: SampledStep, sequences: Mapping[CompletionId, TrainSequence]
 ) -> StepCredit:
-    """Turn a step's rewards into advantages, masks and mini-batches. Raises EmptyBatch.
+    """Turn a step's rewards into advantages, masks and mini-batches. Raises NoTrainableCompletion.
 
     It runs in a thread: meanwhile the event loop hands completions of later steps to the evaluators.
 
@@ -45,7 +45,7 @@ async def credit_step(
     def credit() -> StepCredit:
         groups = assign_credit(sampled.groups, sampled.trained, settings, step)
         diversity = [distinct_ngram_ratio(group.responses, run.end_token_ids) for group in sampled.groups]
-        return StepCredit(groups, diversity, train_batch(groups, config.algorithm.mini_batch_size, sequences))
+        return StepCredit(groups, diversity, build_train_batch(groups, config.algorithm.mini_batch_size, sequences))
 
     return await run_in_thread(credit, f"the credit of step {step}", config.learner.deadline_s)
 

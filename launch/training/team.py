@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from actors.weights.transfer import TransferSettings, open_transfer
 from conf.schema import Config
 from launch.cluster.pools import make_evaluator_pool, make_generator_pool, make_learner_group
 from launch.cluster.reservation import Reservation
-from launch.evaluation.evaluation import compute_max_in_flight, compute_max_in_judgement
+from launch.evaluation.evaluation import compute_max_in_flight, compute_max_judging
+from launch.problems.prompts import PromptedProblem
 from launch.records.display import Display
 from launch.records.run_directory import RunDirectory
 from launch.training.learner_client import LearnerClient
@@ -81,10 +83,13 @@ class Team:
         self.reservation.release()
 
 
-def make_team(config: Config, model: Path, reservation: Reservation) -> Team:
-    """Create the actors of a run without starting them."""
-    longest = max(config.generator.max_response_tokens, config.answer_tokens)
-    tokens = config.generator.max_prompt_tokens + longest
+def make_team(config: Config, model: Path, reservation: Reservation, held_out: Sequence[PromptedProblem]) -> Team:
+    """Create the actors of a run without starting them; ``held_out`` are the problems that it is evaluated on."""
+    longest_held_out = max((len(prompted.token_ids) for prompted in held_out), default=0)
+    tokens = max(
+        config.generator.max_prompt_tokens + config.generator.max_response_tokens,
+        longest_held_out + config.answer_tokens,
+    )
     return Team(
         generators=make_generator_pool(config, model, concurrency(config), tokens, reservation),
         evaluators=make_evaluator_pool(config),
@@ -97,4 +102,4 @@ def concurrency(config: Config) -> int:
     """Largest number of calls in flight per actor: those of all steps in progress, or of an evaluation."""
     algorithm = config.algorithm
     groups = algorithm.train_batch_size * (algorithm.max_staleness + 1)
-    return max(groups * algorithm.group_size, compute_max_in_flight(config), compute_max_in_judgement(config)) + 8
+    return max(groups * algorithm.group_size, compute_max_in_flight(config), compute_max_judging(config)) + 8

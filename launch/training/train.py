@@ -4,19 +4,20 @@
                     ▲                                                                               │
                     └───────────────────────────────────────────────────────────────────────────────┘
 
-What each part of a step waits for, and what ends the wait (every wait also ends at a deadline):
+The parts of a step. Every wait also ends at a deadline:
 
-    generate      the step's completions                 each engine's last token
-    old_log_prob  the learner's forward pass             needs no verdict: runs while the last ones come
-    reward        the step's verdicts                    each program's last test; with dynamic sampling further groups
-    credit        a thread of the driver                 reward → advantage, mask, mini-batches
-    update        the learner's optimizer updates
-    drain         completions of later steps             skipped with generator.partial_rollouts
-    publish       every engine echoes version + 1        then the step's slots are released for new groups
-    record        a thread that writes the rollouts
+    part          waits for                                      meanwhile
+    generate      the step's last completion                     finished completions are judged
+    old_log_prob  the learner's forward pass, without verdicts   the last completions are judged
+    reward        the step's last verdict                        with dynamic sampling, further groups are sampled
+    credit        a thread of the driver                         completions of later steps are judged
+    update        the learner's optimizer updates                completions of later steps are sampled and judged
+    drain         completions of later steps in flight           (skipped with generator.partial_rollouts)
+    publish       the new version's echo from every engine       nothing is sampled; then the step's slots are free
+    record        a thread that writes the rollouts              the next step is sampled
 
 With ``algorithm.max_staleness`` 0 a step samples with the weights that the step before published, so version = step;
-with s > 0 the groups of the next s steps are sampled meanwhile. It is one loop for both.
+with s > 0 the next s steps are sampled while the learner works on this one. It is one loop for both.
 """
 
 from __future__ import annotations
@@ -31,34 +32,35 @@ from launch.training.rollouts import Rollouts
 from launch.training.run import Run
 from launch.training.step_outcome import StepOutcome, credit_step
 from launch.training.temperature_stages import TemperatureStages
-from learner.credit import train_sequences
+from learner.credit import build_train_sequences
 
 
 async def train(run: Run) -> Scores | None:
     """Train from the directory's first step to ``run.steps``; return the scores of the last evaluation.
 
-    Row s of the metrics describes version s of the policy: its evaluation, if one is due, and the step that it trained.
-    The last version trains no step, so its row is an evaluation only.
+    Row s of the metrics describes version s of the policy: its evaluation, if one is due, and the training step that
+    starts from it. No step starts from the last version, so its row is an evaluation only.
     """
     config = run.config
     records = run.records
     await run.learner.publish()
-    temperature = await run.temperature()
+    stages = await run.temperature_stages()
     rollouts = run.rollouts()
     try:
         with gc_frozen():
             for step in range(records.directory.first_step, config.run.steps):
                 evaluation = await evaluate_policy(run, step)
-                rollouts.fill(step, temperature.before_step)
-                outcome = await train_step(run, step, rollouts, temperature)
+                await fill_rollouts(rollouts, stages, step)
+                outcome = await train_step(run, step, rollouts, stages)
                 if config.algorithm.max_staleness:  # the engines go on at once, also while a checkpoint is written
-                    rollouts.fill(step + 1, temperature.before_step)
+                    await fill_rollouts(rollouts, stages, step + 1)
                 metrics = await record_step(run, step, outcome)
                 records.append_metrics(metrics | evaluation.metrics)
                 records.display.show_step(metrics)
                 if is_checkpoint_due(run, step + 1):
                     with records.timeline.record_span("driver", "checkpoint", step=step + 1):
-                        await save_checkpoint(run, step + 1, DriverState(temperature.state, rollouts.state()))
+                        state = DriverState(stages.state, rollouts.state(), tuple(stages.decisions))
+                        await save_checkpoint(run, step + 1, state)
             last = await evaluate_policy(run, config.run.steps)
             if last.metrics:
                 records.append_metrics({"step": config.run.steps, **last.metrics})
@@ -69,19 +71,19 @@ async def train(run: Run) -> Scores | None:
         records.timeline.flush()
 
 
-async def train_step(run: Run, step: int, rollouts: Rollouts, temperature: TemperatureStages) -> StepOutcome:
+async def train_step(run: Run, step: int, rollouts: Rollouts, stages: TemperatureStages) -> StepOutcome:
     """Train on the groups of ``step`` and publish the new weights to the engines."""
     laps = run.records.laps()
     with laps("generate"):
         completions = await rollouts.completions(step)
     with laps("old_log_prob"):
-        sequences = train_sequences(completions)
+        sequences = build_train_sequences(completions)
         prepare_seconds = await run.learner.prepare(list(sequences.values()))
     with laps("reward"):
         sampled = await rollouts.verdicts(step, run.learner.version)
     with laps("credit"):
         credit = await credit_step(run, step, sampled, sequences)
-        temperature_state = temperature.after_step(sampled.groups, credit.diversity)
+        temperature = stages.after_step(sampled.groups, credit.diversity)
     with laps("update"):
         update = await run.learner.update(credit.batch)
     with laps("drain"):
@@ -93,12 +95,19 @@ async def train_step(run: Run, step: int, rollouts: Rollouts, temperature: Tempe
     return StepOutcome(
         sampled=sampled,
         credit=credit,
-        temperature=temperature_state,
+        temperature=temperature,
         prepare_seconds=prepare_seconds,
         update=update,
         publication=publication,
         laps=laps,
     )
+
+
+async def fill_rollouts(rollouts: Rollouts, stages: TemperatureStages, version: int) -> None:
+    """Claim and request the groups that policy ``version`` may sample, at the temperature decided for each step."""
+    if rollouts.can_claim(version):
+        await stages.measure_if_needed(rollouts.next_step)
+    rollouts.fill(version, stages.before_step)
 
 
 async def record_step(run: Run, step: int, outcome: StepOutcome) -> dict[str, float]:
@@ -116,7 +125,7 @@ async def record_step(run: Run, step: int, outcome: StepOutcome) -> dict[str, fl
 
 
 def draw_actors(run: Run, step: int, outcome: StepOutcome) -> None:
-    """Draw the actors' tracks in the timeline. The learner reports its own seconds, which end with the driver's lap."""
+    """Draw the actors' tracks in the timeline; the learner's durations are drawn to end with the driver's laps."""
     timeline = run.records.timeline
     old_log_prob = outcome.laps.by_name["old_log_prob"]
     update = outcome.laps.by_name["update"]

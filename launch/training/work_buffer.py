@@ -37,8 +37,10 @@ class DropReason(enum.StrEnum):
     """Not judged within ``generator.deadline_s``."""
     EQUAL_REWARDS = "equal_rewards"
     """Its rewards are all equal, and dynamic sampling is on."""
+    SURPLUS = "surplus"
+    """Dynamic sampling found more groups with signal than a batch holds."""
     FAILED = "failed"
-    """One of its completions lost its engine more often than it is retried."""
+    """The engines of one of its completions died in all attempts."""
     STOPPED = "stopped"
     """The run ended before the group's step."""
 

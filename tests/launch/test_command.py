@@ -101,7 +101,7 @@ def test_closed_output_causes_no_traceback():
     os.close(reading)
     command = [sys.executable, "-m", "launch.driver", "--help"]
     with os.fdopen(writing, "wb") as output:
-        done = subprocess.run(command, cwd=ROOT, stdout=output, stderr=subprocess.PIPE, timeout=120, check=False)
+        done = subprocess.run(command, cwd=ROOT, stdout=output, stderr=subprocess.PIPE, timeout=300, check=False)
     assert done.returncode == 141 and done.stderr == b""
 
 
@@ -140,7 +140,7 @@ def test_wrong_path_is_reported_before_heavy_imports(command, arguments, message
         f"    print('imported:', *[name for name in {HEAVY_MODULES!r} if name in sys.modules])\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode != 0
     assert message in done.stdout + done.stderr and "Traceback" not in done.stderr, done.stderr

@@ -27,7 +27,7 @@ from learner.rollout import TrainBatch
 from tests.tiny_learner import VOCABULARY_SIZE, make_learner_settings, make_sequences, save_tiny_model
 from tests.two_ranks import run_on_two_ranks
 
-SETTINGS = {"warmup_steps": 5, "weight_decay": 0.1}
+SETTINGS = {"warmup_updates": 5, "weight_decay": 0.1}
 
 
 @pytest.fixture(scope="module")
@@ -257,7 +257,7 @@ def test_loading_into_a_model_with_another_tokenizer_is_an_error(model, saved, t
 
 
 def test_loading_keeps_the_configured_hyperparameters(model, saved):
-    changes = {"learning_rate": 0.5, "weight_decay": 0.25, "betas": (0.5, 0.6), "warmup_steps": 4}
+    changes = {"learning_rate": 0.5, "weight_decay": 0.25, "betas": (0.5, 0.6), "warmup_updates": 4}
     learner = Learner(make_learner_settings(model, **changes))
     load_checkpoint(learner, saved)
     assert [(group["weight_decay"], group["betas"]) for group in learner.optimizer.param_groups] == [

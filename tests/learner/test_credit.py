@@ -1,13 +1,23 @@
 """Credit assignment, and the train batch made of credited groups."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evaluator.verdict import Status
 from learner.advantage import group_advantages
-from learner.credit import EmptyBatch, assign_credit, assign_group_credit, train_batch, train_sequences
+from learner.credit import (
+    NoTrainableCompletion,
+    assign_credit,
+    assign_group_credit,
+    build_train_batch,
+    build_train_sequences,
+    split_evenly,
+)
 from learner.overlong_penalty import overlong_penalty
 from learner.rollout import CompletionId, Group
 from tests.factories import make_credit_settings, make_credited_group, make_group, make_rollout, make_truncated_rollout
@@ -131,21 +141,31 @@ def test_the_configured_kind_of_advantage_is_used():
 def test_groups_dropped_by_dynamic_sampling_are_not_trained():
     groups = [make_group(PASSED, WRONG, question_id=f"q{place}") for place in range(4)]
     credited = assign_credit(groups, [True, False, True, True], make_credit_settings(), 0)
-    minis = train_batch(credited, 2, {}).mini_batches
+    minis = build_train_batch(credited, 2, {}).mini_batches
     assert [[sequence.name for sequence in mini] for mini in minis] == [
         ["q0#0", "q0#1", "q2#0", "q2#1"],
         ["q3#0", "q3#1"],
     ]
     # All groups are dropped: no update, and no error, because nothing has failed.
-    assert train_batch(assign_credit(groups, [False] * 4, make_credit_settings(), 0), 2, {}).mini_batches == ()
+    assert build_train_batch(assign_credit(groups, [False] * 4, make_credit_settings(), 0), 2, {}).mini_batches == ()
 
 
 def test_mini_batches_hold_groups_in_order():
     groups = [make_credited_group(PASSED, WRONG, question_id=f"q{place}") for place in range(5)]
-    minis = train_batch(groups, 2, {}).mini_batches
+    minis = build_train_batch(groups, 2, {}).mini_batches
     assert [len(mini) for mini in minis] == [4, 4, 2]
     advantages = [sequence.advantage for mini in minis for sequence in mini]
     assert advantages == group_advantages([1.0, 0.0]) * 5
+
+
+@given(st.integers(0, 200), st.integers(1, 40))
+def test_mini_batches_are_even(count, size):
+    items: list[Any] = list(range(count))
+    parts = split_evenly(items, size)
+    assert [item for part in parts for item in part] == items
+    sizes = [len(part) for part in parts]
+    assert len(parts) == -(-count // size)
+    assert not sizes or (max(sizes) <= size and max(sizes) - min(sizes) <= 1)
 
 
 def test_a_sequence_is_the_prompt_and_the_response():
@@ -155,7 +175,7 @@ def test_a_sequence_is_the_prompt_and_the_response():
         sampler_logprobs=np.array([-0.1, -0.2, -0.3], dtype=np.float32),
         temperature=0.7,
     )
-    ((sequence, other),) = train_batch([credited(one, make_rollout(WRONG))], 1, {}).mini_batches
+    ((sequence, other),) = build_train_batch([credited(one, make_rollout(WRONG))], 1, {}).mini_batches
     assert sequence.token_ids.tolist() == [5, 6, 7, 8, 11, 12, 2]
     assert sequence.token_ids.dtype == np.int64
     assert (sequence.prompt_length, sequence.response_length, sequence.temperature) == (4, 3, 0.7)
@@ -173,38 +193,40 @@ def test_excluded_completions_are_not_in_the_batch():
         make_credited_group(OURS, OURS, OURS),
         make_credited_group(OURS, WRONG, OURS),
     ]
-    (first, second) = train_batch(groups, 2, {}).mini_batches
+    (first, second) = build_train_batch(groups, 2, {}).mini_batches
     assert [sequence.token_ids[2] for sequence in first] == [11, 13]  # samples 0 and 2
     assert [sequence.advantage for sequence in second] == [0.0]
 
 
 def test_a_mini_batch_without_sequences_is_dropped():
     groups = [make_credited_group(OURS, OURS), make_credited_group(PASSED, WRONG)]
-    assert [len(mini) for mini in train_batch(groups, 1, {}).mini_batches] == [2]
+    assert [len(mini) for mini in build_train_batch(groups, 1, {}).mini_batches] == [2]
 
 
 def test_a_batch_of_excluded_completions_is_an_error():
-    with pytest.raises(EmptyBatch, match="sandbox_error"):
-        train_batch([make_credited_group(OURS, OURS), make_credited_group(OURS, OURS)], 1, {})
+    with pytest.raises(NoTrainableCompletion, match="sandbox_error"):
+        build_train_batch([make_credited_group(OURS, OURS), make_credited_group(OURS, OURS)], 1, {})
 
 
 def test_a_step_without_groups_is_an_error_that_names_the_deadline():
-    with pytest.raises(EmptyBatch, match=r"generator\.deadline_s"):
-        train_batch([], 1, {})
+    with pytest.raises(NoTrainableCompletion, match=r"generator\.deadline_s"):
+        build_train_batch([], 1, {})
 
 
 def test_masked_completions_and_equal_rewards_stay_in_the_batch():
     """They count in the token mean, so masking does not change the size of the step."""
-    (mini,) = train_batch([make_credited_group(WRONG, WRONG)], 1, {}).mini_batches
+    (mini,) = build_train_batch([make_credited_group(WRONG, WRONG)], 1, {}).mini_batches
     assert [sequence.advantage for sequence in mini] == [0.0, 0.0]
 
 
 def test_existing_sequences_are_reused_by_identity():
     completions = [make_rollout(claim=claim, sample_index=index).completion for claim in (4, 7) for index in (0, 1)]
-    sequences = train_sequences(completions)
+    sequences = build_train_sequences(completions)
     assert list(sequences) == [completion.id for completion in completions]
     group = Group("q", "prompt", (make_rollout(claim=7, sample_index=1), make_rollout(WRONG, claim=8, sample_index=0)))
-    ((known, new),) = train_batch([assign_group_credit(group, make_credit_settings(), 0)], 1, sequences).mini_batches
+    ((known, new),) = build_train_batch(
+        [assign_group_credit(group, make_credit_settings(), 0)], 1, sequences
+    ).mini_batches
     assert known.token_ids is sequences[CompletionId(7, 1)].token_ids
     assert (known.advantage, new.id) == (-new.advantage, CompletionId(8, 0))
 

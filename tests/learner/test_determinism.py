@@ -12,14 +12,14 @@ from learner.rollout import TrainBatch
 from tests.tiny_learner import make_learner_settings, make_sequences, save_tiny_model
 from tests.two_ranks import run_on_two_ranks
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(900)]
 ADVANTAGES = (1.0, -0.5, 0.0, 2.0) * 20  # about 700 tokens, enough for torch to use several threads
 
 
 def train_one_step(model):
     """Make a step of two updates with two threads; return parameters, moments and metrics."""
     torch.set_num_threads(2)
-    learner = Learner(make_learner_settings(model, micro_batch_tokens=10_000, warmup_steps=2))
+    learner = Learner(make_learner_settings(model, micro_batch_tokens=10_000, warmup_updates=2))
     mini_batches = tuple(tuple(make_sequences(ADVANTAGES, seed=seed)) for seed in range(2))
     metrics = dataclasses.asdict(learner.update(TrainBatch(mini_batches)))
     moments = [state["exp_avg_sq"].full_tensor() for state in learner.optimizer.state.values()]

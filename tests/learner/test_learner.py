@@ -198,13 +198,17 @@ def test_non_finite_sampler_log_probs_are_excluded_and_counted(tied, bad):
 
 @pytest.mark.parametrize("beta", [0.0, 0.1])
 def test_batches_without_learning_signal_have_zero_loss_and_gradient(tied, beta):
-    """An empty batch makes no update; batches with advantage 0 or without finite sampler log-probs do."""
+    """Without a KL penalty, a mini-batch whose advantages are all 0 makes no update, like an empty batch."""
     learner = Learner(make_learner_settings(tied, objective=make_objective(kl_weight=beta)))
     before = {name: value.clone() for name, value in gather_parameters(learner.policy).items()}
     unknown = tuple(make_sequence(sampler_logprob=float("nan"), advantage=1.0) for _ in range(3))
-    for mini_batches, updates in (((), 0), ((tuple(make_sequences([0.0, 0.0])),), 1), ((unknown, unknown), 2)):
+    for mini_batches, updates in (
+        ((), 0),
+        ((tuple(make_sequences([0.0, 0.0])),), int(beta > 0)),
+        ((unknown, unknown), 2),
+    ):
         metrics = learner.update(TrainBatch(mini_batches))
-        assert metrics.updates == updates
+        assert (metrics.updates, metrics.updates_without_advantage) == (updates, len(mini_batches) - updates)
         assert all(torch.tensor(value).isfinite() for value in dataclasses.astuple(metrics))
         assert (metrics.pg_loss, metrics.ppo_kl, metrics.clipfrac_lower) == (0.0, 0.0, 0.0)
         assert metrics.grad_norm == pytest.approx(0.0, abs=1e-6)
@@ -324,7 +328,7 @@ def test_an_update_uses_prepared_log_probs_and_computes_the_others(tied, known):
 
 
 def test_gradients_are_clipped_and_the_learning_rate_warms_up(tied):
-    learner = Learner(make_learner_settings(tied, warmup_steps=4, grad_clip=1e-3, learning_rate=1e-2))
+    learner = Learner(make_learner_settings(tied, warmup_updates=4, grad_clip=1e-3, learning_rate=1e-2))
     rates = []
     learner.optimizer.register_step_pre_hook(lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"]))
     norms = []
@@ -375,7 +379,7 @@ def test_activation_checkpointing_does_not_change_gradients(tied):
 
 
 def test_training_continues_from_a_checkpoint_bit_for_bit(checkpoint, tmp_path):
-    constants = make_learner_settings(checkpoint, warmup_steps=5)
+    constants = make_learner_settings(checkpoint, warmup_updates=5)
     uninterrupted = Learner(constants)
     uninterrupted.update(make_batch(0))
     expected = uninterrupted.update(make_batch(1))

@@ -41,7 +41,7 @@ def test_fraction_is_the_share_of_tests_passed(judgement, expected):
     assert reward_of(judgement, fraction) == expected
 
 
-def test_only_passed_stops_at_the_first_failed_test():
+def test_only_the_reward_passed_stops_at_the_first_failed_test():
     assert [needs_all_tests(name) for name in ("passed", "fraction", "module:function")] == [False, True, True]
 
 

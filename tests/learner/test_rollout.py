@@ -52,7 +52,7 @@ def test_a_rollout_is_truncated_at_the_length_limit():
     assert not make_rollout().truncated
 
 
-def test_response_length():
+def test_response_length_excludes_the_prompt():
     assert make_sequence(response=(3, 4, 5), prompt=(1, 2)).response_length == 3
 
 

@@ -268,3 +268,40 @@ def test_calibration_always_satisfies_the_reward_condition(pairs, target):
     diverse = [row for row in rows if row[1] >= target and row[2] >= 0.9 * highest]
     assert (decision.rule == "calibration") == (diversity >= target) == bool(diverse)
     assert not any(row[0] < decision.new for row in diverse)
+
+
+RESTORING = DiversityController(GRID, floor=0.5, restore=True)
+ENDED = TemperatureState(value=0.8, stage=2, steps=MIN_STAGE_STEPS, ema=0.4, reference=0.7, start_diversity=0.6)
+
+
+def measure(*diversities):
+    """Return a measurement per temperature of the grid, without rewards."""
+    return [Measurement(value, diversity, 0.0) for value, diversity in zip(GRID, diversities, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("diversities", "chosen"),
+    [
+        ((0.3, 0.4, 0.5, 0.6, 0.7, 0.8), 1.2),
+        ((0.7, 0.5, 0.5, 0.5, 0.7, 0.8), 0.6),
+        ((0.3, 0.6, 0.7, 0.7, 0.7, 0.7), 0.8),
+        ((0.3, 0.4, 0.5, 0.5, 0.5, 0.4), 1.0),
+    ],
+    ids=["the smallest that is diverse enough", "a lower one", "the present one", "none: the highest D"],
+)
+def test_restore_chooses_the_smallest_temperature_as_diverse_as_the_start(diversities, chosen):
+    state, decision = decide_temperature(RESTORING, ENDED, 120, measure(*diversities))
+    assert decision is not None
+    assert (decision.step, decision.old, decision.new, decision.rule) == (120, 0.8, chosen, "restore")
+    assert state == TemperatureState(value=chosen, stage=3, start_diversity=0.6)
+
+
+def test_only_restore_needs_measurements_and_only_at_the_end_of_a_stage():
+    assert RESTORING.needs_measurements(ENDED)
+    assert not RESTORING.needs_measurements(replace(ENDED, ema=0.69))
+    assert not RULE.needs_measurements(ENDED)
+
+
+def test_a_new_stage_keeps_the_diversity_of_the_start():
+    state, _ = decide_temperature(RULE, ENDED, 120)
+    assert (state.value, state.start_diversity) == (1.0, 0.6)

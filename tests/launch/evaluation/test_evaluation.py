@@ -79,14 +79,14 @@ class FakeEvaluators:
         self.source = source
         self.expected = expected
         self.unrequested_at_first = None
-        self.in_judgement = 0
-        self.max_in_judgement = 0
+        self.judging = 0
+        self.max_judging = 0
 
     async def judge(self, problem, text):
-        self.in_judgement += 1
-        self.max_in_judgement = max(self.max_in_judgement, self.in_judgement)
+        self.judging += 1
+        self.max_judging = max(self.max_judging, self.judging)
         await asyncio.sleep(0.01)
-        self.in_judgement -= 1
+        self.judging -= 1
         if self.unrequested_at_first is None:
             self.unrequested_at_first = self.expected - len(self.source.requested)
         passed = int(text.split()[1]) % 2 == 0
@@ -127,7 +127,7 @@ def run_evaluation(
         source=source,
         evaluators=evaluators,
         max_in_flight=max_in_flight,
-        max_in_judgement=3,
+        max_judging=3,
         deadline_s=deadline_s,
         judge_while_sampling=judge_while_sampling,
         strict=strict,
@@ -151,7 +151,7 @@ def test_every_problem_is_sampled_and_judged(tmp_path, judge_while_sampling):
     assert not failures and progress[-1] == (12, 12)
     assert source.max_in_flight == 2, "max_in_flight does not limit the answers sampled at once"
     expected = 2 if judge_while_sampling else 3
-    assert evaluators.max_in_judgement == expected, "max_in_judgement does not limit the answers judged at once"
+    assert evaluators.max_judging == expected, "max_judging does not limit the answers judged at once"
     assert (evaluators.unrequested_at_first > 0) == judge_while_sampling
     assert [log.judgements["a", index].verdict.passed for index in range(4)] == [True, False, True, False]
 

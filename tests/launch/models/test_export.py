@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from conf.schema import ConfigError
 from conf.validation import parse_export
 from launch.models.export import export_checkpoint, find_checkpoint
-from launch.models.model_card import format_model_card
+from launch.models.model_card import SELECTION_NOTE, format_model_card
 from launch.models.starter_model import CHAT_TEMPLATE
 from launch.records.best_checkpoint import BestCheckpoint, format_best_checkpoint
 from launch.records.run_directory import RunDirectory
@@ -113,6 +113,7 @@ def test_model_card_contains_results_and_configuration(run, tmp_path):
     card = (tmp_path / "out" / "README.md").read_text()
     assert "# r, step 10" in card
     assert "| starter, all, all | 0.250 | 0.500 |" in card
+    assert SELECTION_NOTE in card
     assert "Mean training reward: 0.250 over the first 1 of 1 steps, 0.250 over the last." in card
     front = yaml.safe_load(card.split("---")[1])
     assert (front["library_name"], "base_model" in front) == ("transformers", False)
@@ -122,7 +123,7 @@ def test_model_card_contains_results_and_configuration(run, tmp_path):
 
 def test_model_card_names_the_base_model_and_a_missing_evaluation():
     settings = make_config("model.path=Qwen/Qwen3-1.7B")
-    card = format_model_card(settings, 20, "bfloat16", [{"step": 0, PASS: 0.5}], {"python": "3.11"})
+    card = format_model_card(settings, 20, "bfloat16", [{"step": 0, PASS: 0.5}], {"python": "3.11"}, is_best=False)
     assert yaml.safe_load(card.split("---")[1])["base_model"] == "Qwen/Qwen3-1.7B"
     assert "This checkpoint was not evaluated in its run." in card
 
@@ -241,6 +242,6 @@ def test_export_command_prints_the_checkpoint_or_the_error(run, tmp_path):
     path, _ = run
     arguments = [sys.executable, "-m", "launch.export", f"run={path}", f"output={tmp_path / 'out'}"]
     for status, message in ((0, "step_000020 exported to"), (2, "exists; choose another directory")):
-        done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=300, check=False)
         assert (done.returncode, message in done.stdout) == (status, True), done.stdout + done.stderr
     shutil.rmtree(tmp_path / "out")

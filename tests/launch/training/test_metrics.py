@@ -144,6 +144,7 @@ def test_dynamic_sampling_metrics():
     sampled = SampledStep(
         groups=groups,
         trained=(True, False, False),
+        temperature=1.0,
         rounds=2,
         dropped=dropped,
         generation_seconds=1.0,
@@ -194,7 +195,7 @@ def test_actor_metrics():
     }
 
 
-def test_update_metrics_have_distinct_values():
+def test_each_update_metric_comes_from_its_own_field():
     numbers = {field.name: float(place) for place, field in enumerate(dataclasses.fields(make_update_metrics()))}
     metrics = update_metrics(make_update_metrics(**numbers))
     assert metrics["actor/pg_clipfrac_higher"] == numbers["clipfrac_higher"]

@@ -16,7 +16,7 @@ from launch.problems.prompts import PromptedProblem
 from launch.records.display import Display
 from launch.training.driver_state import read_ready, ready_parquet
 from launch.training.problem_order import ProblemOrder
-from launch.training.rollouts import RolloutPlan, Rollouts, has_signal
+from launch.training.rollouts import RolloutPlan, Rollouts, expected_problems, has_signal
 from launch.training.sampling import Sampler
 from launch.training.work_buffer import DropReason, GroupState
 from learner.checkpoint import CheckpointError
@@ -127,7 +127,7 @@ def test_every_group_is_trained_without_dynamic_sampling():
     sampled, asked = sample_step(mixed=[])
     assert asked == ProblemOrder(PROBLEMS, 0).batch(0, 8)
     assert [int(name) for name in question_ids(sampled, True)] == asked
-    assert (sampled.rounds, sampled.equal_rewards, sampled.dropped.total()) == (0, 0, 0)
+    assert (sampled.rounds, sampled.untrained, sampled.dropped.total()) == (0, 0, 0)
 
 
 def test_dynamic_sampling_stops_if_all_groups_have_signal():
@@ -141,7 +141,25 @@ def test_dynamic_sampling_continues_until_enough_groups_have_signal():
     assert sampled.rounds >= 1
     assert sum(sampled.trained) == 8
     assert all(int(name) % 2 == 0 for name in question_ids(sampled, True))
-    assert sampled.equal_rewards + 8 == len(sampled.groups) == len(asked)
+    assert sampled.untrained + 8 == len(sampled.groups) == len(asked)
+
+
+@pytest.mark.parametrize(
+    ("missing", "kept", "sampled", "expected"),
+    [(4, 4, 8, 8), (1, 7, 8, 2), (3, 2, 16, 16), (8, 0, 8, 16), (1, 15, 16, 2), (6, 1, 100, 16)],
+)
+def test_a_round_samples_as_many_problems_as_are_expected_to_be_enough(missing, kept, sampled, expected):
+    assert expected_problems(missing, kept, sampled, 16) == expected
+
+
+def test_groups_beyond_the_batch_are_dropped_as_surplus():
+    order = ProblemOrder(PROBLEMS, 0)
+    first = order.batch(0, 8)
+    sampled, requested = sample_step(mixed=[first[0], *(set(range(PROBLEMS)) - set(first))], rounds=1)
+    assert len(requested) == 8 + 8  # one of eight had signal, so seven missing groups would take 56 problems
+    assert sum(sampled.trained) == 8
+    assert question_ids(sampled, True) == [str(index) for index in (first[0], *requested[8:15])]
+    assert question_ids(sampled, False)[-1] == str(requested[15])
 
 
 def test_dynamic_sampling_repeats_a_problem_only_after_all_others():
@@ -155,7 +173,7 @@ def test_dynamic_sampling_rounds_are_bounded():
     sampled, asked = sample_step(mixed=rare, rounds=2)
     assert (sampled.rounds, sum(sampled.trained)) == (2, 1)
     assert question_ids(sampled, True) == [str(rare[0])]
-    assert sampled.equal_rewards == len(sampled.groups) - 1 == len(asked) - 1
+    assert sampled.untrained == len(sampled.groups) - 1 == len(asked) - 1
 
 
 def test_problems_of_further_rounds_depend_on_seed_and_step():

@@ -11,7 +11,7 @@ from launch.training.calibration import CalibrationError
 from launch.training.driver_state import STATE, BufferState, DriverState, read_driver_state
 from launch.training.temperature_stages import TemperatureStages
 from learner.checkpoint import TRAINER_FOLDER, CheckpointError
-from learner.credit import assign_credit, train_batch
+from learner.credit import assign_credit, build_train_batch
 from learner.rollout import Group, Judgement
 from learner.temperature_rules import TemperatureState
 from tests.factories import make_completion, make_config, make_credit_settings, make_rollout, make_verdict
@@ -119,6 +119,40 @@ def test_a_resumed_run_makes_the_same_decisions(uninterrupted, tmp_path, kill_at
     assert states[0].temperature.steps == 20
 
 
+def lost_diversity(temperature, version):
+    """Return the same as ``distinct_by_temperature``, but from version 25 on 2 at temperature 1.2 and 1 below."""
+    if version < 25 or temperature > 1.2:
+        return distinct_by_temperature(temperature, version)
+    return 2 if temperature == 1.2 else 1
+
+
+@pytest.mark.parametrize("kill_at", [None, 40, 41, 45])
+def test_restore_measures_again_and_skips_temperatures_that_are_not_diverse_enough(tmp_path, kill_at):
+    arguments = (*DIVERSITY, "temperature.rule=restore", "run.steps=50")
+    directory, _ = run_training(tmp_path, FakeActors(lost_diversity, kill_at), *arguments)
+    if kill_at is not None:
+        directory, _ = run_training(tmp_path, FakeActors(lost_diversity), *arguments, "run.resume=true")
+    assert read_column(directory, "temperature/value") == [1.0] * 40 + [1.4] * 10
+    first, second = read_rows(directory, "temperature.jsonl")
+    assert (first["rule"], second["rule"]) == ("calibration", "restore")
+    assert (second["step"], second["old"], second["new"]) == (40, 1.0, 1.4)
+    assert "measured again: D 1.0000, the smallest with D >= 0.7500, that of the start" in second["explanation"]
+
+
+@pytest.mark.parametrize("kill_at", [39, 40, 41, 42])
+def test_no_decision_is_lost_if_a_run_that_samples_ahead_is_killed(tmp_path, kill_at):
+    """The decision for step 40 is made while step 39 is trained, before the checkpoint after it."""
+    arguments = (*DIVERSITY, "run.steps=50", "algorithm.max_staleness=1")
+    run_training(tmp_path, FakeActors(falling_diversity, kill_at), *arguments)
+    directory, _ = run_training(tmp_path, FakeActors(falling_diversity), *arguments, "run.resume=true")
+    decisions = read_rows(directory, "temperature.jsonl")
+    assert [decision["rule"] for decision in decisions] == ["calibration", "drop"]
+    changed = decisions[1]["step"]
+    sampled_at = [temperature_of(directory, step) for step in range(50)]
+    assert sampled_at == pytest.approx([1.0] * changed + [1.2] * (50 - changed))
+    assert read_column(directory, "temperature/value") == pytest.approx(sampled_at)
+
+
 def test_a_calibration_is_repeated_only_if_its_settings_have_changed(tmp_path):
     run_training(tmp_path, FakeActors(distinct_by_temperature, kill_at=0), *DIVERSITY, "run.steps=1")
     # The target is not measured: another one chooses from the same numbers.
@@ -152,7 +186,9 @@ def test_a_killed_calibration_is_repeated(tmp_path):
 def test_a_damaged_calibration_file_is_reported(tmp_path):
     directory, _ = run_training(tmp_path, FakeActors(distinct_by_temperature, kill_at=0), *DIVERSITY, "run.steps=1")
     directory.calibration_path.write_text('{"points": []}')
-    with pytest.raises(CalibrationError, match=r"calibration\.json is not a calibration of this version; delete it"):
+    with pytest.raises(
+        CalibrationError, match=r"calibration\.json was not written by this version of the program; delete it"
+    ):
         run_training(tmp_path, FakeActors(distinct_by_temperature), *DIVERSITY, "run.steps=1", "run.resume=true")
 
 
@@ -218,7 +254,7 @@ def test_an_invalid_driver_state_is_refused(tmp_path, text):
         read_driver_state(tmp_path)
 
 
-def test_driver_state_survives_its_file(tmp_path):
+def test_driver_state_is_unchanged_by_writing_and_reading(tmp_path):
     (tmp_path / "trainer").mkdir()
     temperature = TemperatureState(value=1.2, stage=3, steps=41, ema=1 / 3, reference=0.1 + 0.2, at_top=True)
     state = DriverState(temperature, EMPTY)
@@ -232,8 +268,9 @@ def make_group_at(temperature, *responses):
 
 
 def test_samples_of_an_earlier_stage_do_not_change_the_average_diversity():
-    records: Any = None
-    stages = TemperatureStages(make_config().temperature, TemperatureState(value=1.2, stage=1), records)
+    unused: Any = None
+    state = TemperatureState(value=1.2, stage=1)
+    stages = TemperatureStages(make_config().temperature, state, unused, measure=unused)
     stale = make_group_at(1.0, (5, 6, 7, 8), (5, 6, 7, 8))
     present = make_group_at(1.2, (5, 6, 7, 8), (6, 7, 8, 9))
     assert stages.after_step([stale, present], [0.5, 1.0]).ema == 1.0
@@ -247,5 +284,5 @@ def test_a_train_batch_keeps_the_temperature_of_each_sample():
         for value in (0.6, 1.2)
     )
     groups = assign_credit([stale, present], [True, True], make_credit_settings(mask_probability=0.0), 0)
-    batch = train_batch(groups, 2, {})
+    batch = build_train_batch(groups, 2, {})
     assert [[sequence.temperature for sequence in mini] for mini in batch.mini_batches] == [[0.6, 0.6, 1.2, 1.2]]

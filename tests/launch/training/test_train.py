@@ -12,7 +12,7 @@ from evaluator.verdict import Status
 from launch.records.run_directory import RunDirectory
 from launch.records.timeline import FILE
 from launch.training.driver_state import read_driver_state
-from learner.credit import EmptyBatch
+from learner.credit import NoTrainableCompletion
 from learner.rollout import CompletionId, Judgement
 from tests.factories import make_verdict
 from tests.fake_actors import FakeActors, read_column, run_training
@@ -141,7 +141,7 @@ def test_a_step_with_only_sandbox_errors_ends_the_run(tmp_path):
         async def judge(self, problem, text):
             return Judgement(verdict=make_verdict(Status.SANDBOX_ERROR), code=None, incomplete=False, seconds=0.0)
 
-    with pytest.raises(EmptyBatch, match="sandbox_error"):
+    with pytest.raises(NoTrainableCompletion, match="sandbox_error"):
         run_training(tmp_path, UnjudgedActors(all_distinct), "run.steps=1")
 
 
