@@ -92,11 +92,13 @@ check: ruff ## lint and the fast tests: for every commit
 	  evaluator() { run tests/evaluator; }; launch() { run tests/launch; }; others() { run $(APART:%=--ignore=%); }; \
 	  together others launch evaluator types
 
+# Ray starts its workers at a niceness of 15, and engines have 19: beside tests at 0 they would hardly run.
 test: ruff ## lint and all tests but the slow ones
 	@$(TOGETHER) \
-	  run() { $(PYTEST) -q -m "not slow $$1" "$${@:2}" $(ARGS) $(may_be_empty); }; \
-	  engines() { run "and engine"; }; evaluator() { run "" tests/evaluator; }; launch() { run "" tests/launch; }; \
-	  others() { run "and not engine" $(APART:%=--ignore=%); }; \
+	  run() { $(RUN) $$1 python -m pytest -q -m "not slow $$2" "$${@:3}" $(ARGS) $(may_be_empty); }; \
+	  engines() { run "" "and engine"; }; \
+	  evaluator() { run "nice -n 19" "" tests/evaluator; }; launch() { run "nice -n 19" "" tests/launch; }; \
+	  others() { run "nice -n 19" "and not engine" $(APART:%=--ignore=%); }; \
 	  together others engines launch evaluator types
 
 test-slow: venv ## the slow tests, and the property tests with many examples

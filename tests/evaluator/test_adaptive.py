@@ -112,4 +112,5 @@ def test_closing_the_evaluator_resolves_deferred_programs():
         time.sleep(0.01)
     adaptive_evaluator.close()
     assert deferred.result(0).status is Status.SANDBOX_ERROR
-    assert last.result(0).status is Status.TIME_LIMIT
+    # On a loaded machine, closing may come between the worker's taking the program and the start of its test.
+    assert last.result(0).status in (Status.TIME_LIMIT, Status.SANDBOX_ERROR)
