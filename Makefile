@@ -78,7 +78,7 @@ lint: ruff ## ruff and mypy
 
 # The tiers of tests: docs/testing.md. `together` runs what it is given at the same time, and shows its first in full.
 # Where a tier has two runs of pytest, ARGS='-k name' may leave one of them without tests: exit code 5.
-TOGETHER := source .ci/together.sh; types() { $(RUN) mypy; };
+TOGETHER := source .ci/together.sh; types() { $(RUN) nice -n 19 mypy; };
 may_be_empty = || [ $$? -eq 5 ]
 FAST := not slow and not engine and not integration
 THOROUGH := --hypothesis-profile=thorough
@@ -92,19 +92,20 @@ check: ruff ## lint and the fast tests: for every commit
 	  evaluator() { run tests/evaluator; }; launch() { run tests/launch; }; others() { run $(APART:%=--ignore=%); }; \
 	  together others launch evaluator types
 
-# Ray starts its workers at a niceness of 15, and engines have 19: beside tests at 0 they would hardly run.
+# All at a niceness of 19: Ray starts its workers at 15 and engines at 19, which tests at 0 beside them would starve.
+NICE_PYTEST := $(RUN) nice -n 19 python -m pytest
+
 test: ruff ## lint and all tests but the slow ones
 	@$(TOGETHER) \
-	  run() { $(RUN) $$1 python -m pytest -q -m "not slow $$2" "$${@:3}" $(ARGS) $(may_be_empty); }; \
-	  engines() { run "" "and engine"; }; \
-	  evaluator() { run "nice -n 19" "" tests/evaluator; }; launch() { run "nice -n 19" "" tests/launch; }; \
-	  others() { run "nice -n 19" "and not engine" $(APART:%=--ignore=%); }; \
+	  run() { $(NICE_PYTEST) -q -m "not slow $$1" "$${@:2}" $(ARGS) $(may_be_empty); }; \
+	  engines() { run "and engine"; }; evaluator() { run "" tests/evaluator; }; launch() { run "" tests/launch; }; \
+	  others() { run "and not engine" $(APART:%=--ignore=%); }; \
 	  together others engines launch evaluator types
 
 test-slow: venv ## the slow tests, and the property tests with many examples
 	@$(TOGETHER) \
-	  slow() { $(PYTEST) -q -m slow $(ARGS) $(may_be_empty); }; \
-	  properties() { $(PYTEST) -q -m "hypothesis and not slow" $(THOROUGH) $(ARGS) $(may_be_empty); }; \
+	  slow() { $(NICE_PYTEST) -q -m slow $(ARGS) $(may_be_empty); }; \
+	  properties() { $(NICE_PYTEST) -q -m "hypothesis and not slow" $(THOROUGH) $(ARGS) $(may_be_empty); }; \
 	  together slow properties
 
 demo: venv ## train a small model from a starter policy on this machine (ARGS= takes Hydra overrides)

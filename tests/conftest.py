@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from collections.abc import Iterator
@@ -21,8 +22,17 @@ settings.load_profile("quick")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# The cyclic collector would scan all that is being imported again and again.
+gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """Limit torch to one thread: the models in the tests are tiny, and two runs of the suite may share the cores."""
+    """Let the cyclic collector skip what has been imported, and limit torch to one thread.
+
+    The models in the tests are tiny, and several runs of the suite may share the cores.
+    """
+    gc.freeze()
+    gc.enable()
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
 

@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from actors.weights.transfer import Publication
 from conf.schema import Config
 from conf.validation import parse_config
@@ -26,8 +24,9 @@ from learner.credit import CreditedGroup, CreditSettings, assign_group_credit
 from learner.diversity import distinct_ngram_ratio, mean_distinct_ngram_ratio
 from learner.learner import UpdateMetrics
 from learner.reward import passed, reward_rollout
-from learner.rollout import Completion, FinishReason, Group, Judgement, Rollout, TrainBatch
+from learner.rollout import FinishReason, Group, Judgement, Rollout, TrainBatch
 from learner.temperature_rules import TemperatureState
+from tests.completions import make_completion
 
 CONF_FOLDER = Path(__file__).parent.parent / "conf"
 
@@ -58,29 +57,6 @@ def make_verdict(status: Status = Status.PASSED, tests: int = 3) -> Verdict:
         seconds=0.25,
         detail="detail",
     )
-
-
-def make_completion(tokens: Sequence[int] = (11, 12, 13, 2), **changes: Any) -> Completion:
-    """Return a completion of the prompt (5, 6).
-
-    Args:
-        tokens: response token ids.
-        changes: fields of ``Completion`` to replace.
-    """
-    values: dict[str, Any] = {
-        "claim": 0,
-        "question_id": "q",
-        "sample_index": 0,
-        "prompt_token_ids": np.array([5, 6], dtype=np.int32),
-        "response_token_ids": np.array(tokens, dtype=np.int32),
-        "sampler_logprobs": np.full(len(tokens), -0.5, dtype=np.float32),
-        "finish_reason": "stop",
-        "temperature": 1.0,
-        "policy_versions": np.zeros(len(tokens), dtype=np.int32),
-        "text": "an answer",
-        "generation_seconds": 1.5,
-    }
-    return Completion(**(values | changes))
 
 
 def make_rollout(

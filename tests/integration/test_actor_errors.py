@@ -11,15 +11,9 @@ from launch.cluster.ray_cluster import unwrap_ray_errors
 from launch.command import report_failures
 from learner.batch_checks import BadBatch
 from learner.segment_attention import UnsupportedAttention
+from tests.integration.fake_actors import RaisingActor
 
 pytestmark = pytest.mark.integration
-
-
-class RaisingActor:
-    """Actor whose method ``fail`` raises the given error."""
-
-    def fail(self, error):
-        raise error
 
 
 def start_actor() -> Any:

@@ -157,7 +157,8 @@ def test_sampling_ahead_with_partial_rollouts(resumed: ResumedRun) -> None:
     events = json.loads((resumed.directory / "timeline.json").read_text())
     tracks = {event["args"]["name"] for event in events if event["name"] == "thread_name"}
     assert {"driver", "learner rank 0", "generator 0", "evaluator 0"} <= tracks
-    assert {"generate", "evaluate", "update", "publish", "old_log_prob", "record"} <= {event["name"] for event in events}
+    names = {event["name"] for event in events}
+    assert {"generate", "evaluate", "update", "publish", "old_log_prob", "record"} <= names
 
 
 @pytest.mark.slow

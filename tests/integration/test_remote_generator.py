@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 import ray
 
-from actors.generators.actor import EngineFailed, GeneratorSettings, SampleRequest
+from actors.generators.actor import GeneratorSettings, SampleRequest
 from actors.generators.handle import RemoteGenerator
 from actors.lifecycle import MemberFailed
-from learner.rollout import Completion
-from tests.factories import make_completion
+from tests.integration.fake_actors import FakeGeneratorActor
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 SETTINGS = GeneratorSettings(
@@ -33,49 +32,6 @@ SETTINGS = GeneratorSettings(
     seed=0,
 )
 DEADLINE_S = 600.0
-
-
-class FakeGeneratorActor:
-    """Generator actor without an engine.
-
-    It never answers question "held", and fails for question "dead" as if its engine had died.
-
-    Attributes:
-        held: number of unanswered calls for question "held".
-        changed: notified after each change of ``held``.
-    """
-
-    def __init__(self) -> None:
-        self.changed = asyncio.Condition()
-        self.held = 0
-
-    async def generate(self, request: SampleRequest) -> Completion:
-        if request.question_id == "dead":
-            raise EngineFailed("its engine died")
-        if request.question_id == "held":
-            await self._change_held(1)
-            try:
-                await asyncio.Event().wait()
-            finally:
-                await self._change_held(-1)
-        return make_completion(question_id=request.question_id)
-
-    async def sample_in_order(
-        self, requests: Sequence[SampleRequest], seed: int
-    ) -> AsyncIterator[tuple[int, Completion]]:
-        for index, request in enumerate(requests):
-            yield index, await self.generate(request)
-
-    async def wait_until_held(self, count: int) -> int:
-        """Wait until ``count`` calls are held; return the actor's process id."""
-        async with self.changed:
-            await self.changed.wait_for(lambda: self.held == count)
-        return os.getpid()
-
-    async def _change_held(self, change: int) -> None:
-        async with self.changed:
-            self.held += change
-            self.changed.notify_all()
 
 
 @contextmanager

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,54 +14,18 @@ import ray
 
 from actors.learner_group import LearnerGroup
 from actors.lifecycle import stop_all
-from actors.weights.receiver import Connection, WeightReceiver, open_link
 from actors.weights.transfer import TransferSettings, WeightTransfer, WeightTransferError, open_transfer
 from learner.rollout import TrainBatch, TrainSequence
+from tests.integration.fake_actors import FakeWeightReceiver
 from tests.tiny_learner import make_learner_settings
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 DEADLINE_S = 20.0
 
 
-class FakeGenerator:
-    """Generator without an engine, with one of these behaviours when it loads weights.
-
-    Behaviours: "load", "hang", "die" (exit after the first tensor), "wrong version" (report another version than it
-    loaded), "wrong digest" (report another digest of a tensor).
-    """
-
-    def __init__(self, behaviour: str) -> None:
-        self.behaviour = behaviour
-
-    def locate(self) -> tuple[str, str]:
-        return ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
-
-    def connect_weights(self, connection: Connection) -> list[str]:
-        self.receiver = WeightReceiver(connection, open_link(connection))
-        return [connection.receiver]
-
-    def load_weights(self, version: int) -> int:
-        tensors = self.receiver.receive_tensors(version)
-        next(tensors)
-        if self.behaviour == "hang":
-            time.sleep(3600)
-        if self.behaviour == "die":
-            os._exit(1)
-        for _ in tensors:
-            pass
-        return version + 1 if self.behaviour == "wrong version" else version
-
-    def disconnect_weights(self) -> None:
-        self.receiver.close()
-
-    def weight_digests(self) -> list[dict[str, str]]:
-        digests = self.receiver.digests
-        return [digests | {"model.norm.weight": "0"} if self.behaviour == "wrong digest" else digests]
-
-
 def start_fake_generator(behaviour: str) -> Any:
     """Start a fake generator and wait until its process runs, which may take longer than the transfer's deadline."""
-    actor: Any = ray.remote(FakeGenerator).options(num_cpus=0, max_concurrency=4).remote(behaviour)
+    actor: Any = ray.remote(FakeWeightReceiver).options(num_cpus=0, max_concurrency=4).remote(behaviour)
     ray.get(actor.locate.remote(), timeout=300)
     return actor
 
