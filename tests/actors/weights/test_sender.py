@@ -173,7 +173,7 @@ def test_receiver_detects_a_byte_changed_in_transit(transfer_with_medium_deadlin
     receiver = transfer.add_receiver("a")
     receiver.send_command("load", 1)
     transfer.send(1, "a")
-    assert "bucket 2 of weights version 1: its bytes are not those" in receiver.read_reply()
+    assert "bucket 2 of weights version 1: checksum mismatch" in receiver.read_reply()
 
 
 @pytest.mark.faults
@@ -186,7 +186,7 @@ def test_receiver_notices_a_closed_sender(transfer):
     time.sleep(0.2)
     for link in transfer.sender.links.values():
         link.close()
-    assert receiver.read_reply(timeout=30).startswith("LinkError")
+    assert receiver.read_reply(timeout=300).startswith("LinkError")
 
 
 def test_sender_without_receivers_consumes_all_tensors(transfer):
