@@ -32,6 +32,7 @@ from actors.evaluators.members import PoolTimeouts
 from actors.evaluators.pool import EvaluatorPool, compute_call_deadline
 from actors.lifecycle import stop_all
 from actors.waiting import gather
+from benchmarks.tools.problems import build_problem
 from evaluator.problem import Problem, ProblemTest
 from evaluator.sandbox import Limits
 from learner.rollout import Judgement
@@ -46,23 +47,10 @@ PROGRAM = "```python\nprint(sum(map(int, input().split())))\n```"
 Judge = Callable[[Problem, str], Awaitable[Judgement]]
 
 
-def build_problem(*tests: ProblemTest) -> Problem:
-    """Build a problem with ``tests``."""
-    return Problem(
-        question_id="sum",
-        question_title="Sum",
-        question_content="",
-        platform="other",
-        difficulty=None,
-        contest_date=None,
-        starter_code="",
-        public_tests=tests,
-        private_tests=(),
-    )
-
-
-SHORT_PROBLEM = build_problem(*(ProblemTest(f"{number} 1\n", f"{number + 1}\n") for number in range(3)))
-LARGE_PROBLEM = build_problem(ProblemTest("1 1\n", "3\n"), *(ProblemTest("0 " * 500_000, "0\n") for _ in range(8)))
+SHORT_PROBLEM = build_problem("sum", *(ProblemTest(f"{number} 1\n", f"{number + 1}\n") for number in range(3)))
+LARGE_PROBLEM = build_problem(
+    "sum", ProblemTest("1 1\n", "3\n"), *(ProblemTest("0 " * 500_000, "0\n") for _ in range(8))
+)
 
 
 async def time_judging(judge: Judge, problem: Problem, calls: int) -> tuple[float, list[str]]:

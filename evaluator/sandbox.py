@@ -19,7 +19,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from pathlib import Path
@@ -260,10 +260,12 @@ class Sandbox:
                 raise self._close_after_failure("the zygote did not start")
             self._missing_fences = tuple(json.loads(packet)["missing"])
             if self._missing_fences and self._strict:
-                raise self._close_after_failure(f"{_describe_missing(self._missing_fences)}, which strict requires")
+                raise self._close_after_failure(
+                    f"{describe_missing_fences(self._missing_fences)}, which strict requires"
+                )
             if self._missing_fences and self._missing_fences not in Sandbox._reported_missing:
                 Sandbox._reported_missing.add(self._missing_fences)
-                logger.warning("%s", _describe_missing(self._missing_fences))
+                logger.warning("%s", describe_missing_fences(self._missing_fences))
         return self._control
 
     def _spawn(self, control: int) -> None:
@@ -293,7 +295,8 @@ class Sandbox:
         return [sys.executable, "-s", "-P", "-S", "-B", "-X", "utf8", str(ZYGOTE_SCRIPT), json.dumps(config)]
 
 
-def _describe_missing(fences: tuple[str, ...]) -> str:
+def describe_missing_fences(fences: Iterable[str]) -> str:
+    """Return the message that this host does not support some fences."""
     return f"sandbox isolation is incomplete: this host does not support {', '.join(fences)} (docs/evaluator.md)"
 
 

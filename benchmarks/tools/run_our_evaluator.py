@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from benchmarks.tools.labelled_programs import load_problems_by_id
+from benchmarks.tools.problems import build_problem
 from benchmarks.tools.processes import serve
-from evaluator import Evaluator, Limits, Problem, ProblemTest
+from evaluator import Evaluator, Limits, ProblemTest
 
 
 @contextmanager
@@ -48,17 +49,7 @@ def build_evaluator(limits: Limits, workers: int, adaptive: bool) -> Evaluator:
 
 def warm_up(evaluator: Evaluator) -> None:
     """Run a short program on every worker, without and with numpy. Raises RuntimeError if one does not pass."""
-    problem = Problem(
-        question_id="warm-up",
-        question_title="",
-        question_content="",
-        platform="other",
-        difficulty=None,
-        contest_date=None,
-        starter_code="",
-        public_tests=(ProblemTest("", "1\n"),),
-        private_tests=(),
-    )
+    problem = build_problem("warm-up", ProblemTest("", "1\n"))
     for imports in ("time", "time, numpy"):
         program = f"import {imports}\ntime.sleep(0.2)\nprint(1)\n"
         verdicts = asyncio.run(evaluator.evaluate_many([(problem, program)] * (2 * evaluator.workers)))

@@ -33,10 +33,11 @@ from benchmarks.tools.fake_actors import (
     build_generator_pool,
 )
 from benchmarks.tools.memory import trim_heap
+from benchmarks.tools.problems import build_problem
 from benchmarks.tools.processes import serve
 from benchmarks.tools.scheduler_report import FAKE_ACTORS, LoopMeasurement, LoopSettings
 from conf.schema import Config
-from evaluator.problem import Problem, ProblemTest
+from evaluator.problem import ProblemTest
 from launch.composition import compose_config
 from launch.problems.prompts import PromptedProblem
 from launch.records.display import Display
@@ -179,18 +180,7 @@ def build_run(config: Config, settings: LoopSettings, state: FakeActorState, tra
 
 def build_prompted_problem(index: int) -> PromptedProblem:
     """Build a problem with a prompt of ``PROMPT_TOKENS`` tokens and a trivial test."""
-    tests = (ProblemTest("1\n", "1\n"),)
-    problem = Problem(
-        question_id=f"problem-{index}",
-        question_title="",
-        question_content="",
-        platform="other",
-        difficulty=None,
-        contest_date=None,
-        starter_code="",
-        public_tests=tests,
-        private_tests=(),
-    )
+    problem = build_problem(f"problem-{index}", ProblemTest("1\n", "1\n"))
     text = f"Question {index}: " + "what is asked for, " * 80
     return PromptedProblem(problem, np.arange(PROMPT_TOKENS, dtype=np.int32), (("user", text),))
 

@@ -29,6 +29,7 @@ from actors.generators.pool import GeneratorPool
 from actors.lifecycle import stop_all
 from conf.schema import Config
 from evaluator.problem import to_row
+from evaluator.sandbox import describe_missing_fences
 from launch.cluster.placement import RolePlan, plan_roles, resolve_devices
 from launch.cluster.pools import make_evaluator_pool, make_generator_pool
 from launch.cluster.ray_cluster import find_resources, ray_session, start_ray
@@ -192,11 +193,7 @@ async def run_evaluation_actors(
             engines = generators.start(config.generator.start_deadline_s) if generators else asyncio.sleep(0)
             missing, _ = await asyncio.gather(evaluators.start(config.generator.start_deadline_s), engines)
             if missing:
-                print_line(
-                    console,
-                    f"sandbox isolation is incomplete: this host does not support {', '.join(missing)} "
-                    "(docs/evaluator.md)",
-                )
+                print_line(console, describe_missing_fences(missing))
             return await Evaluation(
                 problems=prepared.problems,
                 samples=config.evaluation.samples,

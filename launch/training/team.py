@@ -14,6 +14,7 @@ from actors.learner_group import LearnerGroup
 from actors.lifecycle import stop_all
 from actors.weights.transfer import TransferSettings, open_transfer
 from conf.schema import Config
+from evaluator.sandbox import describe_missing_fences
 from launch.cluster.pools import make_evaluator_pool, make_generator_pool, make_learner_group
 from launch.cluster.reservation import Reservation
 from launch.evaluation.evaluation import compute_max_in_flight, compute_max_judging
@@ -47,9 +48,7 @@ class Team:
             self.learner.start(config.learner.start_deadline_s, checkpoint),
         )
         if missing:
-            display.print_line(
-                f"sandbox isolation is incomplete: this host does not support {', '.join(missing)} (docs/evaluator.md)"
-            )
+            display.print_line(describe_missing_fences(missing))
         settings = config.weight_transfer
         transfer = await open_transfer(
             self.learner.actors,

@@ -10,22 +10,13 @@ import pytest
 from aiohttp import web
 from openai.types.chat import ChatCompletion
 
-from evaluator.problem import Problem, ProblemTest
+from evaluator.problem import ProblemTest
 from launch.evaluation.endpoint import EndpointError, EndpointSettings, EndpointSource
 from launch.problems.prompts import PromptedProblem
+from tests.evaluator.problems import make_problem_with_tests
 from tests.virtual_time import run_in_virtual_time
 
-PROBLEM = Problem(
-    question_id="q",
-    question_title="",
-    question_content="",
-    platform="other",
-    difficulty=None,
-    contest_date=None,
-    starter_code="",
-    public_tests=(ProblemTest("", "1\n"),),
-    private_tests=(),
-)
+PROBLEM = make_problem_with_tests(ProblemTest("", "1\n"))
 PROMPT = PromptedProblem(PROBLEM, np.zeros(1, np.int32), (("system", "be brief"), ("user", "print 1")))
 GOOD = {
     "id": "1",
