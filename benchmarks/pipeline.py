@@ -52,6 +52,11 @@ RUN_DEADLINE_S = 900.0
 PEER = "TRL with transformers' generate"
 SHARED_OVERRIDES = (
     "+experiment=quickstart",
+    # Sizes that stay the same when the quickstart changes, so that figures of different commits compare.
+    "algorithm.train_batch_size=24",
+    "algorithm.mini_batch_size=12",
+    "generator.max_response_tokens=80",
+    "temperature.kind=fixed",
     "evaluation.samples=0",
     "run.checkpoint_every=1000",
     "run.tensorboard=false",

@@ -326,6 +326,9 @@ class EvaluationConfig:
     """Answers per problem; 0 switches evaluation off."""
     temperature: PositiveFloat
     """Sampling temperature of the evaluation."""
+    other_temperatures: list[PositiveFloat]
+    """Further temperatures at which a run's evaluations also sample: a policy that learned is better at a low one too,
+    a policy that only became sharper is not (docs/method.md)."""
     top_p: TopP
     """Nucleus sampling of the evaluation: sample from the most probable tokens whose probabilities sum up to this."""
     max_response_tokens: PositiveInt | None
@@ -411,9 +414,9 @@ class WarmStartConfig:
     output: str
     """Directory for the checkpoint. Not used for the starter policy, which is written to the cache."""
     pairs: PositiveInt
-    """Number of starter problems with programs to train the starter policy on."""
+    """Number of starter problems with answers to train the starter policy on."""
     mistakes: Probability
-    """Share of ``pairs`` whose program is replaced by that of another variant of the same problem family."""
+    """Factor of the shares of wrong programs in the starter policy's examples: 1 as designed, 0 for none."""
     vocabulary: PositiveInt
     """Largest vocabulary of a tokenizer trained from scratch."""
     steps: PositiveInt

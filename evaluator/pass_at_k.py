@@ -1,12 +1,14 @@
 """Unbiased pass@k (Chen et al., arXiv 2107.03374, section 2.1) with bootstrap confidence intervals over problems.
 
 The bootstrap resamples problems, not programs: an interval shows how much the score would vary with other problems of
-the same kind. Differences between two runs are paired by problem, which removes the variance of problem difficulty.
+the same kind. Problems made from common templates are not independent, so they are resampled by cluster: without that,
+the interval is too narrow. Differences between two runs are paired by problem, which removes the variance of problem
+difficulty.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -55,13 +57,20 @@ def pass_at_k(tried: int, passed: int, k: int) -> float:
 
 
 def estimate(
-    attempts: Mapping[str, Attempts], k: int, *, samples: int = 2000, confidence: float = 0.95, seed: int = 0
+    attempts: Mapping[str, Attempts],
+    k: int,
+    *,
+    clusters: Mapping[str, str] | None = None,
+    samples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
 ) -> Estimate:
     """Estimate the mean pass@k over problems with a bootstrap interval.
 
     Args:
         attempts: attempts by question id.
         k: number of programs drawn per problem.
+        clusters: name of each problem's cluster, by question id; None if every problem is a cluster of its own.
         samples: number of bootstrap resamples.
         confidence: coverage of the interval.
         seed: seed of the resampling.
@@ -69,7 +78,8 @@ def estimate(
     Raises:
         ValueError: there are no problems, or a problem has fewer than ``k`` attempts.
     """
-    return _bootstrap(_pass_at_k_per_problem(attempts, k), samples, confidence, seed)
+    values = _pass_at_k_per_problem(attempts, k)
+    return _bootstrap(values, _name_clusters(attempts, clusters), samples, confidence, seed)
 
 
 def paired_difference(
@@ -77,6 +87,7 @@ def paired_difference(
     second: Mapping[str, Attempts],
     k: int,
     *,
+    clusters: Mapping[str, str] | None = None,
     samples: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
@@ -91,9 +102,8 @@ def paired_difference(
         unpaired = sorted(first.keys() ^ second.keys())
         raise ValueError(f"{len(unpaired)} problems are in one run only, for example {unpaired[0]!r}")
     second_in_order = {question_id: second[question_id] for question_id in first}
-    return _bootstrap(
-        _pass_at_k_per_problem(second_in_order, k) - _pass_at_k_per_problem(first, k), samples, confidence, seed
-    )
+    differences = _pass_at_k_per_problem(second_in_order, k) - _pass_at_k_per_problem(first, k)
+    return _bootstrap(differences, _name_clusters(first, clusters), samples, confidence, seed)
 
 
 def _pass_at_k_per_problem(attempts: Mapping[str, Attempts], k: int) -> np.ndarray:
@@ -107,13 +117,21 @@ def _pass_at_k_per_problem(attempts: Mapping[str, Attempts], k: int) -> np.ndarr
     )
 
 
-def _bootstrap(values: np.ndarray, samples: int, confidence: float, seed: int) -> Estimate:
+def _name_clusters(attempts: Mapping[str, Attempts], clusters: Mapping[str, str] | None) -> list[str]:
+    return [clusters[question_id] if clusters else question_id for question_id in attempts]
+
+
+def _bootstrap(values: np.ndarray, clusters: Sequence[str], samples: int, confidence: float, seed: int) -> Estimate:
+    """Resample whole clusters; the mean of a resample is over all problems of the drawn clusters."""
     import numpy as np
 
+    names, cluster_of = np.unique(np.array(clusters), return_inverse=True)
+    totals = np.bincount(cluster_of, weights=values)
+    sizes = np.bincount(cluster_of)
     generator = np.random.default_rng(seed)
-    # Multinomial counts [samples, problems] are equivalent to drawing problem indices, without gathering values.
-    counts = generator.multinomial(len(values), np.full(len(values), 1 / len(values)), size=samples)
-    means = counts @ values / len(values)
+    # Multinomial counts [samples, clusters] are equivalent to drawing cluster indices, without gathering values.
+    counts = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=samples)
+    means = counts @ totals / (counts @ sizes)
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return Estimate(float(values.mean()), float(low), float(high))

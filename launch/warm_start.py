@@ -69,12 +69,13 @@ def main(values: DictConfig) -> None:
         examples = [] if builds_starter else load_examples(config)
         # Imported only now: torch and transformers take seconds, and a wrong path is reported before.
         from launch.models.starter_policy import build_starter_policy
-        from launch.models.supervised_training import make_progress_printer, train_supervised
+        from launch.models.supervised_training import make_program_example, make_progress_printer, train_supervised
 
         if builds_starter:
             console.print(f"starter policy: {build_starter_policy(config, console)}")
         else:
-            train_supervised(config, examples, make_progress_printer(console))
+            supervised = [make_program_example(problem, code) for problem, code in examples]
+            train_supervised(config, supervised, make_progress_printer(console))
             console.print(f"saved to {config.output}")
 
 

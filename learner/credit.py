@@ -27,11 +27,13 @@ class CreditedRollout:
 
     Attributes:
         shaped_reward: reward plus overlong penalty; None when the completion is excluded.
+        unmasked_advantage: advantage before masking; None when the completion is excluded.
         advantage: advantage after masking (0 when masked); None when the completion is excluded.
     """
 
     rollout: Rollout
     shaped_reward: float | None
+    unmasked_advantage: float | None
     advantage: float | None
     mask: MaskDecision
 
@@ -104,9 +106,16 @@ def assign_group_credit(group: Group, settings: CreditSettings, step: int, occur
     credited = []
     for rollout, reward, advantage in zip(group.rollouts, shaped_rewards, advantages, strict=True):
         mask = decide_mask(rollout, settings.mask, draw)
-        if advantage is not None and mask.masked:
-            advantage = 0.0
-        credited.append(CreditedRollout(rollout=rollout, shaped_reward=reward, advantage=advantage, mask=mask))
+        masked_advantage = 0.0 if advantage is not None and mask.masked else advantage
+        credited.append(
+            CreditedRollout(
+                rollout=rollout,
+                shaped_reward=reward,
+                unmasked_advantage=advantage,
+                advantage=masked_advantage,
+                mask=mask,
+            )
+        )
     return CreditedGroup(group, tuple(credited))
 
 

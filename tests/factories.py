@@ -224,9 +224,17 @@ def compose_cached_values(*overrides: str) -> Any:
     return compose_values("config", *overrides)
 
 
-def make_config(*overrides: str, experiment: str = "quickstart") -> Config:
-    """Return the validated configuration of ``launch.driver``."""
-    return parse_config(compose_cached_values(f"+experiment={experiment}", *overrides))
+def make_config(*overrides: str, experiment: str | None = None) -> Config:
+    """Return the validated configuration of ``launch.driver``; by default the quickstart at a fixed temperature."""
+    if experiment is not None:
+        return parse_config(compose_cached_values(f"+experiment={experiment}", *overrides))
+    simple = (
+        "+experiment=quickstart",
+        "temperature.kind=fixed",
+        "temperature.grid=[0.6,0.8,1.0,1.2,1.4,1.6]",
+        "evaluation.other_temperatures=[]",
+    )
+    return parse_config(compose_cached_values(*simple, *overrides))
 
 
 def make_evaluation_config(*overrides: str) -> Config:

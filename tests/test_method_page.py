@@ -51,7 +51,7 @@ def test_page_names_a_definition_with_every_code_file():
     """Only test files may be named without a definition."""
     assert len(REFERENCES) >= 20
     named = {path for path, _ in REFERENCES}
-    assert set(re.findall(r"`((?:learner|launch)/[\w/]+\.py)", PAGE)) == named
+    assert set(re.findall(r"`((?:learner|launch|evaluator)/[\w/]+\.py)", PAGE)) == named
     assert not re.findall(r"`(?:learner|launch)/[\w/]+\.py(?!: [\w.]+`)", PAGE)
 
 

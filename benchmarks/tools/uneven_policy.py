@@ -21,9 +21,9 @@ from conf.schema import WarmStartConfig
 from evaluator.problem import Problem
 from launch.models.resolve import CACHE
 from launch.models.starter_policy import load_warm_start_defaults
-from launch.models.supervised_training import train_supervised
+from launch.models.supervised_training import make_program_example, train_supervised
 from launch.problems.prompts import format_answer
-from launch.problems.starter import draw_warm_start_pairs
+from launch.problems.starter import draw_warm_start_problems
 
 TrainingExample = tuple[Problem, str]
 """Problem and the program that answers it."""
@@ -55,11 +55,15 @@ def build_uneven_policy(starter: Path, report: Callable[[str], None]) -> Path:
         report(f"training the policy of uneven response lengths once ({config.steps} steps), into {target}")
         tokenizer = AutoTokenizer.from_pretrained(starter)
         examples = lengthen_answers(
-            draw_warm_start_pairs(config.pairs, config.seed),
+            [(starter.problem, starter.reference) for starter in draw_warm_start_problems(config.pairs, config.seed)],
             lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"]),
             config.seed,
         )
-        train_supervised(replace(config, output=str(target)), examples, lambda *_: None)
+        train_supervised(
+            replace(config, output=str(target)),
+            [make_program_example(problem, program) for problem, program in examples],
+            lambda *_: None,
+        )
     return target
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evaluator.errors import UserError
+from evaluator.problem import Problem
 from evaluator.verdict import Status, Verdict
 from launch.records.verdict_columns import VERDICT_FIELDS, make_verdict_columns
 from learner.rollout import Judgement
@@ -30,6 +31,8 @@ SCHEMA = pa.schema(
         *VERDICT_FIELDS,
         ("detail", pa.string()),
         ("evaluation_seconds", pa.float32()),
+        ("platform", pa.string()),
+        ("family", pa.string()),
     ]
 )
 
@@ -113,14 +116,19 @@ class AnswerLog:
     def close(self) -> None:
         self._file.close()
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Return all judged answers, sorted by key, with the columns of ``SCHEMA``."""
-        return [build_answer_row(self.answers[key], self.judgements[key]) for key in sorted(self.judgements)]
+    def rows(self, problems: Mapping[str, Problem]) -> list[dict[str, Any]]:
+        """Return all judged answers to ``problems``, sorted by key, with the columns of ``SCHEMA``."""
+        return [
+            build_answer_row(problems[key[0]], self.answers[key], self.judgements[key])
+            for key in sorted(self.judgements)
+            if key[0] in problems
+        ]
 
-    def write_parquet(self, path: Path) -> None:
+    def write_parquet(self, path: Path, problems: Sequence[Problem]) -> None:
         """Write ``rows`` to a Parquet file, atomically."""
         unfinished = path.with_suffix(".unfinished")
-        pq.write_table(pa.Table.from_pylist(self.rows(), schema=SCHEMA), unfinished)
+        rows = self.rows({problem.question_id: problem for problem in problems})
+        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), unfinished)
         os.replace(unfinished, path)
 
     def _write(self, line: Mapping[str, object]) -> None:
@@ -163,8 +171,8 @@ def escape_surrogates(text: str | None) -> str | None:
     return None if text is None else text.encode("utf-8", "backslashreplace").decode()
 
 
-def build_answer_row(answer: Answer, judgement: Judgement) -> dict[str, Any]:
-    """Return the row of ``SCHEMA`` for a judged answer."""
+def build_answer_row(problem: Problem, answer: Answer, judgement: Judgement) -> dict[str, Any]:
+    """Return the row of ``SCHEMA`` for a judged answer; ``family`` is null unless problems are made from families."""
     verdict = judgement.verdict
     return {
         "question_id": answer.question_id,
@@ -178,6 +186,8 @@ def build_answer_row(answer: Answer, judgement: Judgement) -> dict[str, Any]:
         **make_verdict_columns(verdict),
         "detail": escape_surrogates(verdict.detail),
         "evaluation_seconds": judgement.seconds,
+        "platform": problem.platform,
+        "family": problem.extra.get("family"),
     }
 
 

@@ -26,10 +26,10 @@ EVALUATION_CLAIM = -1  # no claim of a group: an evaluation identifies its answe
 EVALUATION_STREAM = 2**32 - 2  # random number stream of evaluations in deterministic mode, followed by the step
 
 
-def get_sampling_settings(config: Config) -> dict[str, object]:
+def get_sampling_settings(config: Config, temperature: float) -> dict[str, object]:
     """Return the settings that determine how answers are sampled, to identify an evaluation."""
     return {
-        "evaluation.temperature": config.evaluation.temperature,
+        "evaluation.temperature": temperature,
         "evaluation.top_p": config.evaluation.top_p,
         "evaluation.max_response_tokens": config.answer_tokens,
         "dataset.prompt": select_prompt_style(config.dataset),

@@ -161,7 +161,7 @@ def identify_evaluation(config: Config, prepared: PreparedEvaluation) -> dict[st
         "generator.endpoint": config.generator.endpoint,
         "model's files": hashlib.sha256(repr(file_stats).encode()).hexdigest()[:16],
         "problems": problems_hash.hexdigest()[:16],
-        **get_sampling_settings(config),
+        **get_sampling_settings(config, config.evaluation.temperature),
     }
 
 
@@ -281,7 +281,7 @@ def write_results(
     )
     warnings = list(coverage_warnings(config, scores))
     remarks = [*prepared.remarks, *warnings]
-    log.write_parquet(directory / "answers.parquet")
+    log.write_parquet(directory / "answers.parquet", problems)
     write_text_atomically(
         directory / "scores.json", json.dumps({**scores_to_json(scores), "remarks": remarks}, indent=1)
     )

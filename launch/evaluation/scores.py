@@ -132,13 +132,14 @@ def compute_scores(
         passed = sum(judgement.verdict.passed for _, judgement in judged)
         if judged:
             attempts[problem.question_id] = Attempts(len(judged), passed)
+    clusters = {problem.question_id: get_cluster(problem) for problem in problems}
     keys = [(problem.question_id, index) for problem in problems for index in range(samples)]
     sampled = [answers[key] for key in keys if key in answers]
     statuses = [judgements[key].verdict.status for key in keys if key in answers and key in judgements]
     return Scores(
         problems=len(problems),
         samples=samples,
-        cells=_compute_cells(problems, attempts),
+        cells=_compute_cells(problems, attempts, clusters),
         unattempted=len(problems) - len(attempts),
         lacking=len(keys) - len(statuses),
         sandbox_errors=sum(status is Status.SANDBOX_ERROR for status in statuses),
@@ -147,7 +148,14 @@ def compute_scores(
     )
 
 
-def _compute_cells(problems: Sequence[Problem], attempts: Mapping[str, Attempts]) -> tuple[Cell, ...]:
+def get_cluster(problem: Problem) -> str:
+    """Return the name of the problem's cluster: its family if it is made from one, otherwise the problem itself."""
+    return str(problem.extra.get("family", problem.question_id))
+
+
+def _compute_cells(
+    problems: Sequence[Problem], attempts: Mapping[str, Attempts], clusters: Mapping[str, str]
+) -> tuple[Cell, ...]:
     grouped: dict[tuple[str, str], dict[str, Attempts]] = {}
     for problem in problems:
         if problem.question_id in attempts:
@@ -160,14 +168,20 @@ def _compute_cells(problems: Sequence[Problem], attempts: Mapping[str, Attempts]
     # Many problems have the same numbers of tries and passes: compute pass@k once for each k and pair of numbers.
     cached_pass_at_k = functools.cache(pass_at_k)
     return tuple(
-        _compute_cell(platform, difficulty, grouped[platform, difficulty], cached_pass_at_k)
+        _compute_cell(platform, difficulty, grouped[platform, difficulty], clusters, cached_pass_at_k)
         for platform in platforms
         for difficulty in difficulties
         if (platform, difficulty) in grouped
     )
 
 
-def _compute_cell(platform: str, difficulty: str, group: Mapping[str, Attempts], cached_pass_at_k: PassAtK) -> Cell:
+def _compute_cell(
+    platform: str,
+    difficulty: str,
+    group: Mapping[str, Attempts],
+    clusters: Mapping[str, str],
+    cached_pass_at_k: PassAtK,
+) -> Cell:
     counts = Counter(group.values())
     fewest = min(attempts.tried for attempts in counts)
     most = max(attempts.tried for attempts in counts)
@@ -177,7 +191,7 @@ def _compute_cell(platform: str, difficulty: str, group: Mapping[str, Attempts],
         problems=len(group),
         fewest=fewest,
         most=most,
-        pass_at_1=estimate(group, 1),
+        pass_at_1=estimate(group, 1, clusters=clusters),
         pass_at_k=tuple(
             sum(cached_pass_at_k(attempts.tried, attempts.passed, k) * n for attempts, n in counts.items()) / len(group)
             for k in range(1, fewest + 1)
@@ -231,7 +245,7 @@ def format_caption(scores: Scores) -> str:
         tries = str(overall.most) if overall.fewest == overall.most else f"{overall.fewest} to {overall.most}"
         lines = [
             f"mean over n problems of the share of their {tries} attempts that passed;"
-            " [95 % interval: bootstrap over problems]"
+            " [95 % interval: bootstrap over problems, by family if they are made from families]"
         ]
     for number, text in (
         (scores.unattempted, f"of {scores.problems} problems have no attempt and do not count"),
@@ -302,14 +316,14 @@ def scores_to_json(scores: Scores) -> dict[str, Any]:
     return values
 
 
-def format_evaluation_line(step: int, scores: Scores) -> str:
-    """Return a one-line summary of the evaluation of the policy after ``step`` steps."""
+def format_evaluation_line(step: int, temperature: float, scores: Scores) -> str:
+    """Return a one-line summary of the evaluation of the policy after ``step`` steps at a temperature."""
     cell = scores.cell(ALL, ALL)
     if cell is None:
-        return f"step {step:>4}  evaluation: no attempt could be judged"
+        return f"step {step:>4}  evaluation at T {temperature:g}: no attempt could be judged"
     unjudged = f", {scores.sandbox_errors} not judged" if scores.sandbox_errors else ""
     return (
-        f"step {step:>4}  evaluation: pass@1 {cell.pass_at_1.mean:.3f} [{cell.pass_at_1.low:.3f}, "
+        f"step {step:>4}  evaluation at T {temperature:g}: pass@1 {cell.pass_at_1.mean:.3f} [{cell.pass_at_1.low:.3f}, "
         f"{cell.pass_at_1.high:.3f}], {cell.problems} problems x {scores.samples} answers{unjudged}, "
         f"truncated {scores.truncated:.3f}"
     )

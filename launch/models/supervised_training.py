@@ -11,6 +11,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,25 +28,44 @@ from learner.packing import pack
 from learner.policy import Policy, choose_attention
 from learner.rollout import TrainSequence
 
-TrainingExample = tuple[Problem, str]
-"""Problem and the program that is its answer."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SupervisedExample:
+    """A problem with an answer to learn from.
+
+    Attributes:
+        problem: the problem.
+        answer: text of the answer.
+        complete: an end-of-sequence token follows the answer.
+    """
+
+    problem: Problem
+    answer: str
+    complete: bool = True
+
+
+def make_program_example(problem: Problem, program: str) -> SupervisedExample:
+    """Make the example whose answer is only ``program``, in a code block."""
+    return SupervisedExample(problem=problem, answer=format_answer(program))
+
+
 ProgressCallback = Callable[[int, int, float, float], None]
 """Function (step, steps, loss, seconds since the start) -> None."""
 
 
 def train_supervised(
-    config: WarmStartConfig, examples: Sequence[TrainingExample], report_progress: ProgressCallback
+    config: WarmStartConfig, examples: Sequence[SupervisedExample], report_progress: ProgressCallback
 ) -> None:
     """Train on ``examples`` and save a Hugging Face checkpoint to ``config.output``.
 
     Args:
         config: settings of the training.
-        examples: problems with programs.
+        examples: problems with answers.
         report_progress: called after every step.
     """
     torch.set_num_threads(config.threads)
     if config.model is None:
-        texts = [f"{build_training_prompt(problem)}\n{format_answer(program)}" for problem, program in examples]
+        texts = [f"{build_training_prompt(example.problem)}\n{example.answer}" for example in examples]
         tokenizer = train_tokenizer(texts, config.vocabulary)
         model: Any = build_untrained_model(len(tokenizer), config.seed)
     else:
@@ -53,7 +73,7 @@ def train_supervised(
         model = AutoModelForCausalLM.from_pretrained(config.model, dtype=torch.float32)
     model.set_attn_implementation(choose_attention("auto", torch.device("cpu")))
     torch.manual_seed(config.seed)
-    sequences = [build_supervised_sequence(problem, program, tokenizer) for problem, program in examples]
+    sequences = [build_supervised_sequence(example, tokenizer) for example in examples]
     fit(Policy(model), sequences, config, report_progress)
     output = Path(config.output)
     unfinished = output.with_name(f".{output.name}.unfinished")
@@ -64,20 +84,22 @@ def train_supervised(
     unfinished.rename(output)
 
 
-def build_supervised_sequence(problem: Problem, program: str, tokenizer: Any) -> TrainSequence:
-    """Tokenize prompt, answer and end-of-sequence token.
+def build_supervised_sequence(example: SupervisedExample, tokenizer: Any) -> TrainSequence:
+    """Tokenize prompt and answer, and the end-of-sequence token of a complete answer.
 
     Advantage and sampler log-probs are placeholders, because supervised training does not use them.
     """
-    prompt = encode_prompt(problem, tokenizer)
-    response = [*tokenizer(format_answer(program), add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+    prompt = encode_prompt(example.problem, tokenizer)
+    response = tokenizer(example.answer, add_special_tokens=False)["input_ids"]
+    if example.complete:
+        response = [*response, tokenizer.eos_token_id]
     return TrainSequence(
         token_ids=np.concatenate([prompt, response]).astype(np.int64),
         prompt_length=len(prompt),
         sampler_logprobs=np.zeros(len(response), dtype=np.float32),
         temperature=1.0,
         advantage=0.0,
-        name=problem.question_id,
+        name=example.problem.question_id,
     )
 
 

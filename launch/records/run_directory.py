@@ -165,9 +165,13 @@ class RunDirectory:
         pq.write_table(pa.table(columns, schema=SCHEMA), unfinished, use_dictionary=list(DICTIONARY_COLUMNS))
         os.replace(unfinished, path)
 
-    def evaluation_path(self, step: int) -> Path:
-        """Return the path for the judged answers of the policy after ``step`` steps; the log is in the same folder."""
-        return self.path / "evaluation" / f"step_{step:06d}.parquet"
+    def evaluation_path(self, step: int, other_temperature: float | None = None) -> Path:
+        """Return the path for the judged answers of the policy after ``step`` steps; the log is in the same folder.
+
+        Answers at one of ``evaluation.other_temperatures`` are in a subfolder.
+        """
+        folder = "" if other_temperature is None else f"T{other_temperature:g}"
+        return self.path / "evaluation" / folder / f"step_{step:06d}.parquet"
 
     def checkpoint_path(self, step: int) -> Path:
         """Return the path for the checkpoint after ``step`` steps."""
@@ -198,7 +202,7 @@ class RunDirectory:
         rows = [row for row in self._read_complete_rows(METRICS) if row["step"] < step]
         write_text_atomically(self.path / METRICS, "".join(json.dumps(row) + "\n" for row in rows))
         self.restore_decisions(())  # the checkpoint's driver state has those that were made before it
-        for path in [*self.path.glob("rollouts/step_*"), *self.path.glob("evaluation/step_*")]:
+        for path in [*self.path.glob("rollouts/step_*"), *self.path.glob("evaluation/**/step_*")]:
             file_step = int(path.stem.removeprefix("step_"))
             is_repeated = file_step > step or (file_step == step and path.parent.name == "rollouts")
             if path.suffix == ".unfinished" or is_repeated:

@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
+from rich.console import Group
 from rich.table import Table
 
 from conf.schema import Config
-from evaluator.pass_at_k import Attempts, Estimate, estimate, paired_difference
-from evaluator.verdict import Status
+from evaluator.pass_at_k import Estimate
+from launch.records.gains import (
+    Gain,
+    JudgedAnswer,
+    compare_with_best_untrained,
+    judge_learning,
+    list_parts,
+    measure_gain,
+    read_answers,
+)
+
+MECHANISMS = (
+    ("the mask changed advantages", "truncation/changed_advantages"),
+    ("the repeat test found a repetition", "truncation/repeat"),
+    ("the upper clip acted", "actor/pg_clipfrac_higher"),
+    ("the lower clip acted", "actor/pg_clipfrac_lower"),
+)
+"""Parts of the method, each with the metric that is positive in the steps in which it acts."""
+
+AnswersByTemperature = Mapping[float, Sequence[JudgedAnswer]]
 
 
-def summarize_run(path: Path, config: Config) -> Table:
-    """Build a table that shows whether the policy learned.
-
-    It compares the mean reward of the first and the last quarter of the steps, and the held-out pass@1 before and after
-    training.
+def summarize_run(path: Path, config: Config) -> Group:
+    """Build tables that show what changed on the held-out problems, how the method acted, and a verdict.
 
     Args:
         path: run directory.
@@ -28,27 +44,28 @@ def summarize_run(path: Path, config: Config) -> Table:
     steps = [row for row in rows if "timing_s/step" in row]  # the last row may contain only an evaluation
     rewards = [row["critic/rewards/mean"] for row in steps]
     table = Table(title=f"Run {path.name}", title_justify="left", show_header=False)
-    improvements = []
     if len(rewards) >= 4:
         first, last = compute_quarter_means(rewards)
         table.add_row("mean reward, first quarter of steps", f"{first:.3f}")
         table.add_row("mean reward, last quarter of steps", f"{last:.3f}  ({last - first:+.3f})")
-        improvements.append(last > first)
-    before, after = (path / "evaluation" / f"step_{step:06d}.parquet" for step in (0, config.run.steps))
-    first_attempts, last_attempts = read_common_attempts(before, after)
-    if first_attempts:
-        gain = paired_difference(first_attempts, last_attempts, 1)
-        table.add_row("held-out pass@1 before", format_estimate(estimate(first_attempts, 1)))
-        table.add_row("held-out pass@1 after", format_estimate(estimate(last_attempts, 1)))
-        table.add_row("held-out gain", format_estimate(gain))
-        improvements.append(gain.low > 0)
-    if improvements and not all(improvements):
-        table.add_row("verdict", "[yellow]no clear improvement: look at rollouts/ and metrics.jsonl[/yellow]")
-    elif improvements:
-        table.add_row("verdict", "the policy learned")
+    for name, metric in MECHANISMS:
+        acted = sum(row.get(metric, 0) > 0 for row in steps)
+        table.add_row(f"steps in which {name}", f"{acted} of {len(steps)}")
+    before = _read_evaluations(path, config, 0)
+    after = _read_evaluations(path, config, config.run.steps)
+    gains = _measure_gains(before, after)
+    if gains:
+        part = gains[0].part
+        best = compare_with_best_untrained(before, after[config.evaluation.temperature], part)
+        assert best is not None  # there are gains, so both evaluations have common problems
+        label = f"trained at T {config.evaluation.temperature:g} - untrained at its best, T {best.temperature:g}"
+        table.add_row(label, format_change(best.difference))
+        parts = f"{gains[0].from_style:+.3f}; {gains[0].from_accuracy:+.3f}"
+        table.add_row("of the gain, from style; from accuracy within a style", parts)
+        table.add_row("verdict", judge_learning([gain for gain in gains if gain.part == part], best))
     table.add_row("seconds per step, median", _format_median_times(steps))
     table.add_row("run directory", str(path))
-    return table
+    return Group(*([build_gain_table(gains)] if gains else []), table)
 
 
 def compute_quarter_means(rewards: list[float]) -> tuple[float, float]:
@@ -57,38 +74,57 @@ def compute_quarter_means(rewards: list[float]) -> tuple[float, float]:
     return float(np.mean(rewards[:size])), float(np.mean(rewards[-size:]))
 
 
-def read_common_attempts(before: Path, after: Path) -> tuple[dict[str, Attempts], dict[str, Attempts]]:
-    """Read the attempts of two evaluations at the problems that have attempts in both.
-
-    Args:
-        before: Parquet file of judged answers of the first evaluation.
-        after: the same of the last evaluation.
-
-    Returns:
-        Attempts by question id, before and after; both empty if a file is missing.
-    """
-    if not (before.exists() and after.exists()):
-        return {}, {}
-    first = read_attempts(before)
-    last = read_attempts(after)
-    common = [question_id for question_id in first if question_id in last]
-    return {question_id: first[question_id] for question_id in common}, {
-        question_id: last[question_id] for question_id in common
+def _read_evaluations(path: Path, config: Config, step: int) -> dict[float, list[JudgedAnswer]]:
+    """Read the answers of the policy after ``step`` steps, by temperature, the evaluation's own first."""
+    name = f"step_{step:06d}.parquet"
+    folder = path / "evaluation"
+    files = {config.evaluation.temperature: folder / name} | {
+        temperature: folder / f"T{temperature:g}" / name for temperature in config.evaluation.other_temperatures
     }
+    return {temperature: read_answers(file) for temperature, file in files.items() if file.exists()}
 
 
-def read_attempts(path: Path) -> dict[str, Attempts]:
-    """Read the attempts per problem from a Parquet file of judged answers; sandbox errors do not count."""
-    outcomes: dict[str, list[bool]] = {}
-    for row in pq.read_table(path, columns=["question_id", "passed", "status"]).to_pylist():
-        if row["status"] != Status.SANDBOX_ERROR:
-            outcomes.setdefault(row["question_id"], []).append(row["passed"])
-    return {question_id: Attempts(len(passed), sum(passed)) for question_id, passed in outcomes.items()}
+def _measure_gains(before: AnswersByTemperature, after: AnswersByTemperature) -> list[Gain]:
+    """Measure the gain of every part of the problems at every temperature with both evaluations."""
+    temperatures = [temperature for temperature in before if temperature in after]
+    parts = list_parts(before[temperatures[0]]) if temperatures else []
+    gains = [
+        measure_gain(before[temperature], after[temperature], part, temperature)
+        for part in parts
+        for temperature in temperatures
+    ]
+    return [gain for gain in gains if gain is not None]
 
 
-def format_estimate(value: Estimate) -> str:
-    """Return a mean with its 95 % confidence interval."""
-    return f"{value.mean:.3f}  [{value.low:.3f}, {value.high:.3f}]"
+def build_gain_table(gains: Sequence[Gain]) -> Table:
+    """Build the table of pass@1 and pass@k before and after training, by part of the problems and temperature."""
+    table = Table(
+        title="Held-out problems, before → after training",
+        title_justify="left",
+        caption="gains with 95 % intervals: bootstrap over problems, by family if they are made from families",
+        caption_justify="left",
+    )
+    for column in ("problems", "T", "pass@1", f"pass@{min(gain.k for gain in gains)}"):
+        table.add_column(column)
+    for gain in gains:
+        families = f" of {gain.clusters} families" if gain.clusters < gain.problems else ""
+        table.add_row(
+            f"{gain.part}\n{gain.problems}{families}",
+            f"{gain.temperature:g}",
+            _format_scores(gain.pass_at_1),
+            _format_scores(gain.pass_at_k),
+        )
+    return table
+
+
+def _format_scores(scores: tuple[Estimate, Estimate, Estimate]) -> str:
+    before, after, change = scores
+    return f"{before.mean:.3f} → {after.mean:.3f}\n{format_change(change)}"
+
+
+def format_change(value: Estimate) -> str:
+    """Return a difference with its 95 % confidence interval."""
+    return f"{value.mean:+.3f} [{value.low:+.3f}, {value.high:+.3f}]"
 
 
 def _format_median_times(rows: list[dict[str, float]]) -> str:

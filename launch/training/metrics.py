@@ -64,6 +64,9 @@ def rollout_metrics(groups: Sequence[CreditedGroup], version: int, diversity: fl
         ),
         "truncation/eligible": float(np.mean([item.mask.eligible for item in rollouts])),
         "truncation/masked": float(np.mean([item.mask.masked for item in rollouts])),
+        "truncation/changed_advantages": float(
+            np.mean([item.advantage != item.unmasked_advantage for item in rollouts])
+        ),
         "staleness/mean": float(staleness.mean()),
         "staleness/max": float(staleness.max()),
         "evaluator/seconds_p50": float(np.percentile(seconds, 50)),

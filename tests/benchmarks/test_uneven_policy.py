@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.tools.uneven_policy import LOOP, MAX_TOKENS, MIN_TOKENS, lengthen_answers, write_countdown
 from launch.problems.prompts import format_answer
-from launch.problems.starter import draw_warm_start_pairs
+from launch.problems.starter import draw_warm_start_problems
 
 
 def count_tokens(text):
@@ -16,7 +16,7 @@ def count_tokens(text):
 @pytest.fixture(scope="module")
 def examples():
     """Examples before and after lengthening."""
-    original = draw_warm_start_pairs(1000, 0)
+    original = [(starter.problem, starter.reference) for starter in draw_warm_start_problems(1000, 0)]
     return original, lengthen_answers(original, count_tokens, 0)
 
 

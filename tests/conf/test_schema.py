@@ -61,7 +61,7 @@ def test_reference_run_and_its_baselines_control_diversity():
     assert (temperature.grid, temperature.calibration_prompts) == ([0.6, 0.8, 1.0, 1.2, 1.4, 1.6], 64)
     for name in ("lcb_v6_dapo", "lcb_v6_grpo"):
         assert make_config(experiment=name).temperature == temperature
-    assert make_config(experiment="quickstart").temperature.kind == "fixed"
+    assert make_config(experiment="quickstart").temperature.kind == "diversity"
 
 
 def test_temperature_schedule_is_a_list_of_pairs():
@@ -269,7 +269,7 @@ def test_all_problems_are_reported_together():
         ),
         (
             ("temperature.schedule=[[140,1.2]]",),
-            "temperature.schedule with temperature.kind=fixed: set kind=schedule, or schedule=[]",
+            "temperature.schedule with temperature.kind=diversity: set kind=schedule, or schedule=[]",
         ),
         (
             ("temperature.grid=[0.6,1.0,1.0]",),

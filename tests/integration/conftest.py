@@ -14,17 +14,17 @@ import ray
 from actors.evaluators.actor import EVALUATOR_RESOURCE
 from launch.models.starter_model import build_untrained_model, train_tokenizer
 from launch.models.starter_policy import load_warm_start_defaults
-from launch.models.supervised_training import train_supervised
+from launch.models.supervised_training import make_program_example, train_supervised
 from launch.problems.prompts import build_training_prompt, format_answer
-from launch.problems.starter import draw_warm_start_pairs
+from launch.problems.starter import draw_warm_start_problems
 
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Create untrained checkpoints of 3.6M parameters, "tied" and "untied" (input and output embeddings)."""
     texts = [
-        f"{build_training_prompt(problem)}\n{format_answer(program)}"
-        for problem, program in draw_warm_start_pairs(300, seed=1)
+        f"{build_training_prompt(starter.problem)}\n{format_answer(starter.reference)}"
+        for starter in draw_warm_start_problems(300, seed=1)
     ]
     tokenizer = train_tokenizer(texts, 2048)
     paths = {}
@@ -53,7 +53,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if not path.exists():
             sizes = {"steps": 60, "decay_steps": 60, "short_steps": 60, "batch_size": 8, "threads": 1}
             config = load_warm_start_defaults(output=str(path), **sizes)
-            train_supervised(config, draw_warm_start_pairs(400, seed=1), lambda step, steps, loss, seconds: None)
+            examples = [
+                make_program_example(starter.problem, starter.reference)
+                for starter in draw_warm_start_problems(400, seed=1)
+            ]
+            train_supervised(config, examples, lambda step, steps, loss, seconds: None)
     return path
 
 

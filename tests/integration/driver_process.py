@@ -32,6 +32,7 @@ def driver_command(model: Path, runs: Path, *overrides: str) -> list[str]:
         "algorithm.mini_batch_size=2",
         "generator.max_response_tokens=48",
         "evaluation.samples=0",
+        "temperature.kind=fixed",
         "cluster.num_cpus=4",
     ]
     return [sys.executable, "-m", "launch.driver", "+experiment=quickstart", *small, *overrides]

@@ -60,6 +60,7 @@ def deterministic_command(model: Path, root: Path, *overrides: str) -> list[str]
         "temperature.grid=[0.8,1.0]",
         "temperature.calibration_prompts=4",
         "evaluation.samples=2",
+        "evaluation.other_temperatures=[0.3]",
         "evaluation.every=2",
         *overrides,
     )

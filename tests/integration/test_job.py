@@ -43,6 +43,7 @@ SMALL = (
     "algorithm.mini_batch_size=2",
     "generator.max_response_tokens=48",
     "evaluation.samples=0",
+    "temperature.kind=fixed",
 )
 
 

@@ -1,7 +1,13 @@
 """The built-in problem set: families of small parametrized problems, each with a reference program.
 
-Variants are numbered: family and index together determine a problem. Variants with held-out numbers
-(``Family.is_held_out``), and all variants of HELD_OUT_FAMILIES, are never used in training or warm start.
+Variants are numbered: family and index together determine a problem. The 36 families are split in three:
+
+    trained     24 families: warm start, training, and evaluation with other numbers
+    untrained    8 families: warm start and evaluation
+    unknown      4 families: evaluation only
+
+The part is the problem's ``platform``, by which evaluations report scores. Variants with held-out numbers
+(``Family.is_held_out``) are never used in training or warm start.
 """
 
 from __future__ import annotations
@@ -10,145 +16,97 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from random import Random
 
-from evaluator.problem import Problem
-from launch.problems.starter import (
-    arithmetic,
-    dynamic_programming,
-    grids,
-    number_theory,
-    searching,
-    sequences,
-    simulation,
-    strings,
-)
+from launch.problems.starter import arithmetic, grids, number_theory, sequences, strings
 from launch.problems.starter.family import Family, StarterProblem, stable_hash
 
-FAMILIES: tuple[Family, ...] = (
-    *arithmetic.FAMILIES,
-    *sequences.FAMILIES,
-    *searching.FAMILIES,
-    *number_theory.FAMILIES,
-    *strings.FAMILIES,
-    *dynamic_programming.FAMILIES,
-    *simulation.FAMILIES,
-    *grids.FAMILIES,
-)
-RELATED_FAMILIES = frozenset(
+UNTRAINED = frozenset(
     {
-        "scaled_difference",
-        "count_between",
-        "divisible_but_not",
-        "scaled_filtered_sum",
-        "kth_distinct",
-        "gcd_of_list",
-        "digit_sum_in_base",
         "affine_recurrence",
-        "reversed_caesar_shift",
-        "words_with_initial",
-        "bracket_depth",
-        "windows_with_sum",
-        "pairs_by_difference",
-        "robot_distance",
         "best_column",
-        "coin_ways",
-        "heaviest_chain",
-        "interval_groups",
+        "best_row",
+        "count_between",
+        "gcd_or_lcm",
+        "kth_distinct",
+        "scaled_filtered_sum",
+        "words_with_initial",
     }
 )
-"""Held-out families that recombine elements of training families."""
-LONG_FAMILIES = frozenset(
-    {
-        "most_frequent_remainder",
-        "subarrays_by_sum",
-        "count_big_jumps",
-        "inversions",
-        "next_larger",
-        "best_subarray",
-        "pairs_by_sum",
-        "first_total",
-        "brackets_of_limited_depth",
-        "longest_chain",
-        "longest_window",
-        "last_in_circle",
-        "first_in_sorted",
-        "covered_length",
-        "boats_for_two",
-        "stair_ways",
-        "most_meetings",
-        "primes_up_to",
-        "letter_runs",
-        "knapsack",
-        "fewest_coins",
-        "common_subsequence",
-        "grid_path",
-        "large_patches",
-        "maze_steps",
-    }
+"""Families of the warm start that are not trained on. They recombine elements of trained families."""
+UNKNOWN = frozenset({"digit_sum_in_base", "divisible_but_not", "reversed_caesar_shift", "scaled_difference"})
+"""Families that occur neither in the warm start nor in training."""
+
+FAMILIES: tuple[Family, ...] = tuple(
+    sorted(
+        (
+            *arithmetic.FAMILIES,
+            *sequences.FAMILIES,
+            *number_theory.FAMILIES,
+            *strings.FAMILIES,
+            *grids.FAMILIES,
+        ),
+        key=lambda family: stable_hash(family.name),
+    )
 )
-"""Held-out families whose programs are too long for a model to write reliably after a few minutes of warm start."""
-HELD_OUT_FAMILIES = RELATED_FAMILIES | LONG_FAMILIES
-
-_MIXED_FAMILIES = sorted(FAMILIES, key=lambda family: stable_hash(family.name))
-"""The families in pseudo-random order, so that every prefix mixes the themes."""
-
-TRAINING_FAMILIES = tuple(family for family in _MIXED_FAMILIES if family.name not in HELD_OUT_FAMILIES)
+"""All families in pseudo-random order, so that every prefix mixes the themes."""
+TRAINED_FAMILIES = tuple(family for family in FAMILIES if family.name not in UNTRAINED | UNKNOWN)
+UNTRAINED_FAMILIES = tuple(family for family in FAMILIES if family.name in UNTRAINED)
+UNKNOWN_FAMILIES = tuple(family for family in FAMILIES if family.name in UNKNOWN)
 
 INDICES = range(10_000)
-TRAINING_COUNT = 400
-SEEN_FAMILY_COUNT = 120
-UNSEEN_FAMILY_COUNT = 40
+TRAINING_COUNT = 384
+HELD_OUT_COUNTS = {"trained": 96, "untrained": 32, "unknown": 16}
 
 
 @cache
 def build_training_problems() -> tuple[StarterProblem, ...]:
-    """Return 400 problems of the training families."""
-    variants = [_iterate_distinct(family, INDICES, held_out=False) for family in TRAINING_FAMILIES]
+    """Return 384 problems of the trained families."""
+    variants = [_iterate_distinct(family, "trained", INDICES, held_out=False) for family in TRAINED_FAMILIES]
     return _take_round_robin(TRAINING_COUNT, variants)
 
 
 @cache
 def build_held_out_problems() -> tuple[StarterProblem, ...]:
-    """Return 120 problems of the training families with held-out numbers, then 40 of the held-out families."""
-    seen = TRAINING_FAMILIES
-    unseen = [
-        family for names in (RELATED_FAMILIES, LONG_FAMILIES) for family in _MIXED_FAMILIES if family.name in names
-    ]
-    return (
-        *_take_round_robin(SEEN_FAMILY_COUNT, [_iterate_distinct(family, INDICES, held_out=True) for family in seen]),
-        *_take_round_robin(
-            UNSEEN_FAMILY_COUNT, [_iterate_distinct(family, INDICES, held_out=None) for family in unseen]
-        ),
+    """Return 96 problems of the trained, 32 of the untrained and 16 of the unknown families, all held out."""
+    parts = {"trained": TRAINED_FAMILIES, "untrained": UNTRAINED_FAMILIES, "unknown": UNKNOWN_FAMILIES}
+    return tuple(
+        problem
+        for part, families in parts.items()
+        for problem in _take_round_robin(
+            HELD_OUT_COUNTS[part],
+            [_iterate_distinct(family, part, INDICES, held_out=True) for family in families],
+        )
     )
 
 
-def draw_warm_start_pairs(count: int, seed: int) -> list[tuple[Problem, str]]:
-    """Draw ``count`` (problem, reference program) pairs of the training families, in random order.
+def draw_warm_start_problems(count: int, seed: int) -> list[StarterProblem]:
+    """Draw ``count`` problems of the trained and untrained families, in random order.
 
     No statement occurs twice.
     """
     rng = Random(seed)
-    orders = [rng.sample(INDICES, len(INDICES)) for _ in TRAINING_FAMILIES]
+    families = (*TRAINED_FAMILIES, *UNTRAINED_FAMILIES)
+    orders = [rng.sample(INDICES, len(INDICES)) for _ in families]
     variants = [
-        _iterate_distinct(family, order, held_out=False)
-        for family, order in zip(TRAINING_FAMILIES, orders, strict=True)
+        _iterate_distinct(family, "trained" if family in TRAINED_FAMILIES else "untrained", order, held_out=False)
+        for family, order in zip(families, orders, strict=True)
     ]
-    pairs = [(starter.problem, starter.reference) for starter in _take_round_robin(count, variants)]
-    rng.shuffle(pairs)
-    return pairs
+    problems = list(_take_round_robin(count, variants))
+    rng.shuffle(problems)
+    return problems
 
 
-def _iterate_distinct(family: Family, indices: Iterable[int], held_out: bool | None) -> Iterator[StarterProblem]:
+def _iterate_distinct(family: Family, part: str, indices: Iterable[int], held_out: bool) -> Iterator[StarterProblem]:
     """Yield the family's variants in the order of ``indices``, without repeated statements.
 
-    ``held_out`` selects the variants that are held out (True), the others (False), or all (None).
+    ``held_out`` selects the variants that are held out (True) or the others (False).
     """
     seen: set[str] = set()
     for index in indices:
         params = family.draw_params(index)
         statement = family.format_statement(params)
-        if statement not in seen and held_out in (None, family.is_held_out(params)):
+        if statement not in seen and held_out == family.is_held_out(params):
             seen.add(statement)
-            yield family.make_problem(index)
+            yield family.make_problem(index, part)
 
 
 def _take_round_robin(count: int, sources: list[Iterator[StarterProblem]]) -> tuple[StarterProblem, ...]:

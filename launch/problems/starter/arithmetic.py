@@ -39,24 +39,6 @@ def solve_two_divisors(p: Params, n: int) -> str:
     return p["yes"] if (all(found) if p["join"] == "and" else any(found)) else p["no"]
 
 
-def solve_clock(p: Params, clock: tuple[int, int]) -> tuple[int, int]:
-    hours, minutes = clock
-    for _ in range(p["k"]):
-        minutes += 1
-        if minutes == 60:
-            hours, minutes = (hours + 1) % 24, 0
-    return hours, minutes
-
-
-def solve_fee(p: Params, n: int) -> int:
-    return sum(p["a"] if unit < p["k"] else p["b"] for unit in range(n))
-
-
-def draw_fee(rng: Random) -> Params:
-    a, b = rng.sample(range(2, 30), 2)
-    return {"k": rng.randint(3, 40), "a": a, "b": b}
-
-
 def solve_steps(p: Params, n: int) -> int:
     if n == 0:
         return 0
@@ -105,7 +87,7 @@ FAMILIES = (
         ),
         draw=lambda rng: {"k": rng.randint(2, 99), "m": rng.randint(2, 99), **rng.choice(PLUS_MINUS)},
         program=("a, b = map(int, input().split())", "print(a * $k $op b * $m)"),
-        wrong_edits=(("a * $k", "a"), (" * $m", ""), ("a * $k $op b", "b * $k $op a - 1")),
+        wrong_edits=((" * $m", ""), ("a * $k", "a"), ("a * $k $op b", "b * $k $op a - 1")),
         inputs=lambda p, rng: put_on_one_line(make_int_pair_inputs(rng, -100, 100, (0, 1), (3, 0), (-4, -9))),
         solve=lambda p, pair: p["k"] * pair[0] + signed(p, p["m"]) * pair[1],
     ),
@@ -182,7 +164,7 @@ FAMILIES = (
         ),
         draw=lambda rng: {"k": rng.randint(2, 99), "m": rng.randint(2, 99)},
         program=("return abs(n - $k) * $m",),
-        wrong_edits=(("abs(n - $k)", "(n - $k)"), (" * $m", ""), ("n - $k", "n + $k")),
+        wrong_edits=((" * $m", ""), ("abs(n - $k)", "(n - $k)"), ("n - $k", "n + $k")),
         inputs=lambda p, rng: make_number_inputs(rng, -300, 300, p["k"], p["k"] - 1, 0, -p["k"]),
         solve=lambda p, n: p["m"] * (max(n, p["k"]) - min(n, p["k"])),
     ),
@@ -206,28 +188,6 @@ FAMILIES = (
         solve=solve_two_divisors,
     ),
     Family(
-        name="clock_after_minutes",
-        difficulty="medium",
-        statements=(
-            (
-                "A clock shows h hours and m minutes, given on one line. "
-                "Print the hours and minutes it shows $k minutes later (24 hour clock)."
-            ),
-            "Read h and m, the time of day. Print the time after $k minutes as two numbers; after 23 59 comes 0 0.",
-        ),
-        draw=lambda rng: {"k": rng.randint(61, 999)},
-        program=(
-            "a, b = map(int, input().split())",
-            "total = a * 60 + b + $k",
-            "print(total // 60 % 24, total % 60)",
-        ),
-        wrong_edits=((" % 24", ""), (" + $k", ""), ("a * 60 + b", "b * 60 + a")),
-        inputs=lambda p, rng: [
-            ((a, b),) for a, b in [(7, 30), (rng.randrange(24), 45), (23, 59), (0, 0), (12, 1), (22, 58)]
-        ],
-        solve=solve_clock,
-    ),
-    Family(
         name="boxes_needed",
         difficulty="easy",
         signature="boxCost(self, n: int) -> int",
@@ -245,32 +205,6 @@ FAMILIES = (
         solve=lambda p, n: p["m"] * len(range(0, n, p["k"])),
     ),
     Family(
-        name="two_tier_fee",
-        difficulty="medium",
-        statements=(
-            "The first $k units cost $a each and all other units cost $b each. Read n and print the cost of n units.",
-            (
-                "Each unit costs $a, but units after the first $k cost $b. "
-                "Given n on one line, print the price of n units."
-            ),
-        ),
-        draw=draw_fee,
-        program=(
-            "n = int(input())",
-            "if n <= $k:",
-            "    print(n * $a)",
-            "else:",
-            "    print($k * $a + (n - $k) * $b)",
-        ),
-        wrong_edits=(
-            ("(n - $k) * $b", "n * $b"),
-            ("    print($k * $a +", "    print("),
-            ("(n - $k) * $b", "(n - $k) * $a"),
-        ),
-        inputs=lambda p, rng: make_number_inputs(rng, 0, 150, 1, p["k"], p["k"] + 1, p["k"] - 1, p["k"] * 2),
-        solve=solve_fee,
-    ),
-    Family(
         name="digits_of_number",
         difficulty="medium",
         statements=(
@@ -282,34 +216,5 @@ FAMILIES = (
         wrong_edits=((" * $k", ""), (" * $k", " + $k"), ("for x in s]", "for x in s[:-1] or s]")),
         inputs=lambda p, rng: make_number_inputs(rng, 1000, 99999, 7, 10, 129, 1230, 22305),
         solve=solve_digits,
-    ),
-    Family(
-        name="steps_to_zero",
-        difficulty="medium",
-        statements=(
-            (
-                "Read n. In one step, divide n by $k if it is divisible by $k, otherwise subtract 1. "
-                "Print the number of steps until n is 0."
-            ),
-            (
-                "Given n, count steps until it becomes 0. "
-                "A step divides n by $k when possible without remainder, else decreases n by 1."
-            ),
-        ),
-        draw=lambda rng: {"k": rng.randint(2, 60)},
-        program=(
-            "n = int(input())",
-            "total = 0",
-            "while n > 0:",
-            "    if n % $k == 0:",
-            "        n = n // $k",
-            "    else:",
-            "        n = n - 1",
-            "    total += 1",
-            "print(total)",
-        ),
-        wrong_edits=(("while n > 0", "while n > 1"), ("n = n // $k", "n = n - $k"), ("total = 0", "total = 1")),
-        inputs=lambda p, rng: make_number_inputs(rng, 1, 999, 1, p["k"] ** 2, p["k"], p["k"] + 1),
-        solve=solve_steps,
     ),
 )

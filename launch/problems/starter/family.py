@@ -26,13 +26,14 @@ MAX_TESTS = 8
 PUBLIC_TESTS = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StarterProblem:
-    """A problem with the name of its family and a program that solves it."""
+    """A problem with the name of its family, a program that solves it, and one with the family's planted mistake."""
 
     problem: Problem
     family: str
     reference: str
+    flawed: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +46,8 @@ class Family:
         statements: templates of the statement; each variant uses one of them.
         draw: draws the parameters of a variant, that is, all constants and words that the templates need.
         program: template of the reference program, as lines; of a method's body if there is a ``signature``.
-        wrong_edits: (old, new) replacements in the program; each makes a plausible but wrong program.
+        wrong_edits: (old, new) replacements in the program; each makes a plausible but wrong program. The first is the
+            mistake that flawed answers of the warm start make.
         inputs: makes the inputs of 5 or more tests; the first two tests are public.
         solve: computes the expected answer, given the parameters and the lines of an input.
         signature: ``name(self, ...) -> type`` for functional problems; empty for standard input and output.
@@ -95,15 +97,15 @@ class Family:
         program = "\n".join(self.program)
         return tuple(self._format_source(program.replace(old, new), params) for old, new in self.wrong_edits)
 
-    def make_problem(self, index: int) -> StarterProblem:
-        """Make variant ``index`` of the problem."""
+    def make_problem(self, index: int, part: str = "other") -> StarterProblem:
+        """Make variant ``index`` of the problem; ``part`` of the problem set becomes its platform."""
         params = self.draw_params(index)
         tests = self._make_tests(params, Random(stable_hash(self.name, "tests", sorted(params.items()))))
         problem = Problem(
             question_id=f"starter/{self.name}/{index:04d}",
             question_title=self.name.replace("_", " ").capitalize(),
             question_content=self.format_statement(params),
-            platform="other",
+            platform=part,
             difficulty=self.difficulty,
             contest_date=None,
             starter_code=self.starter_code,
@@ -112,7 +114,12 @@ class Family:
             func_name=self.func_name,
             extra={"family": self.name},
         )
-        return StarterProblem(problem, self.name, self.format_reference(params))
+        return StarterProblem(
+            problem=problem,
+            family=self.name,
+            reference=self.format_reference(params),
+            flawed=self.make_wrong_programs(params)[0],
+        )
 
     def _format_source(self, program: str, params: Params) -> str:
         source = Template(program).substitute(params)

@@ -1,16 +1,13 @@
-"""Problem families on divisors, primes, number bases, powers, bits and recurrences."""
+"""Problem families on divisors, number bases, powers, bits and recurrences."""
 
 from __future__ import annotations
 
 import math
 from random import Random
-from typing import Any
 
-from launch.problems.starter.family import Family, InputLines, Params
+from launch.problems.starter.family import Family, Params
 from launch.problems.starter.random_inputs import (
     ANSWERS,
-    COMPARISONS,
-    compare,
     make_list_inputs,
     make_number_inputs,
     put_on_one_line,
@@ -20,46 +17,11 @@ GCD_OR_LCM: tuple[Params, ...] = (
     {"what": "greatest common divisor", "fn": "gcd", "extra": "", "result": "a"},
     {"what": "least common multiple", "fn": "lcm", "extra": "\nn = a * b", "result": "n // a"},
 )
-FACTOR_RESULTS: tuple[Params, ...] = (
-    {"what": "all its prime factors from small to large with repeats", "result": "*nums"},
-    {"what": "its largest prime factor", "result": "nums[-1]"},
-    {"what": "the number of its prime factors with repeats", "result": "len(nums)"},
-)
-DIGIT_ENDS: tuple[Params, ...] = (
-    {"end": "most significant", "order": "[::-1]"},
-    {"end": "least significant", "order": ""},
-)
-PRIME_RESULTS: tuple[Params, ...] = ({"what": "number", "add": "1"}, {"what": "sum", "add": "i"})
 BIT_OPERATIONS: tuple[Params, ...] = (
     {"name": "xor", "op": "^"},
     {"name": "and", "op": "&"},
     {"name": "or", "op": "|"},
 )
-SUBSET_TESTS: tuple[Params, ...] = (
-    {"cmp": "==", "than": "exactly"},
-    {"cmp": "<=", "than": "at most"},
-    {"cmp": ">=", "than": "at least"},
-)
-
-
-def is_prime(n: int) -> bool:
-    return n > 1 and math.factorial(n - 1) % n == n - 1
-
-
-def prime_factors(n: int) -> list[int]:
-    smallest = next((i for i in range(2, n + 1) if n % i == 0), None)
-    return [smallest, *prime_factors(n // smallest)] if smallest else []
-
-
-def solve_prime_factors(p: Params, n: int) -> Any:
-    factors = prime_factors(n + p["k"])
-    by_result: dict[str, Any] = {"*nums": factors, "nums[-1]": max(factors), "len(nums)": len(factors)}
-    return by_result[p["result"]]
-
-
-def solve_primes(p: Params, n: int) -> int:
-    primes = [x for x in range(n + 1) if is_prime(x) and compare(p, x, p["k"])]
-    return len(primes) if p["what"] == "number" else sum(primes)
 
 
 def bit_pairs(a: int, b: int) -> list[tuple[int, int]]:
@@ -75,23 +37,6 @@ def draw_divisible_but_not(rng: Random) -> Params:
     a = rng.randint(2, 12)
     b = rng.choice([x for x in range(2, 30) if a % x and x != a])
     return {"a": a, "b": b, **rng.choice(ANSWERS)}
-
-
-def solve_subsets(p: Params, nums: list[int]) -> int:
-    totals = [0]
-    for x in nums:
-        totals += [total + x for total in totals]
-    by_test = {
-        "==": totals.count,
-        "<=": lambda k: sum(t <= k for t in totals),
-        ">=": lambda k: sum(t >= k for t in totals),
-    }
-    return by_test[p["cmp"]](p["k"])
-
-
-def make_subset_inputs(p: Params, rng: Random) -> list[InputLines]:
-    k = p["k"]
-    return make_list_inputs(rng, 1, k, [k], [1, k - 1, k, k], [k, -k, k], [k + 1, 1, 1], sizes=(4, 6, 5))
 
 
 def solve_fibonacci_like(p: Params, n: int) -> int:
@@ -126,31 +71,6 @@ FAMILIES = (
             [(12, 18), (rng.randint(2, 60), 84), (7, 7), (1, 9), (35, 14), (27, 64), (100, 75)]
         ),
         solve=lambda p, pair: p["k"] * (math.gcd(*pair) if p["fn"] == "gcd" else math.lcm(*pair)),
-    ),
-    Family(
-        name="gcd_of_list",
-        difficulty="medium",
-        statements=(
-            "Read a line of positive integers. Print the greatest common divisor of all of them, multiplied by $k.",
-            "Positive integers are given on one line. Find the greatest common divisor of them and print it times $k.",
-        ),
-        draw=lambda rng: {"k": rng.randint(2, 99)},
-        program=(
-            "nums = list(map(int, input().split()))",
-            "a = 0",
-            "for b in nums:",
-            "    while b:",
-            "        a, b = b, a % b",
-            "print(a * $k)",
-        ),
-        wrong_edits=((" * $k", ""), ("while b", "if b"), ("a = 0", "a = 1")),
-        inputs=lambda p, rng: [
-            ([x * scale for x in nums],)
-            for scale, (nums,) in zip(
-                (6, 4, 15, 2, 7, 30), make_list_inputs(rng, 1, 30, [2, 4], [5], [1, 1, 1]), strict=False
-            )
-        ],
-        solve=lambda p, nums: p["k"] * math.gcd(*nums),
     ),
     Family(
         name="divisible_but_not",
@@ -212,29 +132,6 @@ FAMILIES = (
         ),
     ),
     Family(
-        name="digits_in_base",
-        difficulty="medium",
-        statements=(
-            "Read a positive integer n. Print its digits in base $k, $end first, separated by spaces.",
-            (
-                "Write the given positive integer in base $k: "
-                "print the digits as numbers on one line, the $end digit first."
-            ),
-        ),
-        draw=lambda rng: {"k": rng.randint(2, 99), **rng.choice(DIGIT_ENDS)},
-        program=(
-            "n = int(input())",
-            "nums = []",
-            "while n > 0:",
-            "    nums.append(n % $k)",
-            "    n //= $k",
-            "print(*nums$order)",
-        ),
-        wrong_edits=(("n % $k", "n // $k"), ("while n > 0", "while n >= $k"), ("*nums$order", "*nums$order[::-1]")),
-        inputs=lambda p, rng: make_number_inputs(rng, 100, 99999, 1, p["k"], p["k"] - 1, p["k"] ** 2 + 1),
-        solve=lambda p, n: digits_in_base(n, p["k"])[:: 1 if p["order"] else -1],
-    ),
-    Family(
         name="digit_sum_in_base",
         difficulty="medium",
         statements=(
@@ -270,81 +167,6 @@ FAMILIES = (
         wrong_edits=((" % $m", ""), (" * $k", ""), ("in nums", "in nums[::-1]")),
         inputs=lambda p, rng: make_list_inputs(rng, 0, p["k"] - 1, [0], [1], [1, 0, 0], sizes=(5, 8, 6)),
         solve=lambda p, nums: sum(x * p["k"] ** i for i, x in enumerate(reversed(nums))) % p["m"],
-    ),
-    Family(
-        name="prime_factors",
-        difficulty="hard",
-        statements=(
-            "Read an integer n and add $k to it. Print $what.",
-            "Take the number n + $k for the given integer n and print $what.",
-        ),
-        draw=lambda rng: {"k": rng.randint(2, 99), **rng.choice(FACTOR_RESULTS)},
-        program=(
-            "n = int(input()) + $k",
-            "nums = []",
-            "i = 2",
-            "while n > 1:",
-            "    if n % i == 0:",
-            "        nums.append(i)",
-            "        n //= i",
-            "    else:",
-            "        i += 1",
-            "print($result)",
-        ),
-        wrong_edits=((" + $k", ""), ("n //= i", "n //= i\n        i += 1"), ("while n > 1", "while i * i <= n")),
-        inputs=lambda p, rng: [(n - p["k"],) for n in (180, rng.randint(100, 999), 128, 12, 210, 97, 75, 540)],
-        solve=solve_prime_factors,
-    ),
-    Family(
-        name="primes_up_to",
-        difficulty="hard",
-        statements=(
-            "Read n. Print the $what of the primes from 2 to n that are $than $k.",
-            "Given n, consider all primes up to and including n. Print the $what of those $than $k.",
-        ),
-        draw=lambda rng: {"k": rng.randint(5, 90), **rng.choice(PRIME_RESULTS), **rng.choice(COMPARISONS)},
-        program=(
-            "n = int(input())",
-            "total = 0",
-            "nums = [True] * (n + 1)",
-            "for i in range(2, n + 1):",
-            "    if nums[i]:",
-            "        if i $cmp $k:",
-            "            total += $add",
-            "        for j in range(i * i, n + 1, i):",
-            "            nums[j] = False",
-            "print(total)",
-        ),
-        wrong_edits=(
-            ("nums[j] = False", "nums[j] = True"),
-            ("if i $cmp $k", "if i"),
-            ("for i in range(2, n + 1)", "for i in range(2, n)"),
-        ),
-        inputs=lambda p, rng: make_number_inputs(rng, 2, 200, 2, 3, 97, 127, p["k"], p["k"] + 1),
-        solve=solve_primes,
-    ),
-    Family(
-        name="subsets_with_sum",
-        difficulty="hard",
-        signature="countSubsets(self, nums: list[int]) -> int",
-        statements=(
-            "Given a list nums, return the number of subsets (the empty one too) whose sum is $than $k.",
-            "In how many ways can you choose some, none or all elements of nums so that their sum is $than $k?",
-        ),
-        draw=lambda rng: {"k": rng.randint(5, 60), **rng.choice(SUBSET_TESTS)},
-        program=(
-            "best = [0]",
-            "for x in nums:",
-            "    best += [total + x for total in best]",
-            "return sum(total $cmp $k for total in best)",
-        ),
-        wrong_edits=(
-            ("total + x for", "x for"),
-            ("best += [", "best = ["),
-            ("return sum(total", "return sum(not total"),
-        ),
-        inputs=make_subset_inputs,
-        solve=solve_subsets,
     ),
     Family(
         name="fibonacci_like",

@@ -70,11 +70,6 @@ def put_on_one_line(inputs: list[InputLines]) -> list[InputLines]:
     return [(values,) for values in inputs]
 
 
-def prepend_lengths(inputs: list[InputLines]) -> list[InputLines]:
-    """Put a line with the list's length before the list of each input."""
-    return [(len(nums), nums) for (nums,) in inputs]
-
-
 def draw_word(rng: Random, size: int, letters: str = LETTERS) -> str:
     return "".join(rng.choice(letters) for _ in range(size))
 

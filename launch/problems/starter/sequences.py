@@ -1,8 +1,8 @@
-"""Problem families on one list of integers: counting, filtering, mapping, sorting, runs and running totals."""
+"""Problem families on one list of integers: counting, filtering, mapping and sorting."""
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections import Counter
 from random import Random
 
 from launch.problems.starter.family import Family, InputLines, Params
@@ -11,10 +11,8 @@ from launch.problems.starter.random_inputs import (
     MIN_MAX,
     PLUS_MINUS,
     compare,
-    draw_int_list,
     draw_low_and_high,
     make_list_inputs,
-    prepend_lengths,
     signed,
 )
 
@@ -24,34 +22,22 @@ SORT_ORDERS: tuple[Params, ...] = (
 )
 
 
+DIVISIONS: tuple[Params, ...] = (
+    {"name": "remainders after division by", "op": "%"},
+    {"name": "quotients of the division by", "op": "//"},
+)
+
+
 def make_inputs_of_k_or_more(p: Params, rng: Random, low: int, high: int) -> list[InputLines]:
     """Make lists of at least ``k`` integers: one of exactly ``k``, one with ties."""
     k = p["k"]
     return make_list_inputs(rng, low, high, [5] * (k + 2), sizes=(k + 4, k + 6, k, k + 1, k + 3))
 
 
-def solve_first_total(p: Params, nums: list[int]) -> int:
-    totals = [sum(nums[: i + 1]) for i in range(len(nums))]
-    return next((i + 1 for i, total in enumerate(totals) if total >= p["k"]), -1)
-
-
-def solve_longest_run(p: Params, nums: list[int]) -> int:
-    marks = "".join("x" if compare(p, x, p["k"]) else " " for x in nums)
-    return max((len(run) for run in marks.split()), default=0)
-
-
-def make_run_inputs(p: Params, rng: Random) -> list[InputLines]:
-    """Make lists with values around ``k``: in one no value counts, in two all do, in one the longest run is last."""
-    up = p["cmp"].startswith(">")
-    good, bad = (p["k"] + 3, p["k"] - 3) if up else (p["k"] - 3, p["k"] + 3)
-    edges = [bad], [good] * 4, [good, bad, bad, good, good], [good, good, bad, good], [p["k"], p["k"], good]
-    return make_list_inputs(rng, p["k"] - 5, p["k"] + 5, *edges, sizes=(9, 12, 15))
-
-
-def solve_most_frequent(p: Params, nums: list[int]) -> int:
-    rests = [x % p["k"] for x in nums]
-    often = max(rests.count(rest) for rest in rests)
-    return {"min": min, "max": max}[p["pick"]](rest for rest in rests if rests.count(rest) == often)
+def make_repeated_inputs(p: Params, rng: Random) -> list[InputLines]:
+    """Make lists with at least ``k`` distinct values, of which the smallest and the largest occur twice."""
+    drawn = [rng.sample(range(-99, 99), p["k"] + extra) for extra in (1, 3, 0, 6, 4)]
+    return [([*nums, min(nums), max(nums)],) for nums in drawn]
 
 
 FAMILIES = (
@@ -95,9 +81,9 @@ FAMILIES = (
         draw=lambda rng: {"k": rng.randint(2, 400), **rng.choice(COMPARISONS)},
         program=("nums = list(map(int, input().split()))", "print(sum(x $cmp $k for x in nums))"),
         wrong_edits=(
+            ("x $cmp $k", "not x $cmp $k"),
             ("x $cmp", "x !="),
             ("sum(x $cmp $k for x in nums)", "sum(x for x in nums if x $cmp $k)"),
-            ("x $cmp $k", "not x $cmp $k"),
         ),
         inputs=lambda p, rng: make_list_inputs(
             rng, p["k"] - 20, p["k"] + 20, [p["k"], p["k"] + 1, p["k"]], [p["k"] - 1], [-p["k"]] * 3
@@ -203,126 +189,63 @@ FAMILIES = (
         solve=lambda p, nums: sorted(nums)[p["k"] - 1 if p["word"] == "smallest" else -p["k"]] + p["m"],
     ),
     Family(
-        name="longest_run",
-        difficulty="medium",
-        signature="longestRun(self, nums: list[int]) -> int",
+        name="distinct_after_division",
+        difficulty="easy",
         statements=(
-            "Given a list nums, return the length of the longest run of consecutive elements that are all $than $k.",
-            "Find the longest contiguous part of nums where every element is $than $k and return its length.",
+            "Read a line of integers. Print how many different $name $k they have.",
+            "Given integers on one line, count the different $name $k.",
         ),
-        draw=lambda rng: {"k": rng.randint(2, 400), **rng.choice(COMPARISONS)},
-        program=(
-            "best = total = 0",
-            "for x in nums:",
-            "    total = total + 1 if x $cmp $k else 0",
-            "    best = max(best, total)",
-            "return best",
+        draw=lambda rng: {"k": rng.randint(3, 99), **rng.choice(DIVISIONS)},
+        program=("nums = list(map(int, input().split()))", "print(len({x $op $k for x in nums}))"),
+        wrong_edits=((" $op $k", ""), ("{x $op $k for x in nums}", "[x $op $k for x in nums]"), ("len(", "max(")),
+        inputs=lambda p, rng: make_list_inputs(
+            rng,
+            0,
+            p["k"] * 3,
+            [1],
+            [0, p["k"], 2 * p["k"]],
+            [0, p["k"] // 2, p["k"] // 3, p["k"], 2 * p["k"], 1, p["k"] + 1, 2, 2],
+            [5, 5, p["k"] - 1],
         ),
-        wrong_edits=(("else 0", "else total"), ("else 0", "else 1"), ("return best", "return total")),
-        inputs=make_run_inputs,
-        solve=solve_longest_run,
+        solve=lambda p, nums: len(Counter(divmod(x, p["k"])[p["op"] == "%"] for x in nums)),
     ),
     Family(
-        name="first_total",
-        difficulty="medium",
+        name="kth_distinct",
+        difficulty="easy",
+        signature="pickNumber(self, nums: list[int]) -> int",
         statements=(
             (
-                "The first line has n, the second n integers. "
-                "Print the first position (from 1) where the running total is at least $k, or -1."
+                "Given a list nums with at least $k different values, return the "
+                "different value at position $k when sorted from the $word, plus $m."
             ),
             (
-                "Read n and then a line of n integers. "
-                "How many must be added from the left until the sum is at least $k? Print -1 if it never is."
-            ),
-        ),
-        draw=lambda rng: {"k": rng.randint(10, 400)},
-        program=(
-            "n = int(input())",
-            "nums = list(map(int, input().split()))",
-            "total = 0",
-            "best = -1",
-            "for i in range(n):",
-            "    total += nums[i]",
-            "    if total >= $k and best == -1:",
-            "        best = i + 1",
-            "print(best)",
-        ),
-        wrong_edits=(("best = i + 1", "best = i"), ("total >=", "total >"), (" and best == -1", "")),
-        inputs=lambda p, rng: prepend_lengths(
-            make_list_inputs(rng, 1, p["k"], [p["k"]], [p["k"] - 1], [p["k"], -1, 5], [1, 1, -p["k"]], sizes=(6, 8, 5))
-        ),
-        solve=lambda p, n, nums: solve_first_total(p, nums),
-    ),
-    Family(
-        name="most_frequent_remainder",
-        difficulty="medium",
-        statements=(
-            (
-                "Read a line of integers. Print the most frequent remainder modulo $k; "
-                "if several are equally frequent, the $word of them."
-            ),
-            (
-                "Given integers on one line, take each modulo $k. "
-                "Print the value that occurs most often (the $word one in case of a tie)."
+                "Remove repeats from nums, sort it with the $word number first "
+                "and return its element number $k (counted from 1) plus $m."
             ),
         ),
         draw=lambda rng: {
-            "k": rng.randint(3, 60),
-            **rng.choice(({**MIN_MAX[0], "order": ""}, {**MIN_MAX[1], "order": ", reverse=True"})),
+            "k": rng.randint(2, 12),
+            "m": rng.randint(2, 99),
+            **rng.choice(({"word": "smallest", "order": ""}, {"word": "largest", "order": ", reverse=True"})),
         },
-        program=(
-            "nums = list(map(int, input().split()))",
-            "count = {}",
-            "for x in nums:",
-            "    count[x % $k] = count.get(x % $k, 0) + 1",
-            "print(max(sorted(count$order), key=count.get))",
-        ),
-        wrong_edits=(
-            ("max(sorted(count$order), key=count.get)", "$pick(count)"),
-            ("x % $k", "x"),
-            ("sorted(count$order)", "sorted(count$order)[::-1]"),
-        ),
-        inputs=lambda p, rng: make_list_inputs(
-            rng,
-            0,
-            99,
-            [p["k"] * 2 - 1, 1, 0],
-            [p["k"] + 1, 1, 2, p["k"] * 3 + 1, 0, p["k"] - 1, p["k"] - 1],
-            [2, p["k"] + 2, 1, p["k"] + 1],
-        ),
-        solve=solve_most_frequent,
+        program=("nums = sorted(set(nums)$order)", "return nums[$k - 1] + $m"),
+        wrong_edits=(("$k - 1", "$k - 2"), (" + $m", ""), ("set(nums)", "nums")),
+        inputs=make_repeated_inputs,
+        solve=lambda p, nums: sorted(Counter(nums), reverse=p["word"] == "largest")[p["k"] - 1] + p["m"],
     ),
     Family(
-        name="count_big_jumps",
+        name="scaled_filtered_sum",
         difficulty="easy",
-        signature="countJumps(self, nums: list[int]) -> int",
         statements=(
-            "Given a list nums, return how many neighbouring pairs have an absolute difference $than $k.",
-            "Return the number of indices i from 1 on such that nums[i] and nums[i - 1] differ by a value $than $k.",
+            "Read a line of integers. Add up those that are $than $k and print the total times $m.",
+            "Given integers on one line, print $m times the sum of the numbers that are $than $k.",
         ),
-        draw=lambda rng: {"k": rng.randint(2, 60), **rng.choice(COMPARISONS)},
-        program=(
-            "total = 0",
-            "for i in range(1, len(nums)):",
-            "    if abs(nums[i] - nums[i - 1]) $cmp $k:",
-            "        total += 1",
-            "return total",
-        ),
-        wrong_edits=(
-            ("abs(nums[i] - nums[i - 1])", "nums[i] - nums[i - 1]"),
-            ("range(1, len(nums))", "range(len(nums))"),
-            ("$cmp $k", "== $k"),
-        ),
+        draw=lambda rng: {"k": rng.randint(2, 99), "m": rng.randint(2, 99), **rng.choice(COMPARISONS)},
+        program=("nums = list(map(int, input().split()))", "print(sum(x for x in nums if x $cmp $k) * $m)"),
+        wrong_edits=((" * $m", ""), (" if x $cmp $k", ""), ("sum(x for", "sum(1 for")),
         inputs=lambda p, rng: make_list_inputs(
-            rng,
-            0,
-            p["k"] * 2,
-            [7],
-            [p["k"] * 3, 0, 0],
-            [0, p["k"], p["k"]],
-            [0, p["k"] + 1, -1],
-            draw_int_list(rng, 3, 0, 9),
+            rng, p["k"] - 20, p["k"] + 20, [p["k"], p["k"] + 1, p["k"] - 1], [p["k"]], [-3, 200]
         ),
-        solve=lambda p, nums: len([1 for a, b in pairwise(nums) if compare(p, max(a - b, b - a), p["k"])]),
+        solve=lambda p, nums: sum(p["m"] * x for x in nums if compare(p, x, p["k"])),
     ),
 )

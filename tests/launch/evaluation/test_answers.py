@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from evaluator.verdict import Status, Verdict
 from launch.evaluation.answers import SCHEMA, Answer, AnswerLog, AnswerLogError
 from learner.rollout import Judgement
+from tests.factories import make_problem
 
 SETTINGS = {"model": "m", "temperature": 0.6}
 
@@ -88,7 +89,10 @@ def test_parquet_has_a_row_for_each_judged_answer(path, tmp_path):
     log.add_answer(make_answer("a", 0, text="lone \ud800 surrogate"))
     log.add_judgement(("b", 0), make_judgement(Status.WRONG_ANSWER, "answered '\udc80'"))
     log.add_judgement(("a", 0), make_judgement())
-    log.write_parquet(tmp_path / "answers.parquet")
+    log.add_answer(make_answer("not asked"))
+    log.add_judgement(("not asked", 0), make_judgement())
+    problems = [make_problem("a", platform="trained", extra={"family": "sums"}), make_problem("b")]
+    log.write_parquet(tmp_path / "answers.parquet", problems)
     table = pq.read_table(tmp_path / "answers.parquet")
     assert table.schema.equals(SCHEMA)
     rows = table.to_pylist()
@@ -96,5 +100,6 @@ def test_parquet_has_a_row_for_each_judged_answer(path, tmp_path):
         ("a", 0, True),
         ("b", 0, False),
     ]
+    assert [(row["platform"], row["family"]) for row in rows] == [("trained", "sums"), ("other", None)]
     assert rows[0]["text"] == "lone \\ud800 surrogate"
     assert not list(tmp_path.glob("*.unfinished"))

@@ -10,6 +10,7 @@ import re
 import statistics
 import subprocess
 import sys
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -19,11 +20,12 @@ from evaluator.problem import Problem
 from launch.problems import starter
 from launch.problems.starter import (
     FAMILIES,
-    HELD_OUT_FAMILIES,
-    TRAINING_FAMILIES,
+    TRAINED_FAMILIES,
+    UNKNOWN_FAMILIES,
+    UNTRAINED_FAMILIES,
     build_held_out_problems,
     build_training_problems,
-    draw_warm_start_pairs,
+    draw_warm_start_problems,
 )
 from launch.problems.starter.family import Family, StarterProblem
 
@@ -76,20 +78,25 @@ def family_and_numbers(problem: Problem) -> tuple[object, ...]:
 
 
 def test_problem_and_family_counts() -> None:
-    unseen = [item for item in build_held_out_problems() if item.family in HELD_OUT_FAMILIES]
-    assert (len(build_training_problems()), len(build_held_out_problems()), len(unseen)) == (400, 160, 40)
+    parts = Counter(item.problem.platform for item in build_held_out_problems())
+    assert parts == {"trained": 96, "untrained": 32, "unknown": 16}
+    assert {item.problem.platform for item in build_training_problems()} == {"trained"}
+    assert len(build_training_problems()) == 384
     assert len({item.problem.question_id for item in ALL}) == len(ALL)
-    assert len(BY_NAME) == len(FAMILIES)
-    assert set(BY_NAME) >= HELD_OUT_FAMILIES
-    assert len(HELD_OUT_FAMILIES) >= 10
-    assert len(TRAINING_FAMILIES) >= 40
-    assert {item.family for item in build_training_problems()} == {family.name for family in TRAINING_FAMILIES}
+    assert (len(TRAINED_FAMILIES), len(UNTRAINED_FAMILIES), len(UNKNOWN_FAMILIES)) == (24, 8, 4)
+    assert len(BY_NAME) == len(FAMILIES) == 36
+    assert {item.family for item in build_training_problems()} == {family.name for family in TRAINED_FAMILIES}
 
 
-def test_functional_share_and_difficulties_are_balanced() -> None:
+def test_parts_of_the_problem_set_have_their_families() -> None:
+    families = {"trained": TRAINED_FAMILIES, "untrained": UNTRAINED_FAMILIES, "unknown": UNKNOWN_FAMILIES}
+    for part, expected in families.items():
+        names = {item.family for item in build_held_out_problems() if item.problem.platform == part}
+        assert names == {family.name for family in expected}
+
+
+def test_a_quarter_of_the_families_is_functional() -> None:
     assert 0.25 <= sum(bool(family.signature) for family in FAMILIES) / len(FAMILIES) <= 0.30
-    for difficulty in ("easy", "medium", "hard"):
-        assert 0.25 <= sum(family.difficulty == difficulty for family in FAMILIES) / len(FAMILIES) <= 0.42
 
 
 def test_reference_programs_differ_in_more_than_constants() -> None:
@@ -101,13 +108,20 @@ def test_problem_fields() -> None:
     for item in ALL:
         problem = item.problem
         assert re.fullmatch(rf"starter/{item.family}/\d{{4}}", problem.question_id)
-        assert (problem.platform, problem.contest_date, problem.extra) == ("other", None, {"family": item.family})
+        assert (problem.contest_date, problem.extra) == (None, {"family": item.family})
         assert 5 <= len(problem.tests) <= 8
         assert len(problem.public_tests) == 2
         assert len({test.input for test in problem.tests}) == len(problem.tests)
         assert {test.testtype for test in problem.tests} == {"functional" if problem.func_name else "stdin"}
         assert "$" not in problem.question_content + item.reference
         assert item.reference.startswith(problem.starter_code)
+
+
+def test_flawed_programs_have_the_first_wrong_edit_and_fail() -> None:
+    for item in ALL:
+        family = BY_NAME[item.family]
+        assert item.flawed == family.make_wrong_programs(family.draw_params(variant_index(item.problem)))[0]
+        assert not passes_tests(item.problem, item.flawed), item.problem.question_id
 
 
 def test_every_problem_has_different_outputs() -> None:
@@ -126,13 +140,13 @@ def test_statements_and_references_are_short() -> None:
 
 @pytest.mark.heavy
 def test_held_out_is_disjoint_from_training_and_warm_start() -> None:
-    trained_on = [item.problem for item in build_training_problems()] + [
-        pair[0] for pair in draw_warm_start_pairs(3000, 1)
-    ]
+    trained_on = [item.problem for item in (*build_training_problems(), *draw_warm_start_problems(3000, 1))]
     held_out = [item.problem for item in build_held_out_problems()]
     assert not {p.question_content for p in trained_on} & {p.question_content for p in held_out}
     assert not {family_and_numbers(p) for p in trained_on} & {family_and_numbers(p) for p in held_out}
-    assert not {p.extra["family"] for p in trained_on} & HELD_OUT_FAMILIES
+    assert not {p.extra["family"] for p in trained_on} & {family.name for family in UNKNOWN_FAMILIES}
+    trained = {item.family for item in build_training_problems()}
+    assert not trained & {family.name for family in (*UNTRAINED_FAMILIES, *UNKNOWN_FAMILIES)}
 
 
 @pytest.mark.heavy
@@ -140,14 +154,14 @@ def test_statements_are_unique() -> None:
     for problems in (
         [item.problem for item in build_training_problems()],
         [item.problem for item in build_held_out_problems()],
-        [problem for problem, _ in draw_warm_start_pairs(3000, 2)],
+        [item.problem for item in draw_warm_start_problems(3000, 2)],
     ):
         assert len({problem.question_content for problem in problems}) == len(problems)
 
 
-def test_warm_start_pairs_depend_only_on_seed_and_count() -> None:
-    assert draw_warm_start_pairs(200, 3) == draw_warm_start_pairs(200, 3)
-    assert draw_warm_start_pairs(200, 3) != draw_warm_start_pairs(200, 4)
+def test_warm_start_problems_depend_only_on_seed_and_count() -> None:
+    assert draw_warm_start_problems(200, 3) == draw_warm_start_problems(200, 3)
+    assert draw_warm_start_problems(200, 3) != draw_warm_start_problems(200, 4)
 
 
 def test_taking_too_many_problems_is_an_error() -> None:
@@ -157,7 +171,7 @@ def test_taking_too_many_problems_is_an_error() -> None:
 
 @pytest.mark.heavy
 def test_problems_are_the_same_in_every_process() -> None:
-    expressions = "s.build_training_problems(), s.build_held_out_problems(), s.draw_warm_start_pairs(99, 5)"
+    expressions = "s.build_training_problems(), s.build_held_out_problems(), s.draw_warm_start_problems(99, 5)"
     outputs = {
         subprocess.run(
             [sys.executable, "-c", f"from launch.problems import starter as s; print({expressions})"],
