@@ -17,7 +17,7 @@ pinned = $(shell sed -n 's/^ *"\($(1)==[^"]*\)".*/\1/p' pyproject.toml)
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 PYTEST := $(RUN) python -m pytest
 
-.PHONY: help venv venv-gpu lock ruff lint check test test-slow demo exam bench clean
+.PHONY: help venv venv-gpu lock ruff lint check test test-slow demo exam bench ablation clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -136,6 +136,11 @@ bench: venv $(peers_of_$(NAME)) ## one benchmark: make bench NAME=evaluator|lear
 	@[ -n "$(NAME)" ] && { [ -e "benchmarks/$(NAME).py" ] || [ -e "benchmarks/$(NAME)/__main__.py" ]; } || { \
 	  echo "error: make bench NAME=..., one of:" $$(ls benchmarks | sed -n 's/^\([a-z].*\)\.py$$/\1/p') >&2; exit 2; }
 	@$(RUN) python -m "benchmarks.$(NAME)" $(ARGS)
+
+ARMS ?= default
+
+ablation: venv ## what each part of the method is worth: 30 runs, docs/ablation.md (ARMS=all or names; continues after a kill)
+	@$(RUN) python -m benchmarks.ablation --arms "$(ARMS)" $(ARGS)
 
 clean: ## remove caches and build leftovers; environments and runs/ stay
 	@rm -rf build dist *.egg-info evaluator/build evaluator/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -6,6 +6,7 @@ again.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -70,5 +71,16 @@ def _compute_fingerprint(config: WarmStartConfig, examples: Sequence[SupervisedE
     for example in examples:
         recipe.update(f"{build_training_prompt(example.problem)}\0{example.answer}\0{example.complete}\0".encode())
     for source in ("models/supervised_training.py", "models/starter_model.py", "problems/prompts.py"):
-        recipe.update((Path(__file__).parents[1] / source).read_bytes())
+        recipe.update(_read_code(Path(__file__).parents[1] / source).encode())
     return recipe.hexdigest()
+
+
+def _read_code(path: Path) -> str:
+    """Return Python source without comments and docstrings, whose wording does not change a recipe."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        body = node.body if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) else []
+        for statement in body:
+            if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+                statement.value.value = ""
+    return ast.unparse(tree)

@@ -1,0 +1,69 @@
+"""Run the ablation, and make its page from the rows.
+
+    python -m benchmarks.ablation [--arms default|all|NAME,...] [--seeds 0,1,2] [--report]
+
+Runs whose row exists are skipped, a run that was killed is continued. Rows of another environment (starter policy,
+problems, shared settings) are void: they are made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from rich.console import Console
+
+from benchmarks.ablation.arms import SEEDS, select_arms
+from benchmarks.ablation.environment import hash_environment
+from benchmarks.ablation.report import write_report
+from benchmarks.ablation.rows import read_row, read_rows, row_path, write_row
+from benchmarks.ablation.runs import RunError, train_arm
+from benchmarks.tools.processes import ROOT
+
+PAGE = ROOT / "docs" / "ablation.md"
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ablation", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--arms", default="default", help="default, all, or names separated by commas")
+    parser.add_argument("--seeds", default=",".join(map(str, SEEDS)), help="seeds separated by commas")
+    parser.add_argument("--report", action="store_true", help="only make the page from the rows there are")
+    return parser.parse_args(arguments)
+
+
+def main() -> int:
+    """Run the missing runs seed by seed, so that a part of them already compares all arms; return the exit status."""
+    options = parse_arguments()
+    console = Console(soft_wrap=True)
+    try:
+        arms = select_arms(options.arms)
+        seeds = [int(seed) for seed in options.seeds.split(",")]
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    environment = hash_environment()
+    console.print(f"environment {environment}")
+    if not options.report:
+        for number, (seed, arm) in enumerate([(seed, arm) for seed in seeds for arm in arms], 1):
+            label = f"{number}/{len(seeds) * len(arms)}  {arm.name}, seed {seed}"
+            path = row_path(arm.name, seed)
+            if path.exists() and read_row(path).environment == environment:
+                console.print(f"{label}: done before")
+                continue
+            began = time.monotonic()
+            try:
+                write_row(train_arm(arm, seed, environment))
+            except RunError as error:
+                print(f"error: {error}", file=sys.stderr)
+                return 1
+            console.print(f"{label}: {time.monotonic() - began:.0f} s")
+    rows = read_rows(environment)
+    write_report(rows, environment, PAGE)
+    console.print(f"{PAGE.relative_to(ROOT)}: {len(rows)} runs")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

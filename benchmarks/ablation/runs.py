@@ -1,0 +1,97 @@
+"""Runs of the ablation: each is ``launch.driver`` in a process of its own, resumed if it was killed before."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import yaml
+
+from benchmarks.ablation.arms import BASE, Arm
+from benchmarks.ablation.rows import CURVES, Row, Scored
+from benchmarks.tools.processes import ROOT
+from launch.records.gains import count_attempts, read_answers
+
+RUNS = ROOT / "runs" / "ablation"
+STEP_TIMEOUT_S = 120.0
+"""Largest mean seconds per step, start and evaluations included; a run that needs more has hung."""
+
+
+class RunError(RuntimeError):
+    """A run failed; the message has the tail of its output."""
+
+
+def train_arm(arm: Arm, seed: int, environment: str) -> Row:
+    """Train an arm, or continue its run where a kill ended it, and return its row.
+
+    Raises RunError if the run fails or does not end in time.
+    """
+    name = f"{environment}/{arm.name}-{seed}"
+    directory = RUNS / name
+    command = [
+        sys.executable, "-m", "launch.driver", *BASE, *arm.overrides,
+        f"run.seed={seed}", f"run.root={RUNS}", f"run.name={name}", f"run.resume={str(directory.is_dir()).lower()}",
+    ]  # fmt: skip
+    log = directory.with_suffix(".log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            status = process.wait(timeout=STEP_TIMEOUT_S * _count_steps(arm))
+        except BaseException:
+            process.terminate()  # the driver stops its actors and keeps what is complete
+            process.wait(timeout=STEP_TIMEOUT_S)
+            raise
+    if status != 0:
+        raise RunError(f"{' '.join(command)} ended with status {status}:\n{log.read_text()[-3000:]}")
+    return read_run(directory, arm.name, seed, environment)
+
+
+def _count_steps(arm: Arm) -> int:
+    (*_, last) = [override for override in (*BASE, *arm.overrides) if override.startswith("run.steps=")]
+    return int(last.removeprefix("run.steps="))
+
+
+def read_run(directory: Path, arm: str, seed: int, environment: str) -> Row:
+    """Make the row of a completed run from its directory."""
+    settings = yaml.safe_load((directory / "config.yaml").read_text())
+    metrics = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    steps = [row for row in metrics if "timing_s/step" in row]
+    evaluation = settings["evaluation"]
+    folders = {evaluation["temperature"]: directory / "evaluation"} | {
+        temperature: directory / "evaluation" / f"T{temperature:g}" for temperature in evaluation["other_temperatures"]
+    }
+    return Row(
+        arm=arm,
+        seed=seed,
+        environment=environment,
+        commit=json.loads((directory / "environment.json").read_text())["commit"],
+        finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        settings=settings,
+        problems=_read_problems(directory / "evaluation" / "step_000000.parquet"),
+        curves={name: [row.get(name) for row in steps] for name in CURVES},
+        evaluations=tuple(
+            scored for temperature, folder in folders.items() for scored in _read_evaluations(folder, temperature)
+        ),
+    )
+
+
+def _read_problems(path: Path) -> dict[str, tuple[str, str]]:
+    rows: list[dict[str, Any]] = pq.read_table(path, columns=["question_id", "platform", "family"]).to_pylist()
+    return {row["question_id"]: (row["platform"], row["family"]) for row in rows}
+
+
+def _read_evaluations(folder: Path, temperature: float) -> list[Scored]:
+    evaluations = []
+    for file in sorted(folder.glob("step_*.parquet")):
+        answers = read_answers(file)
+        counts = count_attempts(answers, {answer.question_id for answer in answers})
+        attempts = {name: (each.tried, each.passed) for name, each in counts.items()}
+        step = int(file.stem.removeprefix("step_"))
+        evaluations.append(Scored(step=step, temperature=temperature, attempts=attempts))
+    return evaluations
