@@ -14,10 +14,10 @@ import time
 
 from rich.console import Console
 
-from benchmarks.ablation.arms import SEEDS, select_arms
+from benchmarks.ablation.arms import METHOD, SEEDS, Arm, select_arms
 from benchmarks.ablation.environment import hash_environment
 from benchmarks.ablation.report import write_report
-from benchmarks.ablation.rows import read_row, read_rows, row_path, write_row
+from benchmarks.ablation.rows import Row, read_row, read_rows, row_path, write_row
 from benchmarks.ablation.runs import RunError, train_arm
 from benchmarks.tools.processes import ROOT
 
@@ -31,6 +31,19 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seeds", default=",".join(map(str, SEEDS)), help="seeds separated by commas")
     parser.add_argument("--report", action="store_true", help="only make the page from the rows there are")
     return parser.parse_args(arguments)
+
+
+def find_method(arm: Arm, seed: int, environment: str) -> Row | None:
+    """Return the method's row of the seed, whose calibration the arm uses; None for the method itself.
+
+    Raises RunError if there is none.
+    """
+    if arm == METHOD:
+        return None
+    rows = [row for row in read_rows(environment) if (row.arm, row.seed) == (METHOD.name, seed)]
+    if not rows:
+        raise RunError(f"{arm.name}, seed {seed}: the method has no row of this seed; add it: --arms method,{arm.name}")
+    return rows[0]
 
 
 def main() -> int:
@@ -54,7 +67,7 @@ def main() -> int:
                 continue
             began = time.monotonic()
             try:
-                write_row(train_arm(arm, seed, environment))
+                write_row(train_arm(arm, seed, environment, find_method(arm, seed, environment)))
             except RunError as error:
                 print(f"error: {error}", file=sys.stderr)
                 return 1

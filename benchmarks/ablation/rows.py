@@ -51,6 +51,7 @@ class Row:
         commit: commit of the source code.
         finished: time at which the row was written, ISO 8601.
         settings: resolved configuration of the run.
+        calibration: content of the run's calibration.json; None if its temperature was not calibrated.
         problems: (part of the problem set, family) of each problem by question id.
         curves: values by metric and step; None where the step has no such metric.
         evaluations: attempts of all evaluations.
@@ -62,6 +63,7 @@ class Row:
     commit: str | None
     finished: str
     settings: dict[str, Any]
+    calibration: dict[str, Any] | None
     problems: dict[str, tuple[str, str]]
     curves: dict[str, list[float | None]]
     evaluations: tuple[Scored, ...]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +16,13 @@ import yaml
 from benchmarks.ablation.arms import BASE, Arm
 from benchmarks.ablation.rows import CURVES, Row, Scored
 from benchmarks.tools.processes import ROOT
+from benchmarks.tools.trainer_run import terminate
+from evaluator.inside import kernel
 from launch.records.gains import count_attempts, read_answers
+from launch.records.run_directory import write_text_atomically
 
 RUNS = ROOT / "runs" / "ablation"
+CALIBRATION = "calibration.json"
 STEP_TIMEOUT_S = 120.0
 """Largest mean seconds per step, start and evaluations included; a run that needs more has hung."""
 
@@ -26,10 +31,20 @@ class RunError(RuntimeError):
     """A run failed; the message has the tail of its output."""
 
 
-def train_arm(arm: Arm, seed: int, environment: str) -> Row:
+def train_arm(arm: Arm, seed: int, environment: str, method: Row | None) -> Row:
     """Train an arm, or continue its run where a kill ended it, and return its row.
 
-    Raises RunError if the run fails or does not end in time.
+    The arm uses the method's calibration: measured again, it could choose another temperature by chance, and then the
+    difference between the two would be that of the temperatures.
+
+    Args:
+        arm: the arm.
+        seed: seed of the run.
+        environment: hash of the environment.
+        method: the method's row of the same seed; None for the method itself.
+
+    Raises:
+        RunError: the run fails or does not end in time.
     """
     name = f"{environment}/{arm.name}-{seed}"
     directory = RUNS / name
@@ -37,19 +52,29 @@ def train_arm(arm: Arm, seed: int, environment: str) -> Row:
         sys.executable, "-m", "launch.driver", *BASE, *arm.overrides,
         f"run.seed={seed}", f"run.root={RUNS}", f"run.name={name}", f"run.resume={str(directory.is_dir()).lower()}",
     ]  # fmt: skip
-    log = directory.with_suffix(".log")
+    log = directory.parent / f"{directory.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
+    if method is not None and not directory.is_dir():
+        directory.mkdir()
+        write_text_atomically(directory / CALIBRATION, json.dumps(method.calibration))
     with log.open("ab") as output:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, preexec_fn=_end_with_the_parent
+        )
         try:
             status = process.wait(timeout=STEP_TIMEOUT_S * _count_steps(arm))
-        except BaseException:
-            process.terminate()  # the driver stops its actors and keeps what is complete
-            process.wait(timeout=STEP_TIMEOUT_S)
-            raise
+        except subprocess.TimeoutExpired as error:
+            raise RunError(f"{arm.name}, seed {seed}: not ready after {error.timeout:.0f} s; output: {log}") from error
+        finally:
+            terminate(process)
     if status != 0:
         raise RunError(f"{' '.join(command)} ended with status {status}:\n{log.read_text()[-3000:]}")
     return read_run(directory, arm.name, seed, environment)
+
+
+def _end_with_the_parent() -> None:
+    """Let the driver stop, as with SIGTERM, when this process is killed."""
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _count_steps(arm: Arm) -> int:
@@ -66,6 +91,7 @@ def read_run(directory: Path, arm: str, seed: int, environment: str) -> Row:
     folders = {evaluation["temperature"]: directory / "evaluation"} | {
         temperature: directory / "evaluation" / f"T{temperature:g}" for temperature in evaluation["other_temperatures"]
     }
+    calibration = directory / CALIBRATION
     return Row(
         arm=arm,
         seed=seed,
@@ -73,6 +99,7 @@ def read_run(directory: Path, arm: str, seed: int, environment: str) -> Row:
         commit=json.loads((directory / "environment.json").read_text())["commit"],
         finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         settings=settings,
+        calibration=json.loads(calibration.read_text()) if calibration.exists() else None,
         problems=_read_problems(directory / "evaluation" / "step_000000.parquet"),
         curves={name: [row.get(name) for row in steps] for name in CURVES},
         evaluations=tuple(

@@ -36,6 +36,7 @@ def make_row(arm, seed, passed, environment="here"):
         commit=None,
         finished="2026-11-29T00:00:00+00:00",
         settings={},
+        calibration={"measurements": []},
         problems={name: ("trained", family) for name, family in FAMILIES.items()},
         curves={name: [None, *[0.5] * 11] for name in CURVES},
         evaluations=tuple(evaluations),
@@ -159,6 +160,9 @@ def test_run_directory_becomes_a_row(tmp_path):
         (2, 0.3, (1, 1)),
     ]
     assert {len(values) for values in row.curves.values()} == {2}
+    assert row.calibration is None
+    (directory.path / "calibration.json").write_text('{"prompts": 3}')
+    assert read_run(directory.path, "method", 7, "here").calibration == {"prompts": 3}
 
 
 @pytest.fixture
@@ -166,7 +170,8 @@ def workplace(tmp_path, monkeypatch):
     """The command with results in a temporary folder, an environment "here", and runs that take no time."""
     trained = []
 
-    def train(arm, seed, environment):
+    def train(arm, seed, environment, method):
+        assert method == (None if arm == METHOD else make_row("method", seed, 4))
         if (arm.name, seed) == ("clip_0.2", 1):
             raise RunError("the run failed")
         trained.append((arm.name, seed))
@@ -196,6 +201,11 @@ def test_only_missing_and_void_runs_are_made(workplace, monkeypatch):
     assert run_command(monkeypatch, "--arms", "method,mask_none", "--seeds", "0,1") == 0
     assert trained == [("method", 1)]
     assert "| mask_none | 0, 1 |" in (folder / "ablation.md").read_text()
+
+
+def test_arm_without_the_method_s_row_is_an_error(workplace, monkeypatch, capsys):
+    assert run_command(monkeypatch, "--arms", "mask_none", "--seeds", "0") == 1
+    assert "the method has no row of this seed" in capsys.readouterr().err
 
 
 def test_failed_run_ends_the_command_and_keeps_the_rows(workplace, monkeypatch, capsys):
