@@ -50,7 +50,8 @@ def train_arm(arm: Arm, seed: int, environment: str, method: Row | None) -> Row:
     directory = RUNS / name
     command = [
         sys.executable, "-m", "launch.driver", *BASE, *arm.overrides,
-        f"run.seed={seed}", f"run.root={RUNS}", f"run.name={name}", f"run.resume={str(directory.is_dir()).lower()}",
+        f"run.seed={seed}", f"run.root={RUNS.relative_to(ROOT)}", f"run.name={name}",
+        f"run.resume={str(directory.is_dir()).lower()}",
     ]  # fmt: skip
     log = directory.parent / f"{directory.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
