@@ -17,7 +17,7 @@ from rich.console import Console
 from benchmarks.ablation.arms import METHOD, SEEDS, Arm, select_arms
 from benchmarks.ablation.environment import hash_environment
 from benchmarks.ablation.report import write_report
-from benchmarks.ablation.rows import Row, read_row, read_rows, row_path, write_row
+from benchmarks.ablation.rows import Row, read_rows, write_row
 from benchmarks.ablation.runs import RunError, train_arm
 from benchmarks.tools.processes import ROOT
 
@@ -33,6 +33,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def find_row(arm: Arm, seed: int, environment: str) -> Row | None:
+    """Return the row of an arm and a seed; None if there is none of this environment."""
+    return next((row for row in read_rows(environment) if (row.arm, row.seed) == (arm.name, seed)), None)
+
+
 def find_method(arm: Arm, seed: int, environment: str) -> Row | None:
     """Return the method's row of the seed, whose calibration the arm uses; None for the method itself.
 
@@ -40,10 +45,10 @@ def find_method(arm: Arm, seed: int, environment: str) -> Row | None:
     """
     if arm == METHOD:
         return None
-    rows = [row for row in read_rows(environment) if (row.arm, row.seed) == (METHOD.name, seed)]
-    if not rows:
+    row = find_row(METHOD, seed, environment)
+    if row is None:
         raise RunError(f"{arm.name}, seed {seed}: the method has no row of this seed; add it: --arms method,{arm.name}")
-    return rows[0]
+    return row
 
 
 def main() -> int:
@@ -61,8 +66,7 @@ def main() -> int:
     if not options.report:
         for number, (seed, arm) in enumerate([(seed, arm) for seed in seeds for arm in arms], 1):
             label = f"{number}/{len(seeds) * len(arms)}  {arm.name}, seed {seed}"
-            path = row_path(arm.name, seed)
-            if path.exists() and read_row(path).environment == environment:
+            if find_row(arm, seed, environment) is not None:
                 console.print(f"{label}: done before")
                 continue
             began = time.monotonic()

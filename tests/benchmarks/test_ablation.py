@@ -181,7 +181,6 @@ def workplace(tmp_path, monkeypatch):
     monkeypatch.setattr(command, "train_arm", train)
     monkeypatch.setattr(command, "ROOT", tmp_path)
     monkeypatch.setattr(command, "PAGE", tmp_path / "ablation.md")
-    monkeypatch.setattr(command, "row_path", lambda arm, seed: row_path(arm, seed, tmp_path / "results"))
     monkeypatch.setattr(command, "write_row", lambda row: write_row(row, tmp_path / "results"))
     monkeypatch.setattr(command, "read_rows", lambda environment: read_rows(environment, tmp_path / "results"))
     return tmp_path, trained
