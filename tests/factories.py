@@ -29,6 +29,8 @@ from learner.temperature_rules import TemperatureState
 from tests.completions import make_completion
 
 CONF_FOLDER = Path(__file__).parent.parent / "conf"
+CHECKPOINT_VOCABULARY = 1280
+"""Tokens that the untrained checkpoints of the integration tests have. Prompts of random tokens stay below it."""
 
 
 def make_verdict(status: Status = Status.PASSED, tests: int = 3) -> Verdict:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import fcntl
+import inspect
 import logging
 import os
 from collections.abc import Iterator
@@ -15,18 +17,18 @@ from actors.evaluators.actor import EVALUATOR_RESOURCE
 from launch.models.starter_model import build_untrained_model, train_tokenizer
 from launch.models.starter_policy import load_warm_start_defaults
 from launch.models.supervised_training import make_program_example, train_supervised
-from launch.problems.prompts import build_training_prompt, format_answer
 from launch.problems.starter import draw_warm_start_problems
+from tests.factories import CHECKPOINT_VOCABULARY
 
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Create untrained checkpoints of 3.6M parameters, "tied" and "untied" (input and output embeddings)."""
-    texts = [
-        f"{build_training_prompt(starter.problem)}\n{format_answer(starter.reference)}"
-        for starter in draw_warm_start_problems(300, seed=1)
-    ]
-    tokenizer = train_tokenizer(texts, 2048)
+    """Create untrained checkpoints of 2.7M and 3.0M parameters, "tied" and "untied" (input and output embeddings).
+
+    The tokenizer is trained on a module's source, not on the starter's problems, so that its size stays the same.
+    """
+    tokenizer = train_tokenizer([inspect.getsource(argparse)], CHECKPOINT_VOCABULARY)
+    assert len(tokenizer) == CHECKPOINT_VOCABULARY
     paths = {}
     for name, tied in (("tied", True), ("untied", False)):
         path = tmp_path_factory.mktemp(name)

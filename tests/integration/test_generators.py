@@ -19,6 +19,7 @@ from actors.generators.handle import make_generator_factory
 from actors.generators.pool import GeneratorPool
 from actors.lifecycle import stop_all
 from learner.rollout import Completion
+from tests.factories import CHECKPOINT_VOCABULARY
 
 T = TypeVar("T")
 pytestmark = [pytest.mark.engine, pytest.mark.integration, pytest.mark.timeout(1200)]
@@ -107,7 +108,10 @@ def make_requests(questions: int, samples: int, tokens: int) -> list[SampleReque
         tokens: response length limit for the first prompt; it grows by three tokens from prompt to prompt.
     """
     rng = np.random.default_rng(0)
-    prompts = [rng.integers(3, 1000, size=40 + 11 * question).astype(np.int32) for question in range(questions)]
+    prompts = [
+        rng.integers(3, CHECKPOINT_VOCABULARY, size=40 + 11 * question).astype(np.int32)
+        for question in range(questions)
+    ]
     return [
         SampleRequest(
             claim=0,

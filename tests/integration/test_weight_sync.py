@@ -32,12 +32,13 @@ from launch.cluster import learner_settings as role_settings
 from launch.composition import compose_config
 from learner.learner import LearnerSettings
 from learner.rollout import Completion, TrainBatch, TrainSequence
+from tests.factories import CHECKPOINT_VOCABULARY
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration, pytest.mark.timeout(1200)]
 TEMPERATURE = 0.8
 TOLERANCE = 1e-3
 BUCKET_MB = 1
-"""Bucket size. The model has 14 MB, and its embeddings are larger than a bucket, so they are split."""
+"""Bucket size. The model has 11 MB, and its embeddings are larger than a bucket, so they are split."""
 DEADLINE_S = 300.0
 
 
@@ -184,7 +185,7 @@ def make_learner_settings(path: str) -> LearnerSettings:
 def prompts() -> list[np.ndarray]:
     """Return prompts long enough to fill whole blocks of the prefix cache."""
     rng = np.random.default_rng(0)
-    return [rng.integers(3, 1000, size=140).astype(np.int32) for _ in range(4)]
+    return [rng.integers(3, CHECKPOINT_VOCABULARY, size=140).astype(np.int32) for _ in range(4)]
 
 
 def test_published_weights_are_served(pair: LearnerEnginePair, prompts: list[np.ndarray]) -> None:
@@ -223,7 +224,7 @@ def test_tokens_carry_the_version_that_sampled_them(pair: LearnerEnginePair) -> 
     From that token on, the log-probs are those of the new weights, with the preceding tokens recomputed.
     """
     rng = np.random.default_rng(1)
-    prompts = [rng.integers(3, 1000, size=8).astype(np.int32) for _ in range(16)]
+    prompts = [rng.integers(3, CHECKPOINT_VOCABULARY, size=8).astype(np.int32) for _ in range(16)]
     completions: list[Completion] = []
     for delay_s in (0.3, 1.0, 3.0):  # on a busy machine the engine takes longer to sample its first token
         pair.publish()
