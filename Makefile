@@ -5,6 +5,8 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
+# Images of containers often set this. Then each process compiles its imports anew: 23 CPU seconds for each vLLM engine.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Settable: make venv PYTHON=/path/to/python3.11, make demo ARGS='run.name=x', make test ARGS='-k buffer'.
 PYTHON ?= python3.11
@@ -34,12 +36,12 @@ define base_environment
 	       "or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@echo "$(1): $(call pinned,torch), then $(2) ..."
 	@"$(1)/bin/python" -m pip --version > /dev/null 2>&1 || "$(PYTHON)" -m venv --clear "$(1)"
-	@"$(1)/bin/python" -m pip install -qq --disable-pip-version-check \
+	@"$(1)/bin/python" -m pip install -qq --disable-pip-version-check --no-compile \
 	  "$(call pinned,uv)" "$(call pinned,torch)" $(PIP_ARGS)
 endef
 
-# Bytecode only of what sandboxes import: they run as nobody and cannot keep it. That of all packages takes 95 CPU seconds
-# (uv --compile-bytecode), most of them for modules that nothing imports.
+# Bytecode only of what sandboxes import: they run as nobody and cannot keep it. That of all packages takes 120 CPU seconds
+# (uv --compile-bytecode; pip without --no-compile), most of them for modules that nothing imports.
 .venv/.locked: requirements/cpu.lock
 	$(call base_environment,.venv,requirements/cpu.lock)
 	@.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps -r requirements/cpu.lock
@@ -94,13 +96,17 @@ check: ruff ## lint and the fast tests: for every commit
 
 # All at a niceness of 19: Ray starts its workers at 15 and engines at 19, which tests at 0 beside them would starve.
 NICE_PYTEST := $(RUN) nice -n 19 python -m pytest
+# Tests with a Ray cluster and engines wait more than they compute, so they are three runs. `runs` trains with the driver.
+TRAINING := tests/integration/test_driver.py tests/integration/test_evaluate.py
 
 test: ruff ## lint and all tests but the slow ones
 	@$(TOGETHER) \
 	  run() { $(NICE_PYTEST) -q -m "not slow $$1" "$${@:2}" $(ARGS) $(may_be_empty); }; \
-	  engines() { run "and engine"; }; evaluator() { run "" tests/evaluator; }; launch() { run "" tests/launch; }; \
-	  others() { run "and not engine" $(APART:%=--ignore=%); }; \
-	  together others engines launch evaluator types
+	  cluster() { run "and $$1" tests/integration $(TRAINING:%=--ignore=%); }; \
+	  engines() { cluster engine; }; actors() { cluster "not engine"; }; runs() { run "" $(TRAINING); }; \
+	  evaluator() { run "" tests/evaluator; }; launch() { run "" tests/launch; }; \
+	  others() { run "" $(APART:%=--ignore=%) --ignore=tests/integration; }; \
+	  together others runs engines actors evaluator launch types
 
 test-slow: venv ## the slow tests, and the property tests with many examples
 	@$(TOGETHER) \
