@@ -15,6 +15,7 @@ Prediction = Literal["lower", "higher", "none"]
 
 SEEDS = (0, 1, 2)
 LOW_TEMPERATURE = 0.3
+EVALUATION_EVERY = 60
 
 BASE = (
     "+experiment=quickstart",
@@ -22,7 +23,7 @@ BASE = (
     "algorithm.train_batch_size=8",
     "algorithm.mini_batch_size=2",
     f"evaluation.other_temperatures=[{LOW_TEMPERATURE}]",
-    "evaluation.every=60",
+    f"evaluation.every={EVALUATION_EVERY}",
     "run.tensorboard=false",
     "run.keep_checkpoints=1",
     "run.checkpoint_every=20",
@@ -146,6 +147,18 @@ FURTHER_ARMS = (
         overrides=("temperature.rule=restore",),
         prediction="none",
         reason="a rule of another recipe (POLARIS), about which the paper makes no claim",
+    ),
+    Arm(
+        name="limit_128",
+        overrides=("generator.max_response_tokens=128",),
+        prediction="higher",
+        reason="a longer limit raises accuracy and lengthens outputs",
+    ),
+    Arm(
+        name="one_update",
+        overrides=("algorithm.mini_batch_size=8",),
+        prediction="lower",
+        reason="fully on-policy training is less stable; an intermediate mini-batch is best",
     ),
     Arm(name="long_method", overrides=LONG, prediction="none", reason="the method, five times as long"),
     Arm(

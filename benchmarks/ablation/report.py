@@ -11,7 +11,16 @@ import matplotlib
 import numpy as np
 from matplotlib import pyplot
 
-from benchmarks.ablation.arms import ARMS, FURTHER_ARMS, LOW_TEMPERATURE, SEEDS, Arm, Prediction, get_reference
+from benchmarks.ablation.arms import (
+    ARMS,
+    EVALUATION_EVERY,
+    FURTHER_ARMS,
+    LOW_TEMPERATURE,
+    SEEDS,
+    Arm,
+    Prediction,
+    get_reference,
+)
 from benchmarks.ablation.rows import Row, Scored
 from evaluator.pass_at_k import Estimate, pass_at_k
 
@@ -54,8 +63,8 @@ or "contrary" if the interval excludes 0, otherwise "unresolved"; "no claim" whe
 
 CURVES_HEAD = f"""## Curves
 
-Means over seeds. Training curves are moving averages over {SMOOTHING} steps; pass@1 and pass@8 are measured every 60
-steps."""
+Means over seeds. Training curves are moving averages over {SMOOTHING} steps; pass@1 and pass@8 are measured every
+{EVALUATION_EVERY} steps."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
