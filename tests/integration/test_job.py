@@ -219,8 +219,9 @@ def test_job_trains_and_writes_a_complete_run_directory(nodes: RayNodes, model: 
 @pytest.mark.slow
 @pytest.mark.engine
 def test_stopped_job_leaves_no_process(nodes: RayNodes, model: Path, tmp_path: Path) -> None:
-    """The job is stopped while its engine starts."""
-    submit_job(nodes, "stopped", f"model.path={model}", f"run.root={tmp_path}", "run.name=small", wait=False)
+    """The job is stopped when its engine starts, or while it trains: it has too many steps to end by itself."""
+    overrides = (f"model.path={model}", f"run.root={tmp_path}", "run.name=small", "run.steps=1000")
+    submit_job(nodes, "stopped", *overrides, wait=False)
     wait_until(lambda: bool(find_engines(nodes)), "the start of an engine", DEADLINE_S)
     started = find_engines(nodes)
     assert find_live_actors(nodes) == ROLES
