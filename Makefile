@@ -108,11 +108,14 @@ test: ruff ## lint and all tests but the slow ones
 	  others() { run "" $(APART:%=--ignore=%) --ignore=tests/integration; }; \
 	  together others runs engines actors evaluator launch types
 
+SLOW_RUNS := $(patsubst %,tests/integration/test_%.py,exact_resume lcb_v6 smollm2) tests/test_extending.py
+
 test-slow: venv ## the slow tests, and the property tests with many examples
 	@$(TOGETHER) \
-	  slow() { $(NICE_PYTEST) -q -m slow $(ARGS) $(may_be_empty); }; \
+	  slow() { $(NICE_PYTEST) -q -m slow "$$@" $(ARGS) $(may_be_empty); }; \
+	  runs() { slow $(SLOW_RUNS); }; others() { slow $(SLOW_RUNS:%=--ignore=%); }; \
 	  properties() { $(NICE_PYTEST) -q -m "hypothesis and not slow" $(THOROUGH) $(ARGS) $(may_be_empty); }; \
-	  together slow properties
+	  together others runs properties
 
 demo: venv ## train a small model from a starter policy on this machine (ARGS= takes Hydra overrides)
 	@$(RUN) python -m launch.driver +experiment=quickstart $(ARGS)
