@@ -167,7 +167,8 @@ class Sandbox:
     def close(self) -> None:
         """Stop the zygote and all its descendants. The sandbox starts again if it is used again."""
         if self._control is not None:
-            self._control.close()  # the cell sees its control socket closed, kills running programs, and exits
+            # The cell sees its control socket closed, kills running programs, and exits.
+            _close_for_all_holders(self._control)
             self._control = None
         if self._process is not None:
             try:
@@ -216,7 +217,7 @@ class Sandbox:
             except _ChannelError as error:
                 raise self._close_after_failure(str(error)) from error
             finally:
-                owner_end.close()  # the template sees its channel closed and exits
+                _close_for_all_holders(owner_end)  # the template sees its channel closed and exits
                 if self._control is not None:
                     self._wait_for_done()
 
@@ -293,6 +294,13 @@ class Sandbox:
         config = {"control": control, "owner": os.getpid(), "library": library}
         config |= {"preload": self._preload, "calls": self._calls, "without": self._without}
         return [sys.executable, "-s", "-P", "-S", "-B", "-X", "utf8", str(ZYGOTE_SCRIPT), json.dumps(config)]
+
+
+def _close_for_all_holders(end: socket.socket) -> None:
+    """Close a connection, also if a process that was forked from the owner still holds a copy of this end."""
+    with contextlib.suppress(OSError):  # the other side is gone
+        end.shutdown(socket.SHUT_RDWR)
+    end.close()
 
 
 def describe_missing_fences(fences: Iterable[str]) -> str:
