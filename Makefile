@@ -140,8 +140,9 @@ exam: venv ## score the evaluator on graded cases: EXAM=run_exam.py or its folde
 peers_of_evaluator := .venv-peers/livecodebench/.installed
 peers_of_learner := .venv-peers/trl/.installed
 peers_of_pipeline := .venv-peers/trl/.installed
+peers_of_rewards := .venv-peers/trl/.installed
 
-bench: venv $(peers_of_$(NAME)) ## one benchmark: make bench NAME=evaluator|learner|weight_transfer|pipeline|scheduler
+bench: venv $(peers_of_$(NAME)) ## one benchmark: make bench NAME=evaluator|learner|weight_transfer|pipeline|scheduler|rewards
 	@[ -n "$(NAME)" ] && { [ -e "benchmarks/$(NAME).py" ] || [ -e "benchmarks/$(NAME)/__main__.py" ]; } || { \
 	  echo "error: make bench NAME=..., one of:" $$(ls benchmarks | sed -n 's/^\([a-z].*\)\.py$$/\1/p') >&2; exit 2; }
 	@$(RUN) python -m "benchmarks.$(NAME)" $(ARGS)
