@@ -35,6 +35,16 @@ SCRIPT = "train.py"
 STEPS = 2
 REWARD = "rewards/passed"
 
+COLUMNS = {
+    "reward": f"{REWARD}/mean",
+    "std": f"{REWARD}/std",
+    "equal groups": "frac_reward_zero_std",
+    "tokens": "completions/mean_length",
+    "loss": "loss",
+    "gradient norm": "grad_norm",
+}
+"""Headings of the printed table: names in TRL's log."""
+
 console = Console(highlight=False, soft_wrap=True)
 progress = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -88,10 +98,9 @@ def compute_summary(steps: Sequence[Mapping[str, Any]], wall_s: float) -> dict[s
 
 def print_steps(steps: Sequence[Mapping[str, Any]]) -> None:
     """Print a row per step of TRL's log."""
-    names = [f"{REWARD}/mean", f"{REWARD}/std", "frac_reward_zero_std", "completions/mean_length", "loss", "grad_norm"]
-    table = Table("step", *names, title="TRL's GRPOTrainer with evaluator.rewards.passed")
+    table = Table("step", *COLUMNS, title="TRL's GRPOTrainer with evaluator.rewards.passed")
     for number, row in enumerate(steps, 1):
-        table.add_row(str(number), *(f"{float(row[name]):.4g}" for name in names))
+        table.add_row(str(number), *(f"{float(row[name]):.3g}" for name in COLUMNS.values()))
     console.print(table)
 
 

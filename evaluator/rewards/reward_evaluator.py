@@ -67,7 +67,13 @@ class PendingVerdict:
 
 
 class RewardEvaluator:
-    """Evaluator of answers. Its constructor starts a sandbox, and raises SandboxError if that is impossible."""
+    """Evaluator of answers.
+
+    Its constructor starts a sandbox. Raises SandboxError if that is impossible, RewardTimeout if it takes too long.
+
+    Attributes:
+        missing_fences: names of the isolation mechanisms that this host does not support.
+    """
 
     def __init__(self, settings: RewardSettings) -> None:
         workers = count_default_workers() if settings.workers is None else settings.workers
@@ -87,6 +93,9 @@ class RewardEvaluator:
         self._lock = threading.Lock()
         try:
             self.missing_fences = self._evaluator.missing
+        except TimeoutError as error:
+            self.close()
+            raise RewardTimeout("the evaluator's first sandbox did not start in time (docs/rewards.md)") from error
         except BaseException:
             self.close()
             raise

@@ -5,10 +5,13 @@ import math
 import pytest
 
 from benchmarks.rewards import (
+    COLUMNS,
     PAGE,
     RewardBenchmarkError,
     compute_summary,
+    console,
     extract_script,
+    print_steps,
     select_steps,
 )
 
@@ -39,6 +42,13 @@ def test_page_without_one_script_is_an_error(page):
 def test_summary_has_the_mean_reward_of_each_step():
     steps = select_steps([ROW, ROW | {"rewards/passed/mean": 0.5}, TOTALS])
     assert compute_summary(steps, 12.34) == {"steps": 2, "reward_step_1": 0.25, "reward_step_2": 0.5, "seconds": 12.3}
+
+
+def test_table_shows_every_column():
+    with console.capture() as capture:
+        print_steps([ROW, ROW])
+    assert {*COLUMNS.values()} == {*ROW}
+    assert "0.25" in capture.get()
 
 
 @pytest.mark.parametrize("log", [[], [ROW], [ROW, ROW, ROW], [ROW, ROW | {"rewards/passed/mean": math.nan}]])

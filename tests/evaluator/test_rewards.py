@@ -430,6 +430,16 @@ def test_host_without_sandboxes_is_an_error_at_the_first_reward(monkeypatch, sto
     assert reward_texts(passed, make_row(), ADD) == [1.0]
 
 
+def test_sandbox_that_does_not_start_in_time_is_named(use_fake_evaluator, monkeypatch):
+    def time_out(self):
+        raise TimeoutError
+
+    use_fake_evaluator()
+    monkeypatch.setattr(FakeEvaluator, "missing", property(time_out))
+    with pytest.raises(RewardTimeout, match="sandbox did not start"):
+        reward_texts(passed, make_row(), ADD)
+
+
 def test_closed_evaluator_gives_waiting_answers_no_reward(use_fake_evaluator):
     fake = use_fake_evaluator()
     with ThreadPoolExecutor(1) as threads:
@@ -598,7 +608,7 @@ from evaluator import Limits
 from evaluator.rewards import configure, passed
 
 ROW = {make_row()!r}
-ANSWERS = [{write_answer("import time; time.sleep(0.3)")!r}] * 40
+ANSWERS = [{write_answer("import time; time.sleep(0.3)")!r}] * 200
 rewards = []
 
 def reward():
@@ -608,7 +618,7 @@ def reward():
 configure(Limits(wall_s=60, cpu_s=60), workers=1)
 caller = threading.Thread(target=reward, daemon=True)
 caller.start()
-atexit.register(lambda: (caller.join(60), print(rewards.count(None) > 20, len(rewards))))
+atexit.register(lambda: (caller.join(60), print(rewards.count(None) > 100, len(rewards))))
 while "extraction_0" not in [thread.name for thread in threading.enumerate()]:
     time.sleep(0.01)
 sys.exit("stopped")
@@ -619,7 +629,7 @@ sys.exit("stopped")
 def test_exit_does_not_wait_for_queued_programs(tmp_path):
     completed = run_script(tmp_path, EXITING, check=False)
     assert completed.returncode == 1
-    assert completed.stdout == "True 40\n"
+    assert completed.stdout == "True 200\n"
     assert completed.stderr.startswith("stopped\n")
     assert "Traceback" not in completed.stderr
 
@@ -630,7 +640,7 @@ from evaluator import Limits
 from evaluator.rewards import configure, passed, shared
 
 ROW = {make_row()!r}
-ANSWERS = [{write_answer("import time; time.sleep(0.3)")!r}] * 40
+ANSWERS = [{write_answer("import time; time.sleep(0.3)")!r}] * 200
 
 def interrupt():
     while shared._state.evaluator is None:
