@@ -14,6 +14,7 @@ from functools import partial
 
 from evaluator.checker import CustomChecker, build_checker_program, parse_checker
 from evaluator.comparison import Policy, compare_functional, compare_python, compare_stdin, find_loosest_strategy
+from evaluator.comparison.rules import choose_rules
 from evaluator.problem import Problem, ProblemTest
 from evaluator.sandbox import (
     BudgetExceeded,
@@ -300,6 +301,7 @@ class _AnswerJudge:
 
     def __init__(self, problem: Problem, policy: Policy, checkers: Sandbox, limits: Limits) -> None:
         self._checker = parse_checker(problem.checker)
+        self._rules = choose_rules(problem, self._checker)
         self._values = None if problem.func_name is None else problem.values
         self._compare = compare_stdin if self._values is None else compare_functional
         if self._values == "python":
@@ -324,7 +326,7 @@ class _AnswerJudge:
         if isinstance(self._checker, CustomChecker):
             return self._run_custom_checker(self._checker, test, answer, seconds)
         try:
-            accepted_by = self._compare(test.output, answer, self._checker, self._policy)
+            accepted_by = self._compare(test.output, answer, self._rules, self._policy)
         except ValueError as error:
             return TestResult(
                 status=Status.SANDBOX_ERROR, detail=f"the expected output is unusable: {error}", seconds=seconds

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from evaluator.checker import parse_checker
+from evaluator.comparison.json_text import decode_json
 from evaluator.errors import UserError
-from evaluator.inside.values import ValueFormat, from_tagged_text
+from evaluator.inside.values import ValueFormat, from_tagged
 
 TestType = Literal["stdin", "functional"]
 
@@ -349,7 +350,7 @@ def _parse_tests(cases: list[Any], name: str, test_type: TestType, values: Value
                 f"{location}.testtype: expected {test_type!r}, as metadata.func_name implies, got {case_type!r}"
             )
         if test_type == "functional":
-            decode = from_tagged_text if values == "python" else json.loads
+            decode = _decode_tagged if values == "python" else decode_json
             _check_json_value(case["output"], f"{location}.output", decode)
             for number, line in enumerate(case["input"].split("\n"), 1):
                 if line.strip():
@@ -358,10 +359,14 @@ def _parse_tests(cases: list[Any], name: str, test_type: TestType, values: Value
     return tuple(tests)
 
 
+def _decode_tagged(text: str) -> Any:
+    return from_tagged(decode_json(text))
+
+
 def _check_json_value(text: str, location: str, decode: Callable[[str], Any]) -> None:
     try:
         decode(text)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise ProblemError(f"{location}: not one JSON value: {error}") from error
 
 

@@ -18,10 +18,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Literal
 
-from evaluator.checker import Checker, CustomChecker
+from evaluator.checker import CustomChecker
 from evaluator.comparison import json_values, paper, text
 from evaluator.comparison.json_values import json_close, json_equal
 from evaluator.comparison.paper import PAPER_STRATEGIES
+from evaluator.comparison.rules import DEFAULT_RULES, ComparisonRules
 from evaluator.comparison.text import blank_lines, exact, numeric, tokens, trailing_whitespace
 
 Policy = Literal["judge", "paper"]
@@ -35,75 +36,85 @@ STRATEGY_NAMES: tuple[str, ...] = (
 )
 
 
-def compare_stdin(expected: str, actual: str, checker: Checker | None = None, policy: Policy = "judge") -> str | None:
+def compare_stdin(
+    expected: str, actual: str, rules: ComparisonRules = DEFAULT_RULES, policy: Policy = "judge"
+) -> str | None:
     """Return the name of the strictest strategy that accepts the printed text ``actual``; None if none does.
 
-    Both texts must be decoded so that different bytes give different texts (such as by surrogateescape). A Tolerance
-    checker replaces ``numeric``; other checkers are tried in addition. Raises TypeError for a CustomChecker, which must
-    run in a sandbox.
+    Both texts must be decoded so that different bytes give different texts (such as by surrogateescape). A granted
+    tolerance replaces ``numeric``; checkers are tried in addition. Raises TypeError for a CustomChecker, which must run
+    in a sandbox.
 
     >>> compare_stdin("3\\n", "3"), compare_stdin("3\\n", "4"), compare_stdin("3\\n", "3.000001", policy="paper")
     ('trailing_whitespace', None, 'paper_allclose')
     >>> from evaluator.checker import AnyCase, AnyOrder
-    >>> compare_stdin("YES", "yes", AnyCase()), compare_stdin("1 2", "2 1", AnyOrder(deep=False))
-    ('granted_case', 'granted_order')
+    >>> compare_stdin("YES", "yes", ComparisonRules(checker=AnyCase()))
+    'granted_case'
+    >>> compare_stdin("1 2", "2 1", ComparisonRules(checker=AnyOrder(deep=False)))
+    'granted_order'
     """
-    _reject_custom_checker(checker)
-    accepted_by = text.find_strategy(expected, actual, checker)
+    _reject_custom_checker(rules)
+    accepted_by = text.find_strategy(expected, actual, rules)
     if accepted_by is None and policy == "paper":
         return paper.find_strategy(expected, actual)
     return accepted_by
 
 
 def compare_functional(
-    expected: str, actual: str, checker: Checker | None = None, policy: Policy = "judge"
+    expected: str, actual: str, rules: ComparisonRules = DEFAULT_RULES, policy: Policy = "judge"
 ) -> str | None:
     """Compare two JSON texts, results of a function, as ``compare_stdin`` does for printed texts.
 
-    A Tolerance checker replaces ``json_close``. Rejects an ``actual`` that is not JSON, or that is padded far beyond
+    A granted tolerance replaces ``json_close``. Rejects an ``actual`` that is not JSON, or that is padded far beyond
     the length of its value. Raises ValueError if ``expected`` is not JSON (unless both texts are equal), and TypeError
     for a CustomChecker.
 
     >>> compare_functional("[0.3]", "[0.30000000000000004]"), compare_functional("1", "true")
     ('json_close', None)
     >>> from evaluator.checker import AnyOrder
-    >>> compare_functional("[1, 2]", "[2, 1]", AnyOrder(deep=False)), compare_functional("12", '"12"', policy="paper")
-    ('granted_order', 'paper_containers')
+    >>> compare_functional("[1, 2]", "[2, 1]", ComparisonRules(checker=AnyOrder(deep=False)))
+    'granted_order'
+    >>> compare_functional("12", '"12"', policy="paper")
+    'paper_containers'
     """
-    _reject_custom_checker(checker)
+    _reject_custom_checker(rules)
     if expected == actual:
         return json_equal.__name__
     pair = json_values.decode_pair(expected, actual)
     if pair is None:
         return None
-    accepted_by = json_values.find_strategy(*pair, checker)
+    accepted_by = json_values.find_strategy(*pair, rules)
     if accepted_by is None and policy == "paper":
         return paper.find_strategy(expected, actual)
     return accepted_by
 
 
-def compare_python(expected: str, actual: str, checker: Checker | None = None, policy: Policy = "judge") -> str | None:
+def compare_python(
+    expected: str, actual: str, rules: ComparisonRules = DEFAULT_RULES, policy: Policy = "judge"
+) -> str | None:
     """Compare two Python values in tagged JSON (``evaluator.inside.values``), with the equality of Python's ``==``.
 
-    True equals 1 and 1.0, and an expected fraction matches within 1e-6, absolute or relative. A Tolerance checker
-    applies to all values; checkers that ignore case or order apply only to JSON's own strings and lists.
+    True equals 1 and 1.0, and an expected fraction matches as in ``json_close``. A granted tolerance applies to all
+    values; checkers that ignore case or order apply only to JSON's own strings and lists.
 
     >>> compare_python("1", "true"), compare_python('{"tuple": [0.3]}', '{"tuple": [0.30000000000000004]}')
     ('json_equal', 'json_close')
     >>> compare_python('{"tuple": [1]}', "[1]"), compare_python("2", "2.0000001")
     (None, None)
     """
-    _reject_custom_checker(checker)
+    _reject_custom_checker(rules)
     if expected == actual:
         return json_equal.__name__
     if not text.is_padded(expected, actual):
         pair = json_values.decode_pair(expected, actual)
         if pair is None:
             return None
-        accepted_by = json_values.find_python_strategy(*pair, checker)
+        accepted_by = json_values.find_python_strategy(*pair, rules)
         if accepted_by is not None:
             return accepted_by
-    return None if checker is None and policy == "judge" else compare_functional(expected, actual, checker, policy)
+    if not rules.grants_anything and policy == "judge":
+        return None
+    return compare_functional(expected, actual, rules, policy)
 
 
 def find_loosest_strategy(names: Iterable[str]) -> str | None:
@@ -115,8 +126,8 @@ def find_loosest_strategy(names: Iterable[str]) -> str | None:
     return max(names, key=STRATEGY_NAMES.index, default=None)
 
 
-def _reject_custom_checker(checker: Checker | None) -> None:
-    if isinstance(checker, CustomChecker):
+def _reject_custom_checker(rules: ComparisonRules) -> None:
+    if isinstance(rules.checker, CustomChecker):
         raise TypeError(
             "custom checkers cannot be compared here, because they are programs: judge with evaluator.judging"
         )

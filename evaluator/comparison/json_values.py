@@ -6,15 +6,16 @@ the strategies for texts.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from evaluator.checker import AnyCase, AnyOrder, Checker, Tolerance
+from evaluator.checker import AnyCase, AnyOrder, Tolerance
+from evaluator.comparison.json_text import decode_json
+from evaluator.comparison.rules import ComparisonRules, list_rows
 from evaluator.comparison.text import encode, granted_case, granted_order, granted_tolerance, is_padded
-from evaluator.comparison.tolerance import FUNCTIONAL_TOLERANCE, STDIN_TOLERANCE, find_nearest_close, is_close
+from evaluator.comparison.tolerance import FUNCTIONAL_TOLERANCE, find_nearest_close, is_close
 
 
 def json_equal(expected: object, actual: object) -> bool:
@@ -28,39 +29,55 @@ def json_equal(expected: object, actual: object) -> bool:
     return _match_values(expected, actual, _MatchRules())
 
 
-def json_close(expected: object, actual: object) -> bool:
+def json_close(expected: object, actual: object, returns_floats: bool = False) -> bool:
     """Accept an equal JSON value, where an expected number that is not an integer matches within 1e-5.
+
+    With ``returns_floats``, an expected integer is a real number too. Two integers must always be equal. Large numbers
+    may also differ by 1e-12 of the expected one.
 
     >>> json_close([0.3], [0.1 * 3]), json_close(1.16667, 7 / 6), json_close(10**18 + 1, 1e18), json_close(2.0, 2)
     (True, True, False, True)
+    >>> json_close(41111.11111, 41111.0), json_close(2, 2.000001), json_close(2, 2.000001, returns_floats=True)
+    (False, False, True)
     """
-    return _match_values(expected, actual, _MatchRules(tolerance=FUNCTIONAL_TOLERANCE))
+    return _match_values(expected, actual, _MatchRules(tolerance=FUNCTIONAL_TOLERANCE, match_integers=returns_floats))
 
 
-def json_granted_tolerance(expected: object, actual: object, granted: Tolerance) -> bool:
+def json_granted_tolerance(expected: object, actual: object, rules: ComparisonRules) -> bool:
     """Accept an equal JSON value, where numbers match as in ``granted_tolerance``, the name that verdicts use.
 
-    >>> [json_granted_tolerance([2000], [answer], Tolerance(0, 1e-3)) for answer in (2000.5, 2001, 2000.0)]
+    >>> rules = ComparisonRules(tolerance=Tolerance(0, 1e-3), outputs=("[2000]",))
+    >>> [json_granted_tolerance([2000], [answer], rules) for answer in (2000.5, 2001, 2000.0)]
     [True, False, True]
     """
-    return _match_values(expected, actual, _MatchRules(tolerance=granted, match_integers=True))
+    return _match_values(
+        expected, actual, _MatchRules(tolerance=rules.tolerance, match_integers=True)
+    ) and _keeps_integers(expected, actual, rules)
 
 
-def json_granted_case(expected: object, actual: object) -> bool:
+def json_granted_case(expected: object, actual: object, rules: ComparisonRules) -> bool:
     """Accept an equal JSON value, ignoring the case of ASCII letters in string values.
 
-    Named ``granted_case`` in verdicts.
+    Numbers match as without this checker. Named ``granted_case`` in verdicts.
 
-    >>> json_granted_case(["Yes"], ["YES"]), json_granted_case({"a": 1}, {"A": 1})
+    >>> rules = ComparisonRules()
+    >>> json_granted_case(["Yes"], ["YES"], rules), json_granted_case({"a": 1}, {"A": 1}, rules)
     (True, False)
     """
-    return _match_values(expected, actual, _MatchRules(tolerance=FUNCTIONAL_TOLERANCE, ignore_case=True))
+    match_rules = _MatchRules(
+        tolerance=rules.tolerance or FUNCTIONAL_TOLERANCE,
+        match_integers=rules.returns_floats or rules.tolerance is not None,
+        ignore_case=True,
+    )
+    return _match_values(expected, actual, match_rules) and _keeps_integers(expected, actual, rules)
 
 
-def json_granted_order(expected: object, actual: object, granted: AnyOrder) -> bool:
+def json_granted_order(
+    expected: object, actual: object, granted: AnyOrder, tolerance: Tolerance = FUNCTIONAL_TOLERANCE
+) -> bool:
     """Accept an equal JSON value, ignoring the order of the outermost list or, with ``deep``, of every list.
 
-    Numbers match as in ``json_close``. Named ``granted_order`` in verdicts.
+    Expected numbers that are not integers match within ``tolerance``. Named ``granted_order`` in verdicts.
 
     >>> json_granted_order([[1, 2], [3]], [[3], [1, 2]], AnyOrder(deep=False))
     True
@@ -69,7 +86,7 @@ def json_granted_order(expected: object, actual: object, granted: AnyOrder) -> b
     >>> json_granted_order([1, 1], [1], AnyOrder(deep=True))
     False
     """
-    snap = _make_snapper(_collect_numbers(expected), FUNCTIONAL_TOLERANCE)
+    snap = _make_snapper(_collect_numbers(expected), tolerance)
     try:
         expected_text = _canonicalize(expected, True, granted.deep, _format_number)
         return expected_text == _canonicalize(actual, True, granted.deep, snap)
@@ -82,45 +99,42 @@ def decode_pair(expected: str, actual: str) -> tuple[Any, Any] | None:
 
     Raises ValueError if ``expected`` is not JSON.
     """
-    expected_value = decode(expected)
+    expected_value = decode_json(expected)
     if is_padded(expected, actual):
         return None
     try:
-        return expected_value, decode(actual)
+        return expected_value, decode_json(actual)
     except ValueError:
         return None
 
 
-def find_strategy(expected: object, actual: object, checker: Checker | None) -> str | None:
+def find_strategy(expected: object, actual: object, rules: ComparisonRules) -> str | None:
     """Return the name of the strictest strategy that accepts the value ``actual``; None if none does."""
     if json_equal(expected, actual):
         return json_equal.__name__
-    if not isinstance(checker, Tolerance) and json_close(expected, actual):
+    if rules.tolerance is None and json_close(expected, actual, rules.returns_floats):
         return json_close.__name__
-    if isinstance(checker, Tolerance) and json_granted_tolerance(expected, actual, checker):
+    if rules.tolerance is not None and json_granted_tolerance(expected, actual, rules):
         return granted_tolerance.__name__
-    if isinstance(checker, AnyCase) and json_granted_case(expected, actual):
+    if isinstance(rules.checker, AnyCase) and json_granted_case(expected, actual, rules):
         return granted_case.__name__
-    if isinstance(checker, AnyOrder) and json_granted_order(expected, actual, checker):
+    if isinstance(rules.checker, AnyOrder) and json_granted_order(
+        expected, actual, rules.checker, rules.tolerance or FUNCTIONAL_TOLERANCE
+    ):
         return granted_order.__name__
     return None
 
 
-def find_python_strategy(expected: object, actual: object, checker: Checker | None) -> str | None:
-    """Apply ``find_strategy`` to two Python values in tagged JSON, without the strategies of checkers."""
+def find_python_strategy(expected: object, actual: object, rules: ComparisonRules) -> str | None:
+    """Apply ``find_strategy`` to two Python values in tagged JSON, without what the problem grants."""
     if _match_values(expected, actual, _MatchRules(booleans_are_numbers=True)):
         return json_equal.__name__
-    close_rules = _MatchRules(tolerance=STDIN_TOLERANCE, booleans_are_numbers=True)
-    if checker is None and _match_values(expected, actual, close_rules):
+    close_rules = _MatchRules(
+        tolerance=FUNCTIONAL_TOLERANCE, match_integers=rules.returns_floats, booleans_are_numbers=True
+    )
+    if not rules.grants_anything and _match_values(expected, actual, close_rules):
         return json_close.__name__
     return None
-
-
-@dataclass(frozen=True)
-class _LongInteger:
-    """Integer with more digits than int() accepts. Equal only to itself."""
-
-    text: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,24 +154,18 @@ class _MatchRules:
     booleans_are_numbers: bool = False
 
 
-def decode(text: str) -> Any:
-    """Decode a JSON text. Raises ValueError, also for a text nested more deeply than Python can read."""
-    try:
-        try:
-            return json.loads(text)
-        except json.JSONDecodeError:
-            raise
-        except ValueError:  # an integer with more digits than int() accepts
-            return json.loads(text, parse_int=_parse_integer)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def _parse_integer(text: str) -> int | _LongInteger:
-    try:
-        return int(text)
-    except ValueError:
-        return _LongInteger(text)
+def _keeps_integers(expected: object, actual: object, rules: ComparisonRules) -> bool:
+    """Return True if values that match within a tolerance are equal at the integer places of the problem."""
+    rows = list_rows(expected)
+    if rules.tolerance is None or rows is None:
+        return True
+    actual_rows = list_rows(actual) or []
+    differing = [
+        isinstance(left, int) and left != right
+        for row, actual_row in zip(rows, actual_rows, strict=True)
+        for left, right in zip(row, actual_row, strict=True)
+    ]
+    return not any(differing) or not any(rules.json_places.select(differing))
 
 
 def _match_values(expected: object, actual: object, rules: _MatchRules) -> bool:
@@ -261,4 +269,4 @@ def _canonicalize(value: object, ignore_order: bool, deep: bool, format_number: 
         return f"{{{','.join(sorted(entries))}}}"
     if isinstance(value, int | float) and not isinstance(value, bool):
         return format_number(value)
-    return repr(value)  # quoted text, True, False, None or _LongInteger: unambiguous between these types
+    return repr(value)  # quoted text, True, False, None or LongInteger: unambiguous between these types

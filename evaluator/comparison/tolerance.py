@@ -1,4 +1,4 @@
-"""Comparison of numbers within an absolute or relative tolerance."""
+"""Comparison of numbers within an absolute or relative tolerance, or by value where no tolerance is granted."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ import math
 from bisect import bisect_left
 
 from evaluator.checker import Tolerance
-from evaluator.comparison.numbers import INTEGER, normalize_integer, parse_fraction, parse_number
+from evaluator.comparison.numbers import (
+    INTEGER,
+    has_signed_exponent,
+    normalize_decimal,
+    normalize_integer,
+    parse_number,
+)
 
-STDIN_TOLERANCE = Tolerance(1e-6, 1e-6)  # applies if the expected token is a fraction (2.0, 1e-07)
-FUNCTIONAL_TOLERANCE = Tolerance(1e-5, 1e-5)  # as LeetCode, whose expected values are rounded to five digits
+# LeetCode's, as an absolute distance. The relative one only allows for the rounding of large numbers.
+FUNCTIONAL_TOLERANCE = Tolerance(1e-5, 1e-12)
 
 
 def is_close(expected: float, actual: float, tolerance: Tolerance) -> bool:
@@ -37,16 +43,19 @@ def find_nearest_close(values: list[float], target: float | None, tolerance: Tol
     return nearest if is_close(nearest, target, tolerance) else None
 
 
-def is_fraction_close(expected: bytes, actual: bytes) -> bool:
-    """Return True if ``actual`` is a number within ``STDIN_TOLERANCE`` of ``expected``, which must be a fraction.
+def is_same_number(expected: bytes, actual: bytes) -> bool:
+    """Return True if ``actual`` is the same number in a form that no statement asks for or forbids.
 
-    A fraction is a decimal number with a point, or with an exponent that has a sign: 2.0, .5, 1e-07.
+    These are the sign of a zero with a point (-0.00 for 0.00), and any form of a number that is expected as programs
+    print very large and small ones (1e+20, 1e-07). The number of digits is never ignored: 12.300 is not 12.3.
     """
-    expected_number = parse_fraction(expected)
-    if expected_number is None:
+    number = normalize_decimal(expected)
+    if number is None:
         return False
-    actual_number = parse_number(actual)
-    return actual_number is not None and is_close(expected_number, actual_number, STDIN_TOLERANCE)
+    if has_signed_exponent(expected):
+        return number == normalize_decimal(actual)
+    is_zero = number == (False, b"", 0)
+    return is_zero and b"." in expected and expected.removeprefix(b"-") == actual.removeprefix(b"-")
 
 
 def is_number_close(expected: bytes, actual: bytes, tolerance: Tolerance) -> bool:

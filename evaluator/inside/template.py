@@ -36,6 +36,7 @@ from evaluator.inside.report import Report
 CHANNEL = 3  # descriptor of the channel to the owner: the template's, or the own one of a candidate that answers calls
 SIGNAL_RULESET = 4  # descriptor of the Landlock ruleset for signals, by which a candidate restricts itself
 THREAD_STACK = 8 << 20  # bytes; the usual stack of a thread, since RLIMIT_STACK is raised here
+MAX_LITERAL_DIGITS = 50_000  # of integers in a source: compiling one takes quadratic time, which is not the candidate's
 VIRTUAL_HEADROOM_MB = 1024  # address space beyond memory_mb: raised thread stacks reserve far more than they use
 MAX_SCHEDULING_DELAY_FACTOR = (
     2.0  # how far waiting for a processor can extend the wall limit, as a multiple of that limit
@@ -204,6 +205,7 @@ def set_rlimit(resource_id: int, soft: int, hard: int) -> None:
 
 def compile_program(source: bytes, channel: socket.socket) -> types.CodeType:
     """Compile the source. If it is not a program, report the reason to the owner and exit."""
+    sys.set_int_max_str_digits(MAX_LITERAL_DIGITS)
     try:
         return compile(source, "main.py", "exec", dont_inherit=True)
     except (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError) as error:
@@ -318,6 +320,7 @@ def run_candidate(
         os.close(CHANNEL)
         for build in candidate_fences:
             build()
+        sys.set_int_max_str_digits(0)  # judges have no such limit; the candidate pays for long integers with its time
         gc.enable()
         run(passed_descriptors)
     finally:

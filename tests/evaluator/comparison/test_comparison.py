@@ -19,14 +19,19 @@ from evaluator.comparison import (
     compare_functional,
     compare_stdin,
     find_loosest_strategy,
+    grants,
+    json_text,
     json_values,
     paper,
+    places,
     text,
 )
-from tests.evaluator.comparison.strategies import ANY_ORDER, ANY_TEXT, CHECKERS, TEXTS, TOKENS
+from tests.evaluator.comparison.strategies import ANY_ORDER, ANY_TEXT, CHECKERS, RULES, TEXTS, TOKENS, make_rules
 
 
-@pytest.mark.parametrize("module", [comparison, text, json_values, paper])
+@pytest.mark.parametrize(
+    "module", [comparison, text, json_values, json_text, paper, grants, places, comparison.numbers]
+)
 def test_docstring_examples_pass(module):
     result = doctest.testmod(module)
     assert result.attempted and not result.failed
@@ -38,12 +43,12 @@ def test_exact_strategies_are_symmetric(left: str, right: str, strategy: Any) ->
     assert strategy(left, right) == strategy(right, left)
 
 
-@given(ANY_TEXT, ANY_TEXT, st.sampled_from(CHECKERS), st.sampled_from(["judge", "paper"]))
-def test_any_text_can_be_compared_and_equals_itself(expected: str, actual: str, checker: Any, policy: Any) -> None:
-    assert compare_stdin(expected, expected, checker, policy) == "exact"
-    assert compare_stdin(expected, expected + "\n", checker, policy) in ("exact", "trailing_whitespace")
-    assert compare_stdin(expected, actual, checker, policy) in (*STRATEGY_NAMES, None)
-    assert compare_functional(json.dumps(expected), actual, checker, policy) in (*STRATEGY_NAMES, None)
+@given(ANY_TEXT, ANY_TEXT, st.sampled_from(RULES), st.sampled_from(["judge", "paper"]))
+def test_any_text_can_be_compared_and_equals_itself(expected: str, actual: str, rules: Any, policy: Any) -> None:
+    assert compare_stdin(expected, expected, rules, policy) == "exact"
+    assert compare_stdin(expected, expected + "\n", rules, policy) in ("exact", "trailing_whitespace")
+    assert compare_stdin(expected, actual, rules, policy) in (*STRATEGY_NAMES, None)
+    assert compare_functional(json.dumps(expected), actual, rules, policy) in (*STRATEGY_NAMES, None)
 
 
 @given(st.lists(TOKENS, min_size=1, max_size=6), st.data())
@@ -55,11 +60,11 @@ def test_changed_token_is_rejected(words: list[str], data: st.DataObject) -> Non
     if other == words[place] or ("." in words[place] or "+" in words[place]):
         return
     for text_checker in (None, AnyCase()):
-        assert compare_stdin(" ".join(words), " ".join(changed), text_checker) is None
+        assert compare_stdin(" ".join(words), " ".join(changed), make_rules(text_checker)) is None
     as_json = json.dumps(words)
     changed_json = json.dumps(changed)
     for checker in CHECKERS:
-        assert compare_functional(as_json, changed_json, checker) is None
+        assert compare_functional(as_json, changed_json, make_rules(checker)) is None
 
 
 @given(st.lists(st.integers(), min_size=2, unique=True), st.integers(0, 2**32))
@@ -68,15 +73,17 @@ def test_order_matters_unless_the_checker_permits_any_order(numbers, seed):
     for checker in (None, ANY_ORDER):
         accepted = checker is not None or shuffled == numbers
         assert (
-            compare_stdin(" ".join(map(str, numbers)), " ".join(map(str, shuffled)), checker) is not None
+            compare_stdin(" ".join(map(str, numbers)), " ".join(map(str, shuffled)), make_rules(checker)) is not None
         ) == accepted
-        assert (compare_functional(json.dumps(numbers), json.dumps(shuffled), checker) is not None) == accepted
+        assert (
+            compare_functional(json.dumps(numbers), json.dumps(shuffled), make_rules(checker)) is not None
+        ) == accepted
 
 
 @pytest.mark.parametrize("compare", [compare_stdin, compare_functional])
 def test_custom_checker_raises_type_error(compare: Any) -> None:
     with pytest.raises(TypeError, match="they are programs"):
-        compare("1", "1", CustomChecker("def check(inp, out, exp): return True"))
+        compare("1", "1", make_rules(CustomChecker("def check(inp, out, exp): return True")))
 
 
 @pytest.mark.parametrize("compare", [compare_stdin, compare_functional])
@@ -85,8 +92,8 @@ def test_many_short_tokens_need_little_memory(compare: Any, expected: str, fille
     actual = "3" + filler * (2_000_000 // len(filler)) + "4"
     tracemalloc.start()
     try:
-        for checker in CHECKERS:
-            compare(json.dumps(expected) if compare is compare_functional else expected, actual, checker, "paper")
+        for rules in RULES:
+            compare(json.dumps(expected) if compare is compare_functional else expected, actual, rules, "paper")
         assert tracemalloc.get_traced_memory()[1] < 4 * len(actual)
     finally:
         tracemalloc.stop()
