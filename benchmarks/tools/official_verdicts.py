@@ -19,7 +19,9 @@ from benchmarks.labelled import JudgedProgram
 
 OfficialError = Literal["wrong answer", "time limit", "runtime error", "unknown"]
 ERRORS: Mapping[int, OfficialError] = {-2: "wrong answer", -3: "time limit", -4: "runtime error"}
-TOLERANT_COMPARISONS = frozenset({"numeric", "json_close"})  # the last digits of a fraction may differ
+TOLERANT_COMPARISONS = frozenset(
+    {"numeric", "json_close", "granted_tolerance"}
+)  # the last digits of a fraction may differ
 # Characters. An input this small has at most about a thousand numbers, too few for a time limit to catch slow programs.
 SMALL_INPUT = 2000
 

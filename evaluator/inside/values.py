@@ -139,7 +139,7 @@ _CONTAINERS = (list, tuple, dict, set, frozenset)
 
 
 def to_tagged_text(value: object, canonical: bool) -> str:
-    """Encode a value as tagged JSON text. Raises NotJsonError, or ValueError for an integer of thousands of digits.
+    """Encode a value as tagged JSON text. Raises NotJsonError, or ValueError for an integer beyond the process's limit.
 
     With ``canonical``, the order of sets and dicts depends only on their content, so that results can be compared.
     Without it, they keep their iteration order, as arguments do.

@@ -84,7 +84,7 @@ def test_notations_of_a_number(number: str) -> None:
         ("Your answer is correct if $\\frac{|a-b|}{\\max(1,b)} \\le 10^{-6}$.", EITHER_6),
         ("accepted if and only if \\frac{|a - b|}{max{(1, |b|)}} ≤ 10^{-6}.", EITHER_6),
         (
-            "It is accepted if and only if\n\n$$\\frac{\\left|a-b\\right|}{\\max(1,\\left|b\\right|)} \\leqslant 10^{-6}.$$",
+            "Accepted if and only if\n\n$$\\frac{\\left|a-b\\right|}{\\max(1,\\left|b\\right|)} \\leqslant 10^{-6}.$$",
             EITHER_6,
         ),
         ("Accepted if min(|a-b|, |a-b|/|b|) <= 1e-6.", EITHER_6),
