@@ -5,7 +5,6 @@ submit ──► queue ──► worker thread ──► compile once ──► 
 
 from __future__ import annotations
 
-import asyncio
 import queue
 import threading
 from collections import Counter
@@ -114,6 +113,8 @@ class Evaluator:
         self, items: Iterable[tuple[Problem, str | None]], *, all_tests: bool = False
     ) -> list[Verdict]:
         """Judge many programs on all workers. Returns the verdicts in the order of ``items``."""
+        import asyncio  # slow to import, and not needed to judge programs one by one
+
         pending_programs = [self._add_pending(problem, code, all_tests) for problem, code in items]
         # Slow programs first: one that started last would keep a single worker busy while the others are idle.
         for pending in sorted(pending_programs, key=lambda pending: _effort_sort_key(pending.problem)):

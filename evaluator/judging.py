@@ -154,7 +154,13 @@ class Worker:
 
 
 def judge(
-    worker: Worker, problem: Problem, code: str | None, limits: Limits, policy: Policy, builder: VerdictBuilder
+    worker: Worker,
+    problem: Problem,
+    code: str | None,
+    limits: Limits,
+    policy: Policy,
+    builder: VerdictBuilder,
+    on_answer: Callable[[str], None] | None = None,
 ) -> Verdict:
     """Run the remaining tests of a program and return its verdict.
 
@@ -165,6 +171,7 @@ def judge(
         limits: limits of each test, and the time budget for all tests together.
         policy: comparison policy.
         builder: results of the tests judged so far. New results are added to it.
+        on_answer: called with each answer before its result is added.
     """
     start_time = time.monotonic()
     if code is None:
@@ -173,7 +180,7 @@ def judge(
         return builder.build_verdict_without_tests(Status.SANDBOX_ERROR, "the problem has no tests")
     sandbox = worker.choose_sandbox(problem, code)
     try:
-        answer_judge = _AnswerJudge(problem, policy, worker.checkers, limits)
+        answer_judge = _AnswerJudge(problem, policy, worker.checkers, limits, on_answer)
         run = _run_tests if problem.func_name is None else _run_call_tests
         with answer_judge:
             run_remaining = _limit_to_budget(partial(run, sandbox, problem, code), limits, answer_judge, builder)
@@ -299,7 +306,15 @@ def _judge_reply(reply: Reply, seconds: float, test: ProblemTest, answer_judge: 
 class _AnswerJudge:
     """Compares answers with expected outputs of one problem. A custom checker runs in a sandbox of its own."""
 
-    def __init__(self, problem: Problem, policy: Policy, checkers: Sandbox, limits: Limits) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        policy: Policy,
+        checkers: Sandbox,
+        limits: Limits,
+        on_answer: Callable[[str], None] | None = None,
+    ) -> None:
+        self._on_answer = on_answer
         self._checker = parse_checker(problem.checker)
         self._rules = choose_rules(problem, self._checker)
         self._values = None if problem.func_name is None else problem.values
@@ -323,6 +338,8 @@ class _AnswerJudge:
 
         Raises SandboxError if a custom checker does not compile or its sandbox fails.
         """
+        if self._on_answer is not None:
+            self._on_answer(answer)
         if isinstance(self._checker, CustomChecker):
             return self._run_custom_checker(self._checker, test, answer, seconds)
         try:

@@ -6,20 +6,20 @@ import ast
 import base64
 import binascii
 import datetime
-import gzip
 import io
 import json
 import pickle
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, TypeGuard
 
 from evaluator.checker import parse_checker
 from evaluator.comparison.json_text import decode_json
 from evaluator.errors import UserError
 from evaluator.inside.values import ValueFormat, from_tagged
+from evaluator.row_files import JSON_DECODER, RejectedRow, RowFile, get_question_id
 
 TestType = Literal["stdin", "functional"]
 
@@ -93,22 +93,18 @@ class ProblemError(UserError, ValueError):
 
 
 @dataclass(frozen=True)
-class RejectedRow:
-    """Row that was skipped: its 1-based line (JSONL) or row number (Parquet), and the reason."""
-
-    line: int
-    reason: str
-
-    def __str__(self) -> str:
-        return f"line {self.line}: {self.reason}"
-
-
-@dataclass(frozen=True)
 class LoadedProblems:
-    """Problems of a file in file order, and the rows that were rejected."""
+    """Problems of a file.
+
+    Attributes:
+        problems: the problems in file order.
+        rejected: the rows that are no valid problem.
+        unwanted: number of rows that were left out because nobody asked for their problem.
+    """
 
     problems: tuple[Problem, ...]
     rejected: tuple[RejectedRow, ...]
+    unwanted: int = 0
 
 
 def parse_problem(row: Mapping[str, Any]) -> Problem:
@@ -125,7 +121,8 @@ def parse_problem(row: Mapping[str, Any]) -> Problem:
     public = _parse_tests(_get_json(row, "public_test_cases", list, default=[]), "public_test_cases", test_type, values)
     private = _parse_tests(_get_private_tests(row), "private_test_cases", test_type, values)
     if not public and not private:
-        raise ProblemError("public_test_cases, private_test_cases: no tests at all")
+        hint = "; this looks like a row of solutions" if "code_list" in row or "output_list" in row else ""
+        raise ProblemError(f"public_test_cases, private_test_cases: no tests at all{hint}")
     time_limit = _pop_positive(metadata, "time_limit_s")
     memory_limit = _pop_positive(metadata, "memory_limit_mb")
     checker = metadata.pop("checker", None)
@@ -183,57 +180,56 @@ def to_row(problem: Problem) -> dict[str, Any]:
     }
 
 
-def load_problems(path: str | Path, strict: bool = False) -> LoadedProblems:
-    """Load problems from JSONL, JSONL.gz or Parquet, chosen by the file name's suffix.
+def load_problems(
+    source: str | Path | RowFile, strict: bool = False, wanted: Container[str] | None = None
+) -> LoadedProblems:
+    """Load the problems of a JSON list, JSONL or Parquet file, compressed with gzip or not (``evaluator.row_files``).
 
-    Invalid rows, and rows that repeat an earlier question id, are returned in ``rejected``. With ``strict``, the first
-    one raises ProblemError. Raises OSError if the file cannot be read, and ValueError for an unknown suffix.
+    Args:
+        source: the file.
+        strict: raise ProblemError for the first row that is no valid problem. Otherwise such rows, among them those
+            that repeat an earlier question id, are returned in ``rejected``.
+        wanted: ids of the problems to load; None loads all. Packed private tests of other problems are not unpacked,
+            so that their rows are not checked completely.
+
+    Raises:
+        OSError: the file cannot be read.
+        RowFileError: the file is damaged.
+        ProblemError: a row is no valid problem, and ``strict`` is set.
     """
-    problems: dict[str, Problem] = {}
+    if not isinstance(source, RowFile):
+        with RowFile(Path(source)) as file:
+            return load_problems(file, strict, wanted)
+    problems: dict[str, Problem | None] = {}  # None for an unwanted problem
     rejected: list[RejectedRow] = []
-    for line, row in _read_rows(Path(path)):
-        try:
-            problem = parse_problem(_decode_row(row))
-            if problem.question_id in problems:
-                raise ProblemError(f"question_id: {problem.question_id!r} is a duplicate of an earlier row")
-            problems[problem.question_id] = problem
-        except ProblemError as error:
-            if strict:
-                raise ProblemError(f"{path}, line {line}: {error}") from error
-            rejected.append(RejectedRow(line, str(error)))
-    return LoadedProblems(tuple(problems.values()), tuple(rejected))
+    for row in source.read():
+        if not isinstance(row, RejectedRow):
+            number, columns = row
+            try:
+                problem = _parse_wanted(columns, wanted)
+                question_id = _get_question_id(columns)
+                if question_id in problems:
+                    raise ProblemError(f"question_id: {question_id!r} is a duplicate of an earlier row")
+                problems[question_id] = problem
+                continue
+            except ProblemError as error:
+                row = RejectedRow(number, str(error), get_question_id(columns))
+            except RecursionError:
+                row = RejectedRow(number, "nested too deeply", get_question_id(columns))
+        if strict:
+            raise ProblemError(f"{source.path}, {row}")
+        rejected.append(row)
+    loaded = tuple(problem for problem in problems.values() if problem is not None)
+    return LoadedProblems(loaded, tuple(rejected), len(problems) - len(loaded))
 
 
-def _read_rows(path: Path) -> Iterator[tuple[int, str | bytes | Mapping[str, Any]]]:
-    """Yield rows with their 1-based numbers: undecoded lines of JSONL, or mappings of Parquet."""
-    if path.suffix == ".parquet":
-        import pyarrow.parquet  # slow to import, and only needed for this format
-
-        number = 0
-        with pyarrow.parquet.ParquetFile(path) as table:
-            for batch in table.iter_batches(batch_size=64):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield number, row
-    elif path.name.endswith((".jsonl", ".jsonl.gz", ".json.gz", ".json")):
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as handle:
-            for number, line in enumerate(handle, 1):
-                if line.strip():
-                    yield number, line
-    else:
-        raise ValueError(f"{path}: neither .jsonl, .jsonl.gz nor .parquet")
-
-
-def _decode_row(row: str | bytes | Mapping[str, Any]) -> Mapping[str, Any]:
-    if isinstance(row, Mapping):
-        return row
-    try:
-        value = json.loads(row)
-    except (ValueError, RecursionError) as error:
-        raise ProblemError(f"not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ProblemError(f"expected an object, got {type(value).__name__}")
-    return value
+def _parse_wanted(row: Mapping[str, Any], wanted: Container[str] | None) -> Problem | None:
+    """Parse a row; None for an unwanted problem, whose packed tests are not looked at. Raises ProblemError."""
+    is_wanted = wanted is None or _get_question_id(row) in wanted
+    if not is_wanted and _is_packed(row.get("private_test_cases")):
+        return None
+    problem = parse_problem(row)
+    return problem if is_wanted else None
 
 
 def _get_text(row: Mapping[str, Any], name: str) -> str:
@@ -253,12 +249,10 @@ def _get_optional_text(row: Mapping[str, Any], name: str) -> str | None:
 
 
 def _get_question_id(row: Mapping[str, Any]) -> str:
-    value = row.get("question_id")
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str) or not value:
-        raise ProblemError(f"question_id: expected a non-empty string, got {value!r}")
-    return value
+    question_id = get_question_id(row)
+    if question_id is None:
+        raise ProblemError(f"question_id: expected a non-empty string, got {row.get('question_id')!r}"[:300])
+    return question_id
 
 
 def _pop_positive(metadata: dict[str, Any], name: str) -> float | None:
@@ -277,7 +271,7 @@ def _get_json(row: Mapping[str, Any], name: str, expected_type: type, default: A
         return default
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = JSON_DECODER.decode(value)
         except (ValueError, RecursionError) as error:
             raise ProblemError(f"{name}: not JSON: {error}") from error
     if not isinstance(value, expected_type):
@@ -287,10 +281,14 @@ def _get_json(row: Mapping[str, Any], name: str, expected_type: type, default: A
 
 def _get_private_tests(row: Mapping[str, Any]) -> list[Any]:
     value = row.get("private_test_cases")
-    if isinstance(value, str) and value and not value.lstrip().startswith("["):
+    if _is_packed(value):
         row = {"private_test_cases": _unpack_private_tests(value)}
     cases: list[Any] = _get_json(row, "private_test_cases", list, default=[])
     return cases
+
+
+def _is_packed(tests: object) -> TypeGuard[str]:
+    return isinstance(tests, str) and tests != "" and not tests.lstrip().startswith("[")
 
 
 class _TextOnlyUnpickler(pickle.Unpickler):

@@ -1,7 +1,8 @@
 """Score solutions of problems: ``python -m evaluator.score --problems P --solutions S --out V.jsonl``.
 
-    problems ──┐ check all rows       bounded number pending      input order
-    solutions ─┴───────────────► submit ───────────────► Evaluator ─────────► V.jsonl ──► table
+    solutions ──► check all rows ──► their problems ──► check and unpack
+        │                                                     ▼
+        └──read again──► submit, bounded number pending ──► Evaluator ──input order──► V.jsonl ──► table
 
 Every row of the inputs is checked before the first program is judged and before an existing V.jsonl is changed. A row
 of V.jsonl is appended as soon as its verdict and all earlier ones are known, so a killed run keeps what it judged. For
@@ -12,26 +13,34 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from types import FrameType
 from typing import NoReturn
 
 from evaluator.errors import RunFailed, UserError
 from evaluator.evaluator import Evaluator
-from evaluator.sandbox import Limits, SandboxError
-from evaluator.score.inputs import Options, ScoringInputs, Submission, parse_options, read_inputs, read_submissions
+from evaluator.row_files import RowFileError
+from evaluator.sandbox import SandboxError
+from evaluator.score.explanation import explain_program
+from evaluator.score.inputs import ScoringInputs, Submission, get_error_reason, open_rows, read_inputs
+from evaluator.score.options import Options, check_paths, parse_options
+from evaluator.score.progress import ProgressBar
 from evaluator.score.tables import VerdictCounts, format_pass_table, format_status_table, group_attempts
+from evaluator.score.terminal import print_note, print_result
 from evaluator.score.verdict_file import VerdictFile, build_verdict_row
-from evaluator.solutions import SolutionsError
 from evaluator.verdict import Status, Verdict
 
 # Programs per worker that are submitted but not yet written, so that the other workers can continue beside a slow one.
 PENDING_PER_WORKER = 64
+# Descriptors that a worker opens at most: for each of its sandboxes, the channels and files of the program that runs.
+DESCRIPTORS_PER_WORKER = 40
+SPARE_DESCRIPTORS = 16
 
 
 class StoppedBySignal(BaseException):
@@ -50,61 +59,117 @@ class StoppedBySignal(BaseException):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status. Call it in the main thread, because it installs signal handlers."""
+    _open_standard_descriptors()
     options = parse_options(arguments)
     try:
         with _raise_on_signal():
-            return _score(options)
+            return _run(options)
     except (UserError, RunFailed) as error:
-        _print_note(f"error: {error}")
+        print_note(f"error: {error}")
         return error.exit_status
     except StoppedBySignal as stopped:
-        _print_note(f"stopped by {stopped}")
+        print_note(f"stopped by {stopped}")
         return 128 + stopped.number
 
 
-def _score(options: Options) -> int:
-    start_time = time.monotonic()
-    with VerdictFile(options) as out:
-        inputs = read_inputs(options)
+def _run(options: Options) -> int:
+    check_paths(options)
+    with (
+        open_rows("--problems", options.problems) as problems,
+        open_rows("--solutions", options.solutions) as solutions,
+        contextlib.ExitStack() as stack,
+    ):
+        out = None if options.out is None else stack.enter_context(VerdictFile(options.out))
+        inputs = read_inputs(options, solutions, problems)
         for note in inputs.notes:
-            _print_note(note)
-        if not inputs.programs:
-            raise UserError(f"{options.solutions}: no programs to judge")
-        counts = VerdictCounts()
-        with start_evaluator(options) as evaluator:
-            out.begin()
-            try:
-                _judge_all(evaluator, options, inputs, out, counts)
-            except BaseException:
-                _print_note(
-                    f"{out.rows} of {inputs.programs} verdicts are written to {options.out}; waiting for running tests"
-                    " (another signal ends them at once)"
-                )
-                raise
+            print_note(note)
+        explained = None if options.explain is None else inputs.find_submission(options.explain)
+        raise_descriptor_limit(1 if out is None else options.workers)
+        # The table is printed last.
+        exit_status, summary = (0, None) if out is None else _score(options, inputs, out)
+        if explained is not None:
+            verdict, text = explain_program(explained, options)
+            print_result(text if summary is None else f"{text}\n", "the explanation")
+            exit_status = 3 if verdict.status is Status.SANDBOX_ERROR else exit_status
+        if summary is not None:
+            print_result(summary, "all verdicts are written, but the table")
+    return exit_status
+
+
+def _score(options: Options, inputs: ScoringInputs, out: VerdictFile) -> tuple[int, str]:
+    """Judge all programs and write their verdicts. Returns the exit status and the text to print at the end."""
+    start_time = time.monotonic()
+    counts = VerdictCounts()
+    with start_evaluator(options) as evaluator:
+        out.begin()
+        try:
+            _judge_all(evaluator, options, inputs, out, counts)
+        except BaseException:
+            print_note(
+                f"{out.rows} of {inputs.programs.total()} verdicts are written to {options.out}; waiting for running"
+                " tests (another signal ends them at once)"
+            )
+            raise
     for note in counts.list_notes():
-        _print_note(note)
-    _print_summary(counts, inputs, time.monotonic() - start_time)
-    return 3 if inputs.dropped_rows or counts.statuses[Status.SANDBOX_ERROR] else 0
+        print_note(note)
+    exit_status = 3 if inputs.dropped_rows or counts.statuses[Status.SANDBOX_ERROR] else 0
+    return exit_status, _format_summary(counts, inputs, time.monotonic() - start_time)
 
 
 def _judge_all(
     evaluator: Evaluator, options: Options, inputs: ScoringInputs, out: VerdictFile, counts: VerdictCounts
 ) -> None:
-    progress = ProgressLine(inputs.programs)
+    def submit(submission: Submission) -> Future[Verdict]:
+        if submission.problem is not None:
+            return evaluator.submit(submission.problem, submission.code, all_tests=options.all_tests)
+        future: Future[Verdict] = Future()
+        future.set_result(_build_unjudged_verdict(inputs.unusable[submission.question_id]))
+        return future
+
+    total = inputs.programs.total()
+    max_pending = PENDING_PER_WORKER * options.workers
     try:
-        submissions = read_submissions(options.solutions, inputs.problems)
-        max_pending = PENDING_PER_WORKER * options.workers
-        for submission, verdict in judge_in_order(evaluator, submissions, options.all_tests, max_pending):
-            out.write(build_verdict_row(submission, verdict))
-            counts.add(submission.problem.question_id, verdict)
-            progress.show(out.rows, counts.statuses[Status.PASSED])
-    except (OSError, SolutionsError) as error:
-        # A SolutionsError is a failure during the run here, since the file was intact when it was checked.
+        with ProgressBar(total) as progress:
+            for submission, verdict in judge_in_order(submit, inputs.read_submissions(), max_pending, progress.count):
+                out.write(build_verdict_row(submission, verdict))
+                counts.add(submission.question_id, verdict)
+    except OSError as error:
+        raise RunFailed(f"--solutions {options.solutions}: {get_error_reason(error)}") from error
+    except RowFileError as error:  # a failure during the run, since the file was intact when it was checked
         raise RunFailed(str(error)) from error
-    finally:
-        progress.clear()
-    if out.rows != inputs.programs:
-        raise RunFailed(f"{options.solutions}: changed while it was read: {inputs.programs} programs, then {out.rows}")
+    if out.rows != total:
+        raise RunFailed(f"{options.solutions}: changed while it was read: {total} programs, then {out.rows}")
+
+
+def _build_unjudged_verdict(reason: str) -> Verdict:
+    return Verdict(
+        status=Status.SANDBOX_ERROR,
+        tests_passed=0,
+        tests_run=0,
+        tests_total=0,
+        first_failed=None,
+        accepted_by=None,
+        seconds=0.0,
+        detail=reason,
+    )
+
+
+def raise_descriptor_limit(workers: int) -> None:
+    """Raise the soft limit on open descriptors, if necessary, to the number that ``workers`` need.
+
+    Raises UserError if the hard limit is lower.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    reserved = len(os.listdir("/proc/self/fd")) + SPARE_DESCRIPTORS
+    needed = reserved + DESCRIPTORS_PER_WORKER * workers
+    if soft == resource.RLIM_INFINITY or needed <= soft:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise UserError(
+            f"--workers {workers}: needs {needed} open files, but this process is limited to {hard} (ulimit -Hn),"
+            f" enough for {max(0, hard - reserved) // DESCRIPTORS_PER_WORKER} workers; use fewer, or raise the limit"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def start_evaluator(options: Options) -> Evaluator:
@@ -112,10 +177,9 @@ def start_evaluator(options: Options) -> Evaluator:
 
     Raises UserError if no sandbox can start or, with ``strict``, if a fence is missing.
     """
-    limits = Limits(wall_s=options.timeout, cpu_s=options.timeout, memory_mb=options.memory_mb)
     try:
         evaluator = Evaluator(
-            limits,
+            options.limits,
             options.workers,
             policy=options.policy,
             strict=options.strict,
@@ -131,17 +195,41 @@ def start_evaluator(options: Options) -> Evaluator:
 
 
 def judge_in_order(
-    evaluator: Evaluator, submissions: Iterable[Submission], all_tests: bool, max_pending: int
+    submit: Callable[[Submission], Future[Verdict]],
+    submissions: Iterable[Submission],
+    max_pending: int,
+    on_verdict: Callable[[Verdict], None],
 ) -> Iterator[tuple[Submission, Verdict]]:
-    """Yield verdicts in the order of ``submissions``, with at most ``max_pending`` submissions pending at a time."""
+    """Yield verdicts in the order of ``submissions``, with at most ``max_pending`` submissions pending at a time.
+
+    Args:
+        submit: starts to judge a program.
+        submissions: the programs.
+        max_pending: largest number of programs without a yielded verdict.
+        on_verdict: called with each verdict as soon as it is known, by any thread.
+    """
     pending: deque[tuple[Submission, Future[Verdict]]] = deque()
     for submission in submissions:
-        pending.append((submission, evaluator.submit(submission.problem, submission.code, all_tests=all_tests)))
+        future = submit(submission)
+        future.add_done_callback(lambda future: _report_verdict(future, on_verdict))
+        pending.append((submission, future))
         while pending and (len(pending) >= max_pending or pending[0][1].done()):
             submission, future = pending.popleft()
             yield submission, future.result()
     for submission, future in pending:
         yield submission, future.result()
+
+
+def _report_verdict(future: Future[Verdict], on_verdict: Callable[[Verdict], None]) -> None:
+    if not future.cancelled() and future.exception() is None:
+        on_verdict(future.result())
+
+
+def _open_standard_descriptors() -> None:
+    """Open /dev/null in place of standard streams that are closed, or another file would get their descriptors."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -168,56 +256,12 @@ def _raise_on_signal() -> Iterator[None]:
             signal.signal(number, handlers[number])
 
 
-class ProgressLine:
-    """Progress line on stderr, if stderr is a terminal. It is rewritten at most five times a second."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._start_time = time.monotonic()
-        self._shown = 0.0
-        self._terminal = sys.stderr.isatty()
-
-    def show(self, done: int, passed: int) -> None:
-        """Show that ``done`` programs are judged, and that ``passed`` of them passed."""
-        now = time.monotonic()
-        if not self._terminal or now - self._shown < 0.2:
-            return
-        self._shown = now
-        rate = done / max(now - self._start_time, 1e-9)
-        minutes, seconds = divmod(round((self._total - done) / rate), 60)
-        line = f"{done}/{self._total} programs, {passed / done:.1%} passed, {rate:.1f}/s, {minutes}:{seconds:02} left"
-        _write_stderr(f"\r{line}\x1b[K")
-
-    def clear(self) -> None:
-        """Remove the line."""
-        if self._shown:
-            _write_stderr("\r\x1b[K")
-
-
-def _print_note(text: str) -> None:
-    _write_stderr(f"score: {text}\n")
-
-
-def _write_stderr(text: str) -> None:
-    with contextlib.suppress(OSError):  # a closed terminal, as after SIGHUP, must not stop the writing of verdicts
-        sys.stderr.write(text)
-        sys.stderr.flush()
-
-
-def _print_summary(counts: VerdictCounts, inputs: ScoringInputs, seconds: float) -> None:
+def _format_summary(counts: VerdictCounts, inputs: ScoringInputs, seconds: float) -> str:
     programs = counts.statuses.total()
     problems = len(inputs.problems)
     title = f"{programs} programs for {problems} problems in {seconds:.1f} s"
     groups = group_attempts(inputs.problems, counts.get_attempts())
-    text = "\n\n".join([title, format_status_table(counts.statuses), format_pass_table(groups)])
-    try:
-        print(text, flush=True)
-    except OSError as error:
-        # Otherwise Python would flush stdout again at exit and report a second error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise RunFailed(
-            f"all verdicts are written, but the table cannot be printed to standard output: {error}"
-        ) from error
+    return "\n\n".join([title, format_status_table(counts.statuses), format_pass_table(groups)])
 
 
 if __name__ == "__main__":

@@ -1,47 +1,36 @@
-"""Inputs of the scoring command: its arguments, and the files of problems and solutions."""
+"""Inputs of the scoring command: the files of problems and solutions."""
 
 from __future__ import annotations
 
-import argparse
-import os
-import stat
-import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from evaluator.errors import UserError
-from evaluator.problem import Problem, RejectedRow, load_problems
-from evaluator.sandbox import Limits
+from evaluator.problem import LoadedProblems, Problem, ProblemError, load_problems
+from evaluator.row_files import RejectedRow, RowFile, RowFileError
+from evaluator.score.options import Options, ProgramName
 from evaluator.solutions import read_solutions
 
-EXIT_CODES = """\
-exit status:
-  0     every program has a verdict
-  1     stopped by a failure while judging, such as a full disk; rows written so far are complete
-  2     nothing was judged: bad arguments, unusable file, no sandbox; with --strict also bad rows or missing isolation
-  3     finished, but some programs have no verdict: bad rows of the solutions, unknown problems, sandbox errors
-  128+n stopped by signal n (130: Ctrl-C, 143: SIGTERM); rows written so far are complete
-"""
 MAX_ROW_MESSAGES = 10  # messages about bad rows of one file; further bad rows are only counted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
-    """Command-line options. ``timeout`` is in seconds."""
+class Submission:
+    """Program for one problem.
 
-    problems: Path
-    solutions: Path
-    out: Path
-    workers: int
-    timeout: float
-    memory_mb: int
-    all_tests: bool
-    strict: bool
-    policy: Literal["judge", "paper"]
-    adaptive_timeout: bool
+    Attributes:
+        question_id: id of the problem.
+        index: position of the program among those for the same problem.
+        problem: the problem; None if there is no usable one.
+        code: the program; None if the model's answer contains none, or if there is no usable problem.
+    """
+
+    question_id: str
+    index: int
+    problem: Problem | None
+    code: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,154 +38,166 @@ class ScoringInputs:
     """Problems and solutions to judge, after all rows were checked.
 
     Attributes:
-        problems: problems with solutions, by question id.
-        programs: number of programs to judge.
-        dropped_rows: number of invalid rows of the solutions, or rows for unknown problems.
+        solutions: the file of solutions.
+        problems: usable problems with solutions, by question id.
+        unusable: reasons why other problems with solutions cannot be judged, by question id.
+        programs: number of programs, by question id.
+        dropped_rows: number of invalid rows of the solutions.
         notes: messages for the user.
     """
 
+    solutions: RowFile
     problems: Mapping[str, Problem]
-    programs: int
+    unusable: Mapping[str, str]
+    programs: Counter[str]
     dropped_rows: int
     notes: tuple[str, ...]
 
+    def read_submissions(self) -> Iterator[Submission]:
+        """Yield the programs in file order. Bad rows are skipped."""
+        next_index: Counter[str] = Counter()
+        for row in read_solutions(self.solutions):
+            if isinstance(row, RejectedRow) or row.question_id not in self.programs:
+                continue
+            problem = self.problems.get(row.question_id)
+            codes = [None] * len(row.texts) if problem is None else row.iter_programs(problem)
+            for code in codes:
+                index = next_index[row.question_id]
+                next_index[row.question_id] += 1
+                yield Submission(question_id=row.question_id, index=index, problem=problem, code=code)
 
-@dataclass(frozen=True)
-class Submission:
-    """Program for one problem.
+    def find_submission(self, name: ProgramName) -> Submission:
+        """Return one program that has a usable problem. Raises UserError."""
+        count = self.programs[name.question_id]
+        if name.index >= count:
+            known = f"has programs 0 to {count - 1}" if count else "has no program"
+            raise UserError(f"--explain {name}: {self.solutions.path} {known} for problem {name.question_id!r}")
+        if name.question_id in self.unusable:
+            raise UserError(f"--explain {name}: {self.unusable[name.question_id]}")
+        submissions = self.read_submissions()
+        return next(one for one in submissions if (one.question_id, one.index) == (name.question_id, name.index))
+
+
+@dataclass(kw_only=True, slots=True)
+class _SolutionCounts:
+    """Numbers of programs and rows of a solutions file.
 
     Attributes:
-        problem: the problem.
-        index: position of the program among those for the same problem.
-        code: the program; None if the model's answer contains none.
+        programs: number of programs, by question id.
+        first_rows: number of the first row of each question id.
+        repeated: number of rows that repeat the problem of an earlier row.
+        bad: rows that are invalid.
     """
 
-    problem: Problem
-    index: int
-    code: str | None
+    programs: Counter[str] = field(default_factory=Counter)
+    first_rows: dict[str, int] = field(default_factory=dict)
+    repeated: int = 0
+    bad: list[RejectedRow] = field(default_factory=list)
 
 
-def parse_options(arguments: Sequence[str] | None) -> Options:
-    """Parse the command line. Exits with status 2 and a message if it is invalid."""
-    defaults = Limits()
-    parser = argparse.ArgumentParser(
-        prog="python -m evaluator.score",
-        description="Judge programs, write a verdict for each, and print pass@k.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("--problems", type=Path, required=True, metavar="P", help="JSONL, JSONL.gz or Parquet, one problem per row")
-    add("--solutions", type=Path, required=True, metavar="S", help="JSON list or JSONL, plain or gzip")
-    add("--out", type=Path, required=True, metavar="V.jsonl", help="output, one verdict per line; overwritten")
-    add("--workers", type=_parse_count, default=len(os.sched_getaffinity(0)), metavar="N", help="default: all CPUs")
-    add(
-        "--timeout",
-        type=_parse_seconds,
-        default=defaults.wall_s,
-        metavar="SECONDS",
-        help="per test; default: %(default)g",
-    )
-    add(
-        "--memory-mb",
-        type=_parse_count,
-        default=defaults.memory_mb,
-        metavar="M",
-        help="MiB per test; default: %(default)s",
-    )
-    add("--all-tests", action="store_true", help="continue after a program's first failed test")
-    add("--strict", action="store_true", help="fail on a bad row or on missing sandbox isolation")
-    add("--policy", choices=("judge", "paper"), default="judge", help="how outputs are compared; default: judge")
-    add("--adaptive-timeout", action="store_true", help="lower the limits of problems solved quickly")
-    options = Options(**vars(parser.parse_args(arguments)))
-    if options.out.suffix == ".gz":
-        parser.error(f"--out {options.out}: written without compression, so the name must not end in .gz")
-    return options
+def read_inputs(options: Options, solutions: RowFile, problems: RowFile) -> ScoringInputs:
+    """Check every row of both files. Without ``--out``, only the program to explain is to be judged.
 
-
-def _parse_count(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if not 1 <= number <= 1 << 24:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return number
-
-
-def _parse_seconds(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number <= 86400:
-        raise argparse.ArgumentTypeError(f"expected seconds, more than 0 and at most 86400, got {text!r}")
-    return number
-
-
-def read_inputs(options: Options) -> ScoringInputs:
-    """Check every row of both files.
-
-    Raises UserError if a file cannot be read or, with ``strict``, if a row is invalid.
+    Raises UserError if a file cannot be read, if none of its rows can be used or, with ``--strict``, if one cannot.
     """
-    _check_regular(options.solutions)  # checked first, because reading the problems may take minutes
-    problems, bad_problems = _read_problems(options)
-    counts, bad_rows, repeated = _read_counts(options, problems.keys())
-    notes = [*_describe_skipped(options.problems, bad_problems), *_describe_skipped(options.solutions, bad_rows)]
-    if repeated:
+    # Solutions first: tests are unpacked only of problems that they name.
+    only = options.explain.question_id if options.explain is not None and options.out is None else None
+    counts = _count_solutions(solutions, options.strict, only)
+    loaded = _load_problems(problems, options.strict, counts.programs)
+    usable = {problem.question_id: problem for problem in loaded.problems}
+    unusable = _find_unusable(problems.path, loaded, counts.programs.keys() - usable.keys())
+    missing = [RejectedRow(row, unusable[name]) for name, row in counts.first_rows.items() if name in unusable]
+    if options.strict and missing:
+        raise UserError(f"--solutions {solutions.path}, row {missing[0].line}: {missing[0].reason}")
+    notes = [
+        *_describe_rows(problems.path, "skipped", loaded.rejected),
+        *_describe_rows(solutions.path, "skipped", counts.bad),
+        *_describe_rows(solutions.path, "not judged", missing),
+    ]
+    if counts.repeated:
         notes.append(
-            f"{options.solutions}: {repeated} rows repeat a problem of an earlier row; "
+            f"{solutions.path}: {counts.repeated} rows repeat a problem of an earlier row; "
             "their programs count as further attempts with consecutive indices"
         )
-    if unanswered := len(problems) - len(counts):
-        notes.append(f"{options.problems}: {unanswered} of {len(problems)} problems have no solutions and were dropped")
-    answered = {name: problem for name, problem in problems.items() if name in counts}
-    return ScoringInputs(problems=answered, programs=counts.total(), dropped_rows=len(bad_rows), notes=tuple(notes))
+    if loaded.unwanted and only is None:
+        count = loaded.unwanted + len(usable)
+        notes.append(f"{problems.path}: {loaded.unwanted} of {count} problems have no solutions and were dropped")
+    return ScoringInputs(
+        solutions=solutions,
+        problems=usable,
+        unusable=unusable,
+        programs=counts.programs,
+        dropped_rows=len(counts.bad),
+        notes=tuple(notes),
+    )
 
 
-def _check_regular(solutions: Path) -> None:
+def open_rows(option: str, path: Path) -> RowFile:
+    """Open a file of rows. Raises UserError that names the command-line option."""
     try:
-        if not stat.S_ISREG(solutions.stat().st_mode):
-            raise ValueError("not a regular file; it must be one, because it is read twice")
-    except (OSError, ValueError) as error:
-        raise UserError(f"--solutions {solutions}: {get_error_reason(error)}") from error
+        return RowFile(path)
+    except OSError as error:
+        raise UserError(f"{option} {path}: {get_error_reason(error)}") from error
+    except RowFileError as error:
+        raise UserError(f"{option} {error}") from error
 
 
-def _read_problems(options: Options) -> tuple[dict[str, Problem], Sequence[RejectedRow]]:
+def _count_solutions(solutions: RowFile, strict: bool, only: str | None) -> _SolutionCounts:
+    """Count the rows and programs of a file, or those for one problem only. Raises UserError."""
+    counts = _SolutionCounts()
     try:
-        loaded = load_problems(options.problems, options.strict)
-    except (OSError, ValueError, EOFError, ImportError, zlib.error) as error:
-        raise UserError(f"--problems {options.problems}: {get_error_reason(error)}") from error
-    return {problem.question_id: problem for problem in loaded.problems}, loaded.rejected
+        for row in read_solutions(solutions):
+            if isinstance(row, RejectedRow):
+                if strict:
+                    raise UserError(f"--solutions {solutions.path}, row {row.line}: {row.reason}")
+                counts.bad.append(row)
+            elif only is None or row.question_id == only:
+                counts.repeated += row.question_id in counts.programs
+                counts.programs[row.question_id] += len(row.texts)
+                counts.first_rows.setdefault(row.question_id, row.row)
+    except OSError as error:
+        raise UserError(f"--solutions {solutions.path}: {get_error_reason(error)}") from error
+    except RowFileError as error:
+        raise UserError(f"--solutions {error}") from error
+    if not counts.programs and only is None:
+        raise UserError(f"--solutions {solutions.path}: no programs to judge: {_describe_first(counts.bad)}")
+    return counts
 
 
-def _read_counts(options: Options, known: Iterable[str]) -> tuple[Counter[str], list[RejectedRow], int]:
-    """Return the number of programs per problem, the bad rows, and the number of rows that repeat a problem."""
-    counts: Counter[str] = Counter()
-    bad: list[RejectedRow] = []
-    repeated = 0
-    known = frozenset(known)
+def _load_problems(problems: RowFile, strict: bool, wanted: Mapping[str, int]) -> LoadedProblems:
+    """Load the problems that have solutions. Raises UserError, also if no row of the file is a problem."""
     try:
-        for row in read_solutions(options.solutions):
-            if not isinstance(row, RejectedRow) and row.question_id not in known:
-                row = RejectedRow(row.row, f"question_id: no problem {row.question_id!r} in {options.problems}")
-            if not isinstance(row, RejectedRow):
-                repeated += row.question_id in counts
-                counts[row.question_id] += len(row.texts)
-            elif options.strict:
-                raise ValueError(f"row {row.line}: {row.reason}")
-            else:
-                bad.append(row)
-    except (OSError, ValueError) as error:
-        raise UserError(f"--solutions {options.solutions}: {get_error_reason(error)}") from error
-    return counts, bad, repeated
+        loaded = load_problems(problems, strict, wanted)
+    except (OSError, ImportError) as error:
+        raise UserError(f"--problems {problems.path}: {get_error_reason(error)}") from error
+    except (RowFileError, ProblemError) as error:
+        raise UserError(f"--problems {error}") from error
+    if not loaded.problems and not loaded.unwanted:
+        raise UserError(f"--problems {problems.path}: no usable problem: {_describe_first(loaded.rejected)}")
+    return loaded
 
 
-def _describe_skipped(path: Path, rows: Sequence[RejectedRow]) -> list[str]:
-    notes = [f"{path}, row {row.line}: skipped: {row.reason}" for row in rows[:MAX_ROW_MESSAGES]]
+def _find_unusable(path: Path, loaded: LoadedProblems, names: set[str]) -> dict[str, str]:
+    """Return the reasons why the problems ``names`` are not usable: a bad row, or none at all."""
+    reasons = {name: f"no problem {name!r} in {path}" for name in names}
+    for row in reversed(loaded.rejected):
+        if row.question_id in names:
+            reasons[row.question_id] = (
+                f"problem {row.question_id!r} is not usable: {path}, row {row.line}: {row.reason}"
+            )
+    return reasons
+
+
+def _describe_first(rows: Sequence[RejectedRow]) -> str:
+    if not rows:
+        return "the file has no rows"
+    return f"{len(rows)} rows, the first of which (row {rows[0].line}) is invalid: {rows[0].reason}"
+
+
+def _describe_rows(path: Path, what: str, rows: Sequence[RejectedRow]) -> list[str]:
+    notes = [f"{path}, row {row.line}: {what}: {row.reason}" for row in rows[:MAX_ROW_MESSAGES]]
     if len(rows) > MAX_ROW_MESSAGES:
-        notes.append(f"{path}: {len(rows) - MAX_ROW_MESSAGES} more bad rows skipped ({len(rows)} in all)")
+        notes.append(f"{path}: {len(rows) - MAX_ROW_MESSAGES} more bad rows {what} ({len(rows)} in all)")
     return notes
 
 
@@ -204,15 +205,3 @@ def get_error_reason(error: BaseException) -> str:
     # Not str(error) of an OSError, which repeats the file name and adds the error number.
     """Return the reason of an error, for a message that already names the file."""
     return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
-
-
-def read_submissions(solutions: Path, problems: Mapping[str, Problem]) -> Iterator[Submission]:
-    """Yield the programs in file order. Bad rows, and rows for other problems, are skipped."""
-    next_index: Counter[str] = Counter()
-    for row in read_solutions(solutions):
-        if isinstance(row, RejectedRow) or row.question_id not in problems:
-            continue
-        problem = problems[row.question_id]
-        for code in row.iter_programs(problem):
-            yield Submission(problem, next_index[row.question_id], code)
-            next_index[row.question_id] += 1

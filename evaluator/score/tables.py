@@ -97,6 +97,7 @@ def _align_columns(rows: Sequence[Sequence[str]]) -> str:
     """Align the first column to the left and the others to the right.
 
     Non-printable characters are escaped, since names come from files and could contain terminal escape sequences.
+    Others that are not ASCII are escaped too, since their width is unknown.
     """
     shown = [[cell if cell.isascii() and cell.isprintable() else ascii(cell)[1:-1] for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]

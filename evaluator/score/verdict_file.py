@@ -6,11 +6,12 @@ import json
 import os
 import stat
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from evaluator.errors import RunFailed, UserError
-from evaluator.score.inputs import Options, Submission, get_error_reason
+from evaluator.score.inputs import Submission, get_error_reason
 from evaluator.verdict import Verdict
 
 DETAIL_LENGTH = 200  # maximum number of characters
@@ -20,7 +21,7 @@ def build_verdict_row(submission: Submission, verdict: Verdict) -> dict[str, Any
     """Return the row of V.jsonl for a verdict (docs/formats.md)."""
     detail = verdict.detail
     return {
-        "question_id": submission.problem.question_id,
+        "question_id": submission.question_id,
         "index": submission.index,
         "passed": verdict.passed,
         "status": str(verdict.status),
@@ -42,23 +43,20 @@ class VerdictFile:
     leaves no partial line. Raises UserError if the file cannot be opened.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, path: Path) -> None:
         self.rows = 0
-        self._path = options.out
+        self._path = path
         self._begun = False
         self._created = False
         self._size = 0
         try:
-            for path in (options.problems, options.solutions):
-                if self._path.exists() and path.exists() and self._path.samefile(path):
-                    raise ValueError("would overwrite an input")
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             try:
                 self._file = os.open(self._path, flags | os.O_EXCL, 0o666)
                 self._created = True
             except FileExistsError:
                 self._file = os.open(self._path, flags, 0o666)
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise UserError(f"--out {self._path}: {get_error_reason(error)}") from error
         self._regular = stat.S_ISREG(os.fstat(self._file).st_mode)
 

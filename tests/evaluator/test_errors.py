@@ -11,8 +11,8 @@ import evaluator
 from evaluator import ProblemError, SandboxError
 from evaluator.errors import RunFailed, UserError
 from evaluator.inside import functional, values
+from evaluator.row_files import RowFileError
 from evaluator.score.__main__ import StoppedBySignal
-from evaluator.solutions import SolutionsError
 
 
 class BadNumber(UserError, ValueError):
@@ -47,7 +47,7 @@ ERROR_CLASSES = find_error_classes()
         (BadNumber, 2),
         (DiskFull, 1),
         (ProblemError, 2),
-        (SolutionsError, 2),
+        (RowFileError, 2),
         (SandboxError, 1),
     ],
 )
@@ -59,7 +59,7 @@ def test_exit_status_of_error_classes(error_class, status):
     ("error_class", "bases"),
     [
         (ProblemError, (UserError, ValueError)),
-        (SolutionsError, (UserError, ValueError)),
+        (RowFileError, (UserError, ValueError)),
         (SandboxError, (RunFailed, RuntimeError)),
     ],
 )
@@ -70,7 +70,7 @@ def test_errors_can_be_caught_by_their_builtin_base(error_class, bases):
 
 
 def test_error_classes_include_the_known_ones():
-    known = {UserError, RunFailed, ProblemError, SolutionsError, SandboxError, StoppedBySignal}
+    known = {UserError, RunFailed, ProblemError, RowFileError, SandboxError, StoppedBySignal}
     assert known <= set(ERROR_CLASSES.values())
 
 

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluator import Problem, ProblemError, ProblemTest, load_problems, parse_problem, to_row
+from evaluator import Problem, ProblemError, ProblemTest, load_problems, parse_problem, problem, to_row
+from evaluator.row_files import RowFileError
 
 STDIN_TESTS = [{"input": "1 2\n", "output": "3\n", "testtype": "stdin"}]
 FUNCTIONAL_TESTS = [{"input": "1\n2", "output": "3", "testtype": "functional"}]
@@ -164,8 +165,71 @@ def test_load_problems_reads_parquet(tmp_path):
     assert [r.line for r in loaded.rejected] == [2]
 
 
-def test_load_problems_rejects_unknown_and_missing_files(tmp_path):
-    with pytest.raises(ValueError, match="neither"):
-        load_problems(tmp_path / "p.csv")
+def test_load_problems_rejects_damaged_and_missing_files(tmp_path):
+    (tmp_path / "p").write_bytes(gzip.compress(json.dumps(make_row()).encode())[:-9])
+    with pytest.raises(RowFileError, match="damaged gzip data"):
+        load_problems(tmp_path / "p")
     with pytest.raises(OSError):
         load_problems(tmp_path / "p.jsonl")
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_packed_tests_of_unwanted_problems_are_not_unpacked(tmp_path, monkeypatch, strict):
+    unpacked = []
+    original = problem._unpack_private_tests
+    monkeypatch.setattr(problem, "_unpack_private_tests", lambda text: unpacked.append(text) or original(text))
+    packed = pack_tests(json.dumps(STDIN_TESTS))
+    ids = ("damaged", "a", "b")
+    rows = [make_row(question_id=name, private_test_cases="%%%" if name == "damaged" else packed) for name in ids]
+    path = tmp_path / "p.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    loaded = load_problems(path, strict, wanted={"b"})
+    assert [p.question_id for p in loaded.problems] == ["b"]
+    assert (loaded.rejected, loaded.unwanted) == ((), 2)
+    assert unpacked == [packed]
+
+
+def test_other_rows_of_unwanted_problems_are_checked(tmp_path):
+    rows = [
+        make_row(question_id="a"),
+        make_row(question_id="b", public_test_cases="[]"),
+        make_row(question_id="a"),
+        make_row(question_id=""),
+        {"question_id": "s", "code_list": [""]},
+    ]
+    path = tmp_path / "p"
+    path.write_text(json.dumps(rows))
+    loaded = load_problems(path, wanted=())
+    assert (loaded.problems, loaded.unwanted) == ((), 1)
+    assert [(row.line, row.question_id) for row in loaded.rejected] == [(2, "b"), (3, "a"), (4, None), (5, "s")]
+    assert "duplicate" in loaded.rejected[1].reason
+    assert loaded.rejected[3].reason.endswith("this looks like a row of solutions")
+
+
+def test_functional_tests_may_hold_integers_of_many_digits():
+    tests = [{"input": "7" * 5000, "output": f"[{'8' * 5000}]"}]
+    parsed = parse_problem(make_row(public_test_cases=json.dumps(tests), metadata='{"func_name": "f"}'))
+    assert parsed.tests == (ProblemTest("7" * 5000, f"[{'8' * 5000}]", "functional"),)
+
+
+ANY_VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.sampled_from(["f", "[", "{}"]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(["input", "output", "testtype", "type", "checker", "code"]), inner, max_size=3
+        )
+    ),
+    max_leaves=6,
+)
+METADATA = st.dictionaries(
+    st.sampled_from(["func_name", "time_limit_s", "memory_limit_mb", "checker", "values"]), ANY_VALUE, max_size=3
+)
+
+
+@given(st.dictionaries(st.sampled_from([*make_row()]), ANY_VALUE | METADATA | METADATA.map(json.dumps)))
+def test_any_row_is_a_problem_or_a_problem_error(changes):
+    try:
+        assert parse_problem(make_row(**changes)).tests
+    except ProblemError as error:
+        assert str(error)

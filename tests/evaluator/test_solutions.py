@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluator import ProblemTest, solutions
-from evaluator.problem import RejectedRow
-from evaluator.solutions import SolutionRow, SolutionsError, read_solutions
+from evaluator import ProblemTest, row_files
+from evaluator.row_files import RejectedRow, RowFileError
+from evaluator.solutions import SolutionRow, read_solutions
 from tests.evaluator.problems import make_problem_with_tests
 
 ROWS = [
@@ -92,12 +92,21 @@ def test_invalid_row_is_rejected_with_its_number(tmp_path, row, layout):
     assert (first.row, third.row) == (1, 3)
 
 
-@pytest.mark.parametrize("broken", ['{"question_id": "q"', "\xff", "[" * 200_000, "1" * 5000, '{"a": 1} {"b": 2}'])
-def test_broken_line_does_not_affect_other_lines(tmp_path, broken):
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        ('{"question_id": "q"', "not JSON"),
+        ("\xff", "not UTF-8"),
+        ("[" * 200_000, "not JSON: nested too deeply"),
+        ("1" * 5000, "expected an object"),
+        ('{"a": 1} {"b": 2}', "not JSON"),
+    ],
+)
+def test_broken_line_does_not_affect_other_lines(tmp_path, broken, reason):
     good = json.dumps(ROWS[0]).encode()
     first, second, third = write_and_read(tmp_path / "s", b"\n".join([good, broken.encode("latin-1"), good]))
     assert isinstance(second, RejectedRow)
-    assert second.reason.startswith("not JSON")
+    assert second.reason.startswith(reason)
     assert (first.row, second.line, third.row) == (1, 2, 3)
 
 
@@ -119,7 +128,7 @@ def test_broken_line_does_not_affect_other_lines(tmp_path, broken):
 def test_broken_list_raises(tmp_path, end, message):
     path = tmp_path / "s.json"
     path.write_bytes(("[" + json.dumps(ROWS[0]) + end).encode(errors="surrogateescape"))
-    with pytest.raises(SolutionsError, match=message) as raised:
+    with pytest.raises(RowFileError, match=message) as raised:
         list(read_solutions(path))
     assert str(path) in str(raised.value)
 
@@ -129,7 +138,7 @@ def test_broken_list_raises(tmp_path, end, message):
 def test_damaged_gzip_raises(tmp_path, damage, text):
     path = tmp_path / "s.gz"
     path.write_bytes(damage(gzip.compress(text.encode())))
-    with pytest.raises(SolutionsError, match="damaged gzip"):
+    with pytest.raises(RowFileError, match="damaged gzip"):
         list(read_solutions(path))
 
 
@@ -173,8 +182,8 @@ VALUES = st.recursive(
 def read_in_chunks(text, size):
     """Return the values of a JSON list that is read in chunks of ``size`` characters."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(solutions, "_CHUNK_SIZE", size)
-        return [value for _, value in solutions._read_json_list(io.BytesIO(text.encode()))]
+        patch.setattr(row_files, "_CHUNK_SIZE", size)
+        return [value for _, value in row_files._read_json_list(io.BytesIO(text.encode()))]
 
 
 @given(st.lists(VALUES, max_size=5), st.sampled_from([None, 1]), st.booleans(), st.integers(1, 9))
