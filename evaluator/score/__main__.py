@@ -26,7 +26,7 @@ from typing import NoReturn
 from evaluator.errors import RunFailed, UserError
 from evaluator.evaluator import Evaluator
 from evaluator.row_files import RowFileError
-from evaluator.sandbox import SandboxError
+from evaluator.sandbox import Limits, SandboxError
 from evaluator.score.explanation import explain_program
 from evaluator.score.inputs import ScoringInputs, Submission, get_error_reason, open_rows, read_inputs
 from evaluator.score.options import Options, check_paths, parse_options
@@ -84,7 +84,7 @@ def _run(options: Options) -> int:
         for note in inputs.notes:
             print_note(note)
         explained = None if options.explain is None else inputs.find_submission(options.explain)
-        raise_descriptor_limit(1 if out is None else options.workers)
+        raise_descriptor_limit(1 if out is None else options.workers, options.limits)
         # The table is printed last.
         exit_status, summary = (0, None) if out is None else _score(options, inputs, out)
         if explained is not None:
@@ -154,20 +154,22 @@ def _build_unjudged_verdict(reason: str) -> Verdict:
     )
 
 
-def raise_descriptor_limit(workers: int) -> None:
-    """Raise the soft limit on open descriptors, if necessary, to the number that ``workers`` need.
+def raise_descriptor_limit(workers: int, limits: Limits) -> None:
+    """Raise the soft limit on open descriptors, if necessary, to what ``workers`` and the tests need.
 
-    Raises UserError if the hard limit is lower.
+    A program that is tested cannot get a higher limit than this process. Raises UserError if the hard limit is lower.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     reserved = len(os.listdir("/proc/self/fd")) + SPARE_DESCRIPTORS
-    needed = reserved + DESCRIPTORS_PER_WORKER * workers
+    needed = max(limits.files, reserved + DESCRIPTORS_PER_WORKER * workers)
     if soft == resource.RLIM_INFINITY or needed <= soft:
         return
     if hard != resource.RLIM_INFINITY and hard < needed:
+        possible = (hard - reserved) // DESCRIPTORS_PER_WORKER
+        advice = f"use at most {possible} workers, or raise" if hard >= limits.files and possible else "raise"
         raise UserError(
-            f"--workers {workers}: needs {needed} open files, but this process is limited to {hard} (ulimit -Hn),"
-            f" enough for {max(0, hard - reserved) // DESCRIPTORS_PER_WORKER} workers; use fewer, or raise the limit"
+            f"--workers {workers}: needs a limit of {needed} open files, but {hard} is the highest that this process"
+            f" may set (ulimit -Hn): {advice} the hard limit"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 

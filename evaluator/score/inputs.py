@@ -182,9 +182,8 @@ def _find_unusable(path: Path, loaded: LoadedProblems, names: set[str]) -> dict[
     reasons = {name: f"no problem {name!r} in {path}" for name in names}
     for row in reversed(loaded.rejected):
         if row.question_id in names:
-            reasons[row.question_id] = (
-                f"problem {row.question_id!r} is not usable: {path}, row {row.line}: {row.reason}"
-            )
+            location = f"{path}, row {row.line}"
+            reasons[row.question_id] = f"problem {row.question_id!r} is not usable: {row.reason} ({location})"
     return reasons
 
 
@@ -197,7 +196,7 @@ def _describe_first(rows: Sequence[RejectedRow]) -> str:
 def _describe_rows(path: Path, what: str, rows: Sequence[RejectedRow]) -> list[str]:
     notes = [f"{path}, row {row.line}: {what}: {row.reason}" for row in rows[:MAX_ROW_MESSAGES]]
     if len(rows) > MAX_ROW_MESSAGES:
-        notes.append(f"{path}: {len(rows) - MAX_ROW_MESSAGES} more bad rows {what} ({len(rows)} in all)")
+        notes.append(f"{path}: {len(rows) - MAX_ROW_MESSAGES} more rows {what} ({len(rows)} in all)")
     return notes
 
 

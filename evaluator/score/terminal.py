@@ -56,8 +56,7 @@ def find_difference(expected: str, actual: str) -> tuple[int, int]:
             columns = zip(expected_line, actual_line, strict=False)
             equal = next((column for column, (a, b) in enumerate(columns) if a != b), None)
             return number, min(len(expected_line), len(actual_line)) if equal is None else equal
-    shorter = min(expected.count("\n"), actual.count("\n"))
-    return (0, 0) if expected == actual else (shorter, 0)
+    return (0, 0) if expected == actual else (min(expected.count("\n"), actual.count("\n")) + 1, 0)
 
 
 def write_stderr(text: str) -> None:

@@ -2,9 +2,13 @@
 
 import itertools
 import os
+import re
+import resource
+import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import Future
 from pathlib import Path
@@ -14,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluator import Limits, ProblemTest, Status
+from evaluator import Evaluator, Limits, ProblemTest, Status
 from evaluator.score import __main__ as score
 from evaluator.score import inputs, verdict_file
 from tests.evaluator.problems import make_problem_with_tests
@@ -123,15 +127,15 @@ class LazyFuture(Future):
 
 
 class FakeUnorderedEvaluator:
-    """Fake evaluator that finishes open programs in any order: ``picks`` are the indexes of the next to finish."""
+    """Fake evaluator that finishes open programs in any order: ``picks`` are the indices of the next to finish."""
 
     def __init__(self, picks):
         self.picks = itertools.cycle(picks)
         self.open = []
         self.max_open = 0
 
-    def submit(self, problem, code, *, all_tests):
-        self.open.append(LazyFuture(self, code))
+    def submit(self, submission):
+        self.open.append(LazyFuture(self, submission.code))
         self.max_open = max(self.max_open, len(self.open))
         return self.open[-1]
 
@@ -145,16 +149,19 @@ def test_verdicts_are_yielded_in_the_order_of_the_programs(count, window, picks)
     evaluator: Any = FakeUnorderedEvaluator(picks)
     problem = make_problem_with_tests(ProblemTest("", ""))
     yielded = []
+    finished = []
 
     def submissions():
         for index in range(count):
             assert index - len(yielded) < window  # submitted and not yet yielded
-            yield inputs.Submission(problem, index, str(index))
+            yield inputs.Submission(question_id="q", index=index, problem=problem, code=str(index))
 
-    for submission, verdict in score.judge_in_order(evaluator, submissions(), False, window):
+    for submission, verdict in score.judge_in_order(evaluator.submit, submissions(), window, finished.append):
         assert verdict.detail == submission.code
+        assert verdict in finished
         yielded.append(submission.index)
     assert yielded == list(range(count))
+    assert sorted(int(verdict.detail) for verdict in finished) == yielded
     assert evaluator.max_open <= window
 
 
@@ -163,9 +170,13 @@ def test_progress_is_shown_on_a_terminal(files, fake_evaluator, capsys, monkeypa
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert score.main(files.arguments()) == 0
     stderr = capsys.readouterr().err
-    assert "\r1/2 programs, 100.0% passed" in stderr
-    assert stderr.index("\r1/2") < stderr.index("\r\x1b[K")
+    assert re.search(r"\r\[#{24}\] 2/2 programs, [\d.]+/s, 1 failed, 0:00 left\x1b\[K\r\x1b\[K$", stderr)
     assert "\n" not in stderr
+
+
+def make_score_command(files, *more):
+    """Return the command line of a run with two workers."""
+    return [sys.executable, "-m", "evaluator.score", *files.arguments("--workers", "2", *more)]
 
 
 def test_first_signal_raises_second_exits_and_ignored_signals_stay_ignored(monkeypatch):
@@ -188,11 +199,6 @@ def test_first_signal_raises_second_exits_and_ignored_signals_stay_ignored(monke
 
 CORRECT = "print(sum(map(int, input().split())))"
 SLEEPING = "import time\ntime.sleep(600)"
-
-
-def make_score_command(files, *more):
-    """Return the command line of a run with two workers."""
-    return [sys.executable, "-m", "evaluator.score", *files.arguments("--workers", "2", *more)]
 
 
 def test_command_judges_real_programs(files):
@@ -284,8 +290,83 @@ def test_stopped_run_leaves_its_verdicts_and_no_processes(files, name, times, li
         time.sleep(0.05)
 
 
+@pytest.mark.parametrize("sharing", ["> /dev/null 2>&- <&-", ">&- 2>&-", "| true"])
+def test_closed_standard_streams_do_not_matter(files, sharing):
+    files.write_inputs([make_problem_row("a")], [make_solution_row("a", CORRECT)])
+    command = f"set -o pipefail; {shlex.join(make_score_command(files))} {sharing}"
+    completed = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert (completed.returncode, completed.stderr) == (0, "")
+    assert files.read_statuses() == [("a", 0, "passed")]
+
+
+def run_with_descriptor_limits(files, soft, hard, *more):
+    """Run the command with limits on open descriptors and return the completed process."""
+    return subprocess.run(
+        make_score_command(files, *more),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard)),
+    )
+
+
+COUNT_DESCRIPTORS = """import resource
+assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 256
+print(sum(map(int, input().split())))"""
+
+
+def test_descriptor_limit_is_raised(files):
+    files.write_inputs([make_problem_row("a")], [make_solution_row("a", *[COUNT_DESCRIPTORS] * 4)])
+    completed = run_with_descriptor_limits(files, 40, 1024)
+    assert completed.returncode == 0, completed.stderr
+    assert {row["status"] for row in files.read_verdicts()} == {"passed"}
+
+
+@pytest.mark.parametrize(
+    ("hard", "workers", "message"),
+    [
+        (255, "1", "--workers 1: needs a limit of 256 open files, but 255 .*: raise the hard limit"),
+        (1000, "90", "--workers 90: needs a limit of 36.. open files, but 1000 .*: use at most 24 workers, or raise"),
+    ],
+)
+def test_low_hard_limit_of_descriptors_is_an_error(files, hard, workers, message):
+    files.write_inputs([make_problem_row("a")], [make_solution_row("a", CORRECT)])
+    completed = run_with_descriptor_limits(files, 64, hard, "--workers", workers)
+    assert completed.returncode == 2
+    assert re.search(message, completed.stderr)
+    assert not files.out.exists()
+
+
+@pytest.mark.heavy
+def test_worker_opens_at_most_the_reserved_descriptors():
+    def count_until(done):
+        while not done.wait(0.001):
+            counts.append(len(os.listdir("/proc/self/fd")))
+
+    checker = {"type": "custom", "code": "def check(inp, out, exp): return True"}
+    stdin_test = ProblemTest("1", "1")
+    call_test = ProblemTest("1", "1", "functional")
+    programs = [
+        (make_problem_with_tests(stdin_test), "print(1)"),
+        (make_problem_with_tests(call_test, func_name="f"), "def f(x): return x"),
+        (make_problem_with_tests(stdin_test, checker=checker), "import numpy\nprint(1)"),
+        (make_problem_with_tests(call_test, func_name="f", checker=checker), "import numpy\ndef f(x): return x"),
+    ]
+    done = threading.Event()
+    counts = [len(os.listdir("/proc/self/fd"))]
+    thread = threading.Thread(target=count_until, args=[done])
+    with Evaluator(Limits(wall_s=60, cpu_s=60)) as evaluator:
+        thread.start()
+        verdicts = [evaluator.evaluate(*program) for program in programs * 3]
+        done.set()
+        thread.join()
+    assert all(verdict.passed for verdict in verdicts), verdicts
+    assert 8 <= max(counts) - counts[0] <= score.DESCRIPTORS_PER_WORKER
+
+
 def test_command_does_not_load_heavy_packages():
-    heavy = ("numpy", "pyarrow", "torch", "ray", "rich", "typer")
+    heavy = ("numpy", "pyarrow", "torch", "ray", "rich", "typer", "asyncio", "tempfile", "secrets")
     program = f"import sys, evaluator.score.__main__; print(*set({heavy}) & set(sys.modules))"
     completed = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert completed.stdout == "\n"

@@ -6,22 +6,16 @@ import resource
 
 import pytest
 
-from evaluator import ProblemTest, Status
+from evaluator import Status
 from evaluator.errors import RunFailed
 from evaluator.score import __main__ as score
 from evaluator.score import inputs, verdict_file
-from tests.evaluator.problems import make_problem_with_tests
 from tests.evaluator.score.fakes import make_problem_row, make_solution_row, make_verdict
-
-
-def parse_file_options(files):
-    return inputs.parse_options(files.arguments())
 
 
 def make_submission():
     """Return a submission to a problem whose id contains a lone surrogate."""
-    problem = make_problem_with_tests(ProblemTest("", ""), question_id="q\ud800")
-    return inputs.Submission(problem, 4, "")
+    return inputs.Submission(question_id="q\ud800", index=4, problem=None, code=None)
 
 
 @pytest.mark.parametrize("free_bytes", [0, 1, 50, 99])
@@ -30,7 +24,7 @@ def test_full_disk_leaves_no_partial_line(files, free_bytes):
     row = verdict_file.build_verdict_row(make_submission(), make_verdict(Status.PASSED))
     size = len(json.dumps(row)) + 1
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with verdict_file.VerdictFile(parse_file_options(files)) as out:
+    with verdict_file.VerdictFile(files.out) as out:
         out.begin()
         out.write(row)
         resource.setrlimit(resource.RLIMIT_FSIZE, (size + free_bytes, hard))
