@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeGuard
+from typing import Any, Literal, NoReturn
 
 from evaluator.checker import parse_checker
 from evaluator.comparison.json_text import decode_json
@@ -282,12 +282,12 @@ def _get_json(row: Mapping[str, Any], name: str, expected_type: type, default: A
 def _get_private_tests(row: Mapping[str, Any]) -> list[Any]:
     value = row.get("private_test_cases")
     if _is_packed(value):
-        row = {"private_test_cases": _unpack_private_tests(value)}
+        row = {"private_test_cases": _unpack_private_tests(str(value))}
     cases: list[Any] = _get_json(row, "private_test_cases", list, default=[])
     return cases
 
 
-def _is_packed(tests: object) -> TypeGuard[str]:
+def _is_packed(tests: object) -> bool:
     return isinstance(tests, str) and tests != "" and not tests.lstrip().startswith("[")
 
 

@@ -157,7 +157,7 @@ def _read_values(handle: BinaryIO) -> Iterator[tuple[int, Any]]:
         text = handle.read(_CHUNK_SIZE)
     handle.seek(0)
     if head.startswith(_PARQUET_MAGIC):
-        return _read_parquet(io.BytesIO(handle.read()) if isinstance(handle, gzip.GzipFile) else handle)
+        return _read_parquet(handle if isinstance(handle, io.BufferedReader) else io.BytesIO(handle.read()))
     return _read_json_list(handle) if text.lstrip().startswith(b"[") else _read_json_lines(handle)
 
 

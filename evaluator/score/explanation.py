@@ -43,7 +43,7 @@ def explain_program(submission: Submission, options: Options) -> tuple[Verdict, 
         worker.close()
     title = f"program {submission.index} for problem {submission.question_id}: {verdict.status}"
     title += f", {verdict.tests_passed} of {verdict.tests_total} tests passed"
-    if verdict.detail:
+    if verdict.detail and not builder.results:  # otherwise it is the detail of a test
         title += f" ({verdict.detail})"
     return verdict, "\n\n".join([escape(title), *_format_tests(problem, builder.results, answers)])
 

@@ -182,8 +182,7 @@ def _load_training(config: DatasetConfig) -> tuple[list[Problem], list[BadRow]]:
     if config.path is not None:
         problems, rejected = _read_file(config.path, "dataset.path", config.strict)
         if not problems:
-            first = f"; first bad row: {rejected[0]}" if rejected else ""
-            raise DatasetError(f"dataset.path={config.path}: no usable problem{first}")
+            raise DatasetError(f"dataset.path={config.path}: no usable problem")
         return problems, rejected
     if config.name is not None and config.name in TRAINING_SOURCES:
         return TRAINING_SOURCES[config.name](config), []
@@ -205,11 +204,14 @@ def _drop_contaminated(training: list[Problem], report: ContaminationReport) -> 
 def _read_file(path: str, key: str, strict: bool) -> tuple[list[Problem], list[BadRow]]:
     """Read a file of problems, named by the configuration key ``key``. Raises DatasetError, ProblemError."""
     if not Path(path).is_file():
-        raise DatasetError(f"{key}={path}: no such file; give a JSONL, JSONL.gz or Parquet file of problems")
+        raise DatasetError(f"{key}={path}: no such file; give a JSONL, JSON or Parquet file of problems")
     try:
         loaded = load_problems(path, strict=strict)
     except ProblemError:
         raise
     except READ_ERRORS as error:
         raise DatasetError(f"{key}={path}: cannot be read: {error}") from error
-    return list(loaded.problems), [BadRow(path, row.line, row.reason) for row in loaded.rejected]
+    rejected = [BadRow(path, row.line, row.reason) for row in loaded.rejected]
+    if rejected and not loaded.problems:
+        raise DatasetError(f"{key}={path}: no usable problem; first bad row: {rejected[0]}")
+    return list(loaded.problems), rejected

@@ -8,6 +8,7 @@ import lzma
 import os
 import pathlib
 import threading
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -18,7 +19,6 @@ from hypothesis import strategies as st
 from evaluator import row_files
 from evaluator.row_files import RejectedRow, RowFile, RowFileError
 
-ROWS = [{"id": "a", "text": "é\ud800", "size": 1}, {"id": "b", "text": "", "size": None}]
 DEEP = "[" * 100_000 + "]" * 100_000
 
 
@@ -28,26 +28,20 @@ def dump_parquet(rows):
     return sink.getvalue().to_pybytes()
 
 
+def number_rows(file):
+    """Yield (row number, columns), or (row number, reason) of a rejected row."""
+    for row in file.read():
+        yield (row.line, row.reason) if isinstance(row, RejectedRow) else row
+
+
 def read_bytes(path, data):
     """Write ``data`` to ``path`` and return its columns, or reasons of rejected rows, by row number."""
     path.write_bytes(data)
     with RowFile(path) as file:
-        return {row.line: row.reason if isinstance(row, RejectedRow) else row for row in number_rows(file)}
+        return dict(number_rows(file))
 
 
-def number_rows(file):
-    for row in file.read():
-        yield row if isinstance(row, RejectedRow) else NumberedRow(*row)
-
-
-class NumberedRow(dict):
-    """Columns of a row, with the attribute ``line`` of a rejected row."""
-
-    def __init__(self, line, columns):
-        super().__init__(columns)
-        self.line = line
-
-
+ROWS: list[dict[str, Any]] = [{"id": "a", "text": "é\ud800", "size": 1}, {"id": "b", "text": "", "size": None}]
 LAYOUTS = {
     "list": json.dumps(ROWS).encode(),
     "lines": "\n".join(map(json.dumps, ROWS)).encode(),
@@ -73,9 +67,8 @@ def test_pipe_can_be_read_repeatedly(tmp_path, layout):
     writer.start()
     with RowFile(pipe) as file:
         writer.join()
-        first, second = (list(file.read()), list(file.read()))
-    assert first == second
-    assert [number for number, _ in first] == [1, 2]
+        readings = [[row[0] for row in number_rows(file)] for _ in range(2)]
+    assert readings == [[1, 2], [1, 2]]
 
 
 @pytest.mark.parametrize(

@@ -49,9 +49,8 @@ def test_tests_are_shown_with_input_expected_actual_and_strategy(files):
 def test_calls_are_shown(files):
     tests = [("1\n2", "3"), ("[1]\n[2]", "[1, 2]")]
     row = make_problem_row("f", tests=tests, func_name="add")
-    files.write_inputs(
-        [row], [{"question_id": "f", "output_list": ["```python\ndef add(a, b):\n    return a + b\n```"]}]
-    )
+    answer = "```python\ndef add(a, b):\n    return a + b\n```"
+    files.write_inputs([row], [{"question_id": "f", "output_list": [answer]}])
     completed = explain(files, "f:0")
     assert completed.returncode == 0, completed.stderr
     assert "passed by json_equal" in completed.stdout
