@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from evaluator.errors import UserError
@@ -74,8 +74,8 @@ class ScoringInputs:
             raise UserError(f"--explain {name}: {self.solutions.path} {known} for problem {name.question_id!r}")
         if name.question_id in self.unusable:
             raise UserError(f"--explain {name}: {self.unusable[name.question_id]}")
-        submissions = self.read_submissions()
-        return next(one for one in submissions if (one.question_id, one.index) == (name.question_id, name.index))
+        only = replace(self, programs=Counter({name.question_id: count}))
+        return next(submission for submission in only.read_submissions() if submission.index == name.index)
 
 
 @dataclass(kw_only=True, slots=True)
