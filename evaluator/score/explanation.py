@@ -12,7 +12,7 @@ from evaluator.problem import Problem, ProblemTest
 from evaluator.sandbox import SandboxError
 from evaluator.score.inputs import Submission
 from evaluator.score.options import Options
-from evaluator.score.terminal import escape, find_difference, format_excerpt
+from evaluator.score.terminal import escape, find_difference, format_excerpt, shorten_line
 from evaluator.verdict import Verdict
 
 
@@ -41,11 +41,11 @@ def explain_program(submission: Submission, options: Options) -> tuple[Verdict, 
         raise UserError(f"the sandbox does not start: {error}") from error
     finally:
         worker.close()
-    title = f"program {submission.index} for problem {submission.question_id}: {verdict.status}"
+    title = f"program {submission.index} for problem {escape(submission.question_id)}: {verdict.status}"
     title += f", {verdict.tests_passed} of {verdict.tests_total} tests passed"
     if verdict.detail and not builder.results:  # otherwise it is the detail of a test
-        title += f" ({verdict.detail})"
-    return verdict, "\n\n".join([escape(title), *_format_tests(problem, builder.results, answers)])
+        title += f" ({shorten_line(verdict.detail)})"
+    return verdict, "\n\n".join([title, *_format_tests(problem, builder.results, answers)])
 
 
 def _format_tests(problem: Problem, results: Sequence[TestResult], answers: Mapping[int, str]) -> Iterator[str]:
@@ -56,11 +56,12 @@ def _format_tests(problem: Problem, results: Sequence[TestResult], answers: Mapp
 
 
 def _describe_result(result: TestResult) -> str:
+    reason = shorten_line(result.detail)
     if result.accepted_by is not None:
-        reason = f" by {result.accepted_by}"
-    else:
-        reason = f" ({result.detail})" if result.detail else ""
-    return escape(f"{result.status}{reason}, {result.seconds:.2f} s")
+        reason = f"by {result.accepted_by}"
+    elif reason:
+        reason = f"({reason})"
+    return f"{result.status} {reason}".rstrip() + f", {result.seconds:.2f} s"
 
 
 def _format_test(test: ProblemTest, answer: str | None) -> str:

@@ -30,7 +30,7 @@ def format_excerpt(text: str, line: int = 0, column: int = 0) -> list[str]:
     lines = text.removesuffix("\n").split("\n")
     first = max(0, min(line - MAX_LINES // 2, len(lines) - MAX_LINES))
     shown = [
-        _shorten_line(content, column if number == line else 0)
+        shorten_line(content, column if number == line else 0)
         for number, content in enumerate(lines[first : first + MAX_LINES], first)
     ]
     if first:
@@ -40,7 +40,8 @@ def format_excerpt(text: str, line: int = 0, column: int = 0) -> list[str]:
     return shown
 
 
-def _shorten_line(line: str, column: int) -> str:
+def shorten_line(line: str, column: int = 0) -> str:
+    """Return the escaped text of a line: all of a short one, otherwise the part around ``column``."""
     first = max(0, min(column - MAX_LINE_LENGTH // 2, len(line) - MAX_LINE_LENGTH))
     before = f"({first} characters before) ... " if first else ""
     after = len(line) - first - MAX_LINE_LENGTH
