@@ -11,7 +11,7 @@ import ast
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 DEFAULT_TOLERANCE = 1e-6  # for a ``float`` checker that gives neither ``abs`` nor ``rel``
 
@@ -54,7 +54,10 @@ class AnyOrder:
 
 @dataclass(frozen=True)
 class CustomChecker:
-    """``custom`` checker: ``code`` defines ``check(inp, out, exp)``, which returns true to accept the answer."""
+    """``custom`` checker: ``code`` defines ``check(inp, out, exp)``, which returns True to accept the answer.
+
+    It may also return (True or False, message). Any other result is a failure of the checker.
+    """
 
     code: str
 
@@ -92,52 +95,6 @@ def parse_checker(value: object) -> Checker | None:
     if checker_type == "custom":
         return CustomChecker(_check_code(value.get("code")))
     return AnyOrder(deep=checker_type == "unordered_deep")
-
-
-def build_checker_program(code: str, values: Literal["json", "python"] | None = None) -> str:
-    """Return the source of a program whose ``check_answer(inp, out, exp)`` calls the ``check`` defined by ``code``.
-
-    ``check_answer`` takes three texts (the input of a test, the candidate's answer and the expected output) and returns
-    True or False. If ``check`` raises, the answer is rejected; if it also raises for the expected answer, the check
-    itself is broken, and its exception propagates.
-
-    Args:
-        code: source that defines ``check(inp, out, exp)``.
-        values: None for standard-input problems: ``check`` gets the texts unchanged. For functional problems, the
-            encoding of values, "json" or "python" (tagged JSON): ``check`` gets the list of arguments, the returned
-            value and the expected value.
-    """
-    arguments = "inp, out, exp" if values is None else _DECODED_ARGUMENTS
-    return _PROGRAM_TEMPLATE.replace("READER", _READERS[values]).replace("READ", arguments).replace("CODE", repr(code))
-
-
-_READERS = {
-    None: "",
-    "json": "from json import loads as _value",
-    "python": "from evaluator.inside.values import from_tagged_text as _value",
-}
-_DECODED_ARGUMENTS = '[_value(line) for line in inp.split("\\n") if line.strip()], _value(out), _value(exp)'
-
-# The code is executed from a string, not pasted in: it may begin with a __future__ import, have no final newline or use
-# any name, and it still sees the names that the harness predefines. Arguments are decoded again for each call, because
-# a check may modify them.
-_PROGRAM_TEMPLATE = """READER
-
-_names = dict(globals())
-exec(compile(CODE, "checker", "exec"), _names)
-
-
-def _read(inp, out, exp):
-    return READ
-
-
-def check_answer(inp, out, exp):
-    try:
-        return bool(_names["check"](*_read(inp, out, exp)))
-    except Exception:
-        _names["check"](*_read(inp, exp, exp))
-        return False
-"""
 
 
 def _parse_tolerance(value: Mapping[str, Any]) -> Tolerance:

@@ -13,7 +13,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from evaluator.adaptive import MIN_LIMIT_S, AdaptiveLimits, cap_time
+from evaluator.checker import CustomChecker, parse_checker
 from evaluator.comparison import Policy
+from evaluator.custom_checker import CheckedReferences, CheckerSession
 from evaluator.judging import VerdictBuilder, Worker, judge
 from evaluator.problem import Problem
 from evaluator.sandbox import Limits, SandboxError
@@ -69,7 +71,8 @@ class Evaluator:
         self.workers = workers
         self._policy: Policy = policy
         self._adaptive = AdaptiveLimits() if adaptive_timeout else None
-        self._workers = [Worker.create(strict) for _ in range(workers)]
+        self._references = CheckedReferences()
+        self._workers = [Worker.create(strict, self._references) for _ in range(workers)]
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         for worker in self._workers:
             self._idle.put(worker)
@@ -121,6 +124,19 @@ class Evaluator:
             self._enqueue(pending)
         return list(await asyncio.gather(*(asyncio.wrap_future(pending.future) for pending in pending_programs)))
 
+    def find_broken_checkers(self, problems: Iterable[Problem]) -> dict[str, str]:
+        """Return the problems that must not be scored, because their custom checker is broken, with the reason.
+
+        A checker is broken if it cannot be loaded, or fails on an expected output of its problem
+        (``evaluator.custom_checker``). Problems without a custom checker cost nothing.
+        """
+        searches = {
+            problem.question_id: self._threads.submit(self._find_broken_checker, problem, checker)
+            for problem in problems
+            if isinstance(checker := parse_checker(problem.checker), CustomChecker)
+        }
+        return {question_id: reason for question_id, search in searches.items() if (reason := search.result())}
+
     def close(self) -> None:
         """Cancel queued programs, wait for running tests (bounded by their limits) and stop all sandboxes."""
         self._closing.set()
@@ -134,6 +150,22 @@ class Evaluator:
             return worker.light.missing_fences
         finally:
             self._idle.put(worker)
+
+    def _find_broken_checker(self, problem: Problem, checker: CustomChecker) -> str:
+        """Return why the checker is broken; "" if it is not."""
+        values = None if problem.func_name is None else problem.values
+        worker = self._idle.get_nowait()
+        reason = ""
+        try:
+            for _ in range(2):
+                try:
+                    with CheckerSession(checker, values, worker.checkers) as session:
+                        return self._references.find_failure_of_any(session, problem.tests)
+                except (SandboxError, OSError) as error:
+                    reason = f"its checker cannot be run: {error}"
+        finally:
+            self._idle.put(worker)
+        return reason
 
     def _add_pending(self, problem: Problem, code: str | None, all_tests: bool) -> _PendingProgram:
         pending = _PendingProgram(

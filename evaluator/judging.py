@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import logging
 import re
 import signal
 import threading
@@ -12,9 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from evaluator.checker import CustomChecker, build_checker_program, parse_checker
+from evaluator.checker import CustomChecker, parse_checker
 from evaluator.comparison import Policy, compare_functional, compare_python, compare_stdin, find_loosest_strategy
 from evaluator.comparison.rules import choose_rules
+from evaluator.custom_checker import (
+    CheckedReferences,
+    CheckerSession,
+    CheckOutcome,
+    compute_max_answer_length,
+)
 from evaluator.problem import Problem, ProblemTest
 from evaluator.sandbox import (
     BudgetExceeded,
@@ -29,10 +35,18 @@ from evaluator.sandbox import (
 )
 from evaluator.verdict import Status, Verdict
 
+logger = logging.getLogger(__name__)
+
 # Not preloaded in every sandbox, since each fork would copy their page tables; programs that name them run in the
 # ``heavy`` sandbox.
 HEAVY_MODULES = ("numpy", "sortedcontainers")
 _HEAVY_MODULE_NAME = re.compile(rf"\b({'|'.join(HEAVY_MODULES)})\b")
+_ESCAPED_BYTE = re.compile(rb"\xed[\xb2\xb3][\x80-\xbf]")  # U+DC80 to U+DCFF in the encoding of surrogatepass
+
+# An answer is compared if it is at most this many times as long as the expected output, plus this many characters.
+# Longer ones are wrong without a look at them: parsing would hold the interpreter lock that other workers need.
+MAX_ANSWER_FACTOR = 8
+MAX_EXTRA_ANSWER = 1 << 20
 
 _FAILED_CALL_STATUS = {
     "timeout": Status.TIME_LIMIT,
@@ -98,7 +112,7 @@ class VerdictBuilder:
             first_failed=failed[0] if failed else None,
             accepted_by=None if failed else find_loosest_strategy(strategies),
             seconds=seconds,
-            detail=decisive.detail if decisive else "",
+            detail=escape_surrogates(decisive.detail) if decisive else "",
         )
 
     def build_verdict_without_tests(self, status: Status, detail: str, seconds: float = 0.0) -> Verdict:
@@ -111,7 +125,7 @@ class VerdictBuilder:
             first_failed=None,
             accepted_by=None,
             seconds=seconds,
-            detail=detail,
+            detail=escape_surrogates(detail),
         )
 
 
@@ -124,21 +138,24 @@ class Worker:
         calls: for functions.
         heavy: for programs of either kind that name a module of ``HEAVY_MODULES``.
         checkers: for the custom checkers of problems.
+        references: results of custom checkers on expected outputs, shared by all workers.
     """
 
     light: Sandbox
     calls: Sandbox
     heavy: Sandbox
     checkers: Sandbox
+    references: CheckedReferences
 
     @classmethod
-    def create(cls, strict: bool) -> Worker:
+    def create(cls, strict: bool, references: CheckedReferences) -> Worker:
         """Create the sandboxes of a worker. With ``strict``, they raise SandboxError if a fence is missing."""
         return cls(
             light=Sandbox(strict=strict),
             calls=Sandbox(strict=strict, calls=True),
             heavy=Sandbox(HEAVY_MODULES, strict=strict, calls=True),
             checkers=Sandbox(strict=strict, calls=True),
+            references=references,
         )
 
     def choose_sandbox(self, problem: Problem, code: str) -> Sandbox:
@@ -180,7 +197,7 @@ def judge(
         return builder.build_verdict_without_tests(Status.SANDBOX_ERROR, "the problem has no tests")
     sandbox = worker.choose_sandbox(problem, code)
     try:
-        answer_judge = _AnswerJudge(problem, policy, worker.checkers, limits, on_answer)
+        answer_judge = _AnswerJudge(problem, policy, worker, on_answer)
         run = _run_tests if problem.func_name is None else _run_call_tests
         with answer_judge:
             run_remaining = _limit_to_budget(partial(run, sandbox, problem, code), limits, answer_judge, builder)
@@ -189,6 +206,10 @@ def judge(
         return builder.build_verdict_without_tests(Status.COMPILE_ERROR, str(error), time.monotonic() - start_time)
     except SandboxError as error:
         builder.results.append(TestResult(status=Status.SANDBOX_ERROR, detail=str(error)))
+    except Exception as error:
+        # A fault of this package, or a problem that was not parsed by it. It must not end a run of many programs.
+        logger.exception("judging a program of problem %r failed", problem.question_id)
+        builder.results.append(TestResult(status=Status.SANDBOX_ERROR, detail=describe_error(error)))
     return builder.build_verdict(time.monotonic() - start_time)
 
 
@@ -216,16 +237,16 @@ def _limit_to_budget(
 
 
 def _run_with_one_retry(run: Callable[[], None], builder: VerdictBuilder) -> None:
-    """Run all tests, retrying each test once in a fresh sandbox if the sandbox fails.
+    """Run all tests, retrying each test once in a fresh sandbox if the sandbox or the host fails.
 
-    Raises SandboxError if it fails again.
+    Raises SandboxError, or the host's OSError, if it fails again.
     """
     retried_at = -1
     while builder.continue_or_close():
         tests_done = len(builder.results)
         try:
             run()
-        except SandboxError:
+        except (SandboxError, OSError):  # OSError: no descriptor, process or memory could be had for a sandbox
             if retried_at == len(builder.results):
                 raise
             retried_at = len(builder.results)
@@ -248,7 +269,7 @@ def _run_tests(
     with sandbox.load_program(code, limits) as program:
         while builder.continue_or_close() and program.alive and not program.dirty:
             test = problem.tests[len(builder.results)]
-            process = program.run(test.input.encode("utf-8", "surrogateescape"))
+            process = program.run(encode_input(test.input))
             builder.results.append(_judge_process(process, limits, test, answer_judge))
 
 
@@ -272,8 +293,12 @@ def _call_in_one_process(
         while builder.continue_or_close():
             test = problem.tests[len(builder.results)]
             start_time = time.monotonic()
-            reply = calls.call(test.input)
+            # A reply holds the answer as a JSON string, which takes up to twice as many bytes.
+            max_reply_bytes = min(2 * answer_judge.compute_max_length(test), limits.output_bytes)
+            reply = calls.call(test.input, max_reply_bytes)
             result = _judge_reply(reply, time.monotonic() - start_time, test, answer_judge)
+            if reply.kind == "too_long" and max_reply_bytes < limits.output_bytes:
+                result = replace(result, status=Status.WRONG_ANSWER, detail=describe_long_answer(test))
             builder.results.append(result)
             if reply.kind not in ("value", "error", "type"):
                 break
@@ -292,7 +317,9 @@ def _judge_process(process: ProcessResult, limits: Limits, test: ProblemTest, an
         return fail(status=Status.MEMORY_LIMIT, detail=f"{process.memory_mb:.0f} MiB; {last_line}")
     if process.exit_code != 0:
         return fail(status=Status.RUNTIME_ERROR, detail=f"exit {_describe_exit(process.exit_code)}; {last_line}")
-    return answer_judge.judge_answer(test, process.stdout.decode("utf-8", "surrogateescape"), process.wall_s)
+    if len(process.stdout) > answer_judge.compute_max_length(test):
+        return fail(status=Status.WRONG_ANSWER, detail=describe_long_answer(test))
+    return answer_judge.judge_answer(test, decode_output(process.stdout), process.wall_s)
 
 
 def _judge_reply(reply: Reply, seconds: float, test: ProblemTest, answer_judge: _AnswerJudge) -> TestResult:
@@ -300,6 +327,8 @@ def _judge_reply(reply: Reply, seconds: float, test: ProblemTest, answer_judge: 
         return TestResult(status=Status.MEMORY_LIMIT, detail=reply.text, seconds=seconds)
     if reply.kind != "value":
         return TestResult(status=_FAILED_CALL_STATUS[reply.kind], detail=reply.text, seconds=seconds)
+    if len(reply.text) > answer_judge.compute_max_length(test):
+        return TestResult(status=Status.WRONG_ANSWER, detail=describe_long_answer(test), seconds=seconds)
     return answer_judge.judge_answer(test, reply.text, seconds)
 
 
@@ -307,71 +336,102 @@ class _AnswerJudge:
     """Compares answers with expected outputs of one problem. A custom checker runs in a sandbox of its own."""
 
     def __init__(
-        self,
-        problem: Problem,
-        policy: Policy,
-        checkers: Sandbox,
-        limits: Limits,
-        on_answer: Callable[[str], None] | None = None,
+        self, problem: Problem, policy: Policy, worker: Worker, on_answer: Callable[[str], None] | None = None
     ) -> None:
         self._on_answer = on_answer
-        self._checker = parse_checker(problem.checker)
-        self._rules = choose_rules(problem, self._checker)
-        self._values = None if problem.func_name is None else problem.values
-        self._compare = compare_stdin if self._values is None else compare_functional
-        if self._values == "python":
-            self._compare = compare_python
+        checker = parse_checker(problem.checker)
+        self._rules = choose_rules(problem, checker)
+        values = None if problem.func_name is None else problem.values
+        self._compare = {None: compare_stdin, "json": compare_functional, "python": compare_python}[values]
         self._policy: Policy = policy
-        self._checker_sandbox = checkers
-        self._limits = limits
-        self._exit_stack = contextlib.ExitStack()
-        self._custom_program: SandboxedProgram | None = None
+        self._references = worker.references
+        self._session: CheckerSession | None = None
+        if isinstance(checker, CustomChecker):
+            self._session = CheckerSession(checker, values, worker.checkers)
 
     def __enter__(self) -> _AnswerJudge:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._exit_stack.close()
+        # A sandbox that fails only now has answered everything that was asked; it restarts at its next use.
+        with contextlib.suppress(SandboxError):
+            if self._session is not None:
+                self._session.close()
+
+    def compute_max_length(self, test: ProblemTest) -> int:
+        """Return the length up to which an answer is read. Longer answers are wrong."""
+        if self._session is not None:
+            return compute_max_answer_length(test.output)
+        # A character may take four bytes of output, or twelve as escaped surrogates in JSON.
+        length = len(test.output) if test.output.isascii() else 12 * len(test.output)
+        return MAX_ANSWER_FACTOR * length + MAX_EXTRA_ANSWER
 
     def judge_answer(self, test: ProblemTest, answer: str, seconds: float) -> TestResult:
-        """Judge one answer. An unusable expected output is reported as a sandbox error.
+        """Judge one answer. An unusable expected output, or a broken checker, is reported as a sandbox error.
 
-        Raises SandboxError if a custom checker does not compile or its sandbox fails.
+        Raises SandboxError if the sandbox of a custom checker fails.
         """
         if self._on_answer is not None:
             self._on_answer(answer)
-        if isinstance(self._checker, CustomChecker):
-            return self._run_custom_checker(self._checker, test, answer, seconds)
+        if self._session is not None:
+            return self._run_custom_checker(self._session, test, answer, seconds)
+        expected = test.output if self._compare is not compare_stdin else restore_output(test.output)
         try:
-            accepted_by = self._compare(test.output, answer, self._rules, self._policy)
-        except ValueError as error:
-            return TestResult(
-                status=Status.SANDBOX_ERROR, detail=f"the expected output is unusable: {error}", seconds=seconds
-            )
+            accepted_by = self._compare(expected, answer, self._rules, self._policy)
+        except Exception as error:  # noqa: BLE001 - of any kind, since the answer is a candidate's
+            return self._blame(expected, error, seconds)
         if accepted_by is None:
             return TestResult(status=Status.WRONG_ANSWER, detail=f"answered {answer[:160]!r}", seconds=seconds)
         return TestResult(status=Status.PASSED, accepted_by=accepted_by, seconds=seconds)
 
-    def _run_custom_checker(self, checker: CustomChecker, test: ProblemTest, answer: str, seconds: float) -> TestResult:
-        """Run the problem's own checker in a fresh process, because its code is untrusted and may keep state."""
-        if self._custom_program is None:
-            source = build_checker_program(checker.code, self._values)
-            loading = self._checker_sandbox.load_program(source, self._limits, "check_answer")
-            self._custom_program = self._exit_stack.enter_context(loading)
-        arguments = "\n".join(json.dumps(text) for text in (test.input, answer, test.output))
+    def _blame(self, expected: str, error: Exception, seconds: float) -> TestResult:
+        """Return the result of a comparison that raised: a wrong answer, unless the expected output raises as well."""
         try:
-            with self._custom_program.start_calls(self._limits.wall_s) as calls:
-                reply = calls.call(arguments)
-        except CompileError as error:  # in the checker's source, so not a fault of the candidate
-            raise SandboxError(f"the problem's checker does not compile: {error}") from error
-        if reply.kind != "value":
-            detail = f"the problem's checker failed: {reply.text[:160]}"
+            # Not the expected output itself, because equal texts are not parsed.
+            self._compare(expected, f" {expected}", self._rules, self._policy)
+        except Exception as cause:  # noqa: BLE001 - as above
+            detail = f"the expected output is unusable: {describe_error(cause)}"
             return TestResult(status=Status.SANDBOX_ERROR, detail=detail, seconds=seconds)
-        if reply.text == "true":
+        detail = f"the answer cannot be compared: {describe_error(error)}"
+        return TestResult(status=Status.WRONG_ANSWER, detail=detail, seconds=seconds)
+
+    def _run_custom_checker(
+        self, session: CheckerSession, test: ProblemTest, answer: str, seconds: float
+    ) -> TestResult:
+        result = session.check(test.input, answer, test.output)
+        if result.outcome is CheckOutcome.ACCEPTED:
             return TestResult(status=Status.PASSED, accepted_by="custom", seconds=seconds)
-        return TestResult(
-            status=Status.WRONG_ANSWER, detail="the problem's checker rejected the answer", seconds=seconds
-        )
+        if result.outcome is CheckOutcome.REJECTED:
+            detail = f"the problem's checker rejected the answer{result.reason and ': '}{result.reason}"
+            return TestResult(status=Status.WRONG_ANSWER, detail=detail, seconds=seconds)
+        if failure := self._references.find_failure(session, test):
+            detail = f"the problem's checker is broken, it also fails on the expected output: {failure}"
+            return TestResult(status=Status.SANDBOX_ERROR, detail=detail, seconds=seconds)
+        detail = f"the problem's checker failed on the answer: {result.reason}"
+        return TestResult(status=Status.WRONG_ANSWER, detail=detail, seconds=seconds)
+
+
+def encode_input(text: str) -> bytes:
+    """Encode a text as standard input. Escaped bytes become bytes, other lone surrogates take three bytes.
+
+    >>> encode_input("é\\udcff\\ud800")
+    b'\\xc3\\xa9\\xff\\xed\\xa0\\x80'
+    """
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        data = text.encode("utf-8", "surrogatepass")
+        return _ESCAPED_BYTE.sub(lambda match: bytes([ord(match[0].decode("utf-8", "surrogatepass")) & 0xFF]), data)
+
+
+def decode_output(data: bytes) -> str:
+    """Decode standard output, such that different bytes give different texts."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def restore_output(text: str) -> str:
+    """Return an expected output as it is read from a program that prints it."""
+    return text if text.isascii() else decode_output(encode_input(text))
 
 
 def _apply_process_limits(result: TestResult, calls: CallSession, limits: Limits) -> TestResult:
@@ -387,6 +447,21 @@ def _apply_process_limits(result: TestResult, calls: CallSession, limits: Limits
     if died and process.exit_code == -signal.SIGXCPU:
         return replace(result, status=Status.TIME_LIMIT, detail=f"{process.cpu_s:.2f} s CPU")
     return result
+
+
+def describe_error(error: BaseException) -> str:
+    """Return the name and the message of an exception, cut to 300 characters."""
+    return f"{type(error).__name__}: {error}"[:300]
+
+
+def describe_long_answer(test: ProblemTest) -> str:
+    """Return the reason why an answer is wrong without a comparison."""
+    return f"the answer is far longer than the expected output of {len(test.output)} characters"
+
+
+def escape_surrogates(text: str) -> str:
+    """Replace lone surrogates by backslash escapes, so that any file and terminal can hold the text."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _is_memory_error(line: str) -> bool:

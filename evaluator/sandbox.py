@@ -458,11 +458,12 @@ class CallSession:
         self._reported_delay = 0.0  # seconds the process had waited for a processor at the last request
         self.process_result: ProcessResult | None = None
 
-    def call(self, arguments: str) -> Reply:
+    def call(self, arguments: str, max_reply_bytes: int | None = None) -> Reply:
         """Call the function with the arguments in ``arguments``, one JSON value per line.
 
-        After a reply of any kind other than ``value``, ``error`` and ``type`` the process cannot answer further calls.
-        Raises BudgetExceeded.
+        A reply of more than ``max_reply_bytes``, or than ``Limits.output_bytes``, is not read: its kind is
+        ``too_long``. After a reply of any kind other than ``value``, ``error`` and ``type`` the process cannot answer
+        further calls. Raises BudgetExceeded.
         """
         nonce = os.urandom(8).hex()  # not secrets, which is slow to import
         request = json.dumps({"nonce": nonce, "input": arguments}).encode()
@@ -474,7 +475,7 @@ class CallSession:
             self._channel.settimeout(self._wall_s)
             self._channel.sendall(len(request).to_bytes(4, "big") + request)
             size = int.from_bytes(self._read(8), "big")
-            if size > self._max_reply_bytes:
+            if size > min(self._max_reply_bytes, max_reply_bytes or self._max_reply_bytes):
                 return Reply("too_long", f"a result of {size} bytes exceeds the output limit")
             return read_reply(self._read(size), nonce)
         except TimeoutError:

@@ -113,7 +113,11 @@ def report_failures(console: Console) -> Iterator[None]:
 
 
 def print_line(console: Console, text: str, style: str | None = None) -> None:
-    """Print ``text`` unchanged: brackets are no markup, ``:x:`` is no emoji, and numbers are not colored."""
+    """Print ``text`` unchanged: brackets are no markup, ``:x:`` is no emoji, and numbers are not colored.
+
+    Only lone surrogates, which a row of a file may contain, are printed as backslash escapes.
+    """
+    text = text.encode("utf-8", "backslashreplace").decode()
     console.print(text, style=style, highlight=False, markup=False, emoji=False)
 
 

@@ -46,7 +46,8 @@ def load_examples(config: WarmStartConfig) -> list[tuple[Problem, str]]:
         if not Path(path).is_file():
             raise ConfigError(f"{key}={path}: no such file")
     problems = {problem.question_id: problem for problem in load_problems(str(config.problems)).problems}
-    rows = [json.loads(line) for line in Path(str(config.solutions)).read_text().splitlines() if line.strip()]
+    lines = Path(str(config.solutions)).read_bytes().split(b"\n")  # not splitlines(), which splits at U+2028, too
+    rows = [json.loads(line) for line in lines if line.strip()]
     examples = [
         (problems[row["question_id"]], code)
         for row in rows

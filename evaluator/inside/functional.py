@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import importlib.util
 import inspect
 import itertools
@@ -105,8 +106,9 @@ class Prelude:
     main: dict[str, Any]
 
 
+@functools.cache
 def load_prelude() -> Prelude:
-    """Load the prelude. Call this before any fork."""
+    """Load the prelude, once in a process. Call this before any fork."""
     names: dict[str, Any] = {}
     exec(PRELUDE, names)
     if importlib.util.find_spec("sortedcontainers") is not None:

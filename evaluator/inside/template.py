@@ -29,7 +29,8 @@ from functools import partial
 from typing import NoReturn
 
 from evaluator.inside import at_fork, functional, kernel, landlock, process_tree, stdio
-from evaluator.inside import published as published  # imported for programs, which cannot read it behind the fences
+from evaluator.inside import checking as checking  # imported for programs, which cannot read it behind the fences
+from evaluator.inside import published as published  # likewise
 from evaluator.inside.fences import Fences
 from evaluator.inside.report import Report
 

@@ -28,10 +28,23 @@ from evaluator.evaluator import Evaluator
 from evaluator.row_files import RowFileError
 from evaluator.sandbox import Limits, SandboxError
 from evaluator.score.explanation import explain_program
-from evaluator.score.inputs import ScoringInputs, Submission, get_error_reason, open_rows, read_inputs
+from evaluator.score.inputs import (
+    ScoringInputs,
+    Submission,
+    drop_problems,
+    get_error_reason,
+    open_rows,
+    read_inputs,
+)
 from evaluator.score.options import Options, check_paths, parse_options
 from evaluator.score.progress import ProgressBar
-from evaluator.score.tables import VerdictCounts, format_pass_table, format_status_table, group_attempts
+from evaluator.score.tables import (
+    VerdictCounts,
+    format_checker_table,
+    format_pass_table,
+    format_status_table,
+    group_attempts,
+)
 from evaluator.score.terminal import print_note, print_result
 from evaluator.score.verdict_file import VerdictFile, build_verdict_row
 from evaluator.verdict import Status, Verdict
@@ -101,6 +114,11 @@ def _score(options: Options, inputs: ScoringInputs, out: VerdictFile) -> tuple[i
     start_time = time.monotonic()
     counts = VerdictCounts()
     with start_evaluator(options) as evaluator:
+        broken = evaluator.find_broken_checkers(inputs.problems.values())
+        if broken:
+            inputs = drop_problems(inputs, broken, options)
+            for note in inputs.notes:
+                print_note(note)
         out.begin()
         try:
             _judge_all(evaluator, options, inputs, out, counts)
@@ -263,7 +281,10 @@ def _format_summary(counts: VerdictCounts, inputs: ScoringInputs, seconds: float
     problems = len(inputs.problems)
     title = f"{programs} programs for {problems} problems in {seconds:.1f} s"
     groups = group_attempts(inputs.problems, counts.get_attempts())
-    return "\n\n".join([title, format_status_table(counts.statuses), format_pass_table(groups)])
+    tables = [format_status_table(counts.statuses), format_pass_table(groups)]
+    if unaccepting := counts.find_unaccepting_checkers(inputs.problems):
+        tables.append(format_checker_table(unaccepting))
+    return "\n\n".join([title, *tables])
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 
+from evaluator.custom_checker import CheckedReferences
 from evaluator.errors import UserError
 from evaluator.evaluator import apply_problem_limits
 from evaluator.judging import TestResult, VerdictBuilder, Worker, judge
@@ -25,7 +26,7 @@ def explain_program(submission: Submission, options: Options) -> tuple[Verdict, 
     assert problem is not None
     builder = VerdictBuilder(total=len(problem.tests), all_tests=True, closing=threading.Event())
     answers: dict[int, str] = {}  # by index of the test
-    worker = Worker.create(options.strict)
+    worker = Worker.create(options.strict, CheckedReferences())
     try:
         worker.light.start()
         verdict = judge(

@@ -132,6 +132,24 @@ def read_inputs(options: Options, solutions: RowFile, problems: RowFile) -> Scor
     )
 
 
+def drop_problems(inputs: ScoringInputs, reasons: Mapping[str, str], options: Options) -> ScoringInputs:
+    """Return the inputs with the problems that ``reasons`` names among the unusable ones.
+
+    Raises UserError with ``--strict``, or if no usable problem is left.
+    """
+    notes = [f"{options.problems}: problem {name!r} is dropped: {reason}" for name, reason in reasons.items()]
+    kept = {name: problem for name, problem in inputs.problems.items() if name not in reasons}
+    if options.strict or not kept:
+        raise UserError(notes[0])
+    programs = sum(inputs.programs[name] for name in reasons)
+    return replace(
+        inputs,
+        problems=kept,
+        unusable={**inputs.unusable, **reasons},
+        notes=(*notes[:MAX_ROW_MESSAGES], f"{len(reasons)} problems are dropped, with {programs} programs"),
+    )
+
+
 def open_rows(option: str, path: Path) -> RowFile:
     """Open a file of rows. Raises UserError that names the command-line option."""
     try:

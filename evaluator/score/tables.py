@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from evaluator.checker import CustomChecker, parse_checker
 from evaluator.pass_at_k import Attempts, pass_at_k
 from evaluator.problem import Problem
 from evaluator.verdict import Status, Verdict
@@ -20,16 +21,31 @@ class VerdictCounts:
         self.statuses: Counter[Status] = Counter()
         self._tried: Counter[str] = Counter()
         self._passed: Counter[str] = Counter()
+        self._tests_passed: Counter[str] = Counter()
+        self._wrong_answers: Counter[str] = Counter()
 
     def add(self, question_id: str, verdict: Verdict) -> None:
         """Count one verdict."""
         self.statuses[verdict.status] += 1
         self._tried[question_id] += verdict.status is not Status.SANDBOX_ERROR
         self._passed[question_id] += verdict.passed
+        self._tests_passed[question_id] += verdict.tests_passed
+        self._wrong_answers[question_id] += verdict.status is Status.WRONG_ANSWER
 
     def get_attempts(self) -> dict[str, Attempts]:
         """Return the attempts by question id, without problems that have no verdict other than ``sandbox_error``."""
         return {name: Attempts(tried, self._passed[name]) for name, tried in self._tried.items() if tried}
+
+    def find_unaccepting_checkers(self, problems: Mapping[str, Problem]) -> dict[str, int]:
+        """Return the problems whose custom checker rejected answers and accepted none, with the number of programs."""
+        rejected = {
+            name: wrong for name, wrong in self._wrong_answers.items() if wrong and not self._tests_passed[name]
+        }
+        return {
+            name: wrong
+            for name, wrong in rejected.items()
+            if isinstance(parse_checker(problems[name].checker), CustomChecker)
+        }
 
     def list_notes(self) -> list[str]:
         """Return notes that a reader of the tables needs; often none."""
@@ -86,6 +102,12 @@ def format_pass_table(grouped: Mapping[str, Mapping[Attempts, int]]) -> str:
             rows.append([name, str(problems), str(programs), *cells])
         blocks.append(_align_columns(rows))
     return "\n\n".join(blocks)
+
+
+def format_checker_table(unaccepting: Mapping[str, int]) -> str:
+    """Format the problems whose custom checker accepted no answer, with the number of wrong programs."""
+    rows = [[name, str(programs)] for name, programs in unaccepting.items()]
+    return _align_columns([["custom checker that accepted no answer", "wrong programs"], *rows])
 
 
 def _mean_pass_at_k(counts: Mapping[Attempts, int], k: int) -> float:

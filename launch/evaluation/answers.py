@@ -174,6 +174,7 @@ def escape_surrogates(text: str | None) -> str | None:
 def build_answer_row(problem: Problem, answer: Answer, judgement: Judgement) -> dict[str, Any]:
     """Return the row of ``SCHEMA`` for a judged answer; ``family`` is null unless problems are made from families."""
     verdict = judgement.verdict
+    family = problem.extra.get("family")  # any value, in a file of problems
     return {
         "question_id": answer.question_id,
         "sample_index": answer.sample_index,
@@ -187,7 +188,7 @@ def build_answer_row(problem: Problem, answer: Answer, judgement: Judgement) -> 
         "detail": escape_surrogates(verdict.detail),
         "evaluation_seconds": judgement.seconds,
         "platform": problem.platform,
-        "family": problem.extra.get("family"),
+        "family": None if family is None else escape_surrogates(str(family)),
     }
 
 

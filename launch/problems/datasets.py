@@ -23,6 +23,7 @@ from launch.problems.livecodebench import CACHE, LCB_2024_08_DAYS, Selection, Su
 from launch.problems.mbpp import load_mbpp
 from launch.problems.published_files import READ_ERRORS
 from launch.problems.starter import build_held_out_problems, build_training_problems
+from launch.problems.usable_problems import find_unusable_problems
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,9 +68,8 @@ def load_dataset(config: DatasetConfig) -> Dataset:
         DatasetError: there are no problems to train on, or a file cannot be read.
         ProblemError: a row is bad, and ``dataset.strict`` is set.
     """
-    training, rejected = _load_training(config)
+    training, rejected, remarks = _load_training(config)
     held_out = load_evaluation_set(config)
-    remarks = []
     if held_out is not None and config.name in BENCHMARK_LOADERS:
         remarks += [f"dataset.name={config.name}: {held_out.summary}", *held_out.remarks]
     report = None
@@ -104,16 +104,18 @@ def load_evaluation_set(config: DatasetConfig) -> EvaluationSet | None:
         except BenchmarkError as error:
             raise DatasetError(str(error)) from error
     if config.held_out_path is not None:
-        problems, rejected = _read_file(config.held_out_path, "dataset.held_out_path", config.strict)
+        problems, rejected, remarks = _read_file(config.held_out_path, "dataset.held_out_path", config.strict)
     elif _uses_built_in_split(config):
         problems = [starter.problem for starter in build_held_out_problems()]
         rejected = []
+        remarks = []
     else:
         return None
     return EvaluationSet(
         problems=tuple(problems),
         summary=LoadSummary(selected=len(problems), outside_window=0, undated=0, rejected=tuple(rejected)),
         window=None,
+        remarks=tuple(remarks),
     )
 
 
@@ -177,15 +179,15 @@ def _uses_built_in_split(config: DatasetConfig) -> bool:
     return config.path is None and config.held_out_path is None and config.name == "starter"
 
 
-def _load_training(config: DatasetConfig) -> tuple[list[Problem], list[BadRow]]:
-    """Load the problems to train on, and the bad rows. Raises DatasetError, ProblemError."""
+def _load_training(config: DatasetConfig) -> tuple[list[Problem], list[BadRow], list[str]]:
+    """Load the problems to train on, the bad rows, and messages for the user. Raises DatasetError, ProblemError."""
     if config.path is not None:
-        problems, rejected = _read_file(config.path, "dataset.path", config.strict)
+        problems, rejected, remarks = _read_file(config.path, "dataset.path", config.strict)
         if not problems:
             raise DatasetError(f"dataset.path={config.path}: no usable problem")
-        return problems, rejected
+        return problems, rejected, remarks
     if config.name is not None and config.name in TRAINING_SOURCES:
-        return TRAINING_SOURCES[config.name](config), []
+        return TRAINING_SOURCES[config.name](config), [], []
     raise DatasetError(f"dataset.name={config.name} has no training problems: set dataset.path to a file of problems")
 
 
@@ -201,8 +203,16 @@ def _drop_contaminated(training: list[Problem], report: ContaminationReport) -> 
     return kept
 
 
-def _read_file(path: str, key: str, strict: bool) -> tuple[list[Problem], list[BadRow]]:
-    """Read a file of problems, named by the configuration key ``key``. Raises DatasetError, ProblemError."""
+def _read_file(path: str, key: str, strict: bool) -> tuple[list[Problem], list[BadRow], list[str]]:
+    """Read a file of problems, named by the configuration key ``key``, and drop those that no run can use.
+
+    Returns:
+        The problems, the bad rows, and messages for the user.
+
+    Raises:
+        DatasetError: the file is missing or cannot be read.
+        ProblemError: a row is bad or a problem cannot be used, and ``strict`` is set.
+    """
     if not Path(path).is_file():
         raise DatasetError(f"{key}={path}: no such file; give a JSONL, JSON or Parquet file of problems")
     try:
@@ -211,7 +221,12 @@ def _read_file(path: str, key: str, strict: bool) -> tuple[list[Problem], list[B
         raise
     except READ_ERRORS as error:
         raise DatasetError(f"{key}={path}: cannot be read: {error}") from error
-    rejected = [BadRow(path, row.line, row.reason) for row in loaded.rejected]
-    if rejected and not loaded.problems:
-        raise DatasetError(f"{key}={path}: no usable problem; first bad row: {rejected[0]}")
-    return list(loaded.problems), rejected
+    unusable, remark = find_unusable_problems(loaded.problems)
+    bad_rows = [BadRow(path, row.line, row.reason) for row in loaded.rejected]
+    bad_rows += [BadRow(path, None, f"problem {name!r}: {reason}") for name, reason in unusable.items()]
+    if strict and unusable:
+        raise ProblemError(str(bad_rows[0]))
+    problems = [problem for problem in loaded.problems if problem.question_id not in unusable]
+    if bad_rows and not problems:
+        raise DatasetError(f"{key}={path}: no usable problem; first bad row: {bad_rows[0]}")
+    return problems, bad_rows, [f"{key}={path}: {remark}"] if remark else []

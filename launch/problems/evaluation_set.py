@@ -19,7 +19,8 @@ class BadRow:
 
     Attributes:
         file: name of the file.
-        line: 1-based line (JSONL) or row (Parquet); None if the rest of the file was skipped.
+        line: 1-based line (JSONL) or row (Parquet); None if the reason names the problem, or if the rest of the file
+            was skipped.
         reason: why it was skipped.
     """
 

@@ -41,7 +41,10 @@ def check(candidate):
     assert candidate(1) == 2 + x
     assert candidate(1)
 """
-    assert [(test.input, test.output) for test in read_asserted_calls(source)] == [("[1, 2]\n2", "[0.5]"), ("3.5", "0.5")]
+    assert [(test.input, test.output) for test in read_asserted_calls(source)] == [
+        ("[1, 2]\n2", "[0.5]"),
+        ("3.5", "0.5"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def test_no_completions_give_no_rewards():
     assert passed(prompts=[], completions=[], **{name: [] for name in make_row()}) == []
 
 
-MESSAGES = {
+MESSAGES: dict[str, tuple[functions.Completion, str]] = {
     "one message": ([{"role": "assistant", "content": "x"}], "x"),
     "without a role": ([{"content": "x"}], "x"),
     "after a tool call": (
@@ -336,7 +336,7 @@ def test_ground_truth_that_is_no_problem_is_scored_as_not_judged(text):
 
 def test_unknown_reward_is_an_error():
     with pytest.raises(ValueError, match="passed, fraction, got 'accuracy'"):
-        compute_score("code", ADD, json.dumps(make_row()), reward="accuracy")
+        compute_score("code", ADD, json.dumps(make_row()), reward="accuracy")  # type: ignore[arg-type]
 
 
 def test_many_threads_share_one_evaluator(stopped_evaluator, monkeypatch):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from evaluator.checker import AnyCase, Checker, Tolerance
 from evaluator.comparison import (
     compare_functional,
+    json_values,
 )
 from tests.evaluator.comparison.strategies import ANY_ORDER, ANY_ORDER_DEEP, CHECKERS, JSON_VALUES, make_rules
 
@@ -177,3 +178,14 @@ def test_comparison_time_is_not_quadratic_for_json() -> None:
         json.dumps(numbers), json.dumps([n + 1e-6 for n in reversed(numbers)]), make_rules(ANY_ORDER)
     )
     assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize("part", ["[],", "1,", '"":{},'])
+def test_answer_with_far_more_parts_is_not_decoded(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    expected = json.dumps(["x" * 50] * 1000)
+    decoded: list[str] = []
+    monkeypatch.setattr(json_values, "decode", lambda text: decoded.append(text) or json.loads(text))
+    assert compare_functional(expected, f"[{part * 10_000}1]") is None
+    assert decoded == [expected]
+    assert compare_functional(expected, json.dumps(["x" * 50] * 1000, indent=1)) == "json_equal"
+    assert compare_functional('"' + "\\u002c" * 900 + '"', '"' + "," * 900 + '"') == "json_equal"

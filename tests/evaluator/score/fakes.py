@@ -2,7 +2,9 @@
 
 import json
 import re
+from collections.abc import Mapping
 from concurrent.futures import Future
+from types import MappingProxyType
 
 from evaluator import SandboxError, Status, Verdict
 
@@ -52,11 +54,13 @@ class FakeEvaluator:
     Attributes:
         instances: all that were constructed.
         can_start: False if the sandbox does not start.
+        broken: reasons for which the checkers of problems are broken, by question id.
         all_tests: the values of ``all_tests`` that were passed to ``submit``.
     """
 
     instances: list["FakeEvaluator"]
     can_start = True
+    broken: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, limits, workers, **options):
         self.limits = limits
@@ -71,6 +75,10 @@ class FakeEvaluator:
         if not self.can_start:
             raise SandboxError("no zygote can be started")
         return ()
+
+    def find_broken_checkers(self, problems):
+        names = {problem.question_id for problem in problems}
+        return {name: reason for name, reason in self.broken.items() if name in names}
 
     def submit(self, problem, code, *, all_tests=False):
         self.all_tests.add(all_tests)

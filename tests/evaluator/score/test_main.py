@@ -98,6 +98,43 @@ def test_sandbox_that_does_not_start_is_reported(files, fake_evaluator, capsys, 
     assert not files.out.exists()
 
 
+def test_problems_with_broken_checkers_are_dropped_by_name(files, fake_evaluator, capsys, monkeypatch):
+    monkeypatch.setattr(FakeEvaluator, "broken", {"b": "its checker fails", "not asked": "no"})
+    problems = [make_problem_row(name) for name in "abc"]
+    files.write_inputs(problems, [make_solution_row(name, "passed", "wrong_answer") for name in "abc"])
+    assert score.main(files.arguments()) == 3
+    assert [question_id for question_id, _, _ in files.read_statuses()] == ["a", "a", "c", "c"]
+    out, err = capsys.readouterr()
+    assert f"{files.problems}: problem 'b' is dropped: its checker fails\n" in err
+    assert "1 problems are dropped, with 2 programs" in err
+    assert out.startswith("4 programs for 2 problems")
+    assert score.main(files.arguments("--strict")) == 2
+    assert "problem 'b' is dropped: its checker fails" in capsys.readouterr().err
+    assert len(files.read_verdicts()) == 4  # not emptied
+    files.write_inputs(problems, [make_solution_row("b", "passed")])
+    assert score.main(files.arguments()) == 2
+
+
+def test_broken_checker_of_a_real_problem_is_found(files, capsys):
+    checkers = {
+        "good": "def check(inp, out, exp): return out.split() == exp.split()",
+        "broken": "def check(inp, out, exp): return missing",
+        "placeholder": "def check(inp, out, exp): return int(out) == -int(inp.split()[0])",
+    }
+    problems = [
+        make_problem_row(
+            name, tests=[("1 2\n", "-" if name == "placeholder" else "3\n")], checker={"type": "custom", "code": code}
+        )
+        for name, code in checkers.items()
+    ]
+    files.write_inputs(problems, [make_solution_row(name, "print(3)", "print('x')") for name in checkers])
+    assert score.main(files.arguments("--workers", "1")) == 3
+    assert [status for _, _, status in files.read_statuses()] == ["passed", *["wrong_answer"] * 3]
+    out, err = capsys.readouterr()
+    assert "problem 'broken' is dropped: its checker fails on the expected output of test 0: NameError" in err
+    assert parse_tables(out)["placeholder"] == ["2"]
+
+
 def test_solutions_that_change_during_the_run_are_reported(files, fake_evaluator, capsys, monkeypatch):
     files.write_inputs([make_problem_row("a")], [make_solution_row("a", "passed", "passed")])
     original_start = score.start_evaluator

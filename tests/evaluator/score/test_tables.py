@@ -1,6 +1,7 @@
 """Tables of the scoring command: status counts and pass@k."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 from evaluator.pass_at_k import Attempts, pass_at_k
 from evaluator.score import __main__ as score
 from evaluator.score.tables import format_pass_table
-from tests.evaluator.score.fakes import make_problem_row, make_solution_row, parse_tables
+from tests.evaluator.score import fakes
+from tests.evaluator.score.fakes import make_problem_row, make_solution_row, make_verdict, parse_tables
 
 
 @given(st.lists(st.tuples(st.integers(1, 20), st.integers(0, 20)), min_size=1, max_size=5))
@@ -47,6 +49,28 @@ def test_groups_are_sorted_and_escaped(files, fake_evaluator, capsys):
         *("difficulty \\x1b[31mred", "difficulty -", "difficulty unheard of", "platform \\xfc"),
     ]
     assert out.isascii()
+
+
+def test_custom_checker_that_never_accepted_an_answer_is_named(files, fake_evaluator, capsys, monkeypatch):
+    monkeypatch.setattr(
+        fakes, "make_verdict", lambda status, detail: replace(make_verdict(status), tests_passed=status == "passed")
+    )
+    checker = {"type": "custom", "code": "def check(inp, out, exp): return out == exp"}
+    problems = [make_problem_row(name, checker=checker) for name in ("never", "once", "crashes")]
+    problems.append(make_problem_row("no checker"))
+    solutions = [
+        make_solution_row("never", "wrong_answer", "runtime_error", "wrong_answer"),
+        make_solution_row("once", "wrong_answer", "passed"),
+        make_solution_row("crashes", "runtime_error"),
+        make_solution_row("no checker", "wrong_answer"),
+    ]
+    files.write_inputs(problems, solutions)
+    assert score.main(files.arguments()) == 0
+    table = capsys.readouterr().out.strip().split("\n\n")[-1]
+    assert list(parse_tables(table).items()) == [
+        ("custom checker that accepted no answer", ["wrong programs"]),
+        ("never", ["2"]),
+    ]
 
 
 def test_sandbox_errors_do_not_count_as_programs(files, fake_evaluator, capsys):

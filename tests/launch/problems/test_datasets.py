@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evaluator import Sandbox, SandboxError
 from evaluator.problem import ProblemError, to_row
 from launch.problems.datasets import DatasetError, load_dataset, load_evaluation_set
 from launch.training.problem_order import ProblemOrder
@@ -99,6 +100,49 @@ def test_strict_raises_for_bad_row(tmp_path):
 def test_missing_file_is_an_error(tmp_path, key):
     with pytest.raises(DatasetError, match=rf"dataset\.{key}=.*absent\.jsonl: no such file"):
         load_dataset(dataset(**{key: str(tmp_path / "absent.jsonl")}))
+
+
+def checked_row(question_id, code):
+    return json.dumps(json.loads(row(question_id)) | {"metadata": {"checker": {"type": "custom", "code": code}}})
+
+
+def test_problems_with_broken_checkers_are_dropped(tmp_path):
+    fails = checked_row("b", "def check(inp, out, exp): return missing")
+    works = checked_row("c", "def check(inp, out, exp): return out == exp")
+    path = write(tmp_path / "p.jsonl", row("a"), fails, works)
+    held_out = write(tmp_path / "h.jsonl", row("d"), checked_row("e", "import gone\ndef check(inp, out, exp): pass"))
+    loaded = load_dataset(dataset(path=path, held_out_path=held_out))
+    assert [problem.question_id for problem in loaded.training] == ["a", "c"]
+    assert [problem.question_id for problem in loaded.held_out] == ["d"]
+    assert [str(bad).partition(": problem ")[2] for bad in loaded.rejected] == [
+        "'b': its checker fails on the expected output of test 0: NameError: name 'missing' is not defined",
+        "'e': its checker cannot be loaded: ModuleNotFoundError: No module named 'gone'",
+    ]
+    with pytest.raises(ProblemError, match=r"p\.jsonl: problem 'b': its checker fails"):
+        load_dataset(dataset(path=path, strict=True))
+
+
+def test_checkers_are_kept_where_no_sandbox_starts(tmp_path, monkeypatch):
+    def fail(self):
+        raise SandboxError("no zygote")
+
+    monkeypatch.setattr(Sandbox, "start", fail)
+    monkeypatch.setattr(Sandbox, "missing_fences", property(fail))
+    path = write(tmp_path / "p.jsonl", row("a"), checked_row("b", "def check(inp, out, exp): return missing"))
+    loaded = load_dataset(dataset(path=path))
+    assert [problem.question_id for problem in loaded.training] == ["a", "b"]
+    assert loaded.remarks == (
+        f"dataset.path={path}: 1 custom checkers were not tried: the sandbox does not start here: no zygote",
+    )
+
+
+@pytest.mark.parametrize("name", ["question_id", "platform", "difficulty", "contest_date"])
+def test_problem_whose_name_is_not_unicode_is_dropped(tmp_path, name):
+    bad = json.dumps(json.loads(row("b")) | {name: "\ud800"})
+    odd = json.dumps(json.loads(row("c")) | {"question_content": "\ud800", "question_title": "\ud800"})
+    loaded = load_dataset(dataset(path=write(tmp_path / "p.jsonl", row("a"), bad, odd)))
+    assert [problem.question_id for problem in loaded.training] == ["a", "c"]
+    assert f"{name}: not Unicode" in str(loaded.rejected[0])
 
 
 def test_training_file_without_usable_problem_is_an_error(tmp_path):

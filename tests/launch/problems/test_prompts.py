@@ -47,6 +47,16 @@ def test_encode_prompt_applies_chat_template():
     assert tokenizer.convert_tokens_to_ids("<|im_start|>") == ids[0]  # a single token, not its characters
 
 
+@pytest.mark.parametrize("style", ["training", "livecodebench"])
+def test_text_that_is_not_unicode_can_be_tokenized(style):
+    problem = make_problem(question_content="a \ud800\udfff\udcff b", starter_code="x = '\udfff'", func_name="f")
+    tokenizer = train_tokenizer([build_training_prompt(problem)], 300)
+    text = tokenizer.decode(encode_prompt(problem, tokenizer, style))
+    assert "a \U000103ff\ufffd b" in text
+    assert "x = '\ufffd'" in text
+    assert build_messages(problem, style)[-1][1] in text
+
+
 SYSTEM = (
     "system",
     "You are an expert Python programmer. You will be given a question (problem specification) and will generate a "
