@@ -217,7 +217,7 @@ def main(data: Annotated[Path, typer.Option(help="directory with the real proble
         sources = Counter(map(find_source, fractional))
         results = list(zip(items := list_programs(problem_set), judge_twice(items), strict=True))
         refused = [problem.question_id for (problem, _), (by_rules, close) in results if close and not by_rules]
-        row = {
+        row: dict[str, int] = {
             "all": len(problem_set.problems),
             "fractional": len(fractional),
             **{source: sources[source] for source in Source},
