@@ -46,7 +46,7 @@ console = Console(width=150, highlight=False)
 
 
 class Source(StrEnum):
-    """Where the tolerance of a problem's real numbers comes from, in the order of precedence."""
+    """Source of the tolerance of a problem's real numbers, in the order of precedence."""
 
     CHECKER = "checker"
     EITHER = "statement: absolute or relative"

@@ -55,7 +55,8 @@ _REWRITES = tuple(
         (r"\*\*(?=[A-Za-z])|(?<=[A-Za-z])\*\*|(?<![\w*])[*_](?=[A-Za-z])|(?<=[A-Za-z])[*_](?![\w*])", ""),  # Markdown
     )
 )
-_OPEN, _CLOSE = r"[({\s]*", r"[)}]*"
+_OPEN = r"[({\s]*"
+_CLOSE = r"[)}]*"
 _NUMBER = re.compile(
     rf"""(?<![\w.^|])(?:
         (?:(?P<factor>\d+(?:\.\d+)?)\s*[*x]\s*)?10{_CLOSE}\s*(?:\^|\*\*)\s*{_OPEN}-{_OPEN}(?P<power>\d{{1,2}}){_CLOSE}
@@ -69,6 +70,8 @@ _NUMBER = re.compile(
     )(?![\w^])""",
     re.VERBOSE,
 )
+_BLANK_LINES = re.compile(r"\n\s*\n")
+_BLANKS = re.compile(r"[^\S\n]+")
 _ABBREVIATION = re.compile(r"(?i)\b(i\.e|e\.g|abs|rel|resp|approx|max|min)\.")
 # A blank line does not end a sentence that a displayed formula continues.
 _SENTENCE_END = re.compile(r"[.!?;](?=\s|$)|\n\s*\n(?=\s*[A-Z#])")
@@ -76,11 +79,12 @@ _SENTENCE_END = re.compile(r"[.!?;](?=\s|$)|\n\s*\n(?=\s*[A-Z#])")
 
 def _rewrite(statement: str) -> str:
     """Return the statement in plain characters, without markup, with LaTeX's commands and superscripts as ``^``."""
-    text = html.unescape(statement)
+    # Long runs of white space would make some of the patterns take quadratic time.
+    text = _BLANKS.sub(" ", _BLANK_LINES.sub("\n\n", html.unescape(statement)))
     text = _SUPERSCRIPT_RUN.sub(lambda run: "^" + run[0].translate(_SUPERSCRIPTS), text).translate(_CHARACTERS)
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
-    return _ABBREVIATION.sub(r"\1", text)
+    return _ABBREVIATION.sub(r"\1", _BLANKS.sub(" ", text))
 
 
 def _get_value(number: re.Match[str]) -> float:
@@ -162,7 +166,8 @@ _JUDGED = re.compile(
     r"|\b(?:your|the|an?) (?:\w+ )?(?:answers?|outputs?|results?|solutions?) (?:must|should|may|can|is allowed)\b"
 )
 _NOT_THE_ANSWER = re.compile(
-    r"\bguarante\w+(?! to be (?:accepted|correct|judged))|\bensured\b|\bperturb\w*|\bmeasure(?:d|ments?)\b|\bsensors?\b"
+    r"\bguarante\w+\b(?! to be (?:accepted|correct|judged))|\bensured\b|\bperturb\w*"
+    r"|\bmeasure(?:d|ments?)\b|\bsensors?\b"
 )
 _GIVEN = re.compile(r"\b(?:given|inputs?|specified|provided|stored)\b")
 _FORMAT = re.compile(r"\b(?:exactly|round\w*|truncat\w*|nearest)\b")

@@ -30,7 +30,7 @@ _DOCUMENTED_TYPE = re.compile(r":rtype:[ \t]*(\S.*)")
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonRules:
-    """What a problem grants to answers beyond the default comparison.
+    """Rules for comparing answers to one problem: its checker, and the tolerance of its real numbers.
 
     Attributes:
         checker: the decoded ``metadata.checker``.

@@ -107,6 +107,7 @@ def test_notations_of_a_number(number: str) -> None:
             EITHER_6,
         ),
         ("Print the answer rounded to 9 decimals. An absolute error of 1e-6 is accepted.", ABSOLUTE_6),
+        ("Your answer is guaranteed to be accepted if its error is at most 1e-6.", EITHER_6),
     ],
 )
 def test_wordings_of_a_grant(statement: str, granted: Tolerance) -> None:
@@ -159,3 +160,12 @@ PIECES = [*"|-/.^{}()$\\ 10eE@~\n", "error ", "frac", "accurate ", "within ", "1
 def test_any_statement_can_be_read(pieces: list[str]) -> None:
     granted = find_granted_tolerance("".join(pieces))
     assert granted is None or (0 <= granted.abs <= 0.1 and 0 <= granted.rel <= 0.1 and granted != Tolerance(0, 0))
+
+
+LONG_PIECES = [" ", "\\, ", "10^", "10^ (", "frac{", "<sup>", "9", "|-", "error ", "1e-6 or ", "the ", "("]
+
+
+@pytest.mark.parametrize("start", ["answer 10^", "accepted |a-b| < 1e-6 "])
+@pytest.mark.parametrize("piece", LONG_PIECES)
+def test_long_statements_take_linear_time(start: str, piece: str) -> None:
+    find_granted_tolerance(start + piece * 20_000)  # would take minutes if one of the patterns were quadratic
