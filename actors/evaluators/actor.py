@@ -56,7 +56,8 @@ class EvaluatorActor:
 
     async def judge(self, problem: Problem, text: str) -> Judgement:
         """Judge the program in ``text``. If its sandbox fails twice, the status is ``sandbox_error``."""
-        extraction = extract_code(text, problem.func_name)
+        # In a thread: it waits for the process that parses, and other calls must go on meanwhile.
+        extraction = await asyncio.to_thread(extract_code, text, problem.func_name)
         verdict = await asyncio.wrap_future(self.evaluator.submit(problem, extraction.code, all_tests=self.all_tests))
         return Judgement(
             verdict=verdict, code=extraction.code, incomplete=extraction.is_incomplete, seconds=verdict.seconds
