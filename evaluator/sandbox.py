@@ -279,12 +279,14 @@ class Sandbox:
                     # so the verdict on a program that prints one, would change from zygote to zygote.
                     env={"PYTHONHASHSEED": "0"},
                     stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,  # its sys.stdout must be made for a pipe, as candidates have one
                     stderr=log,
                     pass_fds=[control],
                     start_new_session=True,
                     cwd="/",
                 )
+            assert self._process.stdout is not None
+            self._process.stdout.close()
         except OSError as error:
             raise self._close_after_failure(f"cannot start the zygote process: {error}") from error
 

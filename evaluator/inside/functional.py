@@ -162,10 +162,16 @@ class Signature:
 
 
 PLAIN_SIGNATURE = Signature((), None, False)
+_DOCSTRING = re.compile(r"""\s*[rR]?(\"{3}|'{3})(.*?)(?:\1|\Z)""", re.DOTALL)
+# ":type head: Optional[ListNode]" or ":rtype: None Do not return anything". Spaces occur only within brackets.
+_DOCSTRING_TYPE = re.compile(r":(?:rtype|type[ \t]+(?P<name>\w+))[ \t]*:[ \t]*(?P<type>[\w.]+(?:\[[^\n]*\])?)")
+_NO_RESULT = re.compile(r"\bdo not return anything\b", re.IGNORECASE)
 
 
 def parse_starter_signature(starter_code: str, func_name: str) -> Signature | None:
-    """Return the signature of ``func_name`` in a problem's starter code; None if it is missing or has no annotations.
+    """Return the signature of ``func_name`` in a problem's starter code; None if it is missing or has no types.
+
+    Types are annotations, or in the docstring.
 
     >>> parse_starter_signature("class Solution:\\n    def f(self, head: Optional[ListNode]) -> None:\\n        ", "f")
     Signature(parameters=(NodeType(name='ListNode', depth=0),), result=None, in_place=True)
@@ -180,9 +186,11 @@ def parse_starter_signature(starter_code: str, func_name: str) -> Signature | No
         header = text[: colon.end()]
         if header.count("(") == header.count(")"):
             try:
-                return _build_signature(ast.parse(header + " pass"))
+                tree = ast.parse(header + " pass")
             except (SyntaxError, ValueError):
                 continue
+            docstring = _DOCSTRING.match(text, colon.end())
+            return _build_signature(tree, docstring[2] if docstring else "")
     return None
 
 
@@ -191,20 +199,46 @@ def read_candidate_signature(function: Callable[..., object]) -> Signature | Non
     signature = inspect.signature(function)
     # Defaults are removed, because the text of many of them, such as of a function, does not parse.
     parameters = [parameter.replace(default=parameter.empty) for parameter in signature.parameters.values()]
-    return _build_signature(ast.parse(f"def f{signature.replace(parameters=parameters)}: pass"))
+    tree = ast.parse(f"def f{signature.replace(parameters=parameters)}: pass")
+    return _build_signature(tree, function.__doc__ or "")
 
 
-def _build_signature(tree: ast.Module) -> Signature | None:
+def _build_signature(tree: ast.Module, docstring: str) -> Signature | None:
+    """Return the signature from annotations and, where these are missing, from the types in the docstring."""
     function = tree.body[0]
     assert isinstance(function, ast.FunctionDef)
     arguments = [*function.args.posonlyargs, *function.args.args]
     if arguments and arguments[0].arg in ("self", "cls"):
         arguments = arguments[1:]
-    annotations = [argument.annotation for argument in arguments]
-    if function.returns is None and not any(annotations):
+    types_by_name, result_type = _read_docstring_types(docstring)
+    annotations = [argument.annotation or types_by_name.get(argument.arg) for argument in arguments]
+    result = function.returns or result_type
+    if result is None and not any(annotations):
         return None
-    in_place = isinstance(function.returns, ast.Constant) and function.returns.value in (None, "None")
-    return Signature(tuple(map(_find_node_type, annotations)), _find_node_type(function.returns), in_place)
+    in_place = isinstance(result, ast.Constant) and result.value in (None, "None")
+    return Signature(tuple(map(_find_node_type, annotations)), _find_node_type(result), in_place)
+
+
+def _read_docstring_types(docstring: str) -> tuple[dict[str, ast.expr], ast.expr | None]:
+    """Return the types of parameters and of the result in a docstring, as in LeetCode's starter code for Python 2.
+
+    The result of a function that is told to return nothing is None.
+    """
+    types_by_name = {}
+    result = None
+    for match in _DOCSTRING_TYPE.finditer(docstring):
+        text = "None" if match["type"] == "void" else match["type"]
+        try:
+            parsed = ast.parse(text, mode="eval").body
+        except SyntaxError:
+            continue
+        if match["name"] is None:
+            result = parsed
+        else:
+            types_by_name[match["name"]] = parsed
+    if result is None and _NO_RESULT.search(docstring):
+        result = ast.Constant(None)
+    return types_by_name, result
 
 
 def _find_node_type(annotation: ast.expr | None) -> NodeType | None:
@@ -394,6 +428,16 @@ def find_function(names: dict[str, Any], func_name: str, prelude: dict[str, Any]
     return function
 
 
+def is_name_bound(code: types.CodeType, name: str) -> bool:
+    """Return True if the top level of a program binds ``name``, such as by an import of the prelude's own function."""
+    if name not in code.co_names:
+        return False
+    import dis  # slow to import, and needed by few programs
+
+    stores = ("STORE_NAME", "STORE_GLOBAL")
+    return any(step.opname in stores and step.argval == name for step in dis.get_instructions(code))
+
+
 def await_result(value: object) -> object:
     """Run a coroutine and return its result. Any other value is returned unchanged."""
     if type(value) is types.CoroutineType:
@@ -426,6 +470,9 @@ class CandidateProgram:
             exec(code, self._names)
         except SystemExit:
             return
+        finally:
+            if self._prelude.get(self._func_name) is not None and is_name_bound(code, self._func_name):
+                self._prelude = {}
 
     def answer(self, arguments: str) -> tuple[str, str]:
         """Answer one call with (kind, text): ``value`` and JSON, ``error``, or ``type`` if the result is not JSON."""
@@ -476,6 +523,7 @@ class PythonCandidateProgram(CandidateProgram):
     def __init__(self, func_name: str, starter_code: str) -> None:
         self._func_name = func_name
         self._starter_code = starter_code
+        self._prelude = {}
         self._scan = make_json_reader()
         self._names = create_main_namespace({})
 
@@ -553,8 +601,6 @@ def make_server(program: CandidateProgram, channel: int) -> Callable[[], None]:
     write = os.write
     process_id = os.getpid
     quote = encode_basestring_ascii
-    seek = os.lseek
-    truncate = os.ftruncate
     scan = make_json_reader()
     answering = process_id()
 
@@ -579,21 +625,12 @@ def make_server(program: CandidateProgram, channel: int) -> Callable[[], None]:
             while view:
                 view = view[write(channel, view) :]
 
-    def discard_output() -> None:
-        # Nothing reads the output of calls, and the output limit applies to one test, not to all calls together.
-        try:
-            seek(1, 0, 0)
-            truncate(1, 0)
-        except OSError:
-            return  # the candidate has closed its standard output, or replaced it by a pipe
-
     def serve() -> None:
         # A child forked by the candidate may return from the top level or a call, but only its parent may answer.
         while process_id() == answering and (request := receive()) is not None:
             message = scan(request, 0)[0]
             kind, text = program.answer(message["input"])
             if process_id() == answering:
-                discard_output()
                 send(message["nonce"], kind, text)
 
     return serve

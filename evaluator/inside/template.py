@@ -32,6 +32,7 @@ from evaluator.inside import at_fork, functional, kernel, landlock, process_tree
 from evaluator.inside import checking as checking  # imported for programs, which cannot read it behind the fences
 from evaluator.inside import published as published  # likewise
 from evaluator.inside.fences import Fences
+from evaluator.inside.output import OutputPipe
 from evaluator.inside.report import Report
 
 CHANNEL = 3  # descriptor of the channel to the owner: the template's, or the own one of a candidate that answers calls
@@ -131,12 +132,15 @@ def run_template(
             os.lseek(number, 0, os.SEEK_SET)
         gc.freeze()
         start_time = time.monotonic()
+        output = OutputPipe(job.output_bytes if job.func_name is None else None)  # nothing reads the output of calls
         pid = os.fork()
         if pid == 0:
+            output.connect()
             run_candidate(candidate_fences, run, passed_descriptors)
+        output.close_writer()
         for descriptor in passed_descriptors:
             os.close(descriptor)
-        channel.send(supervise_candidate(pid, job, channel, start_time, whole_namespace).pack())
+        channel.send(supervise_candidate(pid, job, channel, output, start_time, whole_namespace).pack())
 
 
 def arrange_descriptors(descriptors: list[int]) -> socket.socket:
@@ -223,8 +227,7 @@ def prepare_run(
     """
     if job.func_name is None:
         import_used_modules(source)
-        main = stdio.create_main_module()
-        return lambda _: stdio.run_program(code, main)
+        return stdio.prepare_program(code)
     functional_prelude = functional.load_prelude() if prelude is None else prelude
     func_name = job.func_name
     starter_code = job.starter_code
@@ -266,7 +269,9 @@ def send(channel: socket.socket, message: list[object]) -> None:
     channel.send(json.dumps(message).encode())
 
 
-def supervise_candidate(pid: int, job: Job, channel: socket.socket, start_time: float, whole_namespace: bool) -> Report:
+def supervise_candidate(
+    pid: int, job: Job, channel: socket.socket, output: OutputPipe, start_time: float, whole_namespace: bool
+) -> Report:
     """Wait for the candidate's end, its limits or a word from the owner; then kill its process tree.
 
     Returns the report of the test.
@@ -278,9 +283,11 @@ def supervise_candidate(pid: int, job: Job, channel: socket.socket, start_time: 
     memory = 0
     timed_out = False
     remaining = job.wall_s
-    while not (ready := poll.poll(max(0.0, min(remaining, WATCH_INTERVAL_S)) * 1000)) or answer_delay_request(
+    while not (ready := output.wait(poll, max(0.0, min(remaining, WATCH_INTERVAL_S)))) or answer_delay_request(
         ready, channel, pid
     ):
+        if output.is_full:
+            break
         # RLIMIT_AS limits each process; this check limits all of them together.
         memory = max(memory, process_tree.measure_memory(process_tree.list_descendants()))
         if memory > job.memory_mb << 20:
@@ -294,6 +301,7 @@ def supervise_candidate(pid: int, job: Job, channel: socket.socket, start_time: 
     wall = time.monotonic() - start_time
     os.close(handle)
     reaped = process_tree.kill_below(whole_namespace)
+    output.close()
     return Report(
         exit_code=next((process.exit_code for process in reaped if process.pid == pid), None),
         timed_out=timed_out,

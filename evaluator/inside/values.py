@@ -88,10 +88,20 @@ def to_plain(value: Any, path: set[int]) -> object:
     elif issubclass(value_type, dict):
         _enter_container(path, value)
         result = {_to_scalar(key): to_plain(item, path) for key, item in dict.items(value)}
+        _reject_equal_keys(result, dict.__len__(value))
     else:
         return _to_scalar(value)
     path.remove(id(value))
     return result
+
+
+def _reject_equal_keys(converted: dict[Any, object], size: int) -> None:
+    """Raise NotJsonError if two keys of a dict of ``size`` entries have the same JSON text, such as 1 and "1"."""
+    names = converted.keys()
+    if len(set(map(type, names))) > 1:
+        names = {key if type(key) is str else _encode({key: 0})[2:-5] for key in names}
+    if len(names) < size:
+        raise NotJsonError("two keys of a dict have the same JSON text")
 
 
 def _enter_container(path: set[int], value: object, max_depth: int = MAX_DEPTH) -> None:

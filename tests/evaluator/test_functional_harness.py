@@ -47,6 +47,7 @@ while True:
         os.dup2(stderr, 2)
         os.close(stderr)
         resource.setrlimit(resource.RLIMIT_AS, (job["memory_mb"] << 20,) * 2)
+        sys.set_int_max_str_digits(0)
         code = compile(job["source"], "main.py", "exec", dont_inherit=True)
         functional.answer_calls(code, job["func_name"], prelude, channel, job["starter_code"])
     os.close(channel)
@@ -313,16 +314,55 @@ def test_each_call_gets_new_arguments(template):
         assert [child.call([]) for _ in range(2)] == [("value", "[1]")] * 2
 
 
-def test_output_of_calls_does_not_accumulate(template):
-    source = """
-        import os
-        os.dup2(os.memfd_create("stdout"), 1)
-        def f(x):
-            print("x" * 100_000)
-            return os.fstat(1).st_size < 200_000
-    """
-    with template.program(source) as child:
-        assert [child.call(x) for x in range(4)] == [("value", "true")] * 4
+def test_function_imported_by_the_program_counts_even_if_the_prelude_has_it(template):
+    assert call_once(template, "from math import gcd", 4, 6, func_name="gcd") == ("value", "2")
+    assert call_once(template, "from operator import add as gcd", 4, 6, func_name="gcd") == ("value", "10")
+    assert call_once(template, "x = gcd(4, 6)", 4, 6, func_name="gcd")[0] == "error"
+
+
+def test_name_of_the_prelude_can_be_used_and_bound(template):
+    source = "count = 0\nclass Solution:\n  def f(self, a):\n    global count\n    count += 1\n    return max(a)"
+    assert call_once(template, source, [3, 1]) == ("value", "3")
+    source = "class Solution:\n    def add(self, a): return reduce(add, a)"
+    assert call_once(template, source, [3, 1], func_name="add") == ("value", "4")
+
+
+PARAMETERS = {
+    "*args": ("def f(*xs): return sum(xs)", (1, 2, 3), "6"),
+    "default, *args and **kwargs": ("def f(a, k=0, *rest, **named): return sum(a) + k", ([1, 2], 3), "6"),
+    "keyword-only with a default": ("def f(a, *, k=2): return a * k", (4,), "8"),
+    "positional-only": ("def f(a, b, /): return a - b", (4, 1), "3"),
+    "argument that is used as a default": ("def f(a, b=None): return [a, b]", (4,), "[4, null]"),
+    "functools.partial": ("f = partial(pow, 2)", (5,), "32"),
+    "wrapped by a decorator": (
+        "def d(g):\n    @wraps(g)\n    def h(*a, **k): return g(*a, **k) + 1\n    return h\n"
+        "@d\ndef f(a, b): return a * b",
+        (2, 3),
+        "7",
+    ),
+    "a thread": (
+        "import threading\ndef f(a):\n    r = []\n    t = threading.Thread(target=lambda: r.append(sum(a)))\n"
+        "    t.start(); t.join()\n    return r[0]",
+        ([1, 2],),
+        "3",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", PARAMETERS)
+def test_arguments_are_passed_by_position(template, how):
+    source, arguments, expected_text = PARAMETERS[how]
+    assert call_once(template, source, *arguments) == ("value", expected_text)
+
+
+def test_integers_have_any_number_of_digits(template):
+    digits = "7" * 6000
+    with template.program("def f(n): return [len(str(n)), n % 10, n]") as child:
+        request = json.dumps({"nonce": "0", "input": digits}).encode()
+        child.channel.settimeout(LONG_TIMEOUT_S)
+        child.channel.sendall(len(request).to_bytes(4, "big") + request)
+        reply = json.loads(child.channel.recv(1 << 20)[8:])
+    assert reply == ["0", "value", f"[6000, 7, {digits}]"]
 
 
 PRELUDE_USES = {
@@ -359,6 +399,9 @@ RESULTS = {
     "True": "true",
     "[True, 1, 1.0]": "[true, 1, 1.0]",
     "2 ** 64": "18446744073709551616",
+    "10 ** 5000": "1" + "0" * 5000,
+    "{'1': 2, 'true': 3}": '{"1": 2, "true": 3}',
+    "{1: 2, 'true': 3, None: 4}": '{"1": 2, "true": 3, "null": 4}',
     "0.1 * 3": "0.30000000000000004",
     "[float('nan'), inf, -inf]": "[NaN, Infinity, -Infinity]",
     "(1, (2, [3, ()]))": "[1, [2, [3, []]]]",
@@ -384,6 +427,7 @@ NON_JSON_RESULTS = (
     *("{1, 2}", "[{1}]", "frozenset()", "iter([1])", "(x for x in [1])", "map(abs, [1])", "range(3)", "deque([1])"),
     *("{}.keys()", "{1: 2}.values()", "{1: 2}.items()", "accumulate([1])", "b'ab'", "1j", "object()", "int", "abs"),
     *("decimal.Decimal(1)", "fractions.Fraction(1)", "{(1, 2): 3}", "{b'a': 1}", "array.array('i', [1])"),
+    *("{1: 2, '1': 3}", "{True: 2, 'true': 3}", "{None: 2, 'null': 3}", "{1.5: 2, '1.5': 3}"),
     *("ListNode(1)", "[TreeNode(1)]", "collections.UserList([1])", "re.match('a', 'a')", "NotImplemented", "..."),
 )
 
@@ -719,6 +763,58 @@ def test_changed_argument_is_the_result_of_in_place_functions(template, how):
     source = f"class Solution:\n    {header.partition(chr(10))[0]}\n        {body}"
     assert call_once(template, source, *arguments, starter_code=make_starter_code(header)) == ("value", expected_text)
     assert call_once(template, source, *arguments) == ("value", expected_text)  # by the program's own annotations
+
+
+DOCSTRING_PROGRAMS = {
+    # name: (parameters, docstring, body, arguments, expected result)
+    "rtype None": (
+        "a",
+        ":type a: List[int]\n:rtype: None Do not return anything, modify a in-place.",
+        "a.sort()",
+        ([2, 1],),
+        "[1, 2]",
+    ),
+    "rtype void": ("a, k", ":type a: List[int]\n:rtype: void", "a.append(k)", ([2, 1], 3), "[2, 1, 3]"),
+    "only a sentence": (
+        "a",
+        "Do not return anything, modify a in-place instead.",
+        "a.sort(); return 7",
+        ([2, 1],),
+        "[1, 2]",
+    ),
+    "lists": ("head", ":type head: ListNode\n:rtype: ListNode", "return head.next", ([1, 2],), "[2]"),
+    "optional lists": (
+        "head, k",
+        ":type head: Optional[ListNode]\n:type k: int\n:rtype: Optional[ListNode]",
+        "return head.next",
+        ([1, 2], 1),
+        "[2]",
+    ),
+    "list of lists": ("x", ":type x: List[ListNode]\n:rtype: int", "return x[1].val", ([[1], [2]],), "2"),
+    "dict": ("x, t", ":type x: Dict[str, int]\n:type t: TreeNode\n:rtype: int", "return t.val", ({}, [1, 2]), "1"),
+    "tree in place": (
+        "t",
+        ":type t: TreeNode\n:rtype: None",
+        "t.left, t.right = t.right, t.left",
+        ([1, 2, 3],),
+        "[1, 3, 2]",
+    ),
+    "no types": ("a", "Sorts a.", "a.sort()", ([2, 1],), "null"),
+    "not a type": ("a", ":type a: list of ints\n:rtype: [!", "return a", ([2, 1],), "[2, 1]"),
+    "annotations win": ("a: List[int]", ":type a: ListNode", "return a", ([2, 1],), "[2, 1]"),
+}
+
+
+@pytest.mark.parametrize("how", DOCSTRING_PROGRAMS)
+def test_types_in_the_docstring_apply_without_annotations(template, how):
+    parameters, docstring, body, arguments, expected_text = DOCSTRING_PROGRAMS[how]
+    text = docstring.replace("\n", "\n        ")
+    starter_code = (
+        f'class Solution(object):\n    def f(self, {parameters}):\n        """\n        {text}\n        """\n'
+    )
+    bare = f"class Solution:\n    def f(self, {parameters.partition(':')[0]}):\n        {body}"
+    assert call_once(template, bare, *arguments, starter_code=starter_code) == ("value", expected_text)
+    assert call_once(template, f"{starter_code}        {body}", *arguments) == ("value", expected_text)
 
 
 def test_none_is_null_without_an_in_place_annotation(template):

@@ -288,7 +288,7 @@ def test_endless_output_is_cut_at_the_limit(sandbox, write):
     limits = Limits(output_bytes=1 << 20)
     result = run(sandbox, f"import os\nwhile True: {write}", limits=limits)
     assert len(result.stdout) == 1 << 20
-    assert result.exit_code == 1
+    assert result.exit_code == -signal.SIGKILL
 
 
 def test_large_stderr_neither_blocks_nor_counts_as_output(sandbox):
@@ -314,6 +314,29 @@ def test_one_process_answers_many_calls(sandbox):
         assert calls.call('"a"\n1').kind == "error"
         assert calls.call("1\n1").text == "2"
     assert calls.process_result.memory_mb > 1
+
+
+def test_output_of_calls_is_not_limited(sandbox):
+    source = "def f(n):\n    for i in range(n): print('x' * 10_000)\n    return n"
+    limits = Limits(wall_s=60, cpu_s=60, output_bytes=1 << 20)
+    with sandbox.load_program(source, limits, "f") as program, program.start_calls(30) as calls:
+        assert [calls.call("200").text for _ in range(3)] == ["200"] * 3
+
+
+def test_output_has_its_order_and_no_limit_of_a_pipe(sandbox):
+    source = "import os\nfor i in range(30_000):\n  print(i, flush=True)\n  os.write(1, b'-\\n')"
+    result = run(sandbox, source)
+    assert (result.exit_code, result.stdout) == (0, b"".join(b"%d\n-\n" % i for i in range(30_000)))
+
+
+def test_program_that_closed_its_output_runs_on(sandbox):
+    result = run(sandbox, "import os, time\nprint(1, flush=True)\nos.close(1)\ntime.sleep(0.3)\nos._exit(5)")
+    assert (result.exit_code, result.stdout) == (5, b"1\n")
+
+
+def test_program_that_writes_all_the_time_meets_its_wall_limit(sandbox):
+    result = run(sandbox, "while True: print(1, flush=True)", limits=Limits(wall_s=0.3, cpu_s=20))
+    assert result.timed_out
 
 
 def test_forged_frame_is_not_a_reply(sandbox):
