@@ -8,7 +8,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -47,6 +47,7 @@ _ESCAPED_BYTE = re.compile(rb"\xed[\xb2\xb3][\x80-\xbf]")  # U+DC80 to U+DCFF in
 # Longer ones are wrong without a look at them: parsing would hold the interpreter lock that other workers need.
 MAX_ANSWER_FACTOR = 8
 MAX_EXTRA_ANSWER = 1 << 20
+MAX_QUOTING_FACTOR = 2  # bytes of a reply, which is a JSON string, per character of the answer in it, which is JSON
 
 _FAILED_CALL_STATUS = {
     "timeout": Status.TIME_LIMIT,
@@ -289,12 +290,11 @@ def _call_in_one_process(
     program: SandboxedProgram, problem: Problem, limits: Limits, answer_judge: _AnswerJudge, builder: VerdictBuilder
 ) -> None:
     result = None
-    with program.start_calls(limits.wall_s) as calls:
+    with _without_unconfirmed_failure(builder), program.start_calls(limits.wall_s) as calls:
         while builder.continue_or_close():
             test = problem.tests[len(builder.results)]
             start_time = time.monotonic()
-            # A reply holds the answer as a JSON string, which takes up to twice as many bytes.
-            max_reply_bytes = min(2 * answer_judge.compute_max_length(test), limits.output_bytes)
+            max_reply_bytes = min(MAX_QUOTING_FACTOR * answer_judge.compute_max_length(test), limits.output_bytes)
             reply = calls.call(test.input, max_reply_bytes)
             result = _judge_reply(reply, time.monotonic() - start_time, test, answer_judge)
             if reply.kind == "too_long" and max_reply_bytes < limits.output_bytes:
@@ -304,6 +304,25 @@ def _call_in_one_process(
                 break
     if result is not None:
         builder.results[-1] = _apply_process_limits(result, calls, limits)
+
+
+@contextlib.contextmanager
+def _without_unconfirmed_failure(builder: VerdictBuilder) -> Iterator[None]:
+    """Drop the last result if it is a failure and the sandbox turns out to have failed: the test is then run again."""
+    try:
+        yield
+    except SandboxError:
+        if builder.results and builder.results[-1].status is not Status.PASSED:
+            builder.results.pop()
+        raise
+
+
+def compute_max_compared_length(expected: str) -> int:
+    """Return the length up to which an answer is compared with ``expected``: 8 times its length, and 1 MiB.
+
+    A character may take four bytes of output, or twelve as escaped surrogates in JSON.
+    """
+    return MAX_ANSWER_FACTOR * (1 if expected.isascii() else 12) * len(expected) + MAX_EXTRA_ANSWER
 
 
 def _judge_process(process: ProcessResult, limits: Limits, test: ProblemTest, answer_judge: _AnswerJudge) -> TestResult:
@@ -362,9 +381,7 @@ class _AnswerJudge:
         """Return the length up to which an answer is read. Longer answers are wrong."""
         if self._session is not None:
             return compute_max_answer_length(test.output)
-        # A character may take four bytes of output, or twelve as escaped surrogates in JSON.
-        length = len(test.output) if test.output.isascii() else 12 * len(test.output)
-        return MAX_ANSWER_FACTOR * length + MAX_EXTRA_ANSWER
+        return compute_max_compared_length(test.output)
 
     def judge_answer(self, test: ProblemTest, answer: str, seconds: float) -> TestResult:
         """Judge one answer. An unusable expected output, or a broken checker, is reported as a sandbox error.
@@ -444,7 +461,7 @@ def _apply_process_limits(result: TestResult, calls: CallSession, limits: Limits
         return replace(
             result, status=Status.MEMORY_LIMIT, accepted_by=None, detail=f"{process.memory_mb:.0f} MiB; {last_line}"
         )
-    if died and process.exit_code == -signal.SIGXCPU:
+    if died and (process.timed_out or process.exit_code == -signal.SIGXCPU):
         return replace(result, status=Status.TIME_LIMIT, detail=f"{process.cpu_s:.2f} s CPU")
     return result
 

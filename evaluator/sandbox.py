@@ -13,7 +13,9 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import socket
+import struct
 import subprocess
 import sys
 import sysconfig
@@ -22,7 +24,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NoReturn
 
 from evaluator.errors import RunFailed
 from evaluator.inside.report import MARK, Report
@@ -32,10 +34,11 @@ logger = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 60.0  # for the interpreter to start, build its fences and import the common modules
 GRACE_S = 20.0  # how much longer than the test's own limits a reply may take, on a loaded machine
-MAX_SCHEDULING_DELAY_FACTOR = (
-    2.0  # how far waiting for a processor can extend a time limit, as a multiple of that limit
-)
+COMPILE_TIMEOUT_S = 300.0  # for the few seconds of CPU time that compiling may take, on a very crowded machine
+TICK_S = 0.25  # between checks of the time limit of a call
+MIN_STALL_S = 0.1  # by which a check must be late to show that this process itself was stopped or got no processor
 STDERR_TAIL = 2000  # bytes of a program's stderr to keep
+CRASH_SIGNALS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
 ZYGOTE_SCRIPT = Path(__file__).with_name("inside") / "__main__.py"
 
 ReplyKind = Literal["value", "error", "type", "timeout", "exited", "too_long"]
@@ -59,11 +62,12 @@ class Limits:
     """Resource limits of one test.
 
     On a crowded machine, the time for which a program was ready to run but got no processor does not count towards
-    ``wall_s``, up to twice ``wall_s``. Otherwise a correct program could fail because of other programs.
+    ``wall_s``, unless its own processes used the processors. Otherwise a correct program could fail because of other
+    programs.
 
     Attributes:
         wall_s: wall time in seconds.
-        cpu_s: CPU time in seconds.
+        cpu_s: CPU time in seconds of all processes of the test together.
         memory_mb: resident memory in MiB of all processes of the test together. The address space of each process is
             limited to 1 GiB more than this, so that a thread with a large reserved stack can start.
         output_bytes: size of each file: standard output and, together, all scratch files.
@@ -87,7 +91,7 @@ class ProcessResult:
 
     Attributes:
         exit_code: exit code; negative for a signal, None if unknown.
-        timed_out: the process hit its wall limit and was killed.
+        timed_out: the process hit its limit on wall time or CPU time and was killed.
         wall_s: wall time in seconds.
         cpu_s: CPU time in seconds.
         memory_mb: peak resident memory in MiB.
@@ -141,6 +145,8 @@ class Sandbox:
         self._control: socket.socket | None = None
         self._log: int | None = None  # stderr of the zygote itself, never of a candidate: only its own tracebacks
         self._missing_fences: tuple[str, ...] = ()
+        self._template_exit: int | None = None  # exit code of the last program's template
+        self._is_template_done = True
 
     def __enter__(self) -> Sandbox:
         return self
@@ -153,6 +159,11 @@ class Sandbox:
         """Names of the fences that this host does not support. Starts the zygote if it is not running."""
         self._ensure_started()
         return self._missing_fences
+
+    @property
+    def can_kill_template(self) -> bool:
+        """True if this host lacks the fences that keep programs from ending the template of their tests."""
+        return {"landlock signals", "seccomp"} <= set(self._missing_fences)
 
     @property
     def guard_pid(self) -> int | None:
@@ -205,20 +216,35 @@ class Sandbox:
         owner_end, child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with contextlib.ExitStack() as stack:
             stack.enter_context(owner_end)
-            files = [stack.enter_context(open_memory_file()) for _ in range(3)]
-            # The template reads the source from this file before it uses the file as stderr.
-            replace_contents(files[2], source.encode("utf-8", "surrogatepass"))
-            with child_end:
+            with child_end, open_memory_file() as source_file:
+                write_contents(source_file, source.encode("utf-8", "surrogatepass"))
                 job = asdict(limits) | {"func_name": func_name, "starter_code": starter_code, "values": values}
-                self._send(job, [*files, child_end.fileno()])
+                self._send(job, [source_file, child_end.fileno()])
+            self._template_exit = None
+            self._is_template_done = False
+            program = SandboxedProgram(owner_end, limits, start_time, self)
+            stack.callback(program.close)
             try:
-                yield SandboxedProgram(owner_end, files, limits, start_time)
+                yield program
             except _ChannelError as error:
                 raise self._close_after_failure(str(error)) from error
             finally:
                 _close_for_all_holders(owner_end)  # the template sees its channel closed and exits
                 if self._control is not None:
-                    self._wait_for_done()
+                    self.wait_for_template()
+
+    def wait_for_template(self) -> int | None:
+        """Wait until nothing is left of the last program, whose template is ending.
+
+        Returns the exit code of its template, negative for a signal, None if unknown. Raises SandboxError.
+        """
+        if not self._is_template_done:
+            packet = self._receive(GRACE_S)
+            if not packet:
+                raise self._close_after_failure("the zygote exited")
+            self._template_exit = json.loads(packet)["exit_code"]
+            self._is_template_done = True
+        return self._template_exit
 
     def _send(self, job: dict[str, Any], files: list[int]) -> None:
         control = self._ensure_started()
@@ -228,12 +254,9 @@ class Sandbox:
         except OSError as error:
             raise self._close_after_failure(f"cannot send the program to the zygote: {error}") from error
 
-    def _wait_for_done(self) -> None:
-        if self._receive(GRACE_S) != b"done":
-            raise self._close_after_failure("the zygote exited")
-
     def _receive(self, timeout: float) -> bytes:
-        assert self._control is not None
+        if self._control is None:
+            raise SandboxError("the zygote exited")
         self._control.settimeout(timeout)
         try:
             return self._control.recv(65536)
@@ -258,7 +281,13 @@ class Sandbox:
             packet = self._receive(START_TIMEOUT_S)
             if not packet:
                 raise self._close_after_failure("the zygote did not start")
-            self._missing_fences = tuple(json.loads(packet)["missing"])
+            answer = json.loads(packet)
+            if answer["unreadable"]:
+                raise self._close_after_failure(
+                    f"programs in the sandbox cannot read the libraries in {', '.join(answer['unreadable'])}: "
+                    "make them and their parent directories readable for other users (docs/evaluator.md)"
+                )
+            self._missing_fences = tuple(answer["missing"])
             if self._missing_fences and self._strict:
                 raise self._close_after_failure(
                     f"{describe_missing_fences(self._missing_fences)}, which strict requires"
@@ -321,20 +350,33 @@ class SandboxedProgram:
         alive: False if the template process is gone. On a host with few fences a candidate can kill it.
     """
 
-    def __init__(self, channel: socket.socket, files: list[int], limits: Limits, start_time: float) -> None:
+    def __init__(self, channel: socket.socket, limits: Limits, start_time: float, sandbox: Sandbox) -> None:
         self._channel = channel
         self._limits = limits
-        self._stdin, self._stdout, self._stderr = files
+        self._sandbox = sandbox
+        self._files: list[int] = []  # standard input, output and error of the last test
         self._budget_deadline = start_time + limits.budget_s
         self._early_report: Report | None = None  # report that arrived instead of the answer to another request
         self._ready = False
+        self._is_killed_from_outside = False  # the last test, perhaps: by the kernel for want of memory, or by itself
         self.dirty = False
         self.alive = True
 
+    def close(self) -> None:
+        """Close the files of the last test."""
+        while self._files:
+            os.close(self._files.pop())
+
     def run(self, stdin: bytes) -> ProcessResult:
         """Run the program to its end with ``stdin`` as standard input. Raises CompileError, BudgetExceeded."""
+        result = self._run_once(stdin)
+        if self._is_killed_from_outside and not self.dirty:
+            return self._run_once(stdin)
+        return result
+
+    def _run_once(self, stdin: bytes) -> ProcessResult:
         self._start_test(stdin, [])
-        return self._collect_result((1 + MAX_SCHEDULING_DELAY_FACTOR) * self._limits.wall_s + GRACE_S, self._stdout)
+        return self._collect_result(self._limits.wall_s + GRACE_S, has_output=True)
 
     @contextlib.contextmanager
     def start_calls(self, wall_s: float) -> Iterator[CallSession]:
@@ -353,17 +395,21 @@ class SandboxedProgram:
                 yield calls
             finally:
                 self._send_word(b"end")
-                calls.process_result = self._collect_result(GRACE_S, None)
+                calls.process_result = self._collect_result(GRACE_S, has_output=False)
 
     @property
     def is_budget_exceeded(self) -> bool:
         """True if the program has used up its time budget."""
         return time.monotonic() >= self._budget_deadline
 
-    def request_scheduling_delay(self) -> float:
-        """Return the seconds for which the process of the running test has waited for a processor; 0 if it is gone."""
-        self._send_word(b"delay")
-        message = self._receive_message(GRACE_S) if self.alive else None
+    def request_uncounted_time(self, start_time: float) -> float:
+        """Return the seconds since the monotonic time ``start_time`` that do not count towards a wall limit.
+
+        These are the time for which the process of the running test waited for a processor, and the time for which the
+        sandbox was stopped. 0 if the process is gone.
+        """
+        self._send_word(b"delay %.6f" % start_time)
+        message = self._receive_answer(GRACE_S) if self.alive else None
         if isinstance(message, Report):
             self._early_report = message
             return 0.0
@@ -371,74 +417,128 @@ class SandboxedProgram:
 
     def last_stderr_line(self) -> str:
         """Return the last line that the program wrote to standard error."""
-        return read_contents(self._stderr, STDERR_TAIL).decode(errors="replace").strip().rpartition("\n")[2]
+        return self._read_stderr().strip().rpartition("\n")[2]
 
-    def _start_test(self, stdin: bytes, files: list[int]) -> None:
-        """Request a test. Raises CompileError, or _ChannelError if the sandbox failed."""
-        replace_contents(self._stdin, stdin)
-        self._send_word(b"run", files)
+    def _read_stderr(self) -> str:
+        return read_contents(self._files[2], STDERR_TAIL).decode(errors="replace")
+
+    def _start_test(self, stdin: bytes, descriptors: list[int]) -> None:
+        """Request a test. Raises CompileError, or _ChannelError if the sandbox failed.
+
+        The test gets new files, since a program can leave traces in their attributes and flags.
+        """
+        self.close()
+        self._files = [os.memfd_create("job") for _ in range(3)]
+        write_contents(self._files[0], stdin)
+        self._send_word(b"run", [*self._files, *descriptors])
         if self._ready:
             return
         # Read only after the first test was requested, so that the template does not have to wait for that request.
-        message = self._receive_message(self._limits.wall_s + GRACE_S)
-        match message:
+        match self._receive_answer(COMPILE_TIMEOUT_S):
             case ["ready"]:
                 self._ready = True
             case ["compile_error", reason]:
                 raise CompileError(reason)
-            case ["failed", reason]:
-                raise _ChannelError(f"cannot isolate the program: {reason}")
-            case None:  # the compiler crashed, or hit a limit
-                raise CompileError("the compiler did not finish")
-            case _:
+            case None:
+                self._raise_failed_compilation()
+            case message:
                 raise _ChannelError(f"unexpected message {message!r} from a template that is not ready")
 
-    def _send_word(self, word: bytes, files: list[int] | None = None) -> None:
+    def _raise_failed_compilation(self) -> NoReturn:
+        """Raise the error for a template that ended while it compiled the program."""
+        exit_code = self._sandbox.wait_for_template()
+        if exit_code == -signal.SIGXCPU:
+            raise CompileError("compiling the program takes too much CPU time")
+        if exit_code is not None and -exit_code in CRASH_SIGNALS:
+            raise CompileError(f"the compiler crashed: {signal.Signals(-exit_code).name}")
+        if self.is_budget_exceeded:
+            raise BudgetExceeded
+        raise _ChannelError(f"the template ended while it compiled the program (exit code {exit_code})")
+
+    def _send_word(self, word: bytes, descriptors: list[int] | None = None) -> None:
         if not self.alive:
             return
         try:
             self._channel.settimeout(GRACE_S)
-            socket.send_fds(self._channel, [word], files or [])
+            socket.send_fds(self._channel, [word], descriptors or [])
         except OSError:
             self.alive = False
 
-    def _collect_result(self, timeout: float, stdout: int | None) -> ProcessResult:
+    def _collect_result(self, timeout: float, has_output: bool) -> ProcessResult:
         remaining = self._budget_deadline - time.monotonic()
         report, self._early_report = self._early_report, None
+        self._is_killed_from_outside = False
         if report is None and self.alive:
-            message = self._receive_message(min(timeout, remaining + GRACE_S))
-            report = message if isinstance(message, Report) else None
+            report = self._wait_for_report(min(timeout, remaining + GRACE_S))
         if report is None:
             self.alive = False
-            if self.is_budget_exceeded:
-                raise BudgetExceeded
-            return ProcessResult(
-                exit_code=None,
-                timed_out=False,
-                wall_s=0.0,
-                cpu_s=0.0,
-                memory_mb=0.0,
-                stdout=b"",
-                stderr="the program killed its template process",
-            )
+            return self._explain_missing_report()
         self.dirty = report.dirty
+        is_killed = report.exit_code == -signal.SIGKILL and not report.is_stopped
+        is_within_limits = report.cpu_s < self._limits.cpu_s and report.memory_mb <= self._limits.memory_mb
+        self._is_killed_from_outside = is_killed and is_within_limits
         return ProcessResult(
             exit_code=report.exit_code,
             timed_out=report.timed_out,
             wall_s=report.wall_s,
             cpu_s=report.cpu_s,
             memory_mb=report.memory_mb,
-            stdout=b"" if stdout is None else read_contents(stdout),
-            stderr=read_contents(self._stderr, STDERR_TAIL).decode(errors="replace"),
+            stdout=read_contents(self._files[1]) if has_output else b"",
+            stderr=self._read_stderr(),
         )
 
-    def _receive_message(self, timeout: float) -> Report | list[Any] | None:
-        """Return the template's next message, or None if the template is gone."""
+    def _explain_missing_report(self) -> ProcessResult:
+        """Return the result of a test whose template is gone, if the program can have caused that.
+
+        Raises BudgetExceeded or _ChannelError otherwise.
+        """
+        if self.is_budget_exceeded:
+            raise BudgetExceeded
+        exit_code = self._sandbox.wait_for_template()
+        if not self._sandbox.can_kill_template:
+            raise _ChannelError(f"the template of a program ended during a test (exit code {exit_code})")
+        return ProcessResult(
+            exit_code=None,
+            timed_out=False,
+            wall_s=0.0,
+            cpu_s=0.0,
+            memory_mb=0.0,
+            stdout=b"",
+            stderr="the program killed its template process",
+        )
+
+    def _wait_for_report(self, timeout: float) -> Report | None:
+        """Return the report of the running test, or None if the template is gone.
+
+        A test may run for longer than ``timeout`` if it has to wait for processors, so the template is then asked for
+        any answer, to see whether it still works.
+        """
+        while True:
+            message = self._receive_message(timeout)
+            if isinstance(message, TimeoutError):
+                self._send_word(b"delay %.6f" % time.monotonic())
+                message = self._receive_answer(GRACE_S)
+            if message is None or isinstance(message, Report):
+                return message
+            timeout = GRACE_S
+
+    def _receive_answer(self, timeout: float) -> Report | list[Any] | None:
+        """Return the template's next message, or None if the template is gone. Raises _ChannelError after a timeout."""
+        message = self._receive_message(timeout)
+        if isinstance(message, TimeoutError):
+            raise _ChannelError(f"a program's template did not answer within {timeout:.0f} s") from message
+        return message
+
+    def _receive_message(self, timeout: float) -> Report | list[Any] | TimeoutError | None:
+        """Return the template's next message, None if the template is gone, or the error of a timeout."""
         try:
             self._channel.settimeout(max(0.001, timeout))
-            packet = self._channel.recv(65536)
+            try:
+                packet = self._channel.recv(65536)
+            except ConnectionResetError:  # the template ended without reading the last word, but may have sent one
+                packet = self._channel.recv(65536)
         except TimeoutError as error:
-            raise _ChannelError(f"a program's template did not answer within {timeout:.0f} s") from error
+            return error
         except OSError:
             return None
         if not packet:
@@ -446,6 +546,8 @@ class SandboxedProgram:
         if packet[0] == MARK:
             return Report.unpack(packet)
         message: list[Any] = json.loads(packet)
+        if message[0] == "failed":
+            raise _ChannelError(f"cannot run the program in the sandbox: {message[1]}")
         return message
 
 
@@ -454,31 +556,36 @@ class CallSession:
 
     def __init__(self, channel: socket.socket, program: SandboxedProgram, wall_s: float, max_reply_bytes: int) -> None:
         self._channel = channel
+        self._channel.settimeout(None)  # the kernel's own timeouts are used, with which recv can wait for all bytes
         self._program = program
         self._wall_s = wall_s
         self._max_reply_bytes = max_reply_bytes
-        self._reported_delay = 0.0  # seconds the process had waited for a processor at the last request
+        self._start_time = 0.0
+        self._stalled_s = 0.0  # for which this process itself was stopped during the call
+        self._wait_time = 0.0  # monotonic time at which the last sending or receiving began
+        self._tick_us = 0
         self.process_result: ProcessResult | None = None
 
     def call(self, arguments: str, max_reply_bytes: int | None = None) -> Reply:
         """Call the function with the arguments in ``arguments``, one JSON value per line.
 
-        A reply of more than ``max_reply_bytes``, or than ``Limits.output_bytes``, is not read: its kind is
-        ``too_long``. After a reply of any kind other than ``value``, ``error`` and ``type`` the process cannot answer
-        further calls. Raises BudgetExceeded.
+        After a reply of any kind other than ``value``, ``error`` and ``type`` the process cannot answer further calls.
+        A reply of more than ``max_reply_bytes`` (and, in any case, of more than ``Limits.output_bytes``) is not read:
+        its kind is ``too_long``. Raises BudgetExceeded.
         """
         nonce = os.urandom(8).hex()  # not secrets, which is slow to import
         request = json.dumps({"nonce": nonce, "input": arguments}).encode()
         if self._program.is_budget_exceeded:
             raise BudgetExceeded
-        self._deadline = time.monotonic() + self._wall_s
-        self._latest_deadline = self._deadline + MAX_SCHEDULING_DELAY_FACTOR * self._wall_s
+        limit = self._max_reply_bytes if max_reply_bytes is None else min(max_reply_bytes, self._max_reply_bytes)
+        self._start_time = time.monotonic()
+        self._stalled_s = 0.0
+        self._set_tick(min(TICK_S, self._wall_s))
         try:
-            self._channel.settimeout(self._wall_s)
-            self._channel.sendall(len(request).to_bytes(4, "big") + request)
+            self._write(len(request).to_bytes(4, "big") + request)
             size = int.from_bytes(self._read(8), "big")
-            if size > min(self._max_reply_bytes, max_reply_bytes or self._max_reply_bytes):
-                return Reply("too_long", f"a result of {size} bytes exceeds the output limit")
+            if size > limit:
+                return Reply("too_long", f"a result of {size} bytes exceeds the limit of {limit} bytes")
             return read_reply(self._read(size), nonce)
         except TimeoutError:
             return Reply("timeout", f"no result in {self._wall_s:g} s")
@@ -487,33 +594,59 @@ class CallSession:
         except ValueError as error:
             return Reply("exited", f"the program wrote to the private channel: {error}")
 
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            self._wait_time = time.monotonic()
+            try:
+                view = view[self._channel.send(view) :]
+            except BlockingIOError:
+                self._check_deadline()
+
     def _read(self, size: int) -> bytes:
         chunks = []
         missing = size
         while missing:
-            remaining = self._deadline - time.monotonic()
-            if remaining <= 0 and not self._extend_deadline():
-                raise TimeoutError
-            self._channel.settimeout(max(remaining, 0.001))
+            self._wait_time = time.monotonic()
             try:
-                chunk = self._channel.recv(min(missing, 1 << 20))
-            except TimeoutError:
+                # Without MSG_WAITALL, a program that sends single bytes would keep this thread busy.
+                chunk = self._channel.recv(min(missing, 1 << 20), socket.MSG_WAITALL)
+            except BlockingIOError:
+                self._check_deadline()
                 continue
             if not chunk:
                 raise EOFError
             chunks.append(chunk)
             missing -= len(chunk)
+            if missing and len(chunk) < 1 << 20:  # the rest did not arrive within a tick
+                self._check_deadline()
         return b"".join(chunks)
 
-    def _extend_deadline(self) -> bool:
-        """Extend the deadline by the time for which the process has waited for a processor since the last request.
+    def _check_deadline(self) -> None:
+        """Raise TimeoutError if the call has used up its wall time. Called when nothing has arrived for a tick.
 
-        Returns False if that is not enough to continue.
+        So what lies in the socket when the time is up is still read.
         """
-        delay = self._program.request_scheduling_delay()
-        granted, self._reported_delay = delay - self._reported_delay, max(delay, self._reported_delay)
-        self._deadline = min(self._deadline + granted, self._latest_deadline)
-        return granted > 0 and time.monotonic() < self._deadline
+        now = time.monotonic()
+        late_s = now - self._wait_time - self._tick_us / 1e6
+        if late_s > MIN_STALL_S:
+            self._stalled_s += late_s
+        remaining_s = self._start_time + self._wall_s + self._stalled_s - now
+        if remaining_s <= 0:
+            remaining_s += self._program.request_uncounted_time(self._start_time)
+            if remaining_s <= 0 or not self._program.alive:
+                raise TimeoutError
+        self._set_tick(min(TICK_S, remaining_s))
+
+    def _set_tick(self, seconds: float) -> None:
+        """Set the time for which sending and receiving waits."""
+        tick_us = max(1000, int(seconds * 1e6))
+        if tick_us == self._tick_us:
+            return
+        self._tick_us = tick_us
+        value = struct.pack("@ll", tick_us // 1_000_000, tick_us % 1_000_000)
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            self._channel.setsockopt(socket.SOL_SOCKET, option, value)
 
 
 def read_reply(frame: bytes, nonce: str) -> Reply:
@@ -542,9 +675,8 @@ def open_memory_file() -> Iterator[int]:
         os.close(descriptor)
 
 
-def replace_contents(descriptor: int, data: bytes) -> None:
-    """Replace the contents of the file with ``data``."""
-    os.ftruncate(descriptor, 0)
+def write_contents(descriptor: int, data: bytes) -> None:
+    """Write ``data`` to an empty file, whose offset stays at its beginning."""
     view = memoryview(data)
     offset = 0
     while offset < len(view):

@@ -5,7 +5,6 @@ Mechanisms that the host does not support are recorded by name.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 import signal
@@ -15,10 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from evaluator.inside import kernel, landlock
-from evaluator.inside.seccomp import SeccompFilter
+from evaluator.inside.seccomp import SeccompFilter, build_rules, build_signal_rules
 
-NOBODY_UID = 65534
-SCRATCH = "/tmp"  # with a private root: a tmpfs created for each program, its working directory
+FIRST_UID = 61184  # of those that systemd reserves for services without an account
+UID_COUNT = 4336
+TEMPORARY_DIRECTORY = "/tmp"
 SYSTEM_PATHS = ("/usr/lib", "/usr/lib64", "/usr/bin", "/usr/local/lib", "/lib", "/lib64", "/bin", "/usr/share/zoneinfo")
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 SYMLINKS = {
@@ -26,9 +26,8 @@ SYMLINKS = {
     "/dev/stdin": "/proc/self/fd/0",
     "/dev/stdout": "/proc/self/fd/1",
     "/dev/stderr": "/proc/self/fd/2",
-    "/dev/shm": SCRATCH,
-    "/var/tmp": SCRATCH,
 }
+SCRATCH_SYMLINKS = ("/dev/shm", "/var/tmp")  # lead to the scratch directory
 
 
 @dataclass(kw_only=True)
@@ -39,14 +38,20 @@ class Fences:
         without: names of fences not to build.
         built: names of the fences that were built.
         missing: names of the fences that the host does not support, or that are in ``without``.
+        libraries: directories from which modules are imported.
+        scratch: with a private root: the programs' working directory, a tmpfs created for each program.
+        scratch_root: parent of the programs' working directories if there is no private root.
     """
 
     without: tuple[str, ...]
     built: set[str] = field(default_factory=set)
     missing: list[str] = field(default_factory=list)
-    scratch_root: str | None = None  # parent of the programs' directories if there is no private root
+    libraries: list[str] = field(default_factory=list)
+    scratch: str = TEMPORARY_DIRECTORY
+    scratch_root: str | None = None
     seccomp: SeccompFilter | None = None
     signal_seccomp: SeccompFilter | None = None
+    file_ruleset: int | None = None  # descriptor of Landlock's rules for all programs if there is no private root
     signal_rulesets: tuple[int, ...] = ()  # one descriptor if the host supports it, otherwise none
 
     def attempt(self, name: str, build: Callable[[], object]) -> bool:
@@ -66,10 +71,12 @@ class Fences:
 
     def build_outside(self) -> None:
         """Drop root and enter new namespaces. The process forked next is process 1 of the pid namespace."""
+        self.libraries = find_library_paths()
+        self.scratch = choose_scratch(self.libraries)
         self._drop_root()
         self._enter_namespaces()
         if "private root" in self.without or "mount namespace" not in self.built:
-            self.scratch_root = create_private_directory(SCRATCH)
+            self.scratch_root = create_private_directory(TEMPORARY_DIRECTORY)
 
     def build_inside(self) -> None:
         """Build the fences that only process 1 of the new namespaces can build."""
@@ -79,9 +86,9 @@ class Fences:
             self.attempt("private root", lambda: enter_private_root(self))
         else:
             self.missing.append("private root")
-        self.attempt("process limit", probe_process_limit)
+        self.attempt("process limit", self._probe_process_limit)
         self.attempt("no_new_privs", lambda: kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1))
-        self.attempt("landlock", landlock.get_version)
+        self.attempt("landlock", self._prepare_file_rules)
         self.attempt("landlock signals", self._make_signal_ruleset)
         self.attempt("seccomp", self._make_filters)
         # Candidates have the same uid, so otherwise they could trace the cell or read its memory by /proc/1/mem.
@@ -91,35 +98,68 @@ class Fences:
         """Restrict this process by Landlock's file rules, if Landlock is built. Raises OSError."""
         if "landlock" not in self.built:
             return
-        if "private root" in self.built:  # its /dev contains only DEVICES; fewer rules are faster to build
-            ruleset = landlock.create_file_ruleset(["/"], [scratch, "/dev"])
-        else:
-            readable = [*SYSTEM_PATHS, *find_library_paths(), "/proc", "/dev"]
-            ruleset = landlock.create_file_ruleset(readable, [scratch, *DEVICES])
+        if self.file_ruleset is not None:
+            landlock.restrict_self(self.file_ruleset)
+        # The /dev of a private root contains only DEVICES; fewer rules are faster to build.
+        devices = DEVICES if self.file_ruleset is not None else ("/dev",)
+        ruleset = landlock.create_file_ruleset(["/"], [scratch, *devices])
         landlock.restrict_self(ruleset)
         os.close(ruleset)
+
+    def find_unreadable_libraries(self) -> list[str]:
+        """Return those of ``libraries`` that programs, which have no capabilities, cannot read."""
+        return [path for path in self.libraries if not is_readable_without_capabilities(path)]
+
+    def _probe_process_limit(self) -> None:
+        if not self.built & {"user namespace", "uid"}:
+            raise OSError("RLIMIT_NPROC counts all processes of the user")
+        probe_process_limit()
+
+    def _prepare_file_rules(self) -> None:
+        landlock.get_version()
+        if "private root" in self.built:
+            return
+        hidden = find_hidden_packages()
+        listable: list[str] = []
+        readable = ["/proc"]
+        for path in dict.fromkeys([*SYSTEM_PATHS, *self.libraries]):
+            listable_inside, readable_inside = list_without(path, hidden)
+            listable += listable_inside
+            readable += readable_inside
+        parent = self.scratch_root or TEMPORARY_DIRECTORY
+        self.file_ruleset = landlock.create_file_ruleset(readable, [parent, *DEVICES], listable)
 
     def _make_signal_ruleset(self) -> None:
         self.signal_rulesets = (landlock.create_signal_ruleset(),)
 
     def _make_filters(self) -> None:
-        self.seccomp = SeccompFilter(deny_signals=False)
+        self.seccomp = SeccompFilter(build_rules())
         if not self.built & {"pid namespace", "landlock signals"}:
-            self.signal_seccomp = SeccompFilter(deny_signals=True)
+            self.signal_seccomp = SeccompFilter(build_signal_rules(None))
+
+    def make_template_filter(self) -> SeccompFilter | None:
+        """Return the filter for signals of the programs of the calling template, or None if they need none."""
+        if self.seccomp is None or "landlock signals" in self.built:
+            return None
+        if self.signal_seccomp is not None:
+            return self.signal_seccomp
+        return SeccompFilter(build_signal_rules((1, os.getpid())))
 
     def _drop_root(self) -> None:
-        """Become nobody, since root is exempt from RLIMIT_NPROC and owns too many files.
+        """Become an unprivileged user, since root is exempt from RLIMIT_NPROC and owns too many files.
 
-        Stays root if nobody could not read the libraries.
+        Each sandbox has a user of its own, because the kernel limits the memory of all pipes of a user together. Stays
+        root if that user could not read the libraries.
         """
         if os.geteuid() != 0:
             return
-        if "uid" in self.without or not make_reachable_by(NOBODY_UID, find_library_paths()):
+        uid = FIRST_UID + os.getpid() % UID_COUNT
+        if "uid" in self.without or not make_reachable_by(uid, self.libraries):
             self.missing.append("uid")
             return
         os.setgroups([])
-        os.setresgid(NOBODY_UID, NOBODY_UID, NOBODY_UID)
-        os.setresuid(NOBODY_UID, NOBODY_UID, NOBODY_UID)
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
         # The uid change made this process undumpable: /proc/self would belong to root, the uid map be unwritable.
         kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
         self.built.add("uid")
@@ -138,6 +178,40 @@ class Fences:
 def find_library_paths() -> list[str]:
     """Return the directories from which modules are imported."""
     return [path for path in sys.path if os.path.isdir(path)]
+
+
+def choose_scratch(libraries: list[str]) -> str:
+    """Return the path of the programs' working directory in a private root, which must not cover a library."""
+    path = TEMPORARY_DIRECTORY
+    while any(is_below(library, path) for library in [*libraries, *map(os.path.realpath, libraries)]):
+        path += "-scratch"
+    return path
+
+
+def find_hidden_packages() -> list[str]:
+    """Return the directories of an installed copy of this project that contain problems with solutions."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    launch = os.path.join(os.path.dirname(package), "launch")
+    return [package, *([launch] if os.path.isdir(os.path.join(launch, "problems")) else [])]
+
+
+def list_without(directory: str, hidden: list[str]) -> tuple[list[str], list[str]]:
+    """Divide ``directory`` into directories whose names may be listed and paths that may be read.
+
+    Together they are everything in ``directory`` except ``hidden``.
+    """
+    if not any(is_below(path, directory) for path in hidden):
+        return [], [directory]
+    if directory in hidden or not os.path.isdir(directory):
+        return [], []
+    listable = [directory]
+    readable: list[str] = []
+    for entry in os.scandir(directory):
+        if not entry.is_symlink():  # a rule would apply to the target of the link, which may be anywhere
+            listable_inside, readable_inside = list_without(entry.path, hidden)
+            listable += listable_inside
+            readable += readable_inside
+    return listable, readable
 
 
 def make_reachable_by(uid: int, paths: list[str]) -> bool:
@@ -165,6 +239,19 @@ def is_readable_by(uid: int, paths: list[str]) -> bool:
             os.setresuid(uid, uid, uid)
             for path in paths:
                 os.listdir(path)
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def is_readable_without_capabilities(path: str) -> bool:
+    """Return True if a process without capabilities can list ``path``. Checked in a child process."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            kernel.drop_capabilities()
+            os.listdir(path)
         except OSError:
             os._exit(1)
         os._exit(0)
@@ -227,29 +314,31 @@ def enter_private_root(fences: Fences) -> None:
 
     Problem files, home directories, sockets and command lines of the host are then out of reach.
     """
-    libraries = find_library_paths()
+    libraries = fences.libraries
     paths = select_outermost([*SYSTEM_PATHS, *libraries, *map(os.path.realpath, libraries)]) + list(DEVICES)
-    links = {path: os.readlink(path) for path in paths if os.path.islink(path)} | SYMLINKS
-    # Opened before the new root covers SCRATCH, because the libraries may be in there.
+    links = {path: os.readlink(path) for path in paths if os.path.islink(path)}
+    # Opened before the new root covers its own path, because the libraries may be in there.
     sources = [(path, os.open(path, os.O_PATH | os.O_CLOEXEC)) for path in paths if path not in links]
-    base = SCRATCH
+    base = TEMPORARY_DIRECTORY
     kernel.mount("tmpfs", base, "tmpfs", kernel.MS_NOSUID, "mode=0755,size=1m")
     for path, handle in sources:
         bind_mount(handle, base + path)
         os.close(handle)
+    links |= SYMLINKS | dict.fromkeys(SCRATCH_SYMLINKS, fences.scratch)
     for path, link_target in links.items():
-        os.makedirs(os.path.dirname(base + path), mode=0o755, exist_ok=True)
-        os.symlink(link_target, base + path)
-    for path in (SCRATCH, "/proc", "/old"):
+        if not os.path.lexists(base + path):  # otherwise there are libraries below this path
+            os.makedirs(os.path.dirname(base + path), mode=0o755, exist_ok=True)
+            os.symlink(link_target, base + path)
+    for path in (fences.scratch, "/proc"):
         os.makedirs(base + path, mode=0o755, exist_ok=True)
-    hide_evaluator_package(base)
+    hide_packages(base)
     # The host's /proc must still be visible, or the kernel refuses to mount a new one.
     fences.attempt("private /proc", lambda: mount_proc(base + "/proc"))
     os.chdir(base)
-    kernel.call("syscall", kernel.SYS_PIVOT_ROOT[os.uname().machine], b".", b"old")
+    # The old root is put on top of the new one, as pivot_root(2) describes, and then detached.
+    kernel.call("syscall", kernel.SYS_PIVOT_ROOT[os.uname().machine], b".", b".")
+    kernel.unmount(".")
     os.chdir("/")
-    kernel.unmount("/old")
-    os.rmdir("/old")
     if "private /proc" in fences.built:
         fences.attempt("no nested namespaces", lambda: kernel.write_file("/proc/sys/user/max_user_namespaces", "0"))
     kernel.make_read_only("/")
@@ -271,11 +360,11 @@ def bind_mount(handle: int, target: str) -> None:
     kernel.mount(f"/proc/self/fd/{handle}", target, None, kernel.MS_BIND | kernel.MS_REC)
 
 
-def hide_evaluator_package(base: str) -> None:
-    """Cover an installed copy of this package among the libraries, since its problem sets contain solutions."""
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    if os.path.isdir(base + package):
-        kernel.mount("tmpfs", base + package, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=0755,size=4k")
+def hide_packages(base: str) -> None:
+    """Cover installed packages of this project among the libraries, since its problem sets contain solutions."""
+    for package in find_hidden_packages():
+        if os.path.isdir(base + package):
+            kernel.mount("tmpfs", base + package, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=0755,size=4k")
 
 
 def mount_proc(target: str) -> None:
@@ -320,17 +409,17 @@ class ScratchDirectory:
     """Working directory of programs: created empty for each program, and removed afterwards."""
 
     def __init__(self, fences: Fences) -> None:
-        self._root = fences.scratch_root or SCRATCH
-        self._private = "private root" in fences.built
+        self._root = fences.scratch_root or TEMPORARY_DIRECTORY
+        self._mount_point = fences.scratch if "private root" in fences.built else None
         self._path: str | None = None
 
     def make(self, size: int) -> str:
         """Create an empty directory and return its path. With a private root, it holds at most ``size`` bytes."""
         self.remove()
-        if self._private:
+        if self._mount_point is not None:
             options = f"mode=0777,size={size},nr_inodes=1024"
-            kernel.mount("tmpfs", SCRATCH, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, options)
-            self._path = SCRATCH
+            kernel.mount("tmpfs", self._mount_point, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, options)
+            self._path = self._mount_point
         else:
             self._path = create_private_directory(self._root)
         return self._path
@@ -339,8 +428,8 @@ class ScratchDirectory:
         """Remove the directory of the last program."""
         if self._path is None:
             return
-        if self._private:
-            kernel.unmount(SCRATCH)
+        if self._mount_point is not None:
+            kernel.unmount(self._mount_point)
         else:
             remove_tree(self._path)
         self._path = None
@@ -349,22 +438,39 @@ class ScratchDirectory:
 def remove_tree(path: str) -> None:
     """Remove a directory tree of any depth and any permissions, as an untrusted program may have left it.
 
-    Raises OSError on failure.
+    Inner directories are moved to the top before they are emptied, since their paths may be longer than the kernel
+    accepts, and their number larger than that of descriptors or stack frames. Raises OSError on failure.
     """
     os.chmod(path, 0o700)
-    pending = [path]
-    while pending:
-        directory = pending.pop()
-        with contextlib.suppress(FileNotFoundError):
-            subdirectories = []
-            for entry in os.scandir(directory):
-                if entry.is_dir(follow_symlinks=False):
-                    subdirectories.append(entry.path)
-                else:
-                    os.unlink(entry.path)
-            if subdirectories:
-                for inner in subdirectories:
-                    os.chmod(inner, 0o700)
-                pending += [directory, *subdirectories]
-            else:
-                os.rmdir(directory)
+    root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        while names := empty_directory(root, root):
+            for name in names:
+                inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=root)
+                try:
+                    empty_directory(inner, root)
+                finally:
+                    os.close(inner)
+                os.rmdir(name, dir_fd=root)
+    finally:
+        os.close(root)
+    os.rmdir(path)
+
+
+def empty_directory(directory: int, target: int) -> list[str]:
+    """Delete the files of an open directory, and move its directories into the open directory ``target``.
+
+    Returns the names of these directories in ``target``.
+    """
+    names = []
+    with os.scandir(directory) as entries:
+        for entry in list(entries):
+            if not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry.name, dir_fd=directory)
+                continue
+            os.chmod(entry.name, 0o700, dir_fd=directory)  # to move a directory, its parent's entry in it is written
+            names.append(entry.name)
+            if directory != target:
+                names[-1] = os.urandom(8).hex()
+                os.rename(entry.name, names[-1], src_dir_fd=directory, dst_dir_fd=target)
+    return names

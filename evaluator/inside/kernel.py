@@ -29,6 +29,7 @@ SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 SYS_MOUNT_SETATTR = 442
 AT_FDCWD = -100
 AT_RECURSIVE = 0x8000
+CAP_SYS_PTRACE = 19
 _CAP_VERSION_3 = 0x20080522
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -83,9 +84,19 @@ def make_read_only(target: str) -> None:
     call("syscall", SYS_MOUNT_SETATTR, AT_FDCWD, target.encode(), AT_RECURSIVE, attributes, size)
 
 
-def drop_capabilities() -> None:
-    """Drop all capabilities permanently. Raises OSError."""
-    call("capset", (ctypes.c_uint32 * 2)(_CAP_VERSION_3, 0), (ctypes.c_uint32 * 6)())
+_capability_header = (ctypes.c_uint32 * 2)(_CAP_VERSION_3, 0)
+_no_capabilities = (ctypes.c_uint32 * 6)()
+
+
+def drop_capabilities(kept: int | None = None) -> None:
+    """Drop all capabilities permanently, except the one with number ``kept``. Raises OSError."""
+    bits = 0 if kept is None else 1 << kept
+    call("capset", _capability_header, (ctypes.c_uint32 * 6)(bits, bits))  # effective, permitted, not inheritable
+
+
+def prepare_drop_capabilities() -> PreparedCall:
+    """Prepare a fast call of ``drop_capabilities`` that keeps none."""
+    return PreparedCall("capset", ctypes.addressof(_capability_header), ctypes.addressof(_no_capabilities))
 
 
 def write_file(path: str, text: str) -> None:

@@ -43,8 +43,10 @@ def get_file_rights(landlock_version: int) -> int:
     return _RIGHTS_OF_VERSION_1 | sum(right for right, since in later_rights if landlock_version >= since)
 
 
-def create_file_ruleset(readable: Iterable[str], writable: Iterable[str]) -> int:
+def create_file_ruleset(readable: Iterable[str], writable: Iterable[str], listable: Iterable[str] = ()) -> int:
     """Create a ruleset: read and execute below ``readable``, everything below ``writable``, and no TCP.
+
+    Below ``listable``, the names of files can be read.
 
     Returns its descriptor. Raises OSError if the kernel has no Landlock. Paths that do not exist are skipped.
     """
@@ -52,7 +54,8 @@ def create_file_ruleset(readable: Iterable[str], writable: Iterable[str]) -> int
     handled = get_file_rights(landlock_version)
     network = _TCP if landlock_version >= 4 else 0
     ruleset = _create(handled, network, SCOPE_ABSTRACT_SOCKETS if landlock_version >= 6 else 0)
-    for paths, rights in ((readable, _EXECUTE | _READ_FILE | _READ_DIR), (writable, handled)):
+    rights_of_paths = (listable, _READ_DIR), (readable, _EXECUTE | _READ_FILE | _READ_DIR), (writable, handled)
+    for paths, rights in rights_of_paths:
         for path in paths:
             _allow(ruleset, path, rights & handled)
     return ruleset

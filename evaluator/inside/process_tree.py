@@ -9,7 +9,6 @@ import signal
 import time
 from dataclasses import dataclass
 
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 DEADLINE_S = 5.0  # for killing processes one by one; a whole namespace is killed in one call
 
 
@@ -83,34 +82,6 @@ def list_descendants() -> list[int]:
                 descendants.append(pid)
                 has_grown = True
     return descendants
-
-
-def get_scheduling_delay_s(pid: int) -> float:
-    """Return the seconds that the thread of the process that waited longest was ready to run but got no processor.
-
-    0 if unknown.
-    """
-    longest = 0
-    with contextlib.suppress(OSError):
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/schedstat", "rb") as handle:
-                longest = max(longest, int(handle.read().split()[1]))
-    return longest / 1e9
-
-
-def measure_memory(pids: list[int]) -> int:
-    """Return the bytes of memory that ``pids`` use together, counting shared memory once.
-
-    The result for a single process is approximate.
-    """
-    if len(pids) == 1:
-        with contextlib.suppress(OSError), open(f"/proc/{pids[0]}/statm", "rb") as handle:
-            return int(handle.read().split()[1]) * PAGE_BYTES
-    total = 0
-    for pid in pids:
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup", "rb") as handle:
-            total += next((int(line.split()[1]) << 10 for line in handle if line.startswith(b"Pss:")), 0)
-    return total
 
 
 def _describe_reaped(pid: int, status: int, usage: resource.struct_rusage) -> ReapedProcess:

@@ -1,10 +1,11 @@
 """Template process of one program. Behind all fences, it compiles the source once, then forks a fresh process per test.
 
 It talks to the owner over a channel of packets. Its first message is ``["ready"]``, ``["compile_error", reason]``, or
-``["failed", reason]`` if a fence failed. Then the owner sends words: ``run`` (with a descriptor: the private channel of
-calls) starts a test, ``delay`` asks how long the test's process has waited for a processor, and ``end`` stops the test.
-Each test is answered by one ``Report``. Candidates are descendants of this process. They cannot signal it (Landlock, or
-the system-call filter) and cannot trace it (not dumpable).
+``["failed", reason]`` if a fence failed. Then the owner sends words: ``run`` (with the descriptors of stdin, stdout,
+stderr, and of the private channel of calls) starts a test, ``delay TIME`` asks how much of the time since then does not
+count towards the wall limit, and ``end`` stops the test. Each test is answered by one ``Report``, or by ``failed`` if
+no process could be started. Candidates are descendants of this process. They cannot signal it (Landlock, or the
+system-call filter) and cannot trace it (not dumpable).
 """
 
 from __future__ import annotations
@@ -24,26 +25,25 @@ import threading
 import time
 import types
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NoReturn
 
-from evaluator.inside import at_fork, functional, kernel, landlock, process_tree, stdio
+from evaluator.inside import at_fork, functional, kernel, landlock, process_tree, resource_monitor, stdio
 from evaluator.inside import checking as checking  # imported for programs, which cannot read it behind the fences
 from evaluator.inside import published as published  # likewise
 from evaluator.inside.fences import Fences
 from evaluator.inside.output import OutputPipe
 from evaluator.inside.report import Report
+from evaluator.inside.resource_monitor import ResourceMonitor
 
 CHANNEL = 3  # descriptor of the channel to the owner: the template's, or the own one of a candidate that answers calls
 SIGNAL_RULESET = 4  # descriptor of the Landlock ruleset for signals, by which a candidate restricts itself
 THREAD_STACK = 8 << 20  # bytes; the usual stack of a thread, since RLIMIT_STACK is raised here
 MAX_LITERAL_DIGITS = 50_000  # of integers in a source: compiling one takes quadratic time, which is not the candidate's
 VIRTUAL_HEADROOM_MB = 1024  # address space beyond memory_mb: raised thread stacks reserve far more than they use
-MAX_SCHEDULING_DELAY_FACTOR = (
-    2.0  # how far waiting for a processor can extend the wall limit, as a multiple of that limit
-)
-WATCH_INTERVAL_S = 0.05  # between checks of the memory of a running program
+COMPILE_CPU_S = 5  # for compiling a program; the largest real ones take less than one
+SPARE_PROCESSES = 1024  # of the user of this host that may start while a program runs, without a limit of its own
 WARM_MODULES = frozenset(
     {
         *(
@@ -103,44 +103,62 @@ def run_template(
     Args:
         job: the program's limits and kind.
         scratch: path of the program's working directory.
-        descriptors: files for stdin, stdout and stderr, and the channel to the owner.
+        descriptors: file with the source, and the channel to the owner.
         fences: fences of the zygote.
         prelude: names for functional problems, if already loaded.
     """
     fences.restrict_files(scratch)
-    channel = arrange_descriptors([*descriptors, *fences.signal_rulesets])
+    channel = arrange_descriptors([*descriptors[:1] * 3, *descriptors[1:], *fences.signal_rulesets])
     try:
         candidate_fences = build_program_fences(job, scratch, fences)
-        source = os.pread(2, os.fstat(2).st_size, 0)  # the owner put the source into the file for stderr
+        source = os.pread(0, os.fstat(0).st_size, 0)
     except Exception as error:  # noqa: BLE001 - a failure of the sandbox, which must not look like the program's
         send(channel, ["failed", repr(error)])
         os._exit(1)
-    code = compile_program(source, channel)
+    code = compile_program(source, job, channel)
     run = prepare_run(job, code, source, prelude)
     at_fork.enable_for_candidates()
     send(channel, ["ready"])
     whole_namespace = "pid namespace" in fences.built
     while True:
-        packet, passed_descriptors, _, _ = socket.recv_fds(channel, 64, 1)
+        packet, passed_descriptors, _, _ = socket.recv_fds(channel, 64, 4)
         if not packet:
             os._exit(0)
         if packet != b"run":
-            continue  # an "end" for a test that has already ended
-        for number in (1, 2):
-            os.ftruncate(number, 0)
+            continue  # about a test that has already ended
         for number in (0, 1, 2):
-            os.lseek(number, 0, os.SEEK_SET)
+            os.dup2(passed_descriptors[number], number)
+            os.close(passed_descriptors[number])
         gc.freeze()
+        directory_state = read_directory_state()
         start_time = time.monotonic()
         output = OutputPipe(job.output_bytes if job.func_name is None else None)  # nothing reads the output of calls
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            send(channel, ["failed", f"cannot start a process: {error}"])
+            output.close_writer()
+            output.close()
+            continue
         if pid == 0:
             output.connect()
-            run_candidate(candidate_fences, run, passed_descriptors)
+            run_candidate(candidate_fences, run, passed_descriptors[3:])
         output.close_writer()
-        for descriptor in passed_descriptors:
+        for descriptor in passed_descriptors[3:]:
             os.close(descriptor)
-        channel.send(supervise_candidate(pid, job, channel, output, start_time, whole_namespace).pack())
+        report = supervise_candidate(pid, job, channel, output, start_time, whole_namespace)
+        if read_directory_state() != directory_state:
+            report = replace(report, dirty=True)
+        channel.send(report.pack())
+
+
+def read_directory_state() -> tuple[int, ...] | None:
+    """Return what a program can change in its working directory itself, or None if there are files or it is locked."""
+    try:
+        status = os.stat(".")
+        return None if os.listdir(".") else (status.st_mode, status.st_mtime_ns, status.st_ctime_ns)
+    except OSError:
+        return None
 
 
 def arrange_descriptors(descriptors: list[int]) -> socket.socket:
@@ -161,7 +179,8 @@ def build_program_fences(job: Job, scratch: str, fences: Fences) -> list[Callabl
     os.chdir(scratch)
     last = prepare_candidate_fences(job, fences)
     set_resource_limits(job, "process limit" in fences.built)
-    kernel.drop_capabilities()
+    # The capability is over programs in this user namespace only: their memory can be measured, even if they hide it.
+    kernel.drop_capabilities(kernel.CAP_SYS_PTRACE if "user namespace" in fences.built else None)
     if fences.seccomp is not None:
         fences.seccomp.install()
     return last
@@ -171,12 +190,14 @@ def prepare_candidate_fences(job: Job, fences: Fences) -> list[Callable[[], obje
     """Return the fences that a candidate builds first, in order. Each raises OSError on failure."""
     # The template is not dumpable. If its children were not either, /proc/self (used by /dev/stdin) would be root's.
     steps: list[Callable[[], object]] = [os.setsid, kernel.PreparedCall("prctl", kernel.PR_SET_DUMPABLE, 1, 0, 0, 0)]
+    if "user namespace" in fences.built:
+        steps.append(kernel.prepare_drop_capabilities())
     if "pid namespace" not in fences.built:  # a pid namespace would end all processes when the cell dies
         steps.append(kernel.PreparedCall("prctl", kernel.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
     if fences.signal_rulesets:
         steps += [landlock.prepare_restriction(SIGNAL_RULESET), partial(os.close, SIGNAL_RULESET)]
-    if fences.signal_seccomp is not None:
-        steps.append(fences.signal_seccomp.install)
+    if (signal_filter := fences.make_template_filter()) is not None:
+        steps.append(signal_filter.install)
     # The hard limit is a second higher, so that the soft limit can end the process with SIGXCPU.
     seconds = -int(-job.cpu_s // 1)
     max_limit = resource.getrlimit(resource.RLIMIT_CPU)[1]
@@ -195,9 +216,20 @@ def set_resource_limits(job: Job, limit_processes: bool) -> None:
     }
     if limit_processes:
         limits[resource.RLIMIT_NPROC] = job.processes
+    else:  # it counts all processes of the user; ResourceMonitor counts those of the program
+        limits[resource.RLIMIT_NPROC] = count_threads_of_host() + SPARE_PROCESSES + job.processes
     for resource_id, value in limits.items():
         set_rlimit(resource_id, value, value)
     threading.stack_size(THREAD_STACK)  # otherwise glibc would use RLIMIT_STACK, which is raised, for every thread
+
+
+def count_threads_of_host() -> int:
+    """Return the number of threads of all users, or a large number if it is unknown."""
+    try:
+        with open("/proc/loadavg") as handle:
+            return int(handle.read().split()[3].partition("/")[2])
+    except OSError:
+        return 1 << 15
 
 
 def set_rlimit(resource_id: int, soft: int, hard: int) -> None:
@@ -208,14 +240,35 @@ def set_rlimit(resource_id: int, soft: int, hard: int) -> None:
     resource.setrlimit(resource_id, (soft, hard))
 
 
-def compile_program(source: bytes, channel: socket.socket) -> types.CodeType:
-    """Compile the source. If it is not a program, report the reason to the owner and exit."""
+def compile_program(source: bytes, job: Job, channel: socket.socket) -> types.CodeType:
+    """Compile the source. If it is not a program, report the reason to the owner and exit.
+
+    A few lines can expand to gigabytes of code. A compiler that uses up its CPU time is killed by SIGXCPU; the cell
+    reports this to the owner.
+    """
     sys.set_int_max_str_digits(MAX_LITERAL_DIGITS)
+    address_space = resource.getrlimit(resource.RLIMIT_AS)
+    cpu_s = resource.getrlimit(resource.RLIMIT_CPU)
+    max_bytes = measure_own_address_space() + (job.memory_mb << 20)
+    set_rlimit(resource.RLIMIT_AS, min(address_space[0], max_bytes), address_space[1])
+    set_rlimit(resource.RLIMIT_CPU, COMPILE_CPU_S, cpu_s[1])
     try:
-        return compile(source, "main.py", "exec", dont_inherit=True)
+        code = compile(source, "main.py", "exec", dont_inherit=True)
     except (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError) as error:
         send(channel, ["compile_error", f"{type(error).__name__}: {error}"[:1000]])
         os._exit(0)
+    resource.setrlimit(resource.RLIMIT_AS, address_space)
+    resource.setrlimit(resource.RLIMIT_CPU, cpu_s)
+    return code
+
+
+def measure_own_address_space() -> int:
+    """Return the size of this process in bytes; more if it is unknown."""
+    try:
+        with open("/proc/self/statm", "rb") as handle:
+            return int(handle.read().split()[0]) * resource_monitor.PAGE_BYTES
+    except OSError:
+        return VIRTUAL_HEADROOM_MB << 20
 
 
 def prepare_run(
@@ -280,45 +333,51 @@ def supervise_candidate(
     handle = os.pidfd_open(pid)
     poll.register(handle, select.POLLIN)
     poll.register(CHANNEL, select.POLLIN)
-    memory = 0
+    monitor: ResourceMonitor | None = None  # most candidates end before it is needed
     timed_out = False
-    remaining = job.wall_s
-    while not (ready := output.wait(poll, max(0.0, min(remaining, WATCH_INTERVAL_S)))) or answer_delay_request(
-        ready, channel, pid
-    ):
-        if output.is_full:
+    # The owner limits the time of each call. Between calls, the candidate waits for the owner, which may take long.
+    max_wall_s = job.wall_s if job.func_name is None else job.budget_s
+    wait_s = min(max_wall_s, resource_monitor.INTERVAL_S)
+    while True:
+        ready = [number for number, _ in output.wait(poll, max(0.0, wait_s))]
+        request = receive_delay_request(ready, channel)
+        if output.is_full or (ready and request is None):
             break
-        # RLIMIT_AS limits each process; this check limits all of them together.
-        memory = max(memory, process_tree.measure_memory(process_tree.list_descendants()))
-        if memory > job.memory_mb << 20:
+        if monitor is None:
+            monitor = ResourceMonitor(start_time, job.memory_mb << 20)
+        own_cpu_s = time.process_time()
+        monitor.sample()
+        if request is not None:
+            send(channel, ["delay", monitor.get_uncounted_since(request)])
+        # At the time of the sample: this process may have waited for a processor since, which is not yet counted.
+        remaining_s = start_time + max_wall_s + monitor.get_uncounted_s() - monitor.sample_time
+        timed_out = remaining_s <= 0 or monitor.cpu_s > job.cpu_s
+        if timed_out or monitor.memory > job.memory_mb << 20 or monitor.threads > job.processes:
             break
-        remaining = start_time + job.wall_s - time.monotonic()
-        if remaining <= 0:
-            remaining += min(process_tree.get_scheduling_delay_s(pid), MAX_SCHEDULING_DELAY_FACTOR * job.wall_s)
-            timed_out = remaining <= 0
-            if timed_out:
-                break
-    wall = time.monotonic() - start_time
+        # A tree that is slow to read must not keep a processor busy.
+        interval_s = max(resource_monitor.INTERVAL_S, 4 * (time.process_time() - own_cpu_s))
+        wait_s = min(remaining_s, interval_s)
+    wall_s = time.monotonic() - start_time
     os.close(handle)
     reaped = process_tree.kill_below(whole_namespace)
     output.close()
+    sampled = (monitor.memory, monitor.cpu_s, monitor.lost_cpu_s) if monitor is not None else (0, 0.0, 0.0)
     return Report(
         exit_code=next((process.exit_code for process in reaped if process.pid == pid), None),
         timed_out=timed_out,
-        dirty=bool(os.listdir(".")),
-        wall_s=wall,
-        cpu_s=sum(process.cpu_s for process in reaped),
-        memory_mb=max([memory, *(process.memory for process in reaped)]) / (1 << 20),
+        is_stopped=handle not in ready,
+        dirty=False,
+        wall_s=wall_s,
+        cpu_s=max(sampled[1], sampled[2] + sum(process.cpu_s for process in reaped)),
+        memory_mb=max([sampled[0], *(process.memory for process in reaped)]) / (1 << 20),
     )
 
 
-def answer_delay_request(ready: list[tuple[int, int]], channel: socket.socket, pid: int) -> bool:
-    """Answer the owner's request for the candidate's scheduling delay. Returns False if ``ready`` is anything else."""
-    if [number for number, _ in ready] != [CHANNEL] or channel.recv(64, socket.MSG_PEEK) != b"delay":
-        return False
-    channel.recv(64)
-    send(channel, ["delay", process_tree.get_scheduling_delay_s(pid)])
-    return True
+def receive_delay_request(ready: list[int], channel: socket.socket) -> float | None:
+    """Return the time in the owner's request for the uncounted time since then; None if ``ready`` is anything else."""
+    if ready != [CHANNEL] or not channel.recv(64, socket.MSG_PEEK).startswith(b"delay "):
+        return None
+    return float(channel.recv(64)[6:])
 
 
 def run_candidate(

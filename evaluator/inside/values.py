@@ -15,7 +15,7 @@ import itertools
 import json
 import sys
 from _json import encode_basestring_ascii, make_encoder
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal, NoReturn
 
 # A candidate may delete or replace builtins. CPython takes a function's builtins from its module's ``__builtins__``
@@ -97,7 +97,7 @@ def to_plain(value: Any, path: set[int]) -> object:
 
 def _reject_equal_keys(converted: dict[Any, object], size: int) -> None:
     """Raise NotJsonError if two keys of a dict of ``size`` entries have the same JSON text, such as 1 and "1"."""
-    names = converted.keys()
+    names: Collection[object] = converted.keys()
     if len(set(map(type, names))) > 1:
         names = {key if type(key) is str else _encode({key: 0})[2:-5] for key in names}
     if len(names) < size:

@@ -96,14 +96,23 @@ def serve(control: socket.socket, fences: Fences, preload: list[str], calls: boo
     gc.collect()
     gc.freeze()
     scratch = ScratchDirectory(fences)
-    control.send(json.dumps({"missing": fences.missing}).encode())
+    limits = read_resource_limits()
+    control.send(json.dumps({"missing": fences.missing, "unreadable": fences.find_unreadable_libraries()}).encode())
     while True:
         packet, descriptors, _, _ = socket.recv_fds(control, 1 << 20, 8)
         if not packet:
             process_tree.kill_below("pid namespace" in fences.built)
             os._exit(0)
-        run_job(Job(**json.loads(packet)), scratch, descriptors, fences, prelude)
-        control.send(b"done")
+        if read_resource_limits() != limits:
+            print("another process changed the resource limits of the sandbox", file=sys.stderr, flush=True)
+            os._exit(1)
+        exit_code = run_job(Job(**json.loads(packet)), scratch, descriptors, fences, prelude)
+        control.send(json.dumps({"exit_code": exit_code}).encode())
+
+
+def read_resource_limits() -> list[tuple[int, int]]:
+    """Return all resource limits of this process, which programs inherit."""
+    return [resource.getrlimit(number) for number in range(resource.RLIMIT_RTTIME + 1)]
 
 
 def import_modules(names: list[str]) -> None:
@@ -117,10 +126,11 @@ def import_modules(names: list[str]) -> None:
 
 def run_job(
     job: Job, scratch: ScratchDirectory, descriptors: list[int], fences: Fences, prelude: functional.Prelude | None
-) -> None:
+) -> int | None:
     """Fork the program's template and wait until it ends or the program's budget runs out.
 
-    Afterwards, nothing of the program is left.
+    Afterwards, nothing of the program is left. Returns the exit code of the template; negative for a signal, None if
+    unknown.
     """
     path = scratch.make(job.output_bytes)
     pid = os.fork()
@@ -137,5 +147,6 @@ def run_job(
     deadline = time.monotonic() + job.budget_s
     poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
     os.close(handle)
-    process_tree.kill_below("pid namespace" in fences.built)
+    reaped = process_tree.kill_below("pid namespace" in fences.built)
     scratch.remove()
+    return next((process.exit_code for process in reaped if process.pid == pid), None)

@@ -26,7 +26,7 @@ from evaluator.evaluator import Evaluator
 from evaluator.extraction import Extraction, extract_code
 from evaluator.problem import Problem, ProblemError
 from evaluator.rewards.problem_cache import ProblemCache, ProblemSource, find_question_id
-from evaluator.sandbox import GRACE_S, MAX_SCHEDULING_DELAY_FACTOR, START_TIMEOUT_S, Limits
+from evaluator.sandbox import GRACE_S, START_TIMEOUT_S, Limits
 from evaluator.verdict import Status, Verdict
 
 logger = logging.getLogger(__name__)
@@ -219,8 +219,8 @@ def count_default_workers() -> int:
 
 def compute_max_silence(limits: Limits) -> float:
     """Return within how many seconds a program ends whose sandbox fails once, with a start of the sandbox each time."""
-    last_test_s = (1 + MAX_SCHEDULING_DELAY_FACTOR) * limits.wall_s  # may begin just before the budget is used up
-    return 2 * (START_TIMEOUT_S + limits.budget_s + last_test_s + 2 * GRACE_S)
+    # The last test may begin just before the budget is used up.
+    return 2 * (START_TIMEOUT_S + limits.budget_s + limits.wall_s + 2 * GRACE_S)
 
 
 def _build_sandbox_error(detail: str) -> Verdict:

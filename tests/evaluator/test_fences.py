@@ -5,13 +5,16 @@ import pwd
 import socket
 import subprocess
 import sys
+import sysconfig
+import tempfile
 import textwrap
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from evaluator import Evaluator, Limits, Sandbox, SandboxError, judging
+from evaluator import Evaluator, Limits, Sandbox, SandboxError, judging, sandbox
+from evaluator.inside.fences import choose_scratch, list_without, remove_tree
 
 pytestmark = pytest.mark.heavy  # ten kinds of hosts with one sandbox each
 LIMITS = Limits(wall_s=30.0, cpu_s=30.0)
@@ -148,8 +151,6 @@ def test_tracing_and_reading_other_processes_are_refused(host):
 
 
 def test_fork_bomb_is_ended_without_leftovers(host):
-    if not host.has("process limit"):
-        pytest.skip("the number of processes is not limited on this host")
     with host.sandbox.load_program("import os\nwhile True: os.fork()", Limits(wall_s=1.0, cpu_s=1.0)) as program:
         program.run(b"")
     assert host.run("print(input())").stdout == b"1 2\n"
@@ -212,3 +213,95 @@ def test_evaluator_works_without_root(tmp_path):
     if "Permission" in completed.stderr or "No module named" in completed.stderr:
         pytest.skip(f"no Python on this host is readable by other users: {completed.stderr.splitlines()[-1]}")
     assert completed.stdout.split() == ["True", "False", "False", "True"], completed
+
+
+def test_scratch_directory_covers_no_library(tmp_path):
+    assert choose_scratch(["/usr/lib/python3"]) == "/tmp"
+    assert choose_scratch(["/tmp/environment/lib"]) == "/tmp-scratch"
+    assert choose_scratch(["/tmp", "/tmp-scratch/lib"]) == "/tmp-scratch-scratch"
+    (tmp_path / "link").symlink_to("/tmp")
+    assert choose_scratch([str(tmp_path / "link")]) == "/tmp-scratch"
+
+
+@pytest.mark.parametrize("disabled", [(), ("private root",), NAMESPACES], ids=["all", "no root", "no namespaces"])
+@pytest.mark.parametrize("parent", ["/tmp", "/var/tmp", "/dev/shm", "/"])
+def test_libraries_anywhere_can_be_imported(parent, disabled, monkeypatch):
+    if not os.access(parent, os.W_OK):
+        pytest.skip(f"{parent} is not writable")
+    with tempfile.TemporaryDirectory(dir=parent) as library:
+        Path(library).chmod(0o755)
+        Path(library, "found_here.py").write_text("value = 7")
+        monkeypatch.setattr(sysconfig, "get_path", lambda _: library)
+        with Sandbox(without=disabled) as sandbox, sandbox.load_program(IMPORTING_PROGRAM, LIMITS) as program:
+            result = program.run(b"")
+    assert (result.stdout, result.stderr) == (b"7 []\n", "")
+
+
+IMPORTING_PROGRAM = "import os, found_here\nprint(found_here.value, os.listdir('.'))\nopen('file', 'w').write('x')"
+
+
+def test_unreadable_library_is_an_error_with_its_name(tmp_path, monkeypatch):
+    library = tmp_path / "library"
+    library.mkdir(mode=0)
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(library))
+    with pytest.raises(SandboxError, match=str(library)), Sandbox() as sandbox:
+        sandbox.start()
+
+
+@pytest.mark.parametrize("disabled", [(), NAMESPACES], ids=["all fences", "no namespaces"])
+def test_installed_copy_of_this_package_cannot_be_read(disabled, tmp_path, monkeypatch):
+    for parent in [tmp_path, *tmp_path.parents][:3]:
+        parent.chmod(0o755)
+    subprocess.run(["cp", "-r", Path(judging.__file__).parent, tmp_path / "evaluator"], check=True)
+    (tmp_path / "launch" / "problems").mkdir(parents=True)
+    (tmp_path / "launch" / "problems" / "answers.py").write_text("answers = 7")
+    (tmp_path / "other.py").write_text("value = 7")
+    monkeypatch.setattr(sandbox, "ZYGOTE_SCRIPT", tmp_path / "evaluator" / "inside" / "__main__.py")
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
+    source = f"""
+        import os, other
+        for name in ('evaluator/sandbox.py', 'evaluator/inside/template.py', 'launch/problems/answers.py'):
+            try: print(open(os.path.join({str(tmp_path)!r}, name)).read(9))
+            except OSError: print('refused')
+        """
+    with (
+        Sandbox(without=disabled) as other_sandbox,
+        other_sandbox.load_program(textwrap.dedent(source), LIMITS) as program,
+    ):
+        assert program.run(b"").stdout == b"refused\n" * 3
+
+
+def test_shared_memory_of_the_host_cannot_be_read(host):
+    with tempfile.NamedTemporaryFile(dir="/dev/shm", prefix="sandbox-test-") as file:
+        os.fchmod(file.fileno(), 0o644)
+        result = host.run(f"print(open({file.name!r}).read())")
+    assert (result.exit_code != 0) == (host.has("private root") or host.has("landlock"))
+
+
+def test_tree_of_any_depth_and_permissions_is_removed(tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    directory = os.open(root, os.O_RDONLY)
+    for _ in range(30):
+        os.mkdir("d" * 250, dir_fd=directory)
+        os.close(os.open("file", os.O_CREAT, dir_fd=directory))
+        os.symlink("/", "link", dir_fd=directory)
+        inner = os.open("d" * 250, os.O_RDONLY, dir_fd=directory)
+        os.fchmod(directory, 0)
+        os.close(directory)
+        directory = inner
+    os.close(directory)
+    remove_tree(str(root))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_directories_are_listed_without_hidden_ones(tmp_path):
+    for name in ("site/package/inner", "site/other", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "site" / "module.py").touch()
+    (tmp_path / "site" / "link").symlink_to("/etc")
+    site = str(tmp_path / "site")
+    listable, readable = list_without(site, [f"{site}/package"])
+    assert listable == [site]
+    assert sorted(readable) == [f"{site}/module.py", f"{site}/other"]
+    assert list_without(str(tmp_path / "elsewhere"), [f"{site}/package"]) == ([], [str(tmp_path / "elsewhere")])

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from evaluator import CompileError, Limits, Sandbox, SandboxError
+from evaluator.judging import MAX_QUOTING_FACTOR, compute_max_compared_length
 from evaluator.sandbox import BudgetExceeded, Reply, read_reply
 
 LIMITS = Limits(wall_s=20.0, cpu_s=20.0)
@@ -253,8 +254,6 @@ def test_escaped_processes_are_killed_after_the_test(any_sandbox, then):
 
 
 def test_fork_bomb_is_ended(sandbox):
-    if "process limit" in sandbox.missing_fences:
-        pytest.skip("this host does not limit processes")
     source = """
         import os
         while True:
@@ -368,6 +367,41 @@ def test_replies_are_read_back(kind, text):
 def test_malformed_reply_raises(frame):
     with pytest.raises(ValueError):
         read_reply(frame.encode(), "0a")
+
+
+def test_reply_larger_than_the_limit_is_not_read(sandbox):
+    source = "def f(n): return 'x' * n"
+    with sandbox.load_program(source, LIMITS, "f") as program, program.start_calls(30) as calls:
+        assert calls.call("10", 1000).kind == "value"
+        assert calls.call("2000", 1000).kind == "too_long"
+
+
+@pytest.mark.parametrize("expected", ["", "x" * 1000, "é" * 1000])
+def test_reply_may_be_eight_times_as_long_as_the_expected_output(expected):
+    longest = json.dumps(json.dumps(expected * 8 + "x" * (1 << 20)))
+    assert len(longest) <= MAX_QUOTING_FACTOR * compute_max_compared_length(expected)
+
+
+TRACES = """
+import fcntl, os
+seen = [os.fstat(n).st_mtime for n in (0, 1, 2)] + [os.stat('.').st_mtime]
+flags = [fcntl.fcntl(n, fcntl.F_GETFL) & os.O_APPEND for n in (0, 1, 2)]
+print(5 in seen, 0o123 in [os.fstat(n).st_mode & 0o777 for n in (0, 1, 2)], any(flags), os.listdir('.'))
+for n in (0, 1, 2):
+    os.fchmod(n, 0o123)
+    os.utime(n, (5, 5))
+    fcntl.fcntl(n, fcntl.F_SETFL, os.O_APPEND)
+{last}
+"""
+
+
+@pytest.mark.parametrize("last", ["pass", "os.utime('.', (5, 5))", "os.chmod('.', 0)", "os.mkdir('d', 0)"])
+def test_traces_do_not_reach_the_next_test(any_sandbox, last):
+    for _ in range(2):
+        with any_sandbox.load_program(TRACES.format(last=last), LIMITS) as program:
+            for _ in range(2 if last == "pass" else 1):  # a program that left traces is loaded again
+                assert program.run(b"").stdout == b"False False False []\n"
+            assert program.dirty == (last != "pass")
 
 
 def test_killed_zygote_is_restarted(sandbox):

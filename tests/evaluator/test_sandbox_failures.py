@@ -1,0 +1,145 @@
+"""Failures of the sandbox and the host: they never count as a failure of the program, which is judged again."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from evaluator import Evaluator, Limits, ProblemTest, Status
+from tests.evaluator.problems import make_problem_with_tests
+from tests.evaluator.processes import find_descendants, read_process_stat
+
+pytestmark = [pytest.mark.heavy, pytest.mark.faults]
+LIMITS = Limits(wall_s=60.0, cpu_s=60.0)
+SHORT_LIMITS = Limits(wall_s=3.0, cpu_s=3.0)
+STDIN = make_problem_with_tests(*(ProblemTest(f"{number}\n", f"{number}\n", "stdin") for number in (1, 2)))
+CALLS = make_problem_with_tests(
+    *(ProblemTest(str(number), str(number), "functional") for number in (1, 2)), func_name="f"
+)
+WARM_UP = {"program": "print(input())", "function": "def f(x): return x"}
+SLEEPING = {
+    "program": "import time\nx = input()\ntime.sleep(1)\nprint(x)",
+    "function": "import time\ndef f(x):\n  time.sleep(1)\n  return x",
+}
+PROBLEMS = {"program": STDIN, "function": CALLS}
+FAMILY = ("guard", "cell", "template", "candidate")
+UNCONFINED = ("landlock signals", "seccomp")
+
+
+def find_family(guard):
+    """Return the process ids of the guard, the cell, the template and the candidate, as far as they exist."""
+    family = [guard]
+    while children := sorted(pid for pid in find_descendants(family[-1]) if has_parent(pid, family[-1])):
+        family.append(children[0])
+    return family
+
+
+def has_parent(pid, parent):
+    stat = read_process_stat(pid)
+    return stat is not None and stat[1] == parent
+
+
+def wait_for_family(sandbox, size):
+    deadline = time.monotonic() + 60
+    while len(family := find_family(sandbox.guard_pid)) < size:
+        assert time.monotonic() < deadline, family
+    return family
+
+
+@pytest.fixture(params=PROBLEMS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def evaluator():
+    with Evaluator(LIMITS) as evaluator:
+        if set(UNCONFINED) <= set(evaluator.missing):
+            pytest.skip("on this host a program can kill its own template")
+        yield evaluator
+
+
+def get_sandbox(evaluator, kind):
+    worker = evaluator._workers[0]
+    return worker.light if kind == "program" else worker.calls
+
+
+@pytest.mark.parametrize("victim", FAMILY[:3])
+def test_process_killed_during_a_test_is_no_failure_of_the_program(evaluator, kind, victim):
+    assert evaluator.evaluate(PROBLEMS[kind], WARM_UP[kind]).passed
+    future = evaluator.submit(PROBLEMS[kind], SLEEPING[kind], all_tests=True)
+    family = wait_for_family(get_sandbox(evaluator, kind), 4)
+    os.kill(family[FAMILY.index(victim)], signal.SIGKILL)
+    verdict = future.result()
+    assert (verdict.status, verdict.tests_run) == (Status.PASSED, 2), verdict
+
+
+@pytest.mark.parametrize("victim", FAMILY[:3])
+def test_process_killed_during_compilation_is_no_failure_of_the_program(evaluator, kind, victim):
+    slow_source = "x = [\n" + "(0, 1, 'a', [], {}),\n" * 200_000 + "]\n"
+    assert evaluator.evaluate(PROBLEMS[kind], WARM_UP[kind]).passed
+    future = evaluator.submit(PROBLEMS[kind], slow_source + WARM_UP[kind])
+    family = wait_for_family(get_sandbox(evaluator, kind), 3)
+    os.kill(family[FAMILY.index(victim)], signal.SIGKILL)
+    assert future.result().passed
+
+
+def test_candidate_killed_from_outside_runs_again(evaluator):
+    assert evaluator.evaluate(STDIN, WARM_UP["program"]).passed
+    future = evaluator.submit(STDIN, SLEEPING["program"])
+    os.kill(wait_for_family(evaluator._workers[0].light, 4)[3], signal.SIGKILL)
+    assert future.result().passed
+
+
+def test_program_that_kills_itself_fails(evaluator, kind):
+    code = "import os\ndef f(x): os.kill(os.getpid(), 9)\n" + ("f(1)" if kind == "program" else "")
+    assert evaluator.evaluate(PROBLEMS[kind], code).status is Status.RUNTIME_ERROR
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the limits of a template")
+def test_template_that_cannot_fork_is_no_failure_of_the_program(evaluator):
+    assert evaluator.evaluate(STDIN, WARM_UP["program"]).passed
+    future = evaluator.submit(STDIN, SLEEPING["program"])
+    template = wait_for_family(evaluator._workers[0].light, 4)[2]
+    resource.prlimit(template, resource.RLIMIT_NPROC, (1, 1))
+    assert future.result().passed
+
+
+def test_frozen_sandbox_is_no_failure_of_the_program(kind):
+    with Evaluator(SHORT_LIMITS) as evaluator:
+        assert evaluator.evaluate(PROBLEMS[kind], WARM_UP[kind]).passed
+        future = evaluator.submit(PROBLEMS[kind], SLEEPING[kind])
+        family = wait_for_family(get_sandbox(evaluator, kind), 4)
+        for pid in family:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(SHORT_LIMITS.wall_s + 2)
+        for pid in reversed(family):
+            os.kill(pid, signal.SIGCONT)
+        assert future.result().passed
+
+
+OWNER_SCRIPT = """
+import sys
+from evaluator import Evaluator
+from tests.evaluator.test_sandbox_failures import PROBLEMS, SHORT_LIMITS, SLEEPING, WARM_UP
+with Evaluator(SHORT_LIMITS) as evaluator:
+    assert evaluator.evaluate(PROBLEMS[sys.argv[1]], WARM_UP[sys.argv[1]]).passed
+    future = evaluator.submit(PROBLEMS[sys.argv[1]], SLEEPING[sys.argv[1]])
+    print("started", flush=True)
+    print(future.result().status.value)
+"""
+
+
+def test_stopped_owner_is_no_failure_of_the_program(kind):
+    root = Path(__file__).parents[2]
+    owner = subprocess.Popen([sys.executable, "-c", OWNER_SCRIPT, kind], stdout=subprocess.PIPE, cwd=root)
+    assert owner.stdout.readline() == b"started\n"
+    owner.send_signal(signal.SIGSTOP)
+    time.sleep(SHORT_LIMITS.wall_s + 2)
+    owner.send_signal(signal.SIGCONT)
+    assert owner.communicate()[0] == b"passed\n"
