@@ -319,6 +319,7 @@ def enter_private_root(fences: Fences) -> None:
     links = {path: os.readlink(path) for path in paths if os.path.islink(path)}
     # Opened before the new root covers its own path, because the libraries may be in there.
     sources = [(path, os.open(path, os.O_PATH | os.O_CLOEXEC)) for path in paths if path not in links]
+    hidden = find_hidden_packages()
     base = TEMPORARY_DIRECTORY
     kernel.mount("tmpfs", base, "tmpfs", kernel.MS_NOSUID, "mode=0755,size=1m")
     for path, handle in sources:
@@ -331,7 +332,7 @@ def enter_private_root(fences: Fences) -> None:
             os.symlink(link_target, base + path)
     for path in (fences.scratch, "/proc"):
         os.makedirs(base + path, mode=0o755, exist_ok=True)
-    hide_packages(base)
+    hide_packages(base, hidden)
     # The host's /proc must still be visible, or the kernel refuses to mount a new one.
     fences.attempt("private /proc", lambda: mount_proc(base + "/proc"))
     os.chdir(base)
@@ -360,9 +361,9 @@ def bind_mount(handle: int, target: str) -> None:
     kernel.mount(f"/proc/self/fd/{handle}", target, None, kernel.MS_BIND | kernel.MS_REC)
 
 
-def hide_packages(base: str) -> None:
+def hide_packages(base: str, hidden: list[str]) -> None:
     """Cover installed packages of this project among the libraries, since its problem sets contain solutions."""
-    for package in find_hidden_packages():
+    for package in hidden:
         if os.path.isdir(base + package):
             kernel.mount("tmpfs", base + package, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=0755,size=4k")
 
