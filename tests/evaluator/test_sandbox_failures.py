@@ -84,7 +84,7 @@ def test_process_killed_during_a_test_is_no_failure_of_the_program(evaluator, ki
 
 @pytest.mark.parametrize("victim", FAMILY[:3])
 def test_process_killed_during_compilation_is_no_failure_of_the_program(evaluator, kind, victim):
-    slow_source = "x = [\n" + "(0, 1, 'a', [], {}),\n" * 200_000 + "]\n"
+    slow_source = "x = [\n" + "(0, 1, 'a', [], {}),\n" * 30_000 + "]\n"
     assert evaluator.evaluate(PROBLEMS[kind], WARM_UP[kind]).passed
     future = evaluator.submit(PROBLEMS[kind], slow_source + WARM_UP[kind])
     family = wait_for_family(get_sandbox(evaluator, kind), 3)
@@ -104,12 +104,14 @@ def test_program_that_kills_itself_fails(evaluator, kind):
     assert evaluator.evaluate(PROBLEMS[kind], code).status is Status.RUNTIME_ERROR
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the limits of a template")
 def test_template_that_cannot_fork_is_no_failure_of_the_program(evaluator):
     assert evaluator.evaluate(STDIN, WARM_UP["program"]).passed
     future = evaluator.submit(STDIN, SLEEPING["program"])
     template = wait_for_family(evaluator._workers[0].light, 4)[2]
-    resource.prlimit(template, resource.RLIMIT_NPROC, (1, 1))
+    try:
+        resource.prlimit(template, resource.RLIMIT_NPROC, (1, 1))
+    except PermissionError:
+        pytest.skip("this user cannot change the limits of a template")
     assert future.result().passed
 
 
