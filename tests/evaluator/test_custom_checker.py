@@ -324,7 +324,8 @@ def test_each_expected_output_is_checked_once(sandbox):
             CountingSession.processes += 1
             return super().run(checks)
 
-    with CountingSession(CustomChecker(code), None, sandbox) as session:
+    session = CountingSession(CustomChecker(code), None, sandbox)
+    with session:
         assert references.find_failure_of_any(session, tests) == ""
         assert CountingSession.processes == 2  # one that loads the checker, and one for all tests
         assert [references.find_failure(session, test) for test in tests] == [""] * 5
