@@ -32,6 +32,7 @@ from evaluator.verdict import Status, Verdict
 logger = logging.getLogger(__name__)
 
 CLOSED = "the evaluator was closed"
+LAST_TEST_FACTOR = 3.0  # by how much waiting for a processor may stretch a test
 MAX_NAMED_PROBLEMS = 5  # in the message of a RewardTimeout
 
 
@@ -219,8 +220,8 @@ def count_default_workers() -> int:
 
 def compute_max_silence(limits: Limits) -> float:
     """Return within how many seconds a program ends whose sandbox fails once, with a start of the sandbox each time."""
-    # The last test may begin just before the budget is used up.
-    return 2 * (START_TIMEOUT_S + limits.budget_s + limits.wall_s + 2 * GRACE_S)
+    last_test_s = LAST_TEST_FACTOR * limits.wall_s  # may begin just before the budget is used up
+    return 2 * (START_TIMEOUT_S + limits.budget_s + last_test_s + 2 * GRACE_S)
 
 
 def _build_sandbox_error(detail: str) -> Verdict:
