@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from evaluator.checker import parse_checker
-from evaluator.comparison.json_text import decode_json
 from evaluator.errors import UserError
 from evaluator.inside.values import ValueFormat, from_tagged
+from evaluator.json_text import decode_json
 from evaluator.row_files import JSON_DECODER, RejectedRow, RowFile, get_question_id
 
 TestType = Literal["stdin", "functional"]

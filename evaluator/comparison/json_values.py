@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from evaluator.checker import AnyCase, AnyOrder, Tolerance
-from evaluator.comparison.json_text import decode_json
 from evaluator.comparison.rules import ComparisonRules, list_rows
-from evaluator.comparison.text import encode, granted_case, granted_order, granted_tolerance, is_padded
+from evaluator.comparison.splitting import encode
+from evaluator.comparison.text import granted_case, granted_order, granted_tolerance, is_padded
 from evaluator.comparison.tolerance import FUNCTIONAL_TOLERANCE, find_nearest_close, is_close
+from evaluator.json_text import decode_json
 
 _MAX_EXTRA_PARTS = 1000  # for punctuation in strings, which the expected text may write as \u002c
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from evaluator.comparison.numbers import round_token
-from evaluator.comparison.text import is_padded, match_tokens, split_bare_tokens, split_lines, split_tokens
+from evaluator.comparison.splitting import split_bare_tokens, split_lines, split_tokens
+from evaluator.comparison.text import is_padded, match_tokens
 from evaluator.comparison.tolerance import is_allclose
 
 

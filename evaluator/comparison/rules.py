@@ -1,4 +1,4 @@
-"""Choose how the answers to a problem may differ from its expected outputs .
+"""Choose how the answers to a problem may differ from its expected outputs.
 
 The tolerance of a real number is that of ``metadata.checker``, or else the one that the statement grants. Without
 either, functions that return floats have ``FUNCTIONAL_TOLERANCE``, and printed tokens are compared as they stand.
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from evaluator.checker import Checker, CustomChecker, Tolerance
 from evaluator.comparison.grants import find_granted_tolerance
-from evaluator.comparison.json_text import decode_json
 from evaluator.comparison.numbers import INTEGER, parse_fraction
 from evaluator.comparison.places import IntegerPlaces, Kind, find_integer_places
-from evaluator.comparison.text import split_token_lines
+from evaluator.comparison.splitting import split_token_lines
 from evaluator.comparison.tolerance import FUNCTIONAL_TOLERANCE
+from evaluator.json_text import decode_json
 
 if TYPE_CHECKING:  # evaluator.problem imports this package
     from evaluator.problem import Problem

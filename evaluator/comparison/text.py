@@ -1,4 +1,4 @@
-"""Comparison strategies for standard output, from the strictest to the loosest, and splitting into lines and tokens.
+"""Comparison strategies for standard output, from the strictest to the loosest.
 
 Each strategy accepts whatever the one before it accepts. The ``granted_*`` strategies apply only if the problem has
 such a checker.
@@ -7,14 +7,11 @@ such a checker.
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from evaluator.checker import AnyCase, AnyOrder, Tolerance
-from evaluator.comparison.json_text import BYTE_ORDER_MARK
 from evaluator.comparison.numbers import (
     INTEGER,
     has_signed_exponent,
@@ -22,14 +19,17 @@ from evaluator.comparison.numbers import (
     parse_fraction,
     parse_number,
 )
+from evaluator.comparison.rules import ComparisonRules
+from evaluator.comparison.splitting import (
+    BLANK_LINES,
+    BLANKS,
+    split_first_tokens,
+    split_token_lines,
+    split_tokens,
+)
 from evaluator.comparison.tolerance import find_nearest_close, is_number_close, is_same_number
+from evaluator.json_text import BYTE_ORDER_MARK
 
-if TYPE_CHECKING:  # evaluator.comparison.rules imports this module
-    from evaluator.comparison.rules import ComparisonRules
-
-# ASCII white space only: str.split() also splits at characters that contest judges treat as part of a token.
-_BLANKS = " \t\n\r\v\f"
-_BLANK_LINES = re.compile(r"\n[ \t\n\r\v\f]*\n")
 # Maximum length of a JSON answer relative to the expected text (0.30000000000000004 for 0.3, \u00e9 for é).
 _MAX_LENGTH_FACTOR = 32
 _MAX_EXTRA_LENGTH = 4096
@@ -50,12 +50,12 @@ def trailing_whitespace(expected: str, actual: str) -> bool:
     >>> trailing_whitespace("1 2\\n", "1 2  \\r\\n\\n"), trailing_whitespace("1\\n2\\n", "1\\n\\n2\\n")
     (True, False)
     """
-    expected, actual = expected.rstrip(_BLANKS), actual.rstrip(_BLANKS)
+    expected, actual = expected.rstrip(BLANKS), actual.rstrip(BLANKS)
     # Compare the line counts first: splitting at 64 million newlines would take half a gigabyte.
     return expected == actual or (
         expected.count("\n") == actual.count("\n")
-        and [line.rstrip(_BLANKS) for line in expected.split("\n")]
-        == [line.rstrip(_BLANKS) for line in actual.split("\n")]
+        and [line.rstrip(BLANKS) for line in expected.split("\n")]
+        == [line.rstrip(BLANKS) for line in actual.split("\n")]
     )
 
 
@@ -65,9 +65,9 @@ def blank_lines(expected: str, actual: str) -> bool:
     >>> blank_lines("1\\n2\\n", "\\n 1\\n\\n2"), blank_lines("1\\n2\\n", "1 2\\n")
     (True, False)
     """
-    expected, actual = (_BLANK_LINES.sub("\n", text.strip(_BLANKS)) for text in (expected, actual))
+    expected, actual = (BLANK_LINES.sub("\n", text.strip(BLANKS)) for text in (expected, actual))
     return expected.count("\n") == actual.count("\n") and (
-        [line.strip(_BLANKS) for line in expected.split("\n")] == [line.strip(_BLANKS) for line in actual.split("\n")]
+        [line.strip(BLANKS) for line in expected.split("\n")] == [line.strip(BLANKS) for line in actual.split("\n")]
     )
 
 
@@ -165,7 +165,7 @@ def find_strategy(expected: str, actual: str, rules: ComparisonRules) -> str | N
             return accepted_by
     if expected == actual:
         return exact.__name__
-    if expected.rstrip(_BLANKS) == actual.rstrip(_BLANKS):
+    if expected.rstrip(BLANKS) == actual.rstrip(BLANKS):
         return trailing_whitespace.__name__
     # Each strategy accepts whatever the stricter ones accept, so comparing the tokens once decides which ones to try.
     expected_tokens = split_tokens(expected)
@@ -186,39 +186,6 @@ def find_strategy(expected: str, actual: str, rules: ComparisonRules) -> str | N
 def is_padded(expected: str, actual: str) -> bool:
     """Return True if ``actual`` is far longer than any representation of the expected value."""
     return len(actual) > _MAX_LENGTH_FACTOR * len(expected) + _MAX_EXTRA_LENGTH
-
-
-def encode(text: str) -> bytes:
-    """Encode a text to bytes, including lone surrogates. Different texts give different bytes."""
-    return text.encode("utf-8", "surrogatepass")
-
-
-def split_tokens(text: str) -> list[bytes]:
-    """Split a text at ASCII white space into tokens of bytes."""
-    return encode(text).split()
-
-
-def split_first_tokens(text: str, limit: int) -> list[bytes]:
-    """Split off at most ``limit`` tokens; if there are more, the rest of the text is one last element.
-
-    The limit bounds the memory: a flood of short tokens would take about twenty times its size.
-    """
-    return encode(text).split(None, limit)
-
-
-def split_bare_tokens(text: str) -> list[bytes]:
-    """Split a text into tokens, with brackets, commas and quotes treated as white space."""
-    return encode(text).translate(bytes.maketrans(b"[](){},'\"", b" " * 9)).split()
-
-
-def split_lines(text: str) -> list[str]:
-    """Return the lines of a text that are not blank."""
-    return _BLANK_LINES.sub("\n", text.strip(_BLANKS)).split("\n")
-
-
-def split_token_lines(text: str) -> list[list[bytes]]:
-    """Split a text into lines of tokens, without blank lines."""
-    return [line for line in map(split_tokens, split_lines(text)) if line]
 
 
 def match_tokens(expected: list[bytes], actual: list[bytes], is_close: Callable[[bytes, bytes], bool]) -> bool:

@@ -153,7 +153,7 @@ Instruction = tuple[int, int, int, int]
 """Code, jump if true, jump if false, value. Jumps are numbers of instructions to skip."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Condition:
     """Condition on the low or high 32 bits of one argument of a call.
 
@@ -188,7 +188,7 @@ class CallRule:
 
 
 def _low(argument: int, value: int, *, equal: bool = True, mask: int = _WORD) -> Condition:
-    return Condition(2 * argument, value & _WORD, equal, mask)
+    return Condition(word=2 * argument, value=value & _WORD, equal=equal, mask=mask)
 
 
 def _not_zero(argument: int) -> Condition:
@@ -199,7 +199,7 @@ _ARGUMENT_RULES = (
     # Of another process. A limit without a new value only reads.
     CallRule(
         numbers=(302, 261),  # prlimit64
-        refusals=((_not_zero(0), _not_zero(2)), (_not_zero(0), Condition(5, 0, equal=False))),
+        refusals=((_not_zero(0), _not_zero(2)), (_not_zero(0), Condition(word=5, value=0, equal=False))),
     ),
     CallRule(numbers=(142, 118), refusals=((_not_zero(0),),)),  # sched_setparam
     CallRule(numbers=(144, 119), refusals=((_not_zero(0),),)),  # sched_setscheduler

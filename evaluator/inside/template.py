@@ -146,7 +146,9 @@ def run_template(
         output.close_writer()
         for descriptor in passed_descriptors[3:]:
             os.close(descriptor)
-        report = supervise_candidate(pid, job, channel, output, start_time, whole_namespace)
+        report = supervise_candidate(
+            pid, job, channel, output=output, start_time=start_time, whole_namespace=whole_namespace
+        )
         if read_directory_state() != directory_state:
             report = replace(report, dirty=True)
         channel.send(report.pack())

@@ -184,7 +184,7 @@ def test_comparison_time_is_not_quadratic_for_json() -> None:
 def test_answer_with_far_more_parts_is_not_decoded(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     expected = json.dumps(["x" * 50] * 1000)
     decoded: list[str] = []
-    monkeypatch.setattr(json_values, "decode", lambda text: decoded.append(text) or json.loads(text))
+    monkeypatch.setattr(json_values, "decode_json", lambda text: decoded.append(text) or json.loads(text))
     assert compare_functional(expected, f"[{part * 10_000}1]") is None
     assert decoded == [expected]
     assert compare_functional(expected, json.dumps(["x" * 50] * 1000, indent=1)) == "json_equal"

@@ -103,14 +103,14 @@ def test_problems_with_broken_checkers_are_dropped_by_name(files, fake_evaluator
     problems = [make_problem_row(name) for name in "abc"]
     files.write_inputs(problems, [make_solution_row(name, "passed", "wrong_answer") for name in "abc"])
     assert score.main(files.arguments()) == 3
-    assert [question_id for question_id, _, _ in files.read_statuses()] == ["a", "a", "c", "c"]
+    assert files.read_statuses()[2:4] == [("b", 0, "sandbox_error"), ("b", 1, "sandbox_error")]
     out, err = capsys.readouterr()
     assert f"{files.problems}: problem 'b' is dropped: its checker fails\n" in err
     assert "1 problems are dropped, with 2 programs" in err
-    assert out.startswith("4 programs for 2 problems")
+    assert out.startswith("6 programs for 2 problems")
     assert score.main(files.arguments("--strict")) == 2
     assert "problem 'b' is dropped: its checker fails" in capsys.readouterr().err
-    assert len(files.read_verdicts()) == 4  # not emptied
+    assert len(files.read_verdicts()) == 6  # not emptied
     files.write_inputs(problems, [make_solution_row("b", "passed")])
     assert score.main(files.arguments()) == 2
 
@@ -129,7 +129,8 @@ def test_broken_checker_of_a_real_problem_is_found(files, capsys):
     ]
     files.write_inputs(problems, [make_solution_row(name, "print(3)", "print('x')") for name in checkers])
     assert score.main(files.arguments("--workers", "1")) == 3
-    assert [status for _, _, status in files.read_statuses()] == ["passed", *["wrong_answer"] * 3]
+    statuses = ["passed", "wrong_answer", *["sandbox_error"] * 2, *["wrong_answer"] * 2]
+    assert [status for _, _, status in files.read_statuses()] == statuses
     out, err = capsys.readouterr()
     assert "problem 'broken' is dropped: its checker fails on the expected output of test 0: NameError" in err
     assert parse_tables(out)["placeholder"] == ["2"]

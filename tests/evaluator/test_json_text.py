@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from evaluator.comparison import compare_functional, compare_python
-from evaluator.comparison.json_text import LongInteger, decode_json
 from evaluator.comparison.rules import ComparisonRules
+from evaluator.json_text import LongInteger, decode_json
 from evaluator.problem import ProblemError, parse_problem
 from tests.evaluator.comparison.strategies import ANY_ORDER_DEEP
 
