@@ -215,12 +215,13 @@ def main(data: Annotated[Path, typer.Option(help="directory with the real proble
     for problem_set in load_problem_sets(data):
         fractional = [problem for problem in problem_set.problems if has_fraction(problem)]
         sources = Counter(map(find_source, fractional))
-        results = list(zip(items := list_programs(problem_set), judge_twice(items), strict=True))
+        items = list_programs(problem_set)
+        results = list(zip(items, judge_twice(items), strict=True))
         refused = [problem.question_id for (problem, _), (by_rules, close) in results if close and not by_rules]
         row: dict[str, int] = {
             "all": len(problem_set.problems),
             "fractional": len(fractional),
-            **{source: sources[source] for source in Source},
+            **{str(source): sources[source] for source in Source},
             "programs": len(results),
             "pass": sum(by_rules for _, (by_rules, _) in results),
             "refused only by form": len(refused),

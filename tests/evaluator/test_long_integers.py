@@ -1,7 +1,5 @@
 """Integers of more digits than Python converts by default: read, printed, written in a source, returned."""
 
-import asyncio
-
 import pytest
 
 from evaluator import Evaluator, Limits, ProblemTest, Status
@@ -27,7 +25,7 @@ def evaluator():
 )
 def test_long_integers_are_read_and_printed(evaluator, code, status):
     problem = make_problem_with_tests(ProblemTest(f"{LONG}\n", f"{LONG[:-1]}8\n"))
-    assert asyncio.run(evaluator.evaluate(problem, code)).status is status
+    assert evaluator.evaluate(problem, code).status is status
 
 
 @pytest.mark.parametrize(("step", "status"), [(1, Status.PASSED), (2, Status.WRONG_ANSWER)])
@@ -35,4 +33,4 @@ def test_long_integers_are_read_and_printed(evaluator, code, status):
 def test_long_integers_are_arguments_and_results(evaluator, values, step, status):
     test = ProblemTest(LONG, f"{LONG[:-1]}8", "functional")
     problem = make_problem_with_tests(test, func_name="f", values=values)
-    assert asyncio.run(evaluator.evaluate(problem, f"def f(n):\n    return n + {step}")).status is status
+    assert evaluator.evaluate(problem, f"def f(n):\n    return n + {step}").status is status
