@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluator import comparison
+from evaluator import comparison, json_text
 from evaluator.checker import AnyCase, CustomChecker
 from evaluator.comparison import (
     PAPER_STRATEGIES,
@@ -20,7 +20,6 @@ from evaluator.comparison import (
     compare_stdin,
     find_loosest_strategy,
     grants,
-    json_text,
     json_values,
     paper,
     places,
