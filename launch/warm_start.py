@@ -20,6 +20,7 @@ from conf.validation import parse_warm_start
 from evaluator.problem import Problem, load_problems
 from launch.command import Help, report_failures, run_command
 from launch.models.model_path import check_model_path
+from launch.problems.usable_problems import make_prompt_texts_unicode, replace_surrogates
 
 HELP = Help(
     command="launch.warm_start",
@@ -49,7 +50,7 @@ def load_examples(config: WarmStartConfig) -> list[tuple[Problem, str]]:
     lines = Path(str(config.solutions)).read_bytes().split(b"\n")  # not splitlines(), which splits at U+2028, too
     rows = [json.loads(line) for line in lines if line.strip()]
     examples = [
-        (problems[row["question_id"]], code)
+        (make_prompt_texts_unicode(problems[row["question_id"]]), replace_surrogates(code))
         for row in rows
         if row["question_id"] in problems
         for code in row["code_list"]

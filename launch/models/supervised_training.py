@@ -23,7 +23,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from conf.schema import WarmStartConfig
 from evaluator.problem import Problem
 from launch.models.starter_model import build_untrained_model, train_tokenizer
-from launch.problems.prompts import build_training_prompt, encode_prompt, format_answer, replace_surrogates
+from launch.problems.prompts import build_training_prompt, encode_prompt, format_answer
 from learner.packing import pack
 from learner.policy import Policy, choose_attention
 from learner.rollout import TrainSequence
@@ -46,7 +46,7 @@ class SupervisedExample:
 
 def make_program_example(problem: Problem, program: str) -> SupervisedExample:
     """Make the example whose answer is only ``program``, in a code block."""
-    return SupervisedExample(problem=problem, answer=format_answer(replace_surrogates(program)))
+    return SupervisedExample(problem=problem, answer=format_answer(program))
 
 
 ProgressCallback = Callable[[int, int, float, float], None]

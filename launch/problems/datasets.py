@@ -23,7 +23,7 @@ from launch.problems.livecodebench import CACHE, LCB_2024_08_DAYS, Selection, Su
 from launch.problems.mbpp import load_mbpp
 from launch.problems.published_files import READ_ERRORS
 from launch.problems.starter import build_held_out_problems, build_training_problems
-from launch.problems.usable_problems import find_unusable_problems
+from launch.problems.usable_problems import find_unusable_problems, make_prompt_texts_unicode
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -226,7 +226,9 @@ def _read_file(path: str, key: str, strict: bool) -> tuple[list[Problem], list[B
     bad_rows += [BadRow(path, None, f"problem {name!r}: {reason}") for name, reason in unusable.items()]
     if strict and unusable:
         raise ProblemError(str(bad_rows[0]))
-    problems = [problem for problem in loaded.problems if problem.question_id not in unusable]
+    problems = [
+        make_prompt_texts_unicode(problem) for problem in loaded.problems if problem.question_id not in unusable
+    ]
     if bad_rows and not problems:
         raise DatasetError(f"{key}={path}: no usable problem; first bad row: {bad_rows[0]}")
     return problems, bad_rows, [f"{key}={path}: {remark}"] if remark else []

@@ -76,15 +76,6 @@ def build_prompts(
     return [prompt for prompt in prompts if len(prompt.token_ids) <= max_tokens]
 
 
-def replace_surrogates(text: str) -> str:
-    """Replace lone surrogates, which no tokenizer and no file in UTF-8 can hold, by U+FFFD.
-
-    >>> replace_surrogates("a\\ud800é"), replace_surrogates("a\U0001f600")
-    ('a\ufffdé', 'a\U0001f600')
-    """
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
 def build_messages(problem: Problem, style: PromptStyle) -> tuple[tuple[str, str], ...]:
     """Build the chat messages (role, content) that ask for a program."""
     if style == "training":
@@ -100,7 +91,7 @@ def build_training_prompt(problem: Problem) -> str:
         task = "Answer with a ```python block that holds the whole function."
     else:
         task = f"Answer with a ```python block that completes:\n{problem.starter_code.rstrip()}"
-    return replace_surrogates(f"{problem.question_content.strip()}\n\n{task}")
+    return f"{problem.question_content.strip()}\n\n{task}"
 
 
 def build_livecodebench_question(problem: Problem) -> str:
@@ -114,7 +105,7 @@ def build_livecodebench_question(problem: Problem) -> str:
     else:
         task = LIVECODEBENCH_WITHOUT_STARTER
         code = "# YOUR CODE HERE"
-    return replace_surrogates(
+    return (
         f"### Question:\n{problem.question_content}\n\n"
         f"### Format: {task}\n```python\n{code}\n```\n\n"
         "### Answer: (use the provided format with backticks)\n\n"

@@ -1,9 +1,10 @@
-"""Selection of the problems of a file that a run can use: their names can be written, and their checkers work."""
+"""Problems of a file as a run can use them: their texts and names can be written, and their checkers work."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 from evaluator.checker import CustomChecker, parse_checker
 from evaluator.evaluator import Evaluator
@@ -34,6 +35,24 @@ def find_unusable_problems(problems: Sequence[Problem]) -> tuple[dict[str, str],
         except SandboxError as error:
             return unusable, f"{len(checked)} custom checkers were not tried: the sandbox does not start here: {error}"
         return evaluator.find_broken_checkers(checked) | unusable, ""
+
+
+def replace_surrogates(text: str) -> str:
+    """Replace lone surrogates, which no tokenizer and no file in UTF-8 can hold, by U+FFFD.
+
+    >>> replace_surrogates("a\\ud800é"), replace_surrogates("a\U0001f600")
+    ('a\ufffdé', 'a\U0001f600')
+    """
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def make_prompt_texts_unicode(problem: Problem) -> Problem:
+    """Return the problem without lone surrogates in the texts that its prompt consists of."""
+    return replace(
+        problem,
+        question_content=replace_surrogates(problem.question_content),
+        starter_code=replace_surrogates(problem.starter_code),
+    )
 
 
 def is_unicode(text: str) -> bool:

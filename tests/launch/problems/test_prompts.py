@@ -6,6 +6,7 @@ import pytest
 from evaluator.extraction import extract_code
 from launch.models.starter_model import train_tokenizer
 from launch.problems.prompts import build_messages, build_training_prompt, encode_prompt, format_answer
+from launch.problems.usable_problems import make_prompt_texts_unicode
 from tests.factories import make_problem
 
 STARTER_CODE = "class Solution:\n    def add(self, a: int, b: int) -> int:\n        \n"
@@ -49,7 +50,8 @@ def test_encode_prompt_applies_chat_template():
 
 @pytest.mark.parametrize("style", ["training", "livecodebench"])
 def test_text_that_is_not_unicode_can_be_tokenized(style):
-    problem = make_problem(question_content="a \ud800\udfff\udcff b", starter_code="x = '\udfff'", func_name="f")
+    texts = make_problem(question_content="a \ud800\udfff\udcff b", starter_code="x = '\udfff'", func_name="f")
+    problem = make_prompt_texts_unicode(texts)
     tokenizer = train_tokenizer([build_training_prompt(problem)], 300)
     text = tokenizer.decode(encode_prompt(problem, tokenizer, style))
     assert "a \U000103ff\ufffd b" in text
