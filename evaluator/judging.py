@@ -281,7 +281,8 @@ def _run_call_tests(
     tests = problem.tests[len(builder.results) :]
     # Each call has its own wall limit; the process as a whole can only be limited to their sum.
     total = replace(limits, cpu_s=limits.cpu_s * len(tests), wall_s=limits.wall_s * len(tests) + 1)
-    with sandbox.load_program(code, total, problem.func_name, problem.starter_code, problem.values) as program:
+    loading = sandbox.load_program(code, total, problem.func_name, problem.starter_code, problem.values)
+    with _without_unconfirmed_failure(builder), loading as program:
         while builder.continue_or_close() and program.alive:
             _call_in_one_process(program, problem, limits, answer_judge, builder)
 
@@ -290,7 +291,7 @@ def _call_in_one_process(
     program: SandboxedProgram, problem: Problem, limits: Limits, answer_judge: _AnswerJudge, builder: VerdictBuilder
 ) -> None:
     result = None
-    with _without_unconfirmed_failure(builder), program.start_calls(limits.wall_s) as calls:
+    with program.start_calls(limits.wall_s) as calls:
         while builder.continue_or_close():
             test = problem.tests[len(builder.results)]
             start_time = time.monotonic()

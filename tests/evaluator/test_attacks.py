@@ -104,12 +104,15 @@ SEARCHES = {
                 if found(block): break
         """,
     "file system": """
-        import os, sys
+        import os, stat, sys
         libraries = (sys.prefix, os.path.realpath(sys.prefix), '/usr', '/proc', *filter(None, sys.path))
         for folder, inner, names in os.walk('/'):
             inner[:] = [name for name in inner if not os.path.join(folder, name).startswith(libraries)]
             for name in names:
-                try: text = open(os.path.join(folder, name), 'rb').read(10**6)
+                path = os.path.join(folder, name)
+                try:
+                    if stat.S_ISFIFO(os.stat(path).st_mode): continue  # its own standard output
+                    text = open(path, 'rb').read(10**6)
                 except OSError: continue
                 if found(text): break
         """,

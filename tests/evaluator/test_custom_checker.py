@@ -209,7 +209,7 @@ ANSWERS = {
     "rejected": ("print(2, 2)", "rejected the answer"),
     "far too long": (f"print('1 ' * {MAX_EXTRA_ANSWER})", "far longer"),
     "not UTF-8": ("import os\nos.write(1, b'\\xff')", "ValueError"),
-    "many digits": ("print('1' * 5000, 1)", "ValueError"),
+    "many digits": ("print('1' * 5000, 1)", "rejected the answer"),
 }
 
 

@@ -387,9 +387,12 @@ import fcntl, os
 seen = [os.fstat(n).st_mtime for n in (0, 1, 2)] + [os.stat('.').st_mtime]
 flags = [fcntl.fcntl(n, fcntl.F_GETFL) & os.O_APPEND for n in (0, 1, 2)]
 print(5 in seen, 0o123 in [os.fstat(n).st_mode & 0o777 for n in (0, 1, 2)], any(flags), os.listdir('.'))
-for n in (0, 1, 2):
-    os.fchmod(n, 0o123)
-    os.utime(n, (5, 5))
+for n in (0, 2):  # 1 is a pipe, which is new in each test
+    try:
+        os.fchmod(n, 0o123)
+        os.utime(n, (5, 5))
+    except PermissionError:  # files of another user, where the sandbox has a user of its own
+        pass
     fcntl.fcntl(n, fcntl.F_SETFL, os.O_APPEND)
 {last}
 """
