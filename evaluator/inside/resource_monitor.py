@@ -169,13 +169,27 @@ class ResourceMonitor:
             self._stalled_s += max(0.0, interval_s - INTERVAL_S - tree_cpu_s - most_waited_s)
 
     def _measure_memory(self) -> int:
-        resident = sum(process.resident for process in self._processes.values())
+        """Return the memory of all descendants.
+
+        A process that ends meanwhile leaves its share of common pages to those that are read after it, so a result
+        above the limit is measured again without the processes that have ended.
+        """
+        memory = self._measure_memory_of(list(self._processes.values()))
+        if memory <= self._max_memory or len(self._processes) == 1:
+            return memory
+        alive = {(pid, int(fields[_START])) for pid, fields in list_descendant_stats().items()}
+        return min(
+            memory, self._measure_memory_of([process for key, process in self._processes.items() if key in alive])
+        )
+
+    def _measure_memory_of(self, processes: list[ProcessSample]) -> int:
+        resident = sum(process.resident for process in processes)
         rough = resident + self._object_bytes + self._buffer_bytes
-        if rough <= self._max_memory or (len(self._processes) == 1 and not self._object_bytes):
+        if rough <= self._max_memory or (len(processes) == 1 and not self._object_bytes):
             return rough
         private = 0
         shared = 0
-        for process in self._processes.values():
+        for process in processes:
             proportional, of_objects = read_proportional_memory(process)
             private += proportional - of_objects
             shared += of_objects
