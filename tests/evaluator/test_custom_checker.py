@@ -190,6 +190,7 @@ def test_checker_that_cannot_be_loaded_fails_even_without_checks(sandbox, top_le
             assert result.reason
 
 
+@pytest.mark.heavy
 def test_limits_of_the_problem_are_not_those_of_its_checker(evaluator):
     code = (
         "import time\ndef check(inp, out, exp):\n    block = b'x' * (300 << 20)\n    start = time.process_time()\n"

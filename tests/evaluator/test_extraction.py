@@ -224,6 +224,7 @@ def test_fenced_program_is_extracted_unchanged(lines: list[str], indent: str, li
         assert extract_code(response, None) == Extraction(code, True, blocks=2)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "response",
     [

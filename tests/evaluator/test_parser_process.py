@@ -59,6 +59,7 @@ def short_limit(monkeypatch):
     monkeypatch.setattr("evaluator.extraction._MAX_PARSE_CPU_S", 0.5)
 
 
+@pytest.mark.heavy
 @pytest.mark.usefixtures("short_limit")
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_text_costs_the_owner_nothing_and_the_next_answer_is_parsed(name):
@@ -100,6 +101,7 @@ def test_process_that_cannot_start_is_a_failure_of_the_evaluator(parser, monkeyp
         parser.rate(make_request(PROGRAM))
 
 
+@pytest.mark.heavy
 def test_process_that_does_not_answer_is_a_failure_of_the_evaluator(parser, monkeypatch):
     monkeypatch.setattr("evaluator.parser_process.STALL_S", 0.2)
     start = ParserProcess._ensure_started

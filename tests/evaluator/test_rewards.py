@@ -784,6 +784,7 @@ for extra in ({{}}, {{"reward": "fraction"}}):
 """
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("path", ["my_reward.py", ROOT / "evaluator/rewards/functions.py"])
 def test_reward_file_of_verl_runs_with_a_caller_like_verl(tmp_path, path):
     (tmp_path / "my_reward.py").write_text(find_file("my_reward.py"))
