@@ -16,6 +16,7 @@ from evaluator.checker import CustomChecker, parse_checker
 from evaluator.comparison import Policy, compare_functional, compare_python, compare_stdin, find_loosest_strategy
 from evaluator.comparison.rules import choose_rules
 from evaluator.custom_checker import (
+    MAX_ANSWER_FACTOR,
     CheckedReferences,
     CheckerSession,
     CheckOutcome,
@@ -33,7 +34,7 @@ from evaluator.sandbox import (
     SandboxedProgram,
     SandboxError,
 )
-from evaluator.verdict import Status, Verdict
+from evaluator.verdict import Status, Verdict, build_verdict_without_tests
 
 logger = logging.getLogger(__name__)
 
@@ -43,9 +44,8 @@ HEAVY_MODULES = ("numpy", "sortedcontainers")
 _HEAVY_MODULE_NAME = re.compile(rf"\b({'|'.join(HEAVY_MODULES)})\b")
 _ESCAPED_BYTE = re.compile(rb"\xed[\xb2\xb3][\x80-\xbf]")  # U+DC80 to U+DCFF in the encoding of surrogatepass
 
-# An answer is compared if it is at most this many times as long as the expected output, plus this many characters.
+# An answer is compared up to MAX_ANSWER_FACTOR times the length of the expected output, plus this many characters.
 # Longer ones are wrong without a look at them: parsing would hold the interpreter lock that other workers need.
-MAX_ANSWER_FACTOR = 8
 MAX_EXTRA_ANSWER = 1 << 20
 MAX_QUOTING_FACTOR = 2  # bytes of a reply, which is a JSON string, per character of the answer in it, which is JSON
 
@@ -118,16 +118,7 @@ class VerdictBuilder:
 
     def build_verdict_without_tests(self, status: Status, detail: str, seconds: float = 0.0) -> Verdict:
         """Return a verdict with this status for a program of which no test was run."""
-        return Verdict(
-            status=status,
-            tests_passed=0,
-            tests_run=0,
-            tests_total=self.total,
-            first_failed=None,
-            accepted_by=None,
-            seconds=seconds,
-            detail=escape_surrogates(detail),
-        )
+        return build_verdict_without_tests(status, escape_surrogates(detail), self.total, seconds)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -23,20 +23,19 @@ from evaluator.row_files import JSON_DECODER, RejectedRow, RowFile, get_question
 
 TestType = Literal["stdin", "functional"]
 
-_COLUMNS = frozenset(
-    {
-        "question_id",
-        "question_title",
-        "question_content",
-        "platform",
-        "difficulty",
-        "contest_date",
-        "starter_code",
-        "public_test_cases",
-        "private_test_cases",
-        "metadata",
-    }
+PROBLEM_COLUMNS = (
+    "question_id",
+    "question_title",
+    "question_content",
+    "platform",
+    "difficulty",
+    "contest_date",
+    "starter_code",
+    "public_test_cases",
+    "private_test_cases",
+    "metadata",
 )
+"""Columns of a problem row that ``parse_problem`` reads. It keeps others in ``Problem.extra``."""
 _METADATA_EXTRA = "metadata"  # key of Problem.extra that holds unknown metadata keys
 _MAX_UNPACKED_BYTES = 1 << 30  # protects the machine against decompression bombs
 
@@ -130,7 +129,7 @@ def parse_problem(row: Mapping[str, Any]) -> Problem:
         parse_checker(checker)
     except ValueError as error:
         raise ProblemError(f"metadata.checker: {error}") from error
-    extra = {name: value for name, value in row.items() if name not in _COLUMNS}
+    extra = {name: value for name, value in row.items() if name not in PROBLEM_COLUMNS}
     if metadata:
         extra[_METADATA_EXTRA] = metadata
     return Problem(

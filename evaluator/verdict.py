@@ -48,3 +48,17 @@ class Verdict:
     def passed(self) -> bool:
         """True if every test passed: the 0/1 reward."""
         return self.status is Status.PASSED
+
+
+def build_verdict_without_tests(status: Status, detail: str, tests_total: int = 0, seconds: float = 0.0) -> Verdict:
+    """Return the verdict on a program of which no test was run."""
+    return Verdict(
+        status=status,
+        tests_passed=0,
+        tests_run=0,
+        tests_total=tests_total,
+        first_failed=None,
+        accepted_by=None,
+        seconds=seconds,
+        detail=detail,
+    )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from evaluator.problem import ProblemError
-from evaluator.rewards.problem_cache import PROBLEM_COLUMNS, ProblemSource
+from evaluator.rewards.problem_cache import REWARD_COLUMNS, ProblemSource
 from evaluator.rewards.shared import get_evaluator
 from evaluator.verdict import Status, Verdict
 
@@ -139,7 +139,7 @@ def _reward_completions(
 
 def _build_rows(columns: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
     """Return the problem row of each completion. Raises ProblemError if the dataset has no problem columns."""
-    names = [name for name in PROBLEM_COLUMNS if name in columns]
+    names = [name for name in REWARD_COLUMNS if name in columns]
     if "question_id" not in names or not {"public_test_cases", "private_test_cases"} & {*names}:
         raise ProblemError(
             "the dataset has no problem columns: it needs question_id, metadata and public_test_cases or "

@@ -12,21 +12,9 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from evaluator.problem import Problem, ProblemError, parse_problem
+from evaluator.problem import PROBLEM_COLUMNS, Problem, ProblemError, parse_problem
 
-PROBLEM_COLUMNS = (
-    "question_id",
-    "question_title",
-    "question_content",
-    "platform",
-    "difficulty",
-    "contest_date",
-    "starter_code",
-    "public_test_cases",
-    "private_test_cases",
-    "metadata",
-    "reference_solutions",
-)
+REWARD_COLUMNS = (*PROBLEM_COLUMNS, "reference_solutions")
 """Columns of a problem row (docs/formats.md). Other columns of a trainer's dataset are ignored."""
 MAX_CACHED_CHARS = 1 << 28  # of inputs and expected outputs
 
@@ -77,7 +65,7 @@ def find_question_id(source: ProblemSource) -> str:
 
 
 def _select_columns(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in PROBLEM_COLUMNS if name in row}
+    return {name: row[name] for name in REWARD_COLUMNS if name in row}
 
 
 def _compute_key(source: Mapping[str, Any] | str) -> bytes:

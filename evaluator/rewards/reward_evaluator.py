@@ -27,7 +27,7 @@ from evaluator.extraction import Extraction, extract_code
 from evaluator.problem import Problem, ProblemError
 from evaluator.rewards.problem_cache import ProblemCache, ProblemSource, find_question_id
 from evaluator.sandbox import GRACE_S, START_TIMEOUT_S, Limits
-from evaluator.verdict import Status, Verdict
+from evaluator.verdict import Status, Verdict, build_verdict_without_tests
 
 logger = logging.getLogger(__name__)
 
@@ -226,13 +226,4 @@ def compute_max_silence(limits: Limits) -> float:
 
 def _build_sandbox_error(detail: str) -> Verdict:
     """Return the verdict on an answer that could not be judged."""
-    return Verdict(
-        status=Status.SANDBOX_ERROR,
-        tests_passed=0,
-        tests_run=0,
-        tests_total=0,
-        first_failed=None,
-        accepted_by=None,
-        seconds=0.0,
-        detail=detail,
-    )
+    return build_verdict_without_tests(Status.SANDBOX_ERROR, detail)

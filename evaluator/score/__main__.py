@@ -47,7 +47,7 @@ from evaluator.score.tables import (
 )
 from evaluator.score.terminal import print_note, print_result
 from evaluator.score.verdict_file import VerdictFile, build_verdict_row
-from evaluator.verdict import Status, Verdict
+from evaluator.verdict import Status, Verdict, build_verdict_without_tests
 
 # Programs per worker that are submitted but not yet written, so that the other workers can continue beside a slow one.
 PENDING_PER_WORKER = 64
@@ -141,7 +141,7 @@ def _judge_all(
         if submission.problem is not None:
             return evaluator.submit(submission.problem, submission.code, all_tests=options.all_tests)
         future: Future[Verdict] = Future()
-        future.set_result(_build_unjudged_verdict(inputs.unusable[submission.question_id]))
+        future.set_result(build_verdict_without_tests(Status.SANDBOX_ERROR, inputs.unusable[submission.question_id]))
         return future
 
     total = inputs.programs.total()
@@ -157,19 +157,6 @@ def _judge_all(
         raise RunFailed(str(error)) from error
     if out.rows != total:
         raise RunFailed(f"{options.solutions}: changed while it was read: {total} programs, then {out.rows}")
-
-
-def _build_unjudged_verdict(reason: str) -> Verdict:
-    return Verdict(
-        status=Status.SANDBOX_ERROR,
-        tests_passed=0,
-        tests_run=0,
-        tests_total=0,
-        first_failed=None,
-        accepted_by=None,
-        seconds=0.0,
-        detail=reason,
-    )
 
 
 def raise_descriptor_limit(workers: int, limits: Limits) -> None:

@@ -24,7 +24,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evaluator.problem import Problem, ProblemError, parse_problem, to_row
+from evaluator.problem import PROBLEM_COLUMNS, Problem, ProblemError, parse_problem, to_row
 from launch.problems.date_window import DateWindow, parse_contest_day
 from launch.problems.evaluation_set import BadRow, BenchmarkError, EvaluationSet, LoadSummary
 from launch.problems.published_files import READ_ERRORS, check_columns, decode_object, download_from_hub
@@ -64,19 +64,7 @@ PUBLISHED_COUNTS: Mapping[Subset, int] = {
     "release_v6": 1055,
 }
 
-_COLUMNS = (
-    "question_id",
-    "question_title",
-    "question_content",
-    "platform",
-    "difficulty",
-    "contest_date",
-    "starter_code",
-    "public_test_cases",
-    "private_test_cases",
-    "metadata",
-    "extra",  # JSON object of all other columns
-)
+_COLUMNS = (*PROBLEM_COLUMNS, "extra")  # extra: JSON object of all other columns
 _REQUIRED_COLUMNS = ("question_id", "question_content", "public_test_cases")
 _SCHEMA = pa.schema([(name, pa.large_string()) for name in _COLUMNS])
 _ROW_GROUP = 16

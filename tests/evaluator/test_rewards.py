@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluator import Evaluator, Limits, ProblemError, SandboxError, extract_code, parse_problem
-from evaluator.problem import _COLUMNS
+from evaluator.problem import PROBLEM_COLUMNS
 from evaluator.rewards import (
     RewardTimeout,
     close,
@@ -34,7 +34,7 @@ from evaluator.rewards import (
     reward_evaluator,
     shared,
 )
-from evaluator.rewards.problem_cache import PROBLEM_COLUMNS, ProblemCache
+from evaluator.rewards.problem_cache import REWARD_COLUMNS, ProblemCache
 from evaluator.rewards.reward_evaluator import RewardEvaluator, RewardSettings, compute_max_silence
 
 ROOT = Path(__file__).parents[2]
@@ -509,7 +509,7 @@ def test_problem_is_parsed_once(monkeypatch):
     assert len(parsed) == 2
 
 
-@given(name=st.sampled_from(PROBLEM_COLUMNS), first=st.text(), second=st.text())
+@given(name=st.sampled_from(REWARD_COLUMNS), first=st.text(), second=st.text())
 def test_rows_that_differ_have_different_keys(name, first, second):
     keys = [problem_cache._compute_key(make_row() | {name: value}) for value in (first, second)]
     assert (keys[0] == keys[1]) == (first == second)
@@ -538,7 +538,7 @@ def test_cache_keeps_a_problem_of_any_size(monkeypatch):
 
 
 def test_every_column_that_a_problem_is_parsed_from_is_used():
-    assert {*PROBLEM_COLUMNS} >= _COLUMNS
+    assert {*REWARD_COLUMNS} >= {*PROBLEM_COLUMNS}
 
 
 # Processes
