@@ -6,9 +6,10 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
+import psutil
 import ray
 from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR  # set only in the driver of a Ray job
 from ray._private.services import canonicalize_bootstrap_address  # resolves the address ``auto``
@@ -27,6 +28,11 @@ from launch.cluster.placement import (
 
 CONNECT_TIMEOUT_S = 5.0
 """Seconds that a head node may take to accept a connection."""
+
+LOCAL_START_ATTEMPTS = 3
+
+START_TIMED_OUT = "timed out during startup"
+"""Part of the message of the exception that ``ray.init`` raises if its processes start too slowly."""
 
 
 @contextlib.contextmanager
@@ -110,15 +116,57 @@ def join_cluster(address: str) -> None:
 
 def start_ray(config: Config) -> None:
     """Start a local cluster that ends with this process; do nothing if a running cluster was joined."""
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning of Ray
     cluster = config.cluster
     if cluster.address is None:
-        ray.init(
-            address="local",  # starts a new cluster even if another one runs on this machine
+        start_local_cluster(
             num_cpus=cluster.num_cpus,
-            resources={EVALUATOR_RESOURCE: count_local_evaluator_slots(config)},
-            object_store_memory=cluster.object_store_mb * 2**20,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
+            evaluator_slots=count_local_evaluator_slots(config),
+            object_store_bytes=cluster.object_store_mb * 2**20,
         )
+
+
+def start_local_cluster(*, num_cpus: int | None, evaluator_slots: int, object_store_bytes: int) -> None:
+    """Start a cluster on this machine that ends with this process, even if another one runs on the machine.
+
+    Ray waits 30 seconds for its own processes, which no setting changes. On a machine that is busy reading a new
+    environment from disk, that is too short: then they are ended and started again.
+
+    Args:
+        num_cpus: CPUs in Ray's accounting; all of the machine if None.
+        evaluator_slots: units of the resource that evaluators take.
+        object_store_bytes: size of Ray's object store.
+
+    Raises:
+        RunFailed: Ray's processes did not start in time, LOCAL_START_ATTEMPTS times.
+    """
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning of Ray
+    for _ in range(LOCAL_START_ATTEMPTS):
+        before = psutil.Process().children(recursive=True)
+        try:
+            ray.init(
+                address="local",
+                num_cpus=num_cpus,
+                resources={EVALUATOR_RESOURCE: evaluator_slots},
+                object_store_memory=object_store_bytes,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+        except Exception as error:  # Ray raises no more specific one
+            if START_TIMED_OUT not in str(error):
+                raise
+            end_processes(set(psutil.Process().children(recursive=True)).difference(before))
+        else:
+            return
+    raise RunFailed(
+        f"Ray's processes did not start within 30 s, {LOCAL_START_ATTEMPTS} times: this machine is overloaded. Start "
+        "again when it has free processors and memory; Ray's logs are in /tmp/ray/session_latest/logs"
+    )
+
+
+def end_processes(processes: Collection[psutil.Process]) -> None:
+    """Kill ``processes`` and wait up to 10 seconds for their end."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=10)

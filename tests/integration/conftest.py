@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import fcntl
 import inspect
-import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from actors.evaluators.actor import EVALUATOR_RESOURCE
+from launch.cluster.ray_cluster import start_local_cluster
 from launch.models.starter_model import build_untrained_model, train_tokenizer
 from launch.models.starter_policy import load_warm_start_defaults
 from launch.models.supervised_training import make_program_example, train_supervised
@@ -78,12 +77,4 @@ def cluster(ray_shutdown: None) -> None:
     ``ray.shutdown`` before and after.
     """
     if not ray.is_initialized():
-        ray.init(
-            address="local",
-            num_cpus=4,
-            resources={EVALUATOR_RESOURCE: 3},
-            object_store_memory=2**28,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        start_local_cluster(num_cpus=4, evaluator_slots=3, object_store_bytes=2**28)
