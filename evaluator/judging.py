@@ -34,6 +34,7 @@ from evaluator.sandbox import (
     SandboxedProgram,
     SandboxError,
 )
+from evaluator.surrogates import escape_surrogates
 from evaluator.verdict import Status, Verdict, build_verdict_without_tests
 
 logger = logging.getLogger(__name__)
@@ -466,11 +467,6 @@ def describe_error(error: BaseException) -> str:
 def describe_long_answer(test: ProblemTest) -> str:
     """Return the reason why an answer is wrong without a comparison."""
     return f"the answer is far longer than the expected output of {len(test.output)} characters"
-
-
-def escape_surrogates(text: str) -> str:
-    """Replace lone surrogates by backslash escapes, so that any file and terminal can hold the text."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _is_memory_error(line: str) -> bool:

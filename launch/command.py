@@ -22,6 +22,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from evaluator.errors import RunFailed, UserError
+from evaluator.surrogates import escape_surrogates
 
 CONF = Path(__file__).parents[1] / "conf"
 BROKEN_PIPE_STATUS = 141
@@ -117,8 +118,7 @@ def print_line(console: Console, text: str, style: str | None = None) -> None:
 
     Only lone surrogates, which a row of a file may contain, are printed as backslash escapes.
     """
-    text = text.encode("utf-8", "backslashreplace").decode()
-    console.print(text, style=style, highlight=False, markup=False, emoji=False)
+    console.print(escape_surrogates(text), style=style, highlight=False, markup=False, emoji=False)
 
 
 def describe_experiments() -> dict[str, str]:

@@ -18,9 +18,10 @@ from rich.console import Console
 from conf.schema import ConfigError, WarmStartConfig
 from conf.validation import parse_warm_start
 from evaluator.problem import Problem, load_problems
+from evaluator.surrogates import replace_surrogates
 from launch.command import Help, report_failures, run_command
 from launch.models.model_path import check_model_path
-from launch.problems.usable_problems import make_prompt_texts_unicode, replace_surrogates
+from launch.problems.usable_problems import make_prompt_texts_unicode
 
 HELP = Help(
     command="launch.warm_start",

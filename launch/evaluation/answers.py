@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from evaluator.errors import UserError
 from evaluator.problem import Problem
+from evaluator.surrogates import escape_surrogates
 from evaluator.verdict import Status, Verdict
 from launch.records.verdict_columns import VERDICT_FIELDS, make_verdict_columns
 from learner.rollout import Judgement
@@ -166,11 +167,6 @@ class AnswerLog:
             file.truncate(complete_bytes)
 
 
-def escape_surrogates(text: str | None) -> str | None:
-    """Replace lone surrogates, which cannot be encoded as UTF-8, by backslash escapes."""
-    return None if text is None else text.encode("utf-8", "backslashreplace").decode()
-
-
 def build_answer_row(problem: Problem, answer: Answer, judgement: Judgement) -> dict[str, Any]:
     """Return the row of ``SCHEMA`` for a judged answer; ``family`` is null unless problems are made from families."""
     verdict = judgement.verdict
@@ -182,7 +178,7 @@ def build_answer_row(problem: Problem, answer: Answer, judgement: Judgement) -> 
         "tokens": answer.tokens,
         "truncated": answer.truncated,
         "generation_seconds": answer.seconds,
-        "code": escape_surrogates(judgement.code),
+        "code": None if judgement.code is None else escape_surrogates(judgement.code),
         "passed": verdict.passed,
         **make_verdict_columns(verdict),
         "detail": escape_surrogates(verdict.detail),

@@ -10,6 +10,7 @@ from evaluator.checker import CustomChecker, parse_checker
 from evaluator.evaluator import Evaluator
 from evaluator.problem import Problem
 from evaluator.sandbox import SandboxError
+from evaluator.surrogates import is_unicode, replace_surrogates
 
 NAMES = ("question_id", "platform", "difficulty", "contest_date")
 """Texts of a problem that are written to Parquet files and logs, which hold UTF-8 only."""
@@ -37,15 +38,6 @@ def find_unusable_problems(problems: Sequence[Problem]) -> tuple[dict[str, str],
         return evaluator.find_broken_checkers(checked) | unusable, ""
 
 
-def replace_surrogates(text: str) -> str:
-    """Replace lone surrogates, which no tokenizer and no file in UTF-8 can hold, by U+FFFD.
-
-    >>> replace_surrogates("a\\ud800é"), replace_surrogates("a\U0001f600")
-    ('a\ufffdé', 'a\U0001f600')
-    """
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
 def make_prompt_texts_unicode(problem: Problem) -> Problem:
     """Return the problem without lone surrogates in the texts that its prompt consists of."""
     return replace(
@@ -53,12 +45,3 @@ def make_prompt_texts_unicode(problem: Problem) -> Problem:
         question_content=replace_surrogates(problem.question_content),
         starter_code=replace_surrogates(problem.starter_code),
     )
-
-
-def is_unicode(text: str) -> bool:
-    """Return True if the text has no lone surrogate."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
