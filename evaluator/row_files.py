@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO, TextIO, cast
+from typing import IO, Any, BinaryIO, TextIO
 
 from evaluator.errors import UserError
 
@@ -27,7 +27,9 @@ _AFTER_VALUE = frozenset(_BLANKS + ",]")
 _CHUNK_SIZE = 1 << 16  # minimum number of characters (or bytes) of a JSON list to read at a time
 _GZIP_MAGIC = b"\x1f\x8b"
 _PARQUET_MAGIC = b"PAR1"
+_PARQUET_BATCH = 16  # rows in memory at a time, each of which may have tests of many megabytes
 _UNSUPPORTED_MAGIC = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip"}
+_LONGEST_MAGIC = 8  # bytes
 _NESTING = re.compile(r'\\.?|["\[\]{}]', re.DOTALL)
 _UNDECODED_BYTE = re.compile("[\udc80-\udcff]")
 
@@ -116,12 +118,12 @@ class RowFile:
         except ValueError as error:
             raise RowFileError(f"{self.path}, after row {number}: {error}") from error
 
-    def _open(self) -> BinaryIO:
+    def _open(self) -> io.BufferedIOBase:
         # Opened anew for each reader, which has a position of its own.
         path = self.path if self._copy is None else Path(f"/proc/self/fd/{self._copy.fileno()}")
         with path.open("rb") as handle:
             is_gzip = handle.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
-        return cast(BinaryIO, gzip.open(path, "rb")) if is_gzip else path.open("rb")
+        return gzip.open(path, "rb") if is_gzip else path.open("rb")
 
 
 def get_question_id(row: Mapping[str, Any]) -> str | None:
@@ -143,22 +145,30 @@ def _copy_to_temporary_file(path: Path) -> IO[bytes]:
     return copy
 
 
-def _read_values(handle: BinaryIO) -> Iterator[tuple[int, Any]]:
+def _read_values(handle: io.BufferedIOBase) -> Iterator[tuple[int, Any]]:
     """Yield the numbered values of a file; a RejectedRow in place of one that cannot be decoded.
 
     Raises ValueError with the reason if the rest of the file cannot be read.
     """
-    head = handle.read(_CHUNK_SIZE)
+    head = _read_head(handle)
     for magic, name in _UNSUPPORTED_MAGIC.items():
         if head.startswith(magic):
             raise ValueError(f"{name} data; unpack it, or compress it with gzip instead")
     text = head.removeprefix(codecs.BOM_UTF8)
     while text and not text.strip():
-        text = handle.read(_CHUNK_SIZE)
+        text = handle.read1(_CHUNK_SIZE)
     handle.seek(0)
     if head.startswith(_PARQUET_MAGIC):
         return _read_parquet(handle if isinstance(handle, io.BufferedReader) else io.BytesIO(handle.read()))
     return _read_json_list(handle) if text.lstrip().startswith(b"[") else _read_json_lines(handle)
+
+
+def _read_head(handle: io.BufferedIOBase) -> bytes:
+    """Return the first bytes of a file. Not ``read``, which raises for gzip data that is damaged after them."""
+    head = b""
+    while len(head) < _LONGEST_MAGIC and (chunk := handle.read1(_CHUNK_SIZE)):
+        head += chunk
+    return head
 
 
 def _read_parquet(handle: BinaryIO) -> Iterator[tuple[int, Any]]:
@@ -168,7 +178,7 @@ def _read_parquet(handle: BinaryIO) -> Iterator[tuple[int, Any]]:
     number = 0
     try:
         with pyarrow.parquet.ParquetFile(handle) as table:
-            for batch in table.iter_batches(batch_size=64):
+            for batch in table.iter_batches(batch_size=_PARQUET_BATCH):
                 for offset in range(batch.num_rows):
                     number += 1
                     try:
@@ -191,13 +201,13 @@ def _decode_line(number: int, line: bytes) -> Any:
         return RejectedRow(number, f"not JSON: {error}")
 
 
-def _read_json_lines(handle: BinaryIO) -> Iterator[tuple[int, Any]]:
+def _read_json_lines(handle: io.BufferedIOBase) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(handle, 1):
         if line.strip():
             yield number, _decode_line(number, line)
 
 
-def _read_json_list(handle: BinaryIO) -> Iterator[tuple[int, Any]]:
+def _read_json_list(handle: io.BufferedIOBase) -> Iterator[tuple[int, Any]]:
     """Yield the numbered values of one JSON list; a RejectedRow for a value that cannot be decoded.
 
     Raises ValueError if the list is malformed.

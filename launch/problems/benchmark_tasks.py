@@ -17,7 +17,7 @@ from evaluator.inside.published import Published
 from evaluator.problem import Problem, ProblemError, ProblemTest, parse_problem, to_row
 from evaluator.sandbox import SandboxError
 from launch.problems.evaluation_set import BadRow, BenchmarkError, EvaluationSet, LoadSummary
-from launch.problems.published_files import SUFFIXES, download_from_hub, read_rows
+from launch.problems.published_files import download_from_hub, read_rows
 from launch.problems.recorded_calls import CallRecorder, RecordedCalls, make_checker
 
 
@@ -138,10 +138,6 @@ def _locate_file(source: BenchmarkSource, local_copy: str | None) -> Path:
     path = Path(local_copy)
     if not path.is_file():
         raise BenchmarkError(f"dataset.held_out_path={local_copy}: no such file")
-    if not path.name.endswith(SUFFIXES):
-        raise BenchmarkError(
-            f"dataset.held_out_path={local_copy}: unsupported file name, must end in {', '.join(SUFFIXES)}"
-        )
     return path
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import gzip
 import hashlib
 import json
 import logging
@@ -27,13 +26,13 @@ import pyarrow.parquet as pq
 from evaluator.problem import PROBLEM_COLUMNS, Problem, ProblemError, parse_problem, to_row
 from launch.problems.date_window import DateWindow, parse_contest_day
 from launch.problems.evaluation_set import BadRow, BenchmarkError, EvaluationSet, LoadSummary
-from launch.problems.published_files import READ_ERRORS, check_columns, decode_object, download_from_hub
+from launch.problems.published_files import check_columns, download_from_hub, read_rows
 
 REPOSITORY = "livecodebench/code_generation_lite"
 SHARDS = ("test", "test2", "test3", "test4", "test5", "test6")  # .jsonl
-SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")  # of local copies
+SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")  # of the files in a directory of local copies
 CACHE = Path(".cache") / "livecodebench"
-CACHE_FORMAT = 1  # increment when the contents of the cache, or the validation of rows, change
+CACHE_FORMAT = 2  # increment when the contents of the cache, or the validation of rows, change
 MAX_TEST_BYTES = 64 << 20  # far above every published test; a worker holds several copies of a test
 
 # Contest days of the last file. Five problems of the file before it share the first day.
@@ -148,10 +147,6 @@ def _locate_files(selection: Selection, local_copy: str | None) -> tuple[list[Pa
         return _list_directory(path, subset), window
     if not path.is_file():
         raise BenchmarkError(f"dataset.held_out_path={local_copy}: no such file or directory")
-    if not path.name.endswith(SUFFIXES):
-        raise BenchmarkError(
-            f"dataset.held_out_path={local_copy}: unsupported file name, must end in {', '.join(SUFFIXES)}"
-        )
     if subset == "all" or SUBSET_SHARDS[subset] == (path.name.split(".")[0],):
         return [path], window
     if subset == "lcb_v6":
@@ -209,69 +204,48 @@ def _read_problems(paths: Sequence[Path], window: DateWindow) -> tuple[tuple[Pro
     rejected: list[BadRow] = []
     outside = undated = 0
     for path in paths:
-        for number, result in _parse_file(path):
-            if isinstance(result, Problem) and result.question_id in first_files:
-                question_id = result.question_id
-                result = f"question_id: duplicate of an earlier {question_id!r}, in {first_files[question_id]}"
-            if isinstance(result, str):
-                rejected.append(BadRow(path.name, number, result))
+        for row in _parse_file(path):
+            if isinstance(row, BadRow):
+                rejected.append(row)
                 continue
-            first_files[result.question_id] = path.name
-            day = parse_contest_day(result)
+            number, problem = row
+            if first_file := first_files.get(problem.question_id):
+                reason = f"question_id: duplicate of an earlier {problem.question_id!r}, in {first_file}"
+                rejected.append(BadRow(path.name, number, reason))
+                continue
+            first_files[problem.question_id] = path.name
+            day = parse_contest_day(problem)
             if not window.is_unbounded and day is None:
                 undated += 1
             elif day is not None and day not in window:
                 outside += 1
             else:
-                problems[result.question_id] = result
+                problems[problem.question_id] = problem
     return tuple(problems.values()), LoadSummary(
         selected=len(problems), outside_window=outside, undated=undated, rejected=tuple(rejected)
     )
 
 
-def _parse_file(path: Path) -> Iterator[tuple[int | None, Problem | str]]:
-    """Yield (row number, problem) for each row, or (row number, reason) if the row is bad.
+def _parse_file(path: Path) -> Iterator[tuple[int, Problem] | BadRow]:
+    """Yield (row number, problem) for each row, or a BadRow if the row is bad or the rest of the file is damaged.
 
-    If the file is damaged, the last item is (None, reason). Rows are parsed one at a time, since a release has
-    gigabytes of tests, of which a date window may keep only a few.
+    Rows are parsed one at a time, since a release has gigabytes of tests, of which a date window may keep only a few.
     """
-    number = 0
-    try:
-        for number, row in _read_raw_rows(path):
-            try:
-                problem = parse_problem(_decode_row(row))
-                _check_problem(problem)
-                # Make the extra columns equal to those from the cache: Parquet may hold values that JSON cannot.
-                yield number, replace(problem, extra=json.loads(json.dumps(problem.extra, default=str)))
-            except ProblemError as error:
-                yield number, str(error)
-            except RecursionError:
-                yield number, "JSON nested too deeply"
-    except READ_ERRORS as error:
-        yield None, f"cannot be read beyond row {number}: {error}"
-
-
-def _read_raw_rows(path: Path) -> Iterator[tuple[int, bytes | pa.RecordBatch]]:
-    """Yield (1-based number, row as stored): a line of JSONL, or a batch of one row of Parquet."""
-    if path.suffix == ".parquet":
-        number = 0
-        with pq.ParquetFile(path) as table:
-            for batch in table.iter_batches(batch_size=_ROW_GROUP):
-                for offset in range(batch.num_rows):
-                    number += 1
-                    yield number, batch.slice(offset, 1)
-    else:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as handle:
-            for number, line in enumerate(handle, 1):
-                if line.strip():
-                    yield number, line
-
-
-def _decode_row(row: bytes | pa.RecordBatch) -> Mapping[str, Any]:
-    """Return the row's columns. Raises ProblemError."""
-    columns = decode_object(lambda: json.loads(row) if isinstance(row, bytes) else row.to_pylist()[0])
-    check_columns(columns, _REQUIRED_COLUMNS)
-    return columns
+    for row in read_rows(path):
+        if isinstance(row, BadRow):
+            yield row
+            continue
+        number, columns = row
+        try:
+            check_columns(columns, _REQUIRED_COLUMNS)
+            problem = parse_problem(columns)
+            _check_problem(problem)
+            # Make the extra columns equal to those from the cache: Parquet may hold values that JSON cannot.
+            yield number, replace(problem, extra=json.loads(json.dumps(problem.extra, default=str)))
+        except ProblemError as error:
+            yield BadRow(path.name, number, str(error))
+        except RecursionError:
+            yield BadRow(path.name, number, "JSON nested too deeply")
 
 
 def _check_problem(problem: Problem) -> None:
@@ -343,7 +317,7 @@ def _read_cache(path: Path) -> tuple[tuple[Problem, ...], LoadSummary] | None:
         values = json.loads(summary_json)
         return tuple(problems), LoadSummary(**values | {"rejected": tuple(BadRow(**row) for row in values["rejected"])})
     # A damaged file may raise any of these.
-    except (*READ_ERRORS, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, pa.ArrowException, KeyError, TypeError, AttributeError, RecursionError) as error:
         log.warning("%s is damaged (%s): rebuilding it from the published files", path, error)
         return None
 

@@ -170,23 +170,26 @@ def test_damaged_file_is_read_up_to_the_damage(tmp_path):
     assert isinstance(loaded.summary.rejected[0], BadRow)
 
 
-def test_parquet_and_json_list_give_the_same_problems(tmp_path):
-    pq.write_table(pa.Table.from_pylist([row(0), root_row(1)]), tmp_path / "h.parquet")
-    (tmp_path / "h.json").write_text(json.dumps([row(0), root_row(1)]))
-    from_parquet = load_humaneval(str(tmp_path / "h.parquet"), strict=True)
-    from_json = load_humaneval(str(tmp_path / "h.json"), strict=True)
-    assert from_parquet == from_json
-    assert len(from_parquet.problems) == 2
+def test_file_is_recognised_by_its_content(tmp_path):
+    """The names say nothing, or something else than the content."""
+    rows = [row(0), root_row(1)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "h.jsonl")
+    (tmp_path / "h.txt").write_text(json.dumps(rows))
+    (tmp_path / "h.parquet").write_bytes(gzip.compress(json.dumps(rows).encode()))
+    from_lines = load_humaneval(write(tmp_path / "h", *rows), strict=True)
+    assert len(from_lines.problems) == 2
+    for name in ("h.jsonl", "h.txt", "h.parquet"):
+        assert load_humaneval(str(tmp_path / name), strict=True) == from_lines
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("none.jsonl", None, "no such file"),
-        ("h.txt", b"", "must end in .jsonl"),
+        ("h.txt", b"prompt,test\n", "first bad row: h.txt, line 1: not JSON"),
         ("h.jsonl", b"", "no usable problem of HumanEval"),
-        ("h.parquet", b"PAR1", "no usable problem"),
-        ("h.json", b"{}", "expected a JSON list"),
+        ("h.parquet", b"PAR1", "no usable problem.*damaged Parquet data"),
+        ("h.json", b"{}", "missing columns"),
     ],
 )
 def test_unusable_file_is_an_error(tmp_path, name, content, message):

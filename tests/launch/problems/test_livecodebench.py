@@ -20,6 +20,7 @@ from launch.problems import livecodebench, published_files
 from launch.problems.date_window import DateWindow, parse_contest_day
 from launch.problems.evaluation_set import BadRow, BenchmarkError
 from launch.problems.livecodebench import Selection, load_livecodebench
+from launch.problems.published_files import read_rows
 from tests.factories import make_problem
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "lcb_problems.jsonl.gz"
@@ -148,15 +149,25 @@ def test_functional_row_of_the_published_form(tmp_path):
     assert problem.extra == {"contest_id": "abc999"}
 
 
-@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".parquet"])
-def test_local_copies_are_read_in_every_format(tmp_path, suffix):
-    given_rows = [row("a"), row("b", difficulty=None)]
+def encode(kind, *given_rows):
+    """Return the contents of a file of rows."""
+    if kind == "Parquet":
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pylist(given_rows), sink)
+        return sink.getvalue().to_pybytes()
+    if "list" in kind:
+        data = json.dumps(given_rows).encode()
+    else:
+        data = b"".join(json.dumps(given_row).encode() + b"\n" for given_row in given_rows)
+    return gzip.compress(data) if "gzip" in kind else data
+
+
+@pytest.mark.parametrize("kind", ["JSONL", "JSONL, gzip", "JSON list", "JSON list, gzip", "Parquet"])
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".json", ".parquet"])
+def test_local_copies_are_recognised_by_their_content(tmp_path, suffix, kind):
     (tmp_path / "copy").mkdir()
     path = tmp_path / "copy" / f"test6{suffix}"
-    if suffix == ".parquet":
-        pq.write_table(pa.Table.from_pylist(given_rows), path)
-    else:
-        write(path, *given_rows)
+    path.write_bytes(encode(kind, row("a"), row("b", difficulty=None)))
     for local_copy in (path, path.parent):
         for subset in ("lcb_v6", "all"):
             assert ids(load(local_copy, subset, strict=True, cache=tmp_path)) == ["a", "b"]
@@ -180,7 +191,6 @@ def test_lcb_v6_in_a_single_file_is_selected_by_file_name_or_days(tmp_path):
     ("name", "subset", "message"),
     [
         ("absent.jsonl", "all", "no such file or directory"),
-        ("mine.csv", "all", "unsupported file name, must end in"),
         ("mine.jsonl", "release_v6", r"a single file.*=release_v6.*test\.jsonl, test2\.jsonl.*dataset\.end_date"),
         ("test5.jsonl", "release_v6", "a single file does not show which rows belong to dataset.release=release_v6"),
         ("empty", "all", "no file name ends in"),
@@ -189,7 +199,7 @@ def test_lcb_v6_in_a_single_file_is_selected_by_file_name_or_days(tmp_path):
 )
 def test_unusable_local_copy_is_an_error(tmp_path, name, subset, message):
     (tmp_path / "empty").mkdir()
-    for file in ("mine.csv", "mine.jsonl", "test5.jsonl"):
+    for file in ("mine.jsonl", "test5.jsonl"):
         write(tmp_path / file, row("a"))
     with pytest.raises(BenchmarkError, match=rf"dataset\.held_out_path=.*{name}: {message}"):
         load(tmp_path / name, subset)
@@ -237,7 +247,7 @@ def test_window_that_training_must_exclude(tmp_path):
 BAD = {
     "not JSON": (b"{broken", "not JSON"),
     "not an object": (b"[]", "expected an object, got list"),
-    "nested too deeply": (b"[" * 5000 + b"]" * 5000, "not JSON: maximum recursion depth"),
+    "nested too deeply": (b"[" * 5000 + b"]" * 5000, "not JSON: nested too deeply"),
     "not UTF-8": (b'{"question_id": "\xff"}', "not UTF-8"),
     "other columns": (
         {"task_id": "HumanEval/0", "prompt": "def f():"},
@@ -303,7 +313,7 @@ def test_duplicate_of_a_problem_outside_the_window_is_rejected(tmp_path):
 GZIP_ROW = gzip.compress(json.dumps(row("z")).encode())
 UNREADABLE = {
     "not Parquet": (".parquet", b"PAR1 not parquet"),
-    "not gzip": (".jsonl.gz", b"not gzip"),
+    "list without an end": (".json", b'[{"question_id": "z"'),
     "truncated gzip": (".jsonl.gz", GZIP_ROW[:-12]),
     "invalid deflate": (".jsonl.gz", GZIP_ROW[:12] + b"\xff" * 30),
 }
@@ -320,6 +330,17 @@ def test_unreadable_file_is_reported_and_other_files_are_read(files, suffix, con
     assert rejected.reason.startswith("cannot be read beyond row 0: ")
     with pytest.raises(ProblemError, match=r"^test2\..*cannot be read"):
         load(files, "release_v3", strict=True)
+
+
+def test_reason_for_unreadable_file_names_it_once(tmp_path):
+    (tmp_path / "p.jsonl.gz").write_bytes(GZIP_ROW[:-12])
+    (bad,) = read_rows(tmp_path / "p.jsonl.gz")
+    assert str(bad) == (
+        "p.jsonl.gz: cannot be read beyond row 0: Compressed file ended before the end-of-stream marker was reached"
+    )
+    assert list(read_rows(tmp_path / "gone")) == [
+        BadRow("gone", None, "cannot be read beyond row 0: No such file or directory")
+    ]
 
 
 def test_file_that_cannot_be_opened_is_reported(files):
