@@ -103,8 +103,7 @@ class DatasetConfig:
     last increment of LiveCodeBench), ``lcb_2024_08`` (its 454 problems from August 2024 on), ``livecodebench`` (its
     ``release``), ``humaneval``, ``mbpp``. Null: only files."""
     path: str | None
-    """File of problems to train on: JSONL, JSONL.gz or Parquet in the format of docs/formats.md. Null: the training
-    problems of ``name``."""
+    """File of problems to train on, in a format of docs/formats.md. Null: the training problems of ``name``."""
     held_out_path: str | None
     """File of problems to evaluate on. If ``name`` is a benchmark: a local copy of it (the published file, or for
     LiveCodeBench also a directory of its files). Null: the evaluation problems of ``name``, a benchmark being
@@ -122,8 +121,8 @@ class DatasetConfig:
     """Prompt template: this project's own, or LiveCodeBench's for chat models. Null: ``livecodebench`` if ``name`` is
     a LiveCodeBench data set, otherwise ``training``."""
     strict: Switch
-    """End the run at a malformed row, or at a problem that is too long to evaluate on. If false, these are reported and
-    skipped."""
+    """End the run at a malformed row, a problem with a broken checker, or a problem that is too long to evaluate on. If
+    false, these are reported and skipped."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -408,7 +407,7 @@ class WarmStartConfig:
     model: str | None
     """Directory of a Hugging Face checkpoint to start from; null trains a tokenizer and a small model from scratch."""
     problems: str | None
-    """File of problems (JSONL, JSONL.gz or Parquet); null uses the training families of the starter problems."""
+    """File of problems, in a format of docs/formats.md; null uses the training families of the starter problems."""
     solutions: str | None
     """File of solutions to ``problems``: JSONL of ``{"question_id", "code_list"}``."""
     output: str

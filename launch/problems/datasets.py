@@ -7,21 +7,21 @@ To add a benchmark, add its loader to ``BENCHMARK_LOADERS``; to add a source of 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from conf.schema import DatasetConfig
 from evaluator.errors import UserError
 from evaluator.problem import Problem, ProblemError, load_problems
+from evaluator.row_files import RowFileError
 from launch.problems.contamination import ContaminationReport, find_contamination
 from launch.problems.date_window import DateWindow
 from launch.problems.evaluation_set import BadRow, BenchmarkError, EvaluationSet, LoadSummary
 from launch.problems.humaneval import load_humaneval
 from launch.problems.livecodebench import CACHE, LCB_2024_08_DAYS, Selection, Subset, load_livecodebench
 from launch.problems.mbpp import load_mbpp
-from launch.problems.published_files import READ_ERRORS
 from launch.problems.starter import build_held_out_problems, build_training_problems
 from launch.problems.usable_problems import find_unusable_problems, make_prompt_texts_unicode
 
@@ -70,8 +70,9 @@ def load_dataset(config: DatasetConfig) -> Dataset:
     """
     training, rejected, remarks = _load_training(config)
     held_out = load_evaluation_set(config)
-    if held_out is not None and config.name in BENCHMARK_LOADERS:
-        remarks += [f"dataset.name={config.name}: {held_out.summary}", *held_out.remarks]
+    if held_out is not None:
+        summary = [f"dataset.name={config.name}: {held_out.summary}"] if config.name in BENCHMARK_LOADERS else []
+        remarks += [*summary, *held_out.remarks]
     report = None
     if held_out is not None and not _uses_built_in_split(config):
         report = find_contamination(training, held_out.problems, held_out.window)
@@ -98,24 +99,37 @@ def load_evaluation_set(config: DatasetConfig) -> EvaluationSet | None:
         DatasetError: the benchmark or file is not available, or has no usable problem.
         ProblemError: a row is bad, and ``dataset.strict`` is set.
     """
+    loaded = _load_held_out(config)
+    if loaded is None:
+        return None
+    is_file = config.name not in BENCHMARK_LOADERS and config.held_out_path is not None
+    source = f"dataset.held_out_path={config.held_out_path}" if is_file else f"dataset.name={config.name}"
+    problems, unusable, remarks = _drop_unusable(loaded.problems, source, config.strict)
+    rejected = (*loaded.summary.rejected, *unusable)
+    if rejected and not problems:
+        raise DatasetError(f"{source}: no usable problem; first bad row: {rejected[0]}")
+    summary = replace(loaded.summary, selected=len(problems), rejected=rejected)
+    return replace(loaded, problems=tuple(problems), summary=summary, remarks=(*loaded.remarks, *remarks))
+
+
+def _load_held_out(config: DatasetConfig) -> EvaluationSet | None:
+    """Load the problems to evaluate on, usable or not. See ``load_evaluation_set``."""
     if config.name is not None and config.name in BENCHMARK_LOADERS:
         try:
             return BENCHMARK_LOADERS[config.name](config)
         except BenchmarkError as error:
             raise DatasetError(str(error)) from error
     if config.held_out_path is not None:
-        problems, rejected, remarks = _read_file(config.held_out_path, "dataset.held_out_path", config.strict)
+        problems, rejected = _read_file(config.held_out_path, "dataset.held_out_path", config.strict)
     elif _uses_built_in_split(config):
         problems = [starter.problem for starter in build_held_out_problems()]
         rejected = []
-        remarks = []
     else:
         return None
     return EvaluationSet(
         problems=tuple(problems),
         summary=LoadSummary(selected=len(problems), outside_window=0, undated=0, rejected=tuple(rejected)),
         window=None,
-        remarks=tuple(remarks),
     )
 
 
@@ -182,13 +196,21 @@ def _uses_built_in_split(config: DatasetConfig) -> bool:
 def _load_training(config: DatasetConfig) -> tuple[list[Problem], list[BadRow], list[str]]:
     """Load the problems to train on, the bad rows, and messages for the user. Raises DatasetError, ProblemError."""
     if config.path is not None:
-        problems, rejected, remarks = _read_file(config.path, "dataset.path", config.strict)
-        if not problems:
-            raise DatasetError(f"dataset.path={config.path}: no usable problem")
-        return problems, rejected, remarks
-    if config.name is not None and config.name in TRAINING_SOURCES:
-        return TRAINING_SOURCES[config.name](config), [], []
-    raise DatasetError(f"dataset.name={config.name} has no training problems: set dataset.path to a file of problems")
+        source = f"dataset.path={config.path}"
+        loaded, rejected = _read_file(config.path, "dataset.path", config.strict)
+    elif config.name is not None and config.name in TRAINING_SOURCES:
+        source = f"dataset.name={config.name}"
+        loaded = TRAINING_SOURCES[config.name](config)
+        rejected = []
+    else:
+        raise DatasetError(
+            f"dataset.name={config.name} has no training problems: set dataset.path to a file of problems"
+        )
+    problems, unusable, remarks = _drop_unusable(loaded, source, config.strict)
+    rejected += unusable
+    if not problems:
+        raise DatasetError(f"{source}: no usable problem{f'; first bad row: {rejected[0]}' if rejected else ''}")
+    return problems, rejected, remarks
 
 
 def _drop_contaminated(training: list[Problem], report: ContaminationReport) -> list[Problem]:
@@ -203,32 +225,41 @@ def _drop_contaminated(training: list[Problem], report: ContaminationReport) -> 
     return kept
 
 
-def _read_file(path: str, key: str, strict: bool) -> tuple[list[Problem], list[BadRow], list[str]]:
-    """Read a file of problems, named by the configuration key ``key``, and drop those that no run can use.
-
-    Returns:
-        The problems, the bad rows, and messages for the user.
+def _read_file(path: str, key: str, strict: bool) -> tuple[list[Problem], list[BadRow]]:
+    """Read a file of problems, named by the configuration key ``key``. Returns the problems and the bad rows.
 
     Raises:
         DatasetError: the file is missing or cannot be read.
-        ProblemError: a row is bad or a problem cannot be used, and ``strict`` is set.
+        ProblemError: a row is bad, and ``strict`` is set.
     """
     if not Path(path).is_file():
-        raise DatasetError(f"{key}={path}: no such file; give a JSONL, JSON or Parquet file of problems")
+        raise DatasetError(f"{key}={path}: no such file; give a JSON list, JSONL or Parquet file of problems")
     try:
         loaded = load_problems(path, strict=strict)
-    except ProblemError:
-        raise
-    except READ_ERRORS as error:
+    except (OSError, RowFileError) as error:
         raise DatasetError(f"{key}={path}: cannot be read: {error}") from error
-    unusable, remark = find_unusable_problems(loaded.problems)
-    bad_rows = [BadRow(path, row.line, row.reason) for row in loaded.rejected]
-    bad_rows += [BadRow(path, None, f"problem {name!r}: {reason}") for name, reason in unusable.items()]
-    if strict and unusable:
+    return list(loaded.problems), [BadRow(path, row.line, row.reason) for row in loaded.rejected]
+
+
+def _drop_unusable(
+    problems: Sequence[Problem], source: str, strict: bool
+) -> tuple[list[Problem], list[BadRow], list[str]]:
+    """Drop the problems that no run can use, such as those with a broken checker. All problems of a run pass here.
+
+    Args:
+        problems: problems to train or to evaluate on.
+        source: setting that names them, for messages.
+        strict: raise for the first unusable problem.
+
+    Returns:
+        The other problems, a bad row for each dropped one, and messages for the user.
+
+    Raises:
+        ProblemError: a problem cannot be used, and ``strict`` is set.
+    """
+    unusable, remark = find_unusable_problems(problems)
+    bad_rows = [BadRow(source, None, f"problem {name!r}: {reason}") for name, reason in unusable.items()]
+    if strict and bad_rows:
         raise ProblemError(str(bad_rows[0]))
-    problems = [
-        make_prompt_texts_unicode(problem) for problem in loaded.problems if problem.question_id not in unusable
-    ]
-    if bad_rows and not problems:
-        raise DatasetError(f"{key}={path}: no usable problem; first bad row: {bad_rows[0]}")
-    return problems, bad_rows, [f"{key}={path}: {remark}"] if remark else []
+    usable = [make_prompt_texts_unicode(problem) for problem in problems if problem.question_id not in unusable]
+    return usable, bad_rows, [f"{source}: {remark}"] if remark else []

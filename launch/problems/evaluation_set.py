@@ -18,9 +18,9 @@ class BadRow:
     """A row that was skipped.
 
     Attributes:
-        file: name of the file.
-        line: 1-based line (JSONL) or row (Parquet); None if the reason names the problem, or if the rest of the file
-            was skipped.
+        file: name of the file, or the setting that names the problems.
+        line: 1-based line (JSONL) or position (JSON list, Parquet); None if the reason names the problem, or if the
+            rest of the file was skipped.
         reason: why it was skipped.
     """
 
@@ -41,7 +41,7 @@ class LoadSummary:
         selected: problems in the evaluation set.
         outside_window: problems dropped because they are dated outside the date window.
         undated: problems dropped because there is a date window and they have no ISO date.
-        rejected: rows that are no valid problem.
+        rejected: rows that are no valid problem, and problems that no run can use.
         published: number of problems that the published files hold for this selection; None if unknown.
     """
 

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from evaluator import Sandbox, SandboxError
 from evaluator.problem import ProblemError, to_row
-from launch.problems.datasets import DatasetError, load_dataset, load_evaluation_set
+from launch.problems import datasets
+from launch.problems.datasets import BENCHMARK_LOADERS, DatasetError, load_dataset, load_evaluation_set
+from launch.problems.evaluation_set import EvaluationSet, LoadSummary
 from launch.training.problem_order import ProblemOrder
 from tests.factories import make_config, make_problem
 
@@ -120,6 +122,32 @@ def test_problems_with_broken_checkers_are_dropped(tmp_path):
     ]
     with pytest.raises(ProblemError, match=r"p\.jsonl: problem 'b': its checker fails"):
         load_dataset(dataset(path=path, strict=True))
+
+
+@pytest.mark.parametrize("name", sorted(BENCHMARK_LOADERS))
+def test_benchmark_problems_with_broken_checkers_are_dropped(tmp_path, monkeypatch, name):
+    """Whatever the benchmark: its loader returns the problems, and the broken ones are dropped by name."""
+    broken = {"type": "custom", "code": "def check(inp, out, exp): return missing"}
+    found = EvaluationSet(
+        problems=(make_problem("a"), make_problem("b", checker=broken)),
+        summary=LoadSummary(selected=2, outside_window=0, undated=0, rejected=(), published=2),
+        window=None,
+        remarks=("one of two",),
+    )
+    monkeypatch.setattr(datasets, "BENCHMARK_LOADERS", dict.fromkeys(BENCHMARK_LOADERS, lambda config: found))
+    loaded = load_evaluation_set(dataset(name=name))
+    assert [problem.question_id for problem in loaded.problems] == ["a"]
+    (rejected,) = loaded.summary.rejected
+    assert str(rejected).startswith(f"dataset.name={name}: problem 'b': its checker fails on the expected output")
+    assert str(loaded.summary) == "1 problems (published: 2); dropped: 1 bad rows"
+    assert loaded.remarks == ("one of two",)
+    with pytest.raises(ProblemError, match="problem 'b': its checker fails"):
+        load_evaluation_set(dataset(name=name, strict=True))
+    monkeypatch.setattr(
+        datasets, "BENCHMARK_LOADERS", {name: lambda config: replace(found, problems=found.problems[1:])}
+    )
+    with pytest.raises(DatasetError, match=rf"dataset\.name={name}: no usable problem; first bad row: .*problem 'b'"):
+        load_evaluation_set(dataset(name=name))
 
 
 def test_checkers_are_kept_where_no_sandbox_starts(tmp_path, monkeypatch):
@@ -240,3 +268,21 @@ def test_humaneval_and_mbpp_are_loaded_by_name(tmp_path):
     assert (problem.func_name, problem.tests[0].output) == ("add", "3")
     with pytest.raises(DatasetError, match="no usable problem of MBPP"):
         load_evaluation_set(dataset(name="mbpp", held_out_path=str(path)))
+
+
+def test_published_task_with_a_broken_checker_is_dropped(tmp_path):
+    """The recorded result of an iterator is a truth value, which the published test cannot iterate over."""
+    row = {
+        "task_id": "HumanEval/0",
+        "prompt": 'def count(n):\n    """Count up to n."""\n',
+        "entry_point": "count",
+        "canonical_solution": "    return iter(range(n))\n",
+        "test": "def check(candidate):\n    assert list(candidate(2)) == [0, 1]\n",
+    }
+    as_list = {"task_id": "HumanEval/1", "canonical_solution": "    return list(range(n))\n"}
+    path = write(tmp_path / "tasks.jsonl", json.dumps(row), json.dumps(row | as_list))
+    loaded = load_evaluation_set(dataset(name="humaneval", held_out_path=path))
+    assert [problem.question_id for problem in loaded.problems] == ["HumanEval/1"]
+    assert "problem 'HumanEval/0': its checker fails on the expected output of test 0: TypeError: 'Truth'" in str(
+        loaded.summary.rejected[0]
+    )
