@@ -1,8 +1,8 @@
 """Checkers: the comparison that a problem's ``metadata.checker`` allows beyond the default one.
 
-``float`` replaces the default numeric tolerance. ``tokens_ci`` ignores the case of ASCII letters. ``unordered`` and
-``unordered_deep`` ignore order, but not multiplicity. ``custom`` decides by a program of the problem's author, which
-runs in a sandbox.
+``float`` sets the tolerance of numbers, whatever the statement grants. ``tokens_ci`` ignores the case of ASCII letters.
+``unordered`` and ``unordered_deep`` ignore order, but not multiplicity. ``custom`` decides by a program of the
+problem's author, which runs in a sandbox.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ _ALLOWED_KEYS = {
 class Tolerance:
     """``float`` checker: a number may differ by ``abs``, or by ``rel`` times the expected number.
 
-    A fraction may also match an expected integer within the tolerance; two integers must be equal.
+    Two integers must be equal. A fraction may also match an expected integer within the tolerance, except at a place at
+    which every test expects an integer, while tests expect fractions at other places: such an integer stays exact, such
+    as the count in "2 0.5" (``comparison.places``).
     """
 
     abs: float
