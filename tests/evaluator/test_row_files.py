@@ -150,3 +150,14 @@ def test_skipping_a_value_consumes_exactly_that_value(value, chunk_size):
         reader = row_files._JsonTextReader(io.StringIO(json.dumps(value) + ", next"))
         reader._skip_nested_value()
         assert reader.take_char() == ","
+
+
+def test_rows_before_the_damage_of_gzip_data_are_read(tmp_path):
+    data = gzip.compress(b'{"a": 1}\n', mtime=0)
+    path = tmp_path / "rows"
+    path.write_bytes(data + data[:-12])
+    with RowFile(path) as file:
+        rows = file.read()
+        assert next(rows) == (1, {"a": 1})
+        with pytest.raises(RowFileError, match="after row 1: damaged gzip data"):
+            list(rows)
