@@ -42,6 +42,7 @@ def _parse_integer(digits: str) -> int | str:
         return digits
 
 
+_BinaryFile = io.BufferedReader | gzip.GzipFile
 JSON_DECODER = json.JSONDecoder(parse_int=_parse_integer)
 
 
@@ -118,7 +119,7 @@ class RowFile:
         except ValueError as error:
             raise RowFileError(f"{self.path}, after row {number}: {error}") from error
 
-    def _open(self) -> io.BufferedIOBase:
+    def _open(self) -> _BinaryFile:
         # Opened anew for each reader, which has a position of its own.
         path = self.path if self._copy is None else Path(f"/proc/self/fd/{self._copy.fileno()}")
         with path.open("rb") as handle:
@@ -145,7 +146,7 @@ def _copy_to_temporary_file(path: Path) -> IO[bytes]:
     return copy
 
 
-def _read_values(handle: io.BufferedIOBase) -> Iterator[tuple[int, Any]]:
+def _read_values(handle: _BinaryFile) -> Iterator[tuple[int, Any]]:
     """Yield the numbered values of a file; a RejectedRow in place of one that cannot be decoded.
 
     Raises ValueError with the reason if the rest of the file cannot be read.
@@ -163,7 +164,7 @@ def _read_values(handle: io.BufferedIOBase) -> Iterator[tuple[int, Any]]:
     return _read_json_list(handle) if text.lstrip().startswith(b"[") else _read_json_lines(handle)
 
 
-def _read_head(handle: io.BufferedIOBase) -> bytes:
+def _read_head(handle: _BinaryFile) -> bytes:
     """Return the first bytes of a file. Not ``read``, which raises for gzip data that is damaged after them."""
     head = b""
     while len(head) < _LONGEST_MAGIC and (chunk := handle.read1(_CHUNK_SIZE)):
@@ -201,13 +202,13 @@ def _decode_line(number: int, line: bytes) -> Any:
         return RejectedRow(number, f"not JSON: {error}")
 
 
-def _read_json_lines(handle: io.BufferedIOBase) -> Iterator[tuple[int, Any]]:
+def _read_json_lines(handle: _BinaryFile) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(handle, 1):
         if line.strip():
             yield number, _decode_line(number, line)
 
 
-def _read_json_list(handle: io.BufferedIOBase) -> Iterator[tuple[int, Any]]:
+def _read_json_list(handle: _BinaryFile) -> Iterator[tuple[int, Any]]:
     """Yield the numbered values of one JSON list; a RejectedRow for a value that cannot be decoded.
 
     Raises ValueError if the list is malformed.
