@@ -43,6 +43,7 @@ def make_row(arm, seed, passed, environment="here"):
     )
 
 
+@pytest.mark.heavy
 def test_there_are_ten_arms_and_each_is_a_valid_configuration_that_differs():
     assert len(ARMS) == 10
     names = [arm.name for arm in (*ARMS, *FURTHER_ARMS)]
@@ -51,6 +52,7 @@ def test_there_are_ten_arms_and_each_is_a_valid_configuration_that_differs():
     assert all(configs[0] != config for config in configs[1:])
 
 
+@pytest.mark.heavy
 def test_arms_keep_the_method_s_temperature_unless_it_is_compared():
     method = compose_config(*BASE, "run.name=x")
     for arm in (*ARMS, *FURTHER_ARMS):
@@ -58,6 +60,7 @@ def test_arms_keep_the_method_s_temperature_unless_it_is_compared():
             assert compose_config(*BASE, *arm.overrides, "run.name=x").temperature == method.temperature, arm.name
 
 
+@pytest.mark.heavy
 def test_long_arms_are_compared_with_the_long_method():
     for arm in FURTHER_ARMS:
         steps = [compose_config(*BASE, *each.overrides).run.steps for each in (arm, *select_arms(get_reference(arm)))]
@@ -113,6 +116,7 @@ def test_prediction_is_judged_by_the_interval(difference, prediction, result):
     assert judge_prediction(difference, prediction) == result
 
 
+@pytest.mark.heavy
 def test_report_has_a_line_per_arm_names_missing_runs_and_draws_curves(tmp_path):
     rows = [make_row(arm, seed, passed) for arm, passed in (("method", 6), ("mask_none", 2)) for seed in (0, 1)]
     page = tmp_path / "ablation.md"
@@ -191,6 +195,7 @@ def run_command(monkeypatch, *arguments):
     return command.main()
 
 
+@pytest.mark.heavy
 def test_only_missing_and_void_runs_are_made(workplace, monkeypatch):
     folder, trained = workplace
     assert run_command(monkeypatch, "--arms", "method,mask_none", "--seeds", "0,1") == 0

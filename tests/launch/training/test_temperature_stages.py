@@ -139,6 +139,7 @@ def test_restore_measures_again_and_skips_temperatures_that_are_not_diverse_enou
     assert "measured again: D 1.0000, the smallest with D >= 0.7500, that of the start" in second["explanation"]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kill_at", [39, 40, 41, 42])
 def test_no_decision_is_lost_if_a_run_that_samples_ahead_is_killed(tmp_path, kill_at):
     """The decision for step 40 is made while step 39 is trained, before the checkpoint after it."""
