@@ -81,6 +81,6 @@ def test_the_steps_of_a_section_work(title, repository, tmp_path):
         apply_step(root, step)
     (command,) = re.findall(r"^Run `python (-m pytest [^`]+)`", section, re.MULTILINE)
     arguments = [sys.executable, *shlex.split(command), "-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path}/tmp"]
-    ended = subprocess.run(arguments, cwd=root, capture_output=True, text=True, timeout=240)
+    ended = subprocess.run(arguments, cwd=root, capture_output=True, text=True, timeout=900)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert re.search(r"^\d+ passed", ended.stdout, re.MULTILINE), ended.stdout
