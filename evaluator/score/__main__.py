@@ -138,10 +138,11 @@ def _judge_all(
     evaluator: Evaluator, options: Options, inputs: ScoringInputs, out: VerdictFile, counts: VerdictCounts
 ) -> None:
     def submit(submission: Submission) -> Future[Verdict]:
-        if submission.problem is not None:
+        if submission.problem is not None and not submission.failure:
             return evaluator.submit(submission.problem, submission.code, all_tests=options.all_tests)
         future: Future[Verdict] = Future()
-        future.set_result(build_verdict_without_tests(Status.SANDBOX_ERROR, inputs.unusable[submission.question_id]))
+        tests_total = 0 if submission.problem is None else len(submission.problem.tests)
+        future.set_result(build_verdict_without_tests(Status.SANDBOX_ERROR, submission.failure, tests_total))
         return future
 
     total = inputs.programs.total()
