@@ -165,8 +165,9 @@ def read_directory_state() -> tuple[int, ...] | None:
 
 def arrange_descriptors(descriptors: list[int]) -> socket.socket:
     """Move the standard files to descriptors 0-2, the channel to 3, a signal ruleset to 4, and close all others."""
-    # First move them to high numbers, which are not overwritten below.
-    moved = [os.dup2(fd, 100 + i, inheritable=False) for i, fd in enumerate(descriptors)]
+    # First move them to numbers which are not overwritten below. The limit on descriptors may be low.
+    first = max(*descriptors, len(descriptors)) + 1
+    moved = [os.dup2(fd, first + i, inheritable=False) for i, fd in enumerate(descriptors)]
     for target, source in enumerate(moved):
         os.dup2(source, target)
     os.closerange(len(moved), 1 << 20)
