@@ -407,6 +407,17 @@ def test_traces_do_not_reach_the_next_test(any_sandbox, last):
             assert program.dirty == (last != "pass")
 
 
+@pytest.mark.parametrize(
+    "change", ["pass", "open('main.py', 'a').write('#')", "os.utime('main.py')", "os.remove('main.py')"]
+)
+def test_file_of_the_program_is_the_same_in_each_test(any_sandbox, change):
+    source = f"import multiprocessing, os\nprint(os.listdir('.'), len(open(__file__).read()))\n{change}"
+    for _ in range(2):
+        with any_sandbox.load_program(source, LIMITS) as program:
+            assert program.run(b"").stdout == b"['main.py'] %d\n" % len(source)
+            assert program.dirty == (change != "pass")
+
+
 def test_killed_zygote_is_restarted(sandbox):
     run(sandbox, "print(1)")
     guard_pid = sandbox.guard_pid
