@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from evaluator import CompileError, Limits, Sandbox, SandboxError
+from evaluator.calls import Reply, read_reply
 from evaluator.judging import MAX_QUOTING_FACTOR, compute_max_compared_length
-from evaluator.sandbox import BudgetExceeded, Reply, read_reply
+from evaluator.sandbox import BudgetExceeded
 
 LIMITS = Limits(wall_s=20.0, cpu_s=20.0)
 SHORT_LIMITS = Limits(wall_s=2.0, cpu_s=5.0)
@@ -312,7 +313,7 @@ def test_one_process_answers_many_calls(sandbox):
         assert [calls.call(f"{i}\n1").text for i in range(50)] == [str(i + 1) for i in range(50)]
         assert calls.call('"a"\n1').kind == "error"
         assert calls.call("1\n1").text == "2"
-    assert calls.process_result.memory_mb > 1
+    assert program.last_result.memory_mb > 1
 
 
 def test_output_of_calls_is_not_limited(sandbox):
