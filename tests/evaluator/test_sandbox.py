@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from evaluator import CompileError, Limits, Sandbox, SandboxError
-from evaluator.calls import Reply, read_reply
 from evaluator.judging import MAX_QUOTING_FACTOR, compute_max_compared_length
 from evaluator.sandbox import BudgetExceeded
 
@@ -349,25 +348,6 @@ def test_forged_frame_is_not_a_reply(sandbox):
     """
     with sandbox.load_program(textwrap.dedent(source), LIMITS, "add") as program, program.start_calls(30) as calls:
         assert calls.call("1\n2").kind == "exited"
-
-
-@pytest.mark.parametrize("text", ["", "3", 'a "quoted" \\ line\n', "é\ud800", "x" * 100_000])
-@pytest.mark.parametrize("kind", ["value", "error", "type"])
-def test_replies_are_read_back(kind, text):
-    assert read_reply(json.dumps(["0a", kind, text]).encode(), "0a") == Reply(kind, text)
-
-
-@pytest.mark.parametrize(
-    "frame",
-    [
-        *("", "[", '["0a"', '["0a", "value"]', '["0a", "value", 3]', '["0a", "value", "3]', '["0a", "value", "3"'),
-        *('["0a", "value", "3"]]', '["0b", "value", "3"]', '["0a", "passed", "3"]', '{"0a": "value"}', "é"),
-        '["0a", "value", ' + "[],[]," * 100_000 + "[]]",
-    ],
-)
-def test_malformed_reply_raises(frame):
-    with pytest.raises(ValueError):
-        read_reply(frame.encode(), "0a")
 
 
 def test_reply_larger_than_the_limit_is_not_read(sandbox):
