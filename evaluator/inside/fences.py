@@ -220,22 +220,25 @@ def list_without(directory: str, hidden: list[str]) -> tuple[list[str], list[str
 
 
 def make_reachable_by(uid: int, paths: list[str]) -> bool:
-    """Return True if ``uid`` can read ``paths``.
+    """Return True if ``uid`` can reach all of ``paths`` and list the directories among them.
 
     If necessary, enters a mount namespace in which the parent directories of ``paths`` are accessible.
     """
-    if is_readable_by(uid, paths):
+    if can_reach(uid, paths):
         return True
     try:
         enter_mount_namespace()
         open_parent_directories(paths)
     except OSError:
         return False
-    return is_readable_by(uid, paths)
+    return can_reach(uid, paths)
 
 
-def is_readable_by(uid: int, paths: list[str]) -> bool:
-    """Return True if ``uid`` can read all of ``paths``. Checked in a child process that switches to this uid."""
+def can_reach(uid: int, paths: list[str]) -> bool:
+    """Return True if ``uid`` can reach all of ``paths`` and list the directories among them.
+
+    Checked in a child process that switches to this uid.
+    """
     pid = os.fork()
     if pid == 0:
         try:
@@ -243,7 +246,8 @@ def is_readable_by(uid: int, paths: list[str]) -> bool:
             os.setresgid(uid, uid, uid)
             os.setresuid(uid, uid, uid)
             for path in paths:
-                os.close(os.open(path, os.O_RDONLY))
+                if stat.S_ISDIR(os.stat(path).st_mode):
+                    os.listdir(path)
         except OSError:
             os._exit(1)
         os._exit(0)
