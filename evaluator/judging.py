@@ -251,7 +251,8 @@ def _run_with_one_retry(run: Callable[[], None], builder: VerdictBuilder) -> Non
         except _KilledWithinLimits as killed:
             if rerun_at == len(builder.results):
                 builder.results.append(killed.result)
-            rerun_at = len(builder.results)
+            else:
+                rerun_at = len(builder.results)
         except BudgetExceeded:
             builder.results.append(
                 TestResult(status=Status.TIME_LIMIT, detail="the time budget for all tests together is used up")
