@@ -71,11 +71,12 @@ class ScoringInputs:
                 failure = self.unusable[row.question_id] if problem is None else ""
                 if isinstance(code, SandboxError):
                     failure = str(code)
+                    code = None
                 yield Submission(
                     question_id=row.question_id,
                     index=index,
                     problem=problem,
-                    code=None if failure else code,
+                    code=code,
                     failure=failure,
                 )
 
