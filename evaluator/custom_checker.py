@@ -126,18 +126,26 @@ class CheckerSession:
         """Run checks one after the other in one process.
 
         Returns the results up to and including the check that ended the process. If the checker cannot be loaded, that
-        is one failed result, even without checks. Raises SandboxError.
+        is one failed result, even without checks. A process that was killed within its limits is started once more.
+        Raises SandboxError.
         """
+        data = encode_checks(checks)
+        try:
+            process = self._run_process(data)
+            if process.is_killed_within_limits:
+                process = self._run_process(data)
+        except CompileError as error:
+            return [CheckResult(CheckOutcome.FAILED, str(error))]
+        return read_results(process, len(checks))
+
+    def _run_process(self, data: bytes) -> ProcessResult:
         program = self._load()
         with self._exit_stack.pop_all() as stack:  # after an exception, the program is ended and its sandbox restarted
             self._program = None
-            try:
-                process = program.run(encode_checks(checks))
-            except CompileError as error:
-                return [CheckResult(CheckOutcome.FAILED, str(error))]
+            process = program.run(data)
             self._exit_stack = stack.pop_all()
             self._program = program
-        return read_results(process, len(checks))
+        return process
 
     def _load(self) -> SandboxedProgram:
         if self._program is not None and self._program.alive and not self._program.dirty:

@@ -16,6 +16,7 @@ from evaluator.adaptive import MIN_LIMIT_S, AdaptiveLimits, cap_time
 from evaluator.checker import CustomChecker, parse_checker
 from evaluator.comparison import Policy
 from evaluator.custom_checker import CheckedReferences, CheckerSession
+from evaluator.descriptors import raise_descriptor_limit
 from evaluator.judging import VerdictBuilder, Worker, judge
 from evaluator.problem import Problem
 from evaluator.sandbox import Limits, SandboxError
@@ -54,6 +55,9 @@ class Evaluator:
         adaptive_timeout: lower the time limit of a problem once a program has solved it (see ``AdaptiveLimits``). Until
             then, a program that takes longer than a second is deferred while other programs for the same problem are
             waiting, since one of them may solve it and so lower the limit.
+
+    The soft limit of this process on open descriptors is raised if necessary. Raises DescriptorLimitError if its hard
+    limit is too low.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class Evaluator:
         if workers < 1:
             raise ValueError(f"workers must be at least 1, not {workers}")
         self.limits = limits or Limits()
+        raise_descriptor_limit(workers, self.limits)
         self.workers = workers
         self._policy: Policy = policy
         self._adaptive = AdaptiveLimits() if adaptive_timeout else None

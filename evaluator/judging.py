@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from evaluator.calls import Reply
 from evaluator.checker import CustomChecker, parse_checker
 from evaluator.comparison import Policy, compare_functional, compare_python, compare_stdin, find_loosest_strategy
 from evaluator.comparison.rules import choose_rules
@@ -25,11 +26,9 @@ from evaluator.custom_checker import (
 from evaluator.problem import Problem, ProblemTest
 from evaluator.sandbox import (
     BudgetExceeded,
-    CallSession,
     CompileError,
     Limits,
     ProcessResult,
-    Reply,
     Sandbox,
     SandboxedProgram,
     SandboxError,
@@ -223,8 +222,13 @@ def _limit_to_budget(
         if spent >= limits.budget_s:
             raise BudgetExceeded
         start_time = time.monotonic()
-        run(replace(limits, budget_s=limits.budget_s - spent), answer_judge, builder)
-        spent += time.monotonic() - start_time  # skipped if the sandbox failed, which must not cost the program time
+        try:
+            run(replace(limits, budget_s=limits.budget_s - spent), answer_judge, builder)
+        except (SandboxError, OSError):
+            start_time = time.monotonic()  # a failure of the sandbox must not cost the program time
+            raise
+        finally:
+            spent += time.monotonic() - start_time
 
     return run_remaining
 
@@ -232,9 +236,11 @@ def _limit_to_budget(
 def _run_with_one_retry(run: Callable[[], None], builder: VerdictBuilder) -> None:
     """Run all tests, retrying each test once in a fresh sandbox if the sandbox or the host fails.
 
-    Raises SandboxError, or the host's OSError, if it fails again.
+    A test whose process was killed within its limits is also run once more: it counts if that happens again, since a
+    program can kill itself. Raises SandboxError, or the host's OSError, if it fails again.
     """
     retried_at = -1
+    rerun_at = -1
     while builder.continue_or_close():
         tests_done = len(builder.results)
         try:
@@ -243,6 +249,11 @@ def _run_with_one_retry(run: Callable[[], None], builder: VerdictBuilder) -> Non
             if retried_at == len(builder.results):
                 raise
             retried_at = len(builder.results)
+        except _KilledWithinLimits as killed:
+            if rerun_at == len(builder.results):
+                builder.results.append(killed.result)
+            else:
+                rerun_at = len(builder.results)
         except BudgetExceeded:
             builder.results.append(
                 TestResult(status=Status.TIME_LIMIT, detail="the time budget for all tests together is used up")
@@ -250,6 +261,14 @@ def _run_with_one_retry(run: Callable[[], None], builder: VerdictBuilder) -> Non
             return
         else:
             assert len(builder.results) > tests_done  # each iteration judges a test, so the loop ends
+
+
+class _KilledWithinLimits(Exception):
+    """The process of a test was killed, perhaps by the host. ``result`` is the result if it was the program's fault."""
+
+    def __init__(self, result: TestResult) -> None:
+        super().__init__(result)
+        self.result = result
 
 
 def _run_tests(
@@ -263,7 +282,10 @@ def _run_tests(
         while builder.continue_or_close() and program.alive and not program.dirty:
             test = problem.tests[len(builder.results)]
             process = program.run(encode_input(test.input))
-            builder.results.append(_judge_process(process, limits, test, answer_judge))
+            result = _judge_process(process, limits, test, answer_judge)
+            if process.is_killed_within_limits:
+                raise _KilledWithinLimits(result)
+            builder.results.append(result)
 
 
 def _run_call_tests(
@@ -295,8 +317,13 @@ def _call_in_one_process(
             builder.results.append(result)
             if reply.kind not in ("value", "error", "type"):
                 break
-    if result is not None:
-        builder.results[-1] = _apply_process_limits(result, calls, limits)
+    if result is None:
+        return
+    process = program.last_result
+    assert process is not None
+    builder.results[-1] = _apply_process_limits(result, process, limits)
+    if process.is_killed_within_limits:
+        raise _KilledWithinLimits(builder.results.pop())
 
 
 @contextlib.contextmanager
@@ -444,10 +471,8 @@ def restore_output(text: str) -> str:
     return text if text.isascii() else decode_output(encode_input(text))
 
 
-def _apply_process_limits(result: TestResult, calls: CallSession, limits: Limits) -> TestResult:
+def _apply_process_limits(result: TestResult, process: ProcessResult, limits: Limits) -> TestResult:
     """Return the last result of a process, corrected if the process was killed by its memory or CPU limit."""
-    process = calls.process_result
-    assert process is not None
     died = result.status is Status.RUNTIME_ERROR
     last_line = _last_line(process.stderr)
     if process.memory_mb > limits.memory_mb or (died and process.exit_code != 0 and _is_memory_error(last_line)):

@@ -65,6 +65,9 @@ class ParserProcess:
                     return self._exchange(request)
                 except OSError as error:  # includes TimeoutError
                     reason = self._stop(str(error))
+                except BaseException:  # such as Ctrl-C: the next request must not get the reply to this one
+                    self._stop("interrupted")
+                    raise
                 if reason is None:
                     return []
                 logger.warning("the parser process failed: %s", reason)

@@ -15,17 +15,16 @@ import logging
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import sysconfig
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from json.decoder import scanstring  # type: ignore[attr-defined]
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NoReturn
+from typing import Any, ClassVar, NoReturn
 
+from evaluator.calls import CallSession
 from evaluator.errors import RunFailed
 from evaluator.inside.report import MARK, Report
 from evaluator.inside.values import ValueFormat
@@ -35,14 +34,9 @@ logger = logging.getLogger(__name__)
 START_TIMEOUT_S = 60.0  # for the interpreter to start, build its fences and import the common modules
 GRACE_S = 20.0  # how much longer than the test's own limits a reply may take, on a loaded machine
 COMPILE_TIMEOUT_S = 300.0  # for the few seconds of CPU time that compiling may take, on a very crowded machine
-TICK_S = 0.25  # between checks of the time limit of a call
-MIN_STALL_S = 0.1  # by which a check must be late to show that this process itself was stopped or got no processor
 STDERR_TAIL = 2000  # bytes of a program's stderr to keep
 CRASH_SIGNALS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
 ZYGOTE_SCRIPT = Path(__file__).with_name("inside") / "__main__.py"
-
-ReplyKind = Literal["value", "error", "type", "timeout", "exited", "too_long"]
-_REPLY_KINDS: tuple[ReplyKind, ...] = ("value", "error", "type")  # the kinds that the harness itself sends
 
 
 class SandboxError(RunFailed, RuntimeError):
@@ -97,6 +91,8 @@ class ProcessResult:
         memory_mb: peak resident memory in MiB.
         stdout: standard output.
         stderr: the end of standard error.
+        is_killed_within_limits: SIGKILL ended the process although it kept its limits. The kernel sends it when the
+            host has no memory left, but a program can also send it to itself.
     """
 
     exit_code: int | None
@@ -106,14 +102,7 @@ class ProcessResult:
     memory_mb: float
     stdout: bytes
     stderr: str
-
-
-@dataclass(frozen=True)
-class Reply:
-    """Reply to one call. ``text`` is JSON for kind ``value``, otherwise an explanation."""
-
-    kind: ReplyKind
-    text: str
+    is_killed_within_limits: bool = False
 
 
 class Sandbox:
@@ -348,6 +337,7 @@ class SandboxedProgram:
     Attributes:
         dirty: the last test left files, so the next test must run in a freshly loaded program.
         alive: False if the template process is gone. On a host with few fences a candidate can kill it.
+        last_result: result of the last process that has ended.
     """
 
     def __init__(self, channel: socket.socket, limits: Limits, start_time: float, sandbox: Sandbox) -> None:
@@ -358,9 +348,9 @@ class SandboxedProgram:
         self._budget_deadline = start_time + limits.budget_s
         self._early_report: Report | None = None  # report that arrived instead of the answer to another request
         self._ready = False
-        self._is_killed_from_outside = False  # the last test, perhaps: by the kernel for want of memory, or by itself
         self.dirty = False
         self.alive = True
+        self.last_result: ProcessResult | None = None
 
     def close(self) -> None:
         """Close the files of the last test."""
@@ -369,14 +359,8 @@ class SandboxedProgram:
 
     def run(self, stdin: bytes) -> ProcessResult:
         """Run the program to its end with ``stdin`` as standard input. Raises CompileError, BudgetExceeded."""
-        result = self._run_once(stdin)
-        if self._is_killed_from_outside and not self.dirty:
-            return self._run_once(stdin)
-        return result
-
-    def _run_once(self, stdin: bytes) -> ProcessResult:
         self._start_test(stdin, [])
-        return self._collect_result(self._limits.wall_s + GRACE_S, has_output=True)
+        return self._collect_result(self._limits.wall_s + GRACE_S)
 
     @contextlib.contextmanager
     def start_calls(self, wall_s: float) -> Iterator[CallSession]:
@@ -395,12 +379,12 @@ class SandboxedProgram:
                 yield calls
             finally:
                 self._send_word(b"end")
-                calls.process_result = self._collect_result(GRACE_S, has_output=False)
+                self._collect_result(GRACE_S, calls)
 
-    @property
-    def is_budget_exceeded(self) -> bool:
-        """True if the program has used up its time budget."""
-        return time.monotonic() >= self._budget_deadline
+    def check_budget(self) -> None:
+        """Raise BudgetExceeded if the program has used up its time budget."""
+        if time.monotonic() >= self._budget_deadline:
+            raise BudgetExceeded
 
     def request_uncounted_time(self, start_time: float) -> float:
         """Return the seconds since the monotonic time ``start_time`` that do not count towards a wall limit.
@@ -451,8 +435,7 @@ class SandboxedProgram:
             raise CompileError("compiling the program takes too much CPU time")
         if exit_code is not None and -exit_code in CRASH_SIGNALS:
             raise CompileError(f"the compiler crashed: {signal.Signals(-exit_code).name}")
-        if self.is_budget_exceeded:
-            raise BudgetExceeded
+        self.check_budget()
         raise _ChannelError(f"the template ended while it compiled the program (exit code {exit_code})")
 
     def _send_word(self, word: bytes, descriptors: list[int] | None = None) -> None:
@@ -464,27 +447,32 @@ class SandboxedProgram:
         except OSError:
             self.alive = False
 
-    def _collect_result(self, timeout: float, has_output: bool) -> ProcessResult:
+    def _collect_result(self, timeout: float, calls: CallSession | None = None) -> ProcessResult:
+        """Wait for the end of the process. ``calls`` is the session of one that answers calls."""
+        self.last_result = self._read_result(timeout, calls)
+        return self.last_result
+
+    def _read_result(self, timeout: float, calls: CallSession | None) -> ProcessResult:
         remaining = self._budget_deadline - time.monotonic()
         report, self._early_report = self._early_report, None
-        self._is_killed_from_outside = False
         if report is None and self.alive:
             report = self._wait_for_report(min(timeout, remaining + GRACE_S))
         if report is None:
             self.alive = False
             return self._explain_missing_report()
         self.dirty = report.dirty
-        is_killed = report.exit_code == -signal.SIGKILL and not report.is_stopped
+        # The template is asked to stop a process that answers calls, even if it has just ended.
+        has_ended = not report.is_stopped if calls is None else calls.has_ended and not report.timed_out
         is_within_limits = report.cpu_s < self._limits.cpu_s and report.memory_mb <= self._limits.memory_mb
-        self._is_killed_from_outside = is_killed and is_within_limits
         return ProcessResult(
             exit_code=report.exit_code,
             timed_out=report.timed_out,
             wall_s=report.wall_s,
             cpu_s=report.cpu_s,
             memory_mb=report.memory_mb,
-            stdout=read_contents(self._files[1]) if has_output else b"",
+            stdout=read_contents(self._files[1]) if calls is None else b"",
             stderr=self._read_stderr(),
+            is_killed_within_limits=has_ended and report.exit_code == -signal.SIGKILL and is_within_limits,
         )
 
     def _explain_missing_report(self) -> ProcessResult:
@@ -492,8 +480,7 @@ class SandboxedProgram:
 
         Raises BudgetExceeded or _ChannelError otherwise.
         """
-        if self.is_budget_exceeded:
-            raise BudgetExceeded
+        self.check_budget()
         exit_code = self._sandbox.wait_for_template()
         if not self._sandbox.can_kill_template:
             raise _ChannelError(f"the template of a program ended during a test (exit code {exit_code})")
@@ -549,120 +536,6 @@ class SandboxedProgram:
         if message[0] == "failed":
             raise _ChannelError(f"cannot run the program in the sandbox: {message[1]}")
         return message
-
-
-class CallSession:
-    """Calls into one loaded program. ``process_result`` is set when the ``start_calls`` block is left."""
-
-    def __init__(self, channel: socket.socket, program: SandboxedProgram, wall_s: float, max_reply_bytes: int) -> None:
-        self._channel = channel
-        self._channel.settimeout(None)  # the kernel's own timeouts are used, with which recv can wait for all bytes
-        self._program = program
-        self._wall_s = wall_s
-        self._max_reply_bytes = max_reply_bytes
-        self._start_time = 0.0
-        self._stalled_s = 0.0  # for which this process itself was stopped during the call
-        self._wait_time = 0.0  # monotonic time at which the last sending or receiving began
-        self._tick_us = 0
-        self.process_result: ProcessResult | None = None
-
-    def call(self, arguments: str, max_reply_bytes: int | None = None) -> Reply:
-        """Call the function with the arguments in ``arguments``, one JSON value per line.
-
-        After a reply of any kind other than ``value``, ``error`` and ``type`` the process cannot answer further calls.
-        A reply of more than ``max_reply_bytes`` (and, in any case, of more than ``Limits.output_bytes``) is not read:
-        its kind is ``too_long``. Raises BudgetExceeded.
-        """
-        nonce = os.urandom(8).hex()  # not secrets, which is slow to import
-        request = json.dumps({"nonce": nonce, "input": arguments}).encode()
-        if self._program.is_budget_exceeded:
-            raise BudgetExceeded
-        limit = self._max_reply_bytes if max_reply_bytes is None else min(max_reply_bytes, self._max_reply_bytes)
-        self._start_time = time.monotonic()
-        self._stalled_s = 0.0
-        self._set_tick(min(TICK_S, self._wall_s))
-        try:
-            self._write(len(request).to_bytes(4, "big") + request)
-            size = int.from_bytes(self._read(8), "big")
-            if size > limit:
-                return Reply("too_long", f"a result of {size} bytes exceeds the limit of {limit} bytes")
-            return read_reply(self._read(size), nonce)
-        except TimeoutError:
-            return Reply("timeout", f"no result in {self._wall_s:g} s")
-        except (ConnectionError, EOFError):
-            return Reply("exited", self._program.last_stderr_line() or "exited without an answer")
-        except ValueError as error:
-            return Reply("exited", f"the program wrote to the private channel: {error}")
-
-    def _write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            self._wait_time = time.monotonic()
-            try:
-                view = view[self._channel.send(view) :]
-            except BlockingIOError:
-                self._check_deadline()
-
-    def _read(self, size: int) -> bytes:
-        chunks = []
-        missing = size
-        while missing:
-            self._wait_time = time.monotonic()
-            try:
-                # Without MSG_WAITALL, a program that sends single bytes would keep this thread busy.
-                chunk = self._channel.recv(min(missing, 1 << 20), socket.MSG_WAITALL)
-            except BlockingIOError:
-                self._check_deadline()
-                continue
-            if not chunk:
-                raise EOFError
-            chunks.append(chunk)
-            missing -= len(chunk)
-            if missing and len(chunk) < 1 << 20:  # the rest did not arrive within a tick
-                self._check_deadline()
-        return b"".join(chunks)
-
-    def _check_deadline(self) -> None:
-        """Raise TimeoutError if the call has used up its wall time. Called when nothing has arrived for a tick.
-
-        So what lies in the socket when the time is up is still read.
-        """
-        now = time.monotonic()
-        late_s = now - self._wait_time - self._tick_us / 1e6
-        if late_s > MIN_STALL_S:
-            self._stalled_s += late_s
-        remaining_s = self._start_time + self._wall_s + self._stalled_s - now
-        if remaining_s <= 0:
-            remaining_s += self._program.request_uncounted_time(self._start_time)
-            if remaining_s <= 0 or not self._program.alive:
-                raise TimeoutError
-        self._set_tick(min(TICK_S, remaining_s))
-
-    def _set_tick(self, seconds: float) -> None:
-        """Set the time for which sending and receiving waits."""
-        tick_us = max(1000, int(seconds * 1e6))
-        if tick_us == self._tick_us:
-            return
-        self._tick_us = tick_us
-        value = struct.pack("@ll", tick_us // 1_000_000, tick_us % 1_000_000)
-        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            self._channel.setsockopt(socket.SOL_SOCKET, option, value)
-
-
-def read_reply(frame: bytes, nonce: str) -> Reply:
-    """Parse a reply frame ``[nonce, kind, text]`` of ASCII JSON. Raises ValueError for anything else.
-
-    A frame written before the request was sent cannot contain the nonce. Not parsed by json.loads, which would build
-    whatever a forged frame describes: 60 MB of empty lists become a gigabyte and a half of objects.
-    """
-    prefixes = [f'["{nonce}", "{kind}", "'.encode() for kind in _REPLY_KINDS]
-    prefix = next((prefix for prefix in prefixes if frame.startswith(prefix)), None)
-    if prefix is None:
-        raise ValueError("not a reply of the harness")
-    text, end = scanstring(frame.decode("ascii"), len(prefix), True)
-    if frame[end:] != b"]":
-        raise ValueError("not exactly one reply")
-    return Reply(_REPLY_KINDS[prefixes.index(prefix)], text)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 from evaluator.extraction import extract_code
 from evaluator.problem import Problem
 from evaluator.row_files import RejectedRow, RowFile, get_question_id
+from evaluator.sandbox import SandboxError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,10 +30,13 @@ class SolutionRow:
     texts: tuple[str, ...]
     raw: bool
 
-    def iter_programs(self, problem: Problem) -> Iterator[str | None]:
-        """Yield the programs in order; None for an answer without a program that fits ``problem``."""
+    def iter_programs(self, problem: Problem) -> Iterator[str | SandboxError | None]:
+        """Yield the programs in order; None for an answer without a program that fits ``problem``.
+
+        For an answer that could not be parsed, for a reason that is not in the answer, the error is yielded.
+        """
         for text in self.texts:
-            yield extract_code(text, problem.func_name).code if self.raw else text
+            yield _extract_program(text, problem) if self.raw else text
 
 
 def read_solutions(source: Path | RowFile) -> Iterator[SolutionRow | RejectedRow]:
@@ -47,6 +51,13 @@ def read_solutions(source: Path | RowFile) -> Iterator[SolutionRow | RejectedRow
         return
     for row in source.read():
         yield row if isinstance(row, RejectedRow) else _parse_row(*row)
+
+
+def _extract_program(answer: str, problem: Problem) -> str | SandboxError | None:
+    try:
+        return extract_code(answer, problem.func_name).code
+    except SandboxError as error:
+        return error
 
 
 def _parse_row(number: int, row: Mapping[str, Any]) -> SolutionRow | RejectedRow:

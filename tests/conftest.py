@@ -6,6 +6,7 @@ import gc
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -44,3 +45,12 @@ def process_group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     with one_rank_group(tmp_path_factory.mktemp("group")):
         yield
+
+
+@pytest.fixture
+def failing_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the process that parses answers end as soon as it starts, as if something outside killed it each time."""
+    from evaluator import parser_process
+
+    parser_process.shared_parser.close()
+    monkeypatch.setattr(parser_process, "SCRIPT", Path("/nonexistent"))

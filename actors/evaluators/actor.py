@@ -15,7 +15,8 @@ from evaluator.comparison import Policy
 from evaluator.evaluator import Evaluator
 from evaluator.extraction import extract_code
 from evaluator.problem import Problem
-from evaluator.sandbox import Limits
+from evaluator.sandbox import Limits, SandboxError
+from evaluator.verdict import Status, build_verdict_without_tests
 from learner.rollout import Judgement
 
 EVALUATOR_RESOURCE = "evaluator"
@@ -55,9 +56,13 @@ class EvaluatorActor:
         return await asyncio.get_running_loop().run_in_executor(None, lambda: self.evaluator.missing)
 
     async def judge(self, problem: Problem, text: str) -> Judgement:
-        """Judge the program in ``text``. If its sandbox fails twice, the status is ``sandbox_error``."""
+        """Judge the program in ``text``. If a sandbox or the parser fails twice, the status is ``sandbox_error``."""
         # In a thread: it waits for the process that parses, and other calls must go on meanwhile.
-        extraction = await asyncio.to_thread(extract_code, text, problem.func_name)
+        try:
+            extraction = await asyncio.to_thread(extract_code, text, problem.func_name)
+        except SandboxError as error:
+            verdict = build_verdict_without_tests(Status.SANDBOX_ERROR, str(error), len(problem.tests))
+            return Judgement(verdict=verdict, code=None, incomplete=False, seconds=0.0)
         verdict = await asyncio.wrap_future(self.evaluator.submit(problem, extraction.code, all_tests=self.all_tests))
         return Judgement(
             verdict=verdict, code=extraction.code, incomplete=extraction.is_incomplete, seconds=verdict.seconds

@@ -122,7 +122,7 @@ class Fences:
         hidden = find_hidden_packages()
         listable: list[str] = []
         readable = ["/proc"]
-        for path in dict.fromkeys([*SYSTEM_PATHS, *self.libraries]):
+        for path in dict.fromkeys([*SYSTEM_PATHS, *self.libraries, find_interpreter()]):
             listable_inside, readable_inside = list_without(path, hidden)
             listable += listable_inside
             readable += readable_inside
@@ -154,7 +154,7 @@ class Fences:
         if os.geteuid() != 0:
             return
         uid = FIRST_UID + os.getpid() % UID_COUNT
-        if "uid" in self.without or not make_reachable_by(uid, self.libraries):
+        if "uid" in self.without or not make_reachable_by(uid, [*self.libraries, find_interpreter()]):
             self.missing.append("uid")
             return
         os.setgroups([])
@@ -178,6 +178,11 @@ class Fences:
 def find_library_paths() -> list[str]:
     """Return the directories from which modules are imported."""
     return [path for path in sys.path if os.path.isdir(path)]
+
+
+def find_interpreter() -> str:
+    """Return the path of this interpreter's file, which programs execute for multiprocessing's method ``spawn``."""
+    return os.path.realpath(sys.executable)
 
 
 def choose_scratch(libraries: list[str]) -> str:
@@ -215,22 +220,25 @@ def list_without(directory: str, hidden: list[str]) -> tuple[list[str], list[str
 
 
 def make_reachable_by(uid: int, paths: list[str]) -> bool:
-    """Return True if ``uid`` can list ``paths``.
+    """Return True if ``uid`` can reach all of ``paths`` and list the directories among them.
 
     If necessary, enters a mount namespace in which the parent directories of ``paths`` are accessible.
     """
-    if is_readable_by(uid, paths):
+    if can_reach(uid, paths):
         return True
     try:
         enter_mount_namespace()
         open_parent_directories(paths)
     except OSError:
         return False
-    return is_readable_by(uid, paths)
+    return can_reach(uid, paths)
 
 
-def is_readable_by(uid: int, paths: list[str]) -> bool:
-    """Return True if ``uid`` can list all of ``paths``. Checked in a child process that switches to this uid."""
+def can_reach(uid: int, paths: list[str]) -> bool:
+    """Return True if ``uid`` can reach all of ``paths`` and list the directories among them.
+
+    Checked in a child process that switches to this uid.
+    """
     pid = os.fork()
     if pid == 0:
         try:
@@ -238,7 +246,8 @@ def is_readable_by(uid: int, paths: list[str]) -> bool:
             os.setresgid(uid, uid, uid)
             os.setresuid(uid, uid, uid)
             for path in paths:
-                os.listdir(path)
+                if stat.S_ISDIR(os.stat(path).st_mode):
+                    os.listdir(path)
         except OSError:
             os._exit(1)
         os._exit(0)
@@ -280,9 +289,7 @@ def cover_with_tmpfs(directory: str, kept_paths: list[str]) -> None:
     try:
         kernel.mount("tmpfs", directory, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=0755,size=64k")
         for path, handle in zip(inside, handles, strict=True):
-            if stat.S_ISDIR(os.fstat(handle).st_mode):
-                os.makedirs(path, mode=0o755)
-                kernel.mount(f"/proc/self/fd/{handle}", path, None, kernel.MS_BIND | kernel.MS_REC)
+            bind_mount(handle, path)
     finally:
         for handle in handles:
             os.close(handle)
@@ -316,6 +323,9 @@ def enter_private_root(fences: Fences) -> None:
     """
     libraries = fences.libraries
     paths = select_outermost([*SYSTEM_PATHS, *libraries, *map(os.path.realpath, libraries)]) + list(DEVICES)
+    interpreter = find_interpreter()
+    if not any(is_below(interpreter, path) for path in paths):
+        paths.append(interpreter)
     links = {path: os.readlink(path) for path in paths if os.path.islink(path)}
     # Opened before the new root covers its own path, because the libraries may be in there.
     sources = [(path, os.open(path, os.O_PATH | os.O_CLOEXEC)) for path in paths if path not in links]
@@ -325,7 +335,7 @@ def enter_private_root(fences: Fences) -> None:
     for path, handle in sources:
         bind_mount(handle, base + path)
         os.close(handle)
-    links |= SYMLINKS | dict.fromkeys(SCRATCH_SYMLINKS, fences.scratch)
+    links |= SYMLINKS | dict.fromkeys(SCRATCH_SYMLINKS, fences.scratch) | {sys.executable: interpreter}
     for path, link_target in links.items():
         if not os.path.lexists(base + path):  # otherwise there are libraries below this path
             os.makedirs(os.path.dirname(base + path), mode=0o755, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Killing a process tree: every process below this one, including those that tried to escape."""
+"""Process tree below this process: finding, killing and reaping it, including processes that tried to escape."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import signal
 import time
 from dataclasses import dataclass
 
+_PARENT = 1  # field of /proc/PID/stat, counted from the one after the command name
 DEADLINE_S = 5.0  # for killing processes one by one; a whole namespace is killed in one call
 
 
@@ -54,33 +55,42 @@ def kill_below(whole_namespace: bool) -> list[ReapedProcess]:
         return reaped + reap(0)[0]
     deadline = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline:
-        for pid in list_descendants():
+        for pid in list_descendant_stats():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         reaped += reap(os.WNOHANG)[0]
-        if not list_descendants():
+        if not list_descendant_stats():
             break
         time.sleep(0.001)
     return reaped
 
 
-def list_descendants() -> list[int]:
-    """Return the ids of all processes below this one, from /proc."""
-    parents: dict[int, int] = {}
+def read_stat(process: str) -> list[bytes]:
+    """Return the fields of /proc/PROCESS/stat after the command name. Raises OSError."""
+    with open(f"/proc/{process}/stat", "rb") as handle:
+        # The command name may contain blanks and brackets, so fields are counted from its closing bracket.
+        return handle.read().rpartition(b")")[2].split()
+
+
+def list_descendant_stats() -> dict[int, list[bytes]]:
+    """Return the fields of ``read_stat`` of all processes below this one.
+
+    Process ids are those of /proc, which differ from this namespace's if /proc belongs to another one.
+    """
+    stats: dict[int, list[bytes]] = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as handle:
-            # The command name may contain blanks and brackets, so fields are counted from its closing bracket.
-            parents[int(name)] = int(handle.read().rpartition(b")")[2].split()[1])
-    family = {os.getpid()}
-    descendants = []
-    has_grown = True
-    while has_grown:
-        has_grown = False
-        for pid, parent in parents.items():
-            if parent in family and pid not in family:
-                family.add(pid)
-                descendants.append(pid)
-                has_grown = True
+        with contextlib.suppress(OSError):
+            stats[int(name)] = read_stat(name)
+    children: dict[int, list[int]] = {}
+    for pid, fields in stats.items():
+        children.setdefault(int(fields[_PARENT]), []).append(pid)
+    descendants: dict[int, list[bytes]] = {}
+    pending = [int(os.readlink("/proc/self"))]
+    while pending:
+        for pid in children.get(pending.pop(), ()):
+            if pid not in descendants:  # ids may be reused while /proc is read
+                descendants[pid] = stats[pid]
+                pending.append(pid)
     return descendants
 
 

@@ -13,6 +13,8 @@ import stat
 import time
 from dataclasses import dataclass, replace
 
+from evaluator.inside.process_tree import list_descendant_stats, read_stat
+
 INTERVAL_S = 0.05  # between samples
 SCAN_INTERVAL_S = 0.2  # between scans of descriptors and mappings, which are slower to read
 STALL_S = 1.0  # a longer time between two samples is one in which the whole sandbox was stopped
@@ -21,8 +23,7 @@ PIPE_BYTES = 64 << 10
 BLOCK_BYTES = 512  # unit of st_blocks
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-# Fields of /proc/PID/stat, counted from the one after the command name.
-_PARENT = 1
+# Fields of ``process_tree.read_stat``.
 _USER_TIME = 11
 _SYSTEM_TIME = 12
 _CHILDREN_USER_TIME = 13
@@ -196,38 +197,9 @@ class ResourceMonitor:
         return private + max(shared, self._object_bytes) + self._buffer_bytes
 
 
-def read_stat(process: str) -> list[bytes]:
-    """Return the fields of /proc/PROCESS/stat after the command name. Raises OSError."""
-    with open(f"/proc/{process}/stat", "rb") as handle:
-        # The command name may contain blanks and brackets, so fields are counted from its closing bracket.
-        return handle.read().rpartition(b")")[2].split()
-
-
 def read_scheduling(fields: list[bytes]) -> tuple[bytes, bytes]:
     """Return the scheduling policy and the nice value from the fields of ``read_stat``."""
     return fields[_POLICY], fields[_NICE]
-
-
-def list_descendant_stats() -> dict[int, list[bytes]]:
-    """Return the fields of ``read_stat`` of all processes below this one.
-
-    Process ids are those of /proc, which differ from this namespace's if /proc belongs to another one.
-    """
-    stats: dict[int, list[bytes]] = {}
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            stats[int(name)] = read_stat(name)
-    children: dict[int, list[int]] = {}
-    for pid, fields in stats.items():
-        children.setdefault(int(fields[_PARENT]), []).append(pid)
-    descendants: dict[int, list[bytes]] = {}
-    pending = [int(os.readlink("/proc/self"))]
-    while pending:
-        for pid in children.get(pending.pop(), ()):
-            if pid not in descendants:  # ids may be reused while /proc is read
-                descendants[pid] = stats[pid]
-                pending.append(pid)
-    return descendants
 
 
 def read_threads(pid: int) -> list[tuple[str, ThreadSample]]:

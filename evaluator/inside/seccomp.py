@@ -71,6 +71,10 @@ DENIED_CALLS = {
     "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427),
     "memfd_secret": (447, 447),
+    # Objects whose number the kernel limits for the whole host or for the user.
+    "io_setup": (206, 0),
+    "inotify_init": (253, 26),  # aarch64 has only the second one
+    "inotify_init1": (294, 26),
     # The machine itself.
     "init_module": (175, 105),
     "finit_module": (313, 273),

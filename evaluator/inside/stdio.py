@@ -29,6 +29,7 @@ from typing import Any, NoReturn
 
 from evaluator.inside import kernel
 
+MAIN_FILE = "main.py"
 FRAMES_ADDED = 2  # run_candidate, run_program, run_main_module, but not prepare_run
 MAX_RECURSION_LIMIT = (1 << 31) - 1
 FLUSH_FAILED = 120  # exit status of an interpreter that cannot flush its standard files
@@ -47,11 +48,11 @@ def prepare_program(code: types.CodeType) -> Callable[[object], NoReturn]:
     """Do in the template what needs to be done only once. Returns the function that runs the program after a fork."""
     # Until the program starts, there will be FRAMES_ADDED more frames than now, and exec() counts as one more level.
     hide_frames(count_frames() + FRAMES_ADDED + 1)
-    sys.argv[:] = ["main.py"]
+    sys.argv[:] = [MAIN_FILE]
     names = {
         "__annotations__": {},
         "__builtins__": builtins,
-        "__file__": os.path.join(os.getcwd(), "main.py"),
+        "__file__": os.path.join(os.getcwd(), MAIN_FILE),
         "__cached__": None,
     }
 
@@ -59,6 +60,15 @@ def prepare_program(code: types.CodeType) -> Callable[[object], NoReturn]:
         finish_process(run_main_module(code, names))  # no frame may hold the module when its objects are destroyed
 
     return run_program
+
+
+def write_main_file(source: bytes) -> None:
+    """Write the program to its ``__file__``, which the processes of multiprocessing's method ``spawn`` import.
+
+    Other programs find an empty working directory, and cost no file.
+    """
+    with contextlib.suppress(OSError), open(MAIN_FILE, "wb") as file:  # if it is too large, spawn fails
+        file.write(source)
 
 
 def run_main_module(code: types.CodeType, names: dict[str, Any]) -> int:

@@ -77,6 +77,7 @@ WARM_MODULES = frozenset(
 )
 _IMPORT = re.compile(rb"^[ \t]*(?:from|import)[ \t](.*)", re.MULTILINE)
 _NAME = re.compile(rb"\w+")
+_STARTS_INTERPRETERS = re.compile(rb"multiprocessing|ProcessPoolExecutor")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,24 +150,32 @@ def run_template(
         report = supervise_candidate(
             pid, job, channel, output=output, start_time=start_time, whole_namespace=whole_namespace
         )
-        if read_directory_state() != directory_state:
+        if directory_state is None or read_directory_state() != directory_state:
             report = replace(report, dirty=True)
         channel.send(report.pack())
 
 
 def read_directory_state() -> tuple[int, ...] | None:
-    """Return what a program can change in its working directory itself, or None if there are files or it is locked."""
+    """Return what a program can change in its working directory, or None if it has left files or locked it."""
     try:
-        status = os.stat(".")
-        return None if os.listdir(".") else (status.st_mode, status.st_mtime_ns, status.st_ctime_ns)
+        names = os.listdir(".")
+        statuses = [os.stat(name) for name in (".", *names)]
     except OSError:
         return None
+    if names not in ([], [stdio.MAIN_FILE]):
+        return None
+    return tuple(
+        value
+        for status in statuses
+        for value in (status.st_mode, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    )
 
 
 def arrange_descriptors(descriptors: list[int]) -> socket.socket:
     """Move the standard files to descriptors 0-2, the channel to 3, a signal ruleset to 4, and close all others."""
-    # First move them to high numbers, which are not overwritten below.
-    moved = [os.dup2(fd, 100 + i, inheritable=False) for i, fd in enumerate(descriptors)]
+    # First move them to numbers which are not overwritten below. The limit on descriptors may be low.
+    first = max(*descriptors, len(descriptors)) + 1
+    moved = [os.dup2(fd, first + i, inheritable=False) for i, fd in enumerate(descriptors)]
     for target, source in enumerate(moved):
         os.dup2(source, target)
     os.closerange(len(moved), 1 << 20)
@@ -282,6 +291,8 @@ def prepare_run(
     """
     if job.func_name is None:
         import_used_modules(source)
+        if _STARTS_INTERPRETERS.search(source):
+            stdio.write_main_file(source)
         return stdio.prepare_program(code)
     functional_prelude = functional.load_prelude() if prelude is None else prelude
     func_name = job.func_name

@@ -26,7 +26,7 @@ from evaluator.evaluator import Evaluator
 from evaluator.extraction import Extraction, extract_code
 from evaluator.problem import Problem, ProblemError
 from evaluator.rewards.problem_cache import ProblemCache, ProblemSource, find_question_id
-from evaluator.sandbox import GRACE_S, START_TIMEOUT_S, Limits
+from evaluator.sandbox import GRACE_S, START_TIMEOUT_S, Limits, SandboxError
 from evaluator.verdict import Status, Verdict, build_verdict_without_tests
 
 logger = logging.getLogger(__name__)
@@ -161,7 +161,9 @@ class RewardEvaluator:
             self._deliver(pending, _build_sandbox_error(CLOSED))
             return
         if (error := extraction.exception()) is not None:
-            logger.error("cannot extract a program from an answer to problem %r", problem.question_id, exc_info=error)
+            if not isinstance(error, SandboxError):  # a bug
+                message = "cannot extract a program from an answer to problem %r"
+                logger.error(message, problem.question_id, exc_info=error)
             self._deliver(pending, _build_sandbox_error(f"extraction failed: {error!r}"))
             return
         if pending.future.cancelled():

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import signal
 import sys
 import time
@@ -23,10 +22,11 @@ from concurrent.futures import Future
 from types import FrameType
 from typing import NoReturn
 
+from evaluator.descriptors import raise_descriptor_limit
 from evaluator.errors import RunFailed, UserError
 from evaluator.evaluator import Evaluator
 from evaluator.row_files import RowFileError
-from evaluator.sandbox import Limits, SandboxError
+from evaluator.sandbox import SandboxError
 from evaluator.score.explanation import explain_program
 from evaluator.score.inputs import (
     ScoringInputs,
@@ -51,9 +51,6 @@ from evaluator.verdict import Status, Verdict, build_verdict_without_tests
 
 # Programs per worker that are submitted but not yet written, so that the other workers can continue beside a slow one.
 PENDING_PER_WORKER = 64
-# Descriptors that a worker opens at most: for each of its sandboxes, the channels and files of the program that runs.
-DESCRIPTORS_PER_WORKER = 40
-SPARE_DESCRIPTORS = 16
 
 
 class StoppedBySignal(BaseException):
@@ -97,7 +94,7 @@ def _run(options: Options) -> int:
         for note in inputs.notes:
             print_note(note)
         explained = None if options.explain is None else inputs.find_submission(options.explain)
-        raise_descriptor_limit(1 if out is None else options.workers, options.limits)
+        raise_descriptor_limit(1 if out is None else options.workers, options.limits, "--workers")
         # The table is printed last.
         exit_status, summary = (0, None) if out is None else _score(options, inputs, out)
         if explained is not None:
@@ -138,10 +135,11 @@ def _judge_all(
     evaluator: Evaluator, options: Options, inputs: ScoringInputs, out: VerdictFile, counts: VerdictCounts
 ) -> None:
     def submit(submission: Submission) -> Future[Verdict]:
-        if submission.problem is not None:
+        if submission.problem is not None and not submission.failure:
             return evaluator.submit(submission.problem, submission.code, all_tests=options.all_tests)
         future: Future[Verdict] = Future()
-        future.set_result(build_verdict_without_tests(Status.SANDBOX_ERROR, inputs.unusable[submission.question_id]))
+        tests_total = 0 if submission.problem is None else len(submission.problem.tests)
+        future.set_result(build_verdict_without_tests(Status.SANDBOX_ERROR, submission.failure, tests_total))
         return future
 
     total = inputs.programs.total()
@@ -157,26 +155,6 @@ def _judge_all(
         raise RunFailed(str(error)) from error
     if out.rows != total:
         raise RunFailed(f"{options.solutions}: changed while it was read: {total} programs, then {out.rows}")
-
-
-def raise_descriptor_limit(workers: int, limits: Limits) -> None:
-    """Raise the soft limit on open descriptors, if necessary, to what ``workers`` and the tests need.
-
-    A program that is tested cannot get a higher limit than this process. Raises UserError if the hard limit is lower.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    reserved = len(os.listdir("/proc/self/fd")) + SPARE_DESCRIPTORS
-    needed = max(limits.files, reserved + DESCRIPTORS_PER_WORKER * workers)
-    if soft == resource.RLIM_INFINITY or needed <= soft:
-        return
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        possible = (hard - reserved) // DESCRIPTORS_PER_WORKER
-        advice = f"use at most {possible} workers, or raise" if hard >= limits.files and possible else "raise"
-        raise UserError(
-            f"--workers {workers}: needs a limit of {needed} open files, but {hard} is the highest that this process"
-            f" may set (ulimit -Hn): {advice} the hard limit"
-        )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def start_evaluator(options: Options) -> Evaluator:

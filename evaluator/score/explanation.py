@@ -14,7 +14,7 @@ from evaluator.sandbox import SandboxError
 from evaluator.score.inputs import Submission
 from evaluator.score.options import Options
 from evaluator.score.terminal import escape, find_difference, format_excerpt, shorten_line
-from evaluator.verdict import Verdict
+from evaluator.verdict import Status, Verdict
 
 
 def explain_program(submission: Submission, options: Options) -> tuple[Verdict, str]:
@@ -26,10 +26,25 @@ def explain_program(submission: Submission, options: Options) -> tuple[Verdict, 
     assert problem is not None
     builder = VerdictBuilder(total=len(problem.tests), all_tests=True, closing=threading.Event())
     answers: dict[int, str] = {}  # by index of the test
+    if submission.failure:
+        verdict = builder.build_verdict_without_tests(Status.SANDBOX_ERROR, submission.failure)
+    else:
+        verdict = _judge_all_tests(submission, problem, options, builder, answers)
+    title = f"program {submission.index} for problem {escape(submission.question_id)}: {verdict.status}"
+    title += f", {verdict.tests_passed} of {verdict.tests_total} tests passed"
+    if verdict.detail and not builder.results:  # otherwise it is the detail of a test
+        title += f" ({shorten_line(verdict.detail)})"
+    return verdict, "\n\n".join([title, *_format_tests(problem, builder.results, answers)])
+
+
+def _judge_all_tests(
+    submission: Submission, problem: Problem, options: Options, builder: VerdictBuilder, answers: dict[int, str]
+) -> Verdict:
+    """Judge the program, and add its answers to ``answers``, by index of the test."""
     worker = Worker.create(options.strict, CheckedReferences())
     try:
         worker.light.start()
-        verdict = judge(
+        return judge(
             worker=worker,
             problem=problem,
             code=submission.code,
@@ -42,11 +57,6 @@ def explain_program(submission: Submission, options: Options) -> tuple[Verdict, 
         raise UserError(f"the sandbox does not start: {error}") from error
     finally:
         worker.close()
-    title = f"program {submission.index} for problem {escape(submission.question_id)}: {verdict.status}"
-    title += f", {verdict.tests_passed} of {verdict.tests_total} tests passed"
-    if verdict.detail and not builder.results:  # otherwise it is the detail of a test
-        title += f" ({shorten_line(verdict.detail)})"
-    return verdict, "\n\n".join([title, *_format_tests(problem, builder.results, answers)])
 
 
 def _format_tests(problem: Problem, results: Sequence[TestResult], answers: Mapping[int, str]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from evaluator.errors import UserError
 from evaluator.problem import LoadedProblems, Problem, ProblemError, load_problems
 from evaluator.row_files import RejectedRow, RowFile, RowFileError
+from evaluator.sandbox import SandboxError
 from evaluator.score.options import Options, ProgramName
 from evaluator.solutions import read_solutions
 
@@ -24,13 +25,16 @@ class Submission:
         question_id: id of the problem.
         index: position of the program among those for the same problem.
         problem: the problem; None if there is no usable one.
-        code: the program; None if the model's answer contains none, or if there is no usable problem.
+        code: the program; None if the model's answer contains none, or if it cannot be judged.
+        failure: reason why it cannot be judged: there is no usable problem, or the answer could not be parsed. Empty if
+            it can be judged.
     """
 
     question_id: str
     index: int
     problem: Problem | None
     code: str | None
+    failure: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +68,17 @@ class ScoringInputs:
             for code in codes:
                 index = next_index[row.question_id]
                 next_index[row.question_id] += 1
-                yield Submission(question_id=row.question_id, index=index, problem=problem, code=code)
+                failure = self.unusable[row.question_id] if problem is None else ""
+                if isinstance(code, SandboxError):
+                    failure = str(code)
+                    code = None
+                yield Submission(
+                    question_id=row.question_id,
+                    index=index,
+                    problem=problem,
+                    code=code,
+                    failure=failure,
+                )
 
     def find_submission(self, name: ProgramName) -> Submission:
         """Return one program that has a usable problem. Raises UserError."""

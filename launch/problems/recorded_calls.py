@@ -97,6 +97,8 @@ class CallRecorder:
         try:
             with self._sandbox.load_program(_RECORDER, LIMITS) as program:
                 process_result = program.run(job.encode())
+                if process_result.is_killed_within_limits:
+                    process_result = program.run(job.encode())
         except (CompileError, BudgetExceeded) as error:
             raise SandboxError(f"cannot run the call recorder: {error!r}") from error
         recording = _parse_recording(process_result)

@@ -9,6 +9,7 @@ import pytest
 
 import evaluator
 from evaluator import ProblemError, SandboxError
+from evaluator.descriptors import DescriptorLimitError
 from evaluator.errors import RunFailed, UserError
 from evaluator.inside import functional, values
 from evaluator.row_files import RowFileError
@@ -60,6 +61,7 @@ def test_exit_status_of_error_classes(error_class, status):
     [
         (ProblemError, (UserError, ValueError)),
         (RowFileError, (UserError, ValueError)),
+        (DescriptorLimitError, (UserError, ValueError)),
         (SandboxError, (RunFailed, RuntimeError)),
     ],
 )

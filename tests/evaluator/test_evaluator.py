@@ -6,9 +6,11 @@ import gzip
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -241,6 +243,50 @@ def test_program_is_retried_after_its_zygote_was_killed():
 def test_number_of_workers_must_be_positive():
     with pytest.raises(ValueError, match="workers"):
         Evaluator(workers=0)
+
+
+def evaluate_with_descriptor_limits(soft, hard, statement):
+    """Run a statement with the names of ``evaluator`` in a process with limits on open descriptors."""
+    names = "from evaluator import *\nfrom evaluator.errors import UserError\n"
+    return subprocess.run(
+        [sys.executable, "-c", names + textwrap.dedent(statement)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard)),
+    )
+
+
+def test_limit_on_descriptors_is_raised_for_the_workers():
+    statement = """
+        import resource
+        with Evaluator(workers=16): print(resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= 16 * 40)
+        """
+    completed = evaluate_with_descriptor_limits(64, 1024, statement)
+    assert (completed.stdout, completed.stderr) == ("True\n", "")
+
+
+def test_too_low_limit_on_descriptors_is_an_error_by_name():
+    statement = """
+        try: Evaluator(workers=90)
+        except UserError as error: print(error)
+        """
+    completed = evaluate_with_descriptor_limits(64, 1000, statement)
+    assert "workers 90: needs a limit of " in completed.stdout
+    assert "use at most 24 workers, or raise the hard limit" in completed.stdout
+
+
+def test_sandbox_runs_with_few_descriptors():
+    statement = """
+        limits = Limits(wall_s=60, cpu_s=60)
+        with Sandbox() as sandbox, sandbox.load_program("print(input())", limits) as program:
+            print(program.run(b"1").stdout)
+        with Sandbox(calls=True) as sandbox, sandbox.load_program("def f(x): return x", limits, "f") as program:
+            with program.start_calls(60) as calls: print(calls.call("2").text)
+        """
+    completed = evaluate_with_descriptor_limits(32, 32, statement)
+    assert (completed.stdout, completed.stderr) == ("b'1\\n'\n2\n", "")
 
 
 def test_import_does_not_load_heavy_packages():

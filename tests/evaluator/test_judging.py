@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluator import Evaluator, Limits, ProblemTest, SandboxError, Status, judging, to_row
-from evaluator.judging import MAX_EXTRA_ANSWER, decode_output, encode_input, restore_output
+from evaluator.judging import MAX_EXTRA_ANSWER, VerdictBuilder, decode_output, encode_input, restore_output
 from tests.evaluator.problems import make_problem_with_tests
 
 ROOT = Path(__file__).parents[2]
@@ -251,6 +252,21 @@ def test_failure_of_the_host_is_tried_again_once(evaluator, monkeypatch, error, 
     assert (verdict.status, failures) == (status, [])
     if status is Status.SANDBOX_ERROR:
         assert str(error) in verdict.detail
+
+
+def test_each_test_is_run_once_more_after_its_process_was_killed():
+    killed = judging._KilledWithinLimits(judging.TestResult(status=Status.RUNTIME_ERROR))
+    outcomes = iter([killed, killed, killed, None, SandboxError("gone"), killed, None])
+    builder = VerdictBuilder(total=3, all_tests=True, closing=threading.Event())
+
+    def run():
+        if (error := next(outcomes)) is not None:
+            raise error
+        builder.results.append(judging.TestResult(status=Status.PASSED))
+
+    judging._run_with_one_retry(run, builder)
+    assert [result.status for result in builder.results] == [Status.RUNTIME_ERROR, Status.PASSED, Status.PASSED]
+    assert list(outcomes) == []
 
 
 def test_failure_of_a_checkers_sandbox_is_tried_again_once(evaluator, monkeypatch):

@@ -117,6 +117,22 @@ def test_process_that_does_not_answer_is_a_failure_of_the_evaluator(parser, monk
     assert parser.pid is None
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_interrupted_request_leaves_no_reply_for_the_next_one(parser, monkeypatch, error):
+    def interrupt(self, action):
+        result = wait_for(self, action)
+        if action.func == self._connection.send:
+            raise error
+        return result
+
+    wait_for = ParserProcess._wait_for
+    monkeypatch.setattr(ParserProcess, "_wait_for", interrupt)
+    with pytest.raises(error):
+        parser.rate(make_request("1"))
+    monkeypatch.setattr(ParserProcess, "_wait_for", wait_for)
+    assert parser.rate(make_request(PROGRAM)) == [Rating(Fit.COMPLETE, 0)]
+
+
 def test_process_ends_with_its_connection(parser):
     parser.rate(make_request(PROGRAM))
     process = parser._process

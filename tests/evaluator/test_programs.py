@@ -4,6 +4,7 @@
 
 import subprocess
 import sys
+import textwrap
 
 import pytest
 
@@ -235,6 +236,7 @@ ENDINGS = {
     "Process that prints": "from multiprocessing import Process\nprint('a', flush=True)\np = Process(target=print, args=['b'])\n"
     "p.start(); p.join()\nprint('c', p.exitcode)",
     "Pool": "from multiprocessing import Pool\ndef w(x): return x * x\nif __name__ == '__main__':\n  with Pool(2) as p: print(p.map(w, a))",
+    "another interpreter": "import subprocess\nsubprocess.run([sys.executable, '-S', '-c', f'print({s})'], check=True)",
     "Pipe": "from multiprocessing import Pipe, Process\nx, y = Pipe()\np = Process(target=lambda: y.send(s))\np.start()\nprint(x.recv())\np.join()",
     "shared array": "from multiprocessing import Lock, Array, Process\nx = Array('i', 3)\ndef w(i): x[i] = i * i\n"
     "t = [Process(target=w, args=[i]) for i in range(3)]\n[p.start() for p in t]\n[p.join() for p in t]\nprint(x[:])",
@@ -265,6 +267,31 @@ ENDINGS = {
 }
 
 
+# Not after READ: the processes that spawn starts import the program, and there is no more input for them.
+SPAWNING = {
+    "Process": """
+        c = multiprocessing.get_context('spawn')
+        q = c.SimpleQueue()
+        p = c.Process(target=put, args=(q, int(input())))
+        p.start()
+        print(q.get(), p.join(), p.exitcode)
+        """,
+    "Pool": """
+        with multiprocessing.get_context('spawn').Pool(2) as p: print(p.map(square, [int(input())]))
+        """,
+    "ProcessPoolExecutor": """
+        with ProcessPoolExecutor(2, multiprocessing.get_context('spawn')) as p: print(*p.map(square, [int(input())]))
+        """,
+}
+SPAWNING_HEAD = """
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+def square(x): return x * x
+def put(q, x): q.put((x, __name__))
+if __name__ == '__main__':
+"""
+
+
 def make_cases():
     for name, source in WRITERS.items():
         yield f"write {name}", f"import io, os, sys\n{READ}s = sum(a)\n{source}\n"
@@ -272,6 +299,8 @@ def make_cases():
         yield f"read {name}", f"import io, os, sys\n{source}\nprint(sum(a))\n"
     for name, source in ENDINGS.items():
         yield f"end {name}", f"import io, os, sys\n{READ}s = sum(a)\n{source}\n"
+    for name, source in SPAWNING.items():
+        yield f"spawn {name}", SPAWNING_HEAD + textwrap.indent(textwrap.dedent(source), "    ")
 
 
 CASES = dict(make_cases())

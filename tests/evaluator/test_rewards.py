@@ -277,6 +277,15 @@ def test_failure_of_the_extraction_gives_no_reward(monkeypatch, caplog):
     assert any("a bug" in str(record.exc_info) for record in caplog.records)
 
 
+@pytest.mark.usefixtures("failing_parser")
+def test_failure_of_the_parser_gives_no_reward(caplog):
+    text = json.dumps(make_row())
+    assert reward_texts(passed, make_row(), write_answer(ADD), "") == [None, 0.0]
+    assert asyncio.run(compute_reward(text, write_answer(ADD))) is None
+    assert compute_score("code", write_answer(ADD), text)["sandbox_error"] == 1.0
+    assert {record.levelno for record in caplog.records} == {logging.WARNING}
+
+
 SAME_VERDICTS = [
     (make_row(), write_answer(ADD)),
     (make_row(), write_answer("print(3)")),

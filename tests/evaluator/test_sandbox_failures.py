@@ -92,16 +92,46 @@ def test_process_killed_during_compilation_is_no_failure_of_the_program(evaluato
     assert future.result().passed
 
 
-def test_candidate_killed_from_outside_runs_again(evaluator):
+@pytest.mark.parametrize("leaves_files", [False, True])
+def test_candidate_killed_from_outside_runs_again(evaluator, kind, leaves_files):
+    assert evaluator.evaluate(PROBLEMS[kind], WARM_UP[kind]).passed
+    code = ("open('file', 'w').close()\n" if leaves_files else "") + SLEEPING[kind]
+    future = evaluator.submit(PROBLEMS[kind], code, all_tests=True)
+    os.kill(wait_for_family(get_sandbox(evaluator, kind), 4)[3], signal.SIGKILL)
+    verdict = future.result()
+    assert (verdict.status, verdict.tests_run) == (Status.PASSED, 2), verdict
+
+
+def test_checker_killed_from_outside_runs_again(evaluator):
+    checker = {"type": "custom", "code": "import time\ndef check(inp, out, exp):\n  time.sleep(2)\n  return True"}
+    problem = make_problem_with_tests(ProblemTest("1", "1", "stdin"), checker=checker)
     assert evaluator.evaluate(STDIN, WARM_UP["program"]).passed
-    future = evaluator.submit(STDIN, SLEEPING["program"])
-    os.kill(wait_for_family(evaluator._workers[0].light, 4)[3], signal.SIGKILL)
+    evaluator._workers[0].checkers.start()
+    future = evaluator.submit(problem, "print(2)")
+    os.kill(wait_for_family(evaluator._workers[0].checkers, 4)[3], signal.SIGKILL)
     assert future.result().passed
 
 
-def test_program_that_kills_itself_fails(evaluator, kind):
-    code = "import os\ndef f(x): os.kill(os.getpid(), 9)\n" + ("f(1)" if kind == "program" else "")
-    assert evaluator.evaluate(PROBLEMS[kind], code).status is Status.RUNTIME_ERROR
+SUICIDES = {
+    "itself": "os.kill(os.getpid(), 9)",
+    "its group": "os.kill(0, 9)",
+    "itself by a child": "os.fork() or os.kill(os.getppid(), 9)\n  time.sleep(9)",
+    "itself, after leaving a file": "open('file', 'w').close()\n  os.kill(os.getpid(), 9)",
+}
+
+
+@pytest.mark.parametrize("name", SUICIDES)
+def test_program_that_kills_itself_fails(evaluator, kind, name):
+    code = f"import os, time\ndef f(x):\n  {SUICIDES[name]}\n" + ("f(1)" if kind == "program" else "")
+    verdict = evaluator.evaluate(PROBLEMS[kind], code, all_tests=True)
+    assert (verdict.status, verdict.tests_run, verdict.tests_passed) == (Status.RUNTIME_ERROR, 2, 0), verdict
+
+
+def test_other_tests_of_a_program_that_kills_itself_count(evaluator, kind):
+    code = "import os\ndef f(x):\n  if x == 1: os.kill(os.getpid(), 9)\n  return x\n"
+    code += "print(f(int(input())))" if kind == "program" else ""
+    verdict = evaluator.evaluate(PROBLEMS[kind], code, all_tests=True)
+    assert (verdict.status, verdict.first_failed, verdict.tests_passed) == (Status.RUNTIME_ERROR, 0, 1), verdict
 
 
 def test_template_that_cannot_fork_is_no_failure_of_the_program(evaluator):

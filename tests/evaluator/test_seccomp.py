@@ -318,6 +318,7 @@ REFUSED_ACTIONS = {
     "a datagram socket": "socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)",
     "a raw socket, which is a datagram socket": "socket.socketpair(socket.AF_UNIX, socket.SOCK_RAW)",
     "hiding its memory": "check(ctypes.CDLL(None, use_errno=True).prctl(4, 0, 0, 0, 0))",
+    "watching files": "check(ctypes.CDLL(None, use_errno=True).inotify_init1(0))",
     "killing its template": "os.kill(os.getppid(), 9)",
     "stopping its template": "os.kill(os.getppid(), 19)",
     "stopping its template's group": "os.kill(-os.getppid(), 19)",

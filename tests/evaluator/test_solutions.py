@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluator import ProblemTest, row_files
+from evaluator import ProblemTest, SandboxError, row_files
 from evaluator.row_files import RejectedRow, RowFileError
 from evaluator.solutions import SolutionRow, read_solutions
 from tests.evaluator.problems import make_problem_with_tests
@@ -171,6 +171,13 @@ def test_programs_are_extracted_from_raw_answers():
         None,
         "def f(): return 1\n",
     ]
+
+
+@pytest.mark.usefixtures("failing_parser")
+def test_failure_of_the_parser_concerns_one_answer():
+    row = SolutionRow(row=1, question_id="q", texts=("```python\nprint(1)\n```", "", "print(1)"), raw=True)
+    errors = list(row.iter_programs(make_problem_with_tests(ProblemTest("", "1"))))
+    assert [type(error) for error in errors] == [SandboxError, type(None), SandboxError]
 
 
 VALUES = st.recursive(

@@ -67,6 +67,19 @@ def test_program_that_does_not_run_is_explained(files, program, status):
     assert completed.stdout.count("not run\n") == 2
 
 
+@pytest.mark.usefixtures("failing_parser")
+def test_answer_that_could_not_be_parsed_is_explained(files, capsys):
+    row = {"question_id": "a", "output_list": ["", "```python\nprint(1)\n```"]}
+    files.write_inputs([make_problem_row("a")], [row])
+    arguments = files.arguments("--explain", "a:1")
+    out = arguments.index("--out")
+    del arguments[out : out + 2]
+    assert score.main(arguments) == 3
+    text = capsys.readouterr().out
+    assert text.startswith("program 1 for problem a: sandbox_error, 0 of 2 tests passed (the parser process failed")
+    assert text.count("not run\n") == 2
+
+
 def test_explanation_comes_before_the_table_of_all_programs(files):
     files.write_inputs(
         [make_problem_row("a"), make_problem_row("b")],

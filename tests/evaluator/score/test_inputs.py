@@ -63,6 +63,17 @@ def test_programs_without_usable_problem_have_a_row_with_the_reason(files, fake_
     assert not files.out.exists()
 
 
+@pytest.mark.usefixtures("failing_parser")
+def test_failure_of_the_parser_is_a_row_of_its_own(files, fake_evaluator):
+    answers = {"question_id": "a", "output_list": ["```python\nprint(1)\n```", ""]}
+    files.write_inputs([make_problem_row("a")], [answers, make_solution_row("a", "passed")])
+    assert score.main(files.arguments()) == 3
+    assert files.read_statuses() == [("a", 0, "sandbox_error"), ("a", 1, "no_code"), ("a", 2, "passed")]
+    failed = files.read_verdicts()[0]
+    assert (failed["tests_run"], failed["tests_total"]) == (0, 2)
+    assert "the parser process failed twice" in failed["detail"]
+
+
 def test_first_usable_row_of_a_problem_counts(files, fake_evaluator):
     files.write_inputs([make_problem_row("a", tests=()), make_problem_row("a")], [make_solution_row("a", "passed")])
     assert score.main(files.arguments()) == 0

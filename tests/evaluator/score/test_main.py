@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluator import Evaluator, Limits, ProblemTest, Status
+from evaluator.descriptors import DESCRIPTORS_PER_WORKER
 from evaluator.score import __main__ as score
 from evaluator.score import inputs, verdict_file
 from tests.evaluator.problems import make_problem_with_tests
@@ -400,7 +401,7 @@ def test_worker_opens_at_most_the_reserved_descriptors():
         done.set()
         thread.join()
     assert all(verdict.passed for verdict in verdicts), verdicts
-    assert 8 <= max(counts) - counts[0] <= score.DESCRIPTORS_PER_WORKER
+    assert 8 <= max(counts) - counts[0] <= DESCRIPTORS_PER_WORKER
 
 
 def test_command_does_not_load_heavy_packages():
