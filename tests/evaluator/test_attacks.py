@@ -174,6 +174,7 @@ def evaluator_with_long_limits():
         yield evaluator
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", HOSTILE_ACTIONS)
 def test_hostile_program_with_the_correct_answer_passes(evaluator, name):
     code = "answer = input()\n" + textwrap.dedent(HOSTILE_ACTIONS[name]) + "\nprint(answer)"

@@ -859,6 +859,7 @@ BAD_NODES = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", BAD_NODES)
 def test_invalid_nodes_are_errors(template, name):
     node, body, expected_kind, start = BAD_NODES[name]

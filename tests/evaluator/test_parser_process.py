@@ -196,6 +196,7 @@ def test_forked_child_gets_a_process_of_its_own():
     assert shared_parser.pid == parent_parser
 
 
+@pytest.mark.heavy
 def test_answer_of_many_megabytes_is_extracted_from_its_end():
     filler = 10_000 * ("```python\nx = 1  # " + "-" * 200 + "\n```\n")
     assert extract_code(f"{filler}```python\n{PROGRAM}```\n", None).code == PROGRAM

@@ -750,6 +750,7 @@ class Dataset:
 """
 
 
+@pytest.mark.heavy
 def test_training_script_on_the_page_runs_with_a_trainer_that_calls_as_trl_does(tmp_path):
     write_problems(tmp_path)
     (tmp_path / "trl.py").write_text(FAKE_TRL)

@@ -214,6 +214,7 @@ def test_list_is_rejected_exactly_when_json_rejects_it(tokens, chunk_size):
         assert read_in_chunks("[" + text, chunk_size) == values
 
 
+@pytest.mark.heavy
 def test_reading_a_large_file_needs_little_memory(tmp_path):
     """Memory stays near the largest row (10 MB), although the whole file is one line of 40 MB."""
     path = tmp_path / "s.json"

@@ -165,6 +165,7 @@ def test_any_statement_can_be_read(pieces: list[str]) -> None:
 LONG_PIECES = [" ", "\\, ", "10^", "10^ (", "frac{", "<sup>", "9", "|-", "error ", "1e-6 or ", "the ", "("]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("start", ["answer 10^", "accepted |a-b| < 1e-6 "])
 @pytest.mark.parametrize("piece", LONG_PIECES)
 def test_long_statements_take_linear_time(start: str, piece: str) -> None:

@@ -171,6 +171,7 @@ def test_expected_output_must_be_json(expected: str) -> None:
         compare_functional(expected, "1")
 
 
+@pytest.mark.heavy
 def test_comparison_time_is_not_quadratic_for_json() -> None:
     numbers = [n + 0.5 for n in range(20_000)]
     began = time.process_time()

@@ -226,6 +226,7 @@ def test_lines_and_tokens_in_any_order_are_accepted(lines: list[list[str]], rng:
         assert compare_stdin(expected, longer, make_rules(ANY_ORDER_DEEP)) is None
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("expected", "actual", "rules"),
     [

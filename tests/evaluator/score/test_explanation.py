@@ -26,6 +26,7 @@ def explain(files, name, *more):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.heavy
 def test_tests_are_shown_with_input_expected_actual_and_strategy(files):
     files.write_inputs([make_problem_row("a:1", tests=TESTS)], [make_solution_row("a:1", "print(3)", PROGRAM)])
     completed = explain(files, "a:1:1")
@@ -46,6 +47,7 @@ def test_tests_are_shown_with_input_expected_actual_and_strategy(files):
         assert re.match(f"test {pattern}", test)
 
 
+@pytest.mark.heavy
 def test_calls_are_shown(files):
     tests = [("1\n2", "3"), ("[1]\n[2]", "[1, 2]")]
     row = make_problem_row("f", tests=tests, func_name="add")
@@ -57,6 +59,7 @@ def test_calls_are_shown(files):
     assert completed.stdout.endswith("  input     [1]\n            [2]\n  expected  [1, 2]\n  actual    [1, 2]\n")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("program", "status"), [("1 +\n", "compile_error"), (None, "no_code")])
 def test_program_that_does_not_run_is_explained(files, program, status):
     row = {"question_id": "a", "output_list": ["nothing"]} if program is None else make_solution_row("a", program)
@@ -80,6 +83,7 @@ def test_answer_that_could_not_be_parsed_is_explained(files, capsys):
     assert text.count("not run\n") == 2
 
 
+@pytest.mark.heavy
 def test_explanation_comes_before_the_table_of_all_programs(files):
     files.write_inputs(
         [make_problem_row("a"), make_problem_row("b")],

@@ -240,6 +240,7 @@ CORRECT = "print(sum(map(int, input().split())))"
 SLEEPING = "import time\ntime.sleep(600)"
 
 
+@pytest.mark.heavy
 def test_command_judges_real_programs(files):
     files.write_inputs(
         [
@@ -329,6 +330,7 @@ def test_stopped_run_leaves_its_verdicts_and_no_processes(files, name, times, li
         time.sleep(0.05)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("sharing", ["> /dev/null 2>&- <&-", ">&- 2>&-", "| true"])
 def test_closed_standard_streams_do_not_matter(files, sharing):
     files.write_inputs([make_problem_row("a")], [make_solution_row("a", CORRECT)])
@@ -362,6 +364,7 @@ def test_descriptor_limit_is_raised(files):
     assert {row["status"] for row in files.read_verdicts()} == {"passed"}
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("hard", "workers", "message"),
     [

@@ -108,6 +108,7 @@ def checked_row(question_id, code):
     return json.dumps(json.loads(row(question_id)) | {"metadata": {"checker": {"type": "custom", "code": code}}})
 
 
+@pytest.mark.heavy
 def test_problems_with_broken_checkers_are_dropped(tmp_path):
     fails = checked_row("b", "def check(inp, out, exp): return missing")
     works = checked_row("c", "def check(inp, out, exp): return out == exp")
