@@ -190,7 +190,7 @@ def read_in_chunks(text, size):
     """Return the values of a JSON list that is read in chunks of ``size`` characters."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(row_files, "_CHUNK_SIZE", size)
-        return [value for _, value in row_files._read_json_list(io.BytesIO(text.encode()))]
+        return [value for _, value in row_files._read_json_list(io.BufferedReader(io.BytesIO(text.encode())))]
 
 
 @given(st.lists(VALUES, max_size=5), st.sampled_from([None, 1]), st.booleans(), st.integers(1, 9))
