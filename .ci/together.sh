@@ -8,16 +8,16 @@ together() {
     trap 'exit 130' INT TERM
     local limit=$1 name index code status=0
     shift
-    set -m # a process group for each, to be ended with all of its processes
     exec 3>&1
     for name in "$@"; do
         while [ "$(jobs -rp | wc -l)" -ge "$limit" ]; do sleep 0.2; done
+        set -m # a process group for each, to be ended with all of its processes
         "$name" >&3 2>&1 < /dev/null 3>&- &
+        set +m
         running+=($!)
         exec 3> "$logs/${#running[@]}"
     done
     exec 3>&-
-    set +m
     for index in "${!running[@]}"; do
         code=0
         wait "${running[$index]}" || code=$?
