@@ -92,21 +92,22 @@ check: ruff ## lint and the fast tests: for every commit
 	@$(TOGETHER) \
 	  run() { $(PYTEST) -q -m "$(FAST) and not heavy" "$$@" $(ARGS) $(may_be_empty); }; \
 	  evaluator() { run tests/evaluator; }; launch() { run tests/launch; }; others() { run $(APART:%=--ignore=%); }; \
-	  together others launch evaluator types
+	  together 4 others launch evaluator types
 
 # All at a niceness of 19: Ray starts its workers at 15 and engines at 19, which tests at 0 beside them would starve.
 NICE_PYTEST := $(RUN) nice -n 19 python -m pytest
-# Tests with a Ray cluster and engines wait more than they compute, so they are three runs. `runs` trains with the driver.
+# Three runs at a time: tests with a Ray cluster or an engine wait for much of theirs, but beside six other runs Ray and
+# engines take minutes to start. The longest come first. `training` runs the driver.
 TRAINING := tests/integration/test_driver.py tests/integration/test_evaluate.py
 
 test: ruff ## lint and all tests but the slow ones
 	@$(TOGETHER) \
 	  run() { $(NICE_PYTEST) -q -m "not slow $$1" "$${@:2}" $(ARGS) $(may_be_empty); }; \
 	  cluster() { run "and $$1" tests/integration $(TRAINING:%=--ignore=%); }; \
-	  engines() { cluster engine; }; actors() { cluster "not engine"; }; runs() { run "" $(TRAINING); }; \
+	  engines() { cluster engine; }; actors() { cluster "not engine"; }; training() { run "" $(TRAINING); }; \
 	  evaluator() { run "" tests/evaluator; }; launch() { run "" tests/launch; }; \
 	  others() { run "" $(APART:%=--ignore=%) --ignore=tests/integration; }; \
-	  together others runs engines actors evaluator launch types
+	  together 3 others evaluator actors engines training launch types
 
 SLOW_RUNS := $(patsubst %,tests/integration/test_%.py,exact_resume lcb_v6 smollm2) tests/test_extending.py
 
@@ -115,7 +116,7 @@ test-slow: venv ## the slow tests, and the property tests with many examples
 	  slow() { $(NICE_PYTEST) -q -m slow "$$@" $(ARGS) $(may_be_empty); }; \
 	  runs() { slow $(SLOW_RUNS); }; others() { slow $(SLOW_RUNS:%=--ignore=%); }; \
 	  properties() { $(NICE_PYTEST) -q -m "hypothesis and not slow" $(THOROUGH) $(ARGS) $(may_be_empty); }; \
-	  together others runs properties
+	  together 3 others runs properties
 
 demo: venv ## train a small model from a starter policy on this machine (ARGS= takes Hydra overrides)
 	@$(RUN) python -m launch.driver +experiment=quickstart $(ARGS)

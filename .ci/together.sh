@@ -1,25 +1,28 @@
-# together NAME...: run shell functions at the same time, to use every core. The first one's output is shown as it
-# comes, the others' when they have ended, so that they do not mix. Fails if one fails; an interrupt ends all.
+# together LIMIT NAME...: run shell functions, at most LIMIT at the same time, to use every core. The first one's output is
+# shown as it comes, the others' when they have ended, so that they do not mix. Fails if one fails; an interrupt ends all.
 
 together() {
     logs=$(mktemp -d)
     running=()
     trap end_all EXIT
     trap 'exit 130' INT TERM
-    local first=$1 name index code status=0
+    local limit=$1 name index code status=0
     shift
     set -m # a process group for each, to be ended with all of its processes
+    exec 3>&1
     for name in "$@"; do
-        "$name" > "$logs/${#running[@]}" 2>&1 < /dev/null &
+        while [ "$(jobs -rp | wc -l)" -ge "$limit" ]; do sleep 0.2; done
+        "$name" >&3 2>&1 < /dev/null 3>&- &
         running+=($!)
+        exec 3> "$logs/${#running[@]}"
     done
+    exec 3>&-
     set +m
-    "$first" || status=$?
     for index in "${!running[@]}"; do
         code=0
         wait "${running[$index]}" || code=$?
         unset "running[$index]"
-        cat "$logs/$index"
+        [ "$index" -eq 0 ] || cat "$logs/$index"
         [ "$code" -eq 0 ] || status=$code
     done
     return "$status"

@@ -89,7 +89,7 @@ def test_function_profiler_subtracts_nested_functions(monkeypatch):
     assert profiler.seconds == {"inner": [4.0, 2.0], "outer": [1.0, 0.5]}
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 @pytest.mark.parametrize("staleness", [0, 1])
 def test_run_loop_trains_on_every_completion(staleness):
     timed = staleness == 1
@@ -105,6 +105,7 @@ def test_run_loop_trains_on_every_completion(staleness):
     assert len(loop.lateness) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.integration
 def test_run_ray_calls_measures_each_kind_of_call():
     with start_child(PYTHON, "benchmarks.tools.run_ray_calls", {"calls": 20, "in_flight": 5}) as child:

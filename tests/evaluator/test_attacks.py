@@ -206,7 +206,7 @@ def test_forged_reply_does_not_pass(evaluator, name):
     assert evaluator.evaluate(ECHO, CORRECT).passed
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 @pytest.mark.faults
 def test_1000_hostile_programs_leave_no_processes_and_no_files(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

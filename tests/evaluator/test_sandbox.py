@@ -271,7 +271,7 @@ def test_wall_limit_ends_a_stopped_program(any_sandbox):
 
 def test_cpu_limit_ends_a_loop(sandbox):
     result = run(sandbox, "while True: pass", limits=Limits(wall_s=60, cpu_s=1))
-    assert result.exit_code == -signal.SIGXCPU
+    assert result.exit_code in {-signal.SIGXCPU, -signal.SIGKILL}  # of the kernel, of the sandbox: whichever is first
     assert 0.5 < result.cpu_s < 2
 
 

@@ -198,6 +198,7 @@ def test_job_with_a_relative_run_root_fails(nodes: RayNodes) -> None:
     assert get_job_status(nodes, "relative") == "FAILED"
 
 
+@pytest.mark.slow
 @pytest.mark.engine
 def test_job_trains_and_writes_a_complete_run_directory(nodes: RayNodes, model: Path, tmp_path: Path) -> None:
     done = submit_job(nodes, "trains", f"model.path={model}", f"run.root={tmp_path}", "run.name=small")
