@@ -12,7 +12,7 @@ from typing import Any
 from evaluator.checker import parse_checker
 from launch.curation.sources.reader import UnwantedRow
 
-_WRAPPER = '''\
+_WRAPPER = """\
 import contextlib, io, os, sys, tempfile
 
 PROGRAM = {program!r}
@@ -30,7 +30,7 @@ def check(inp, out, exp):
             exec(compile(PROGRAM, "checker.py", "exec", dont_inherit=True), {{"__name__": "__main__"}})
     words = printed.getvalue().split()
     return bool(words) and float(words[-1]) >= 1
-'''
+"""
 
 
 def make_custom_checker(program: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Reader of DeepMind's CodeContests, with right and wrong programs, and of SandboxFusion's extract of it.
 
-CodeContests' own files were never seen. The columns are those of its card, and a column ``checker`` as later editions of
-the set have it. SandboxFusion's file, which was seen, has ``content``, ``labels`` and ``test``.
+CodeContests' own files were never seen. The columns are those of its card, and a column ``checker`` as later editions
+of the set have it. SandboxFusion's file, which was seen, has ``content``, ``labels`` and ``test``.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _parse_published(row: Mapping[str, Any]) -> SourceRow:
 
 
 def _read_difficulty(row: Mapping[str, Any]) -> str | None:
-    """Return the difficulty by the rating of Codeforces, else by the label, whose letters are only places in a contest."""
+    """Return the difficulty by Codeforces rating, else by label. Labels A to V are only places in a contest."""
     label = row.get("difficulty")
     by_label = _DIFFICULTIES.get(label) if isinstance(label, int) else normalize_difficulty(label)
     return normalize_difficulty(row.get("cf_rating")) or by_label

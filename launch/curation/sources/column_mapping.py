@@ -1,13 +1,13 @@
 """Readers of further sets, each described by a YAML file that maps its columns.
 
-    name: my_set
-    licence: CC-BY-4.0
-    repository: owner/name            # on the hub; left out if the files are local
-    files: [data/train-*.parquet]     # in the repository, or relative to the YAML file
-    columns:
-      statement: description
-      tests: test_cases               # or inputs and outputs: two columns with parallel lists
-      right_programs: solutions
+name: my_set
+licence: CC-BY-4.0
+repository: owner/name            # on the hub; left out if the files are local
+files: [data/train-*.parquet]     # in the repository, or relative to the YAML file
+columns:
+  statement: description
+  tests: test_cases               # or inputs and outputs: two columns with parallel lists
+  right_programs: solutions
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Reader of DeepCoder-Preview, the training set of DeepCoder: problems of TACO, PrimeIntellect and LiveCodeBench.
 
-The parquet files of the hub were never seen as files. Their columns are known from programs that read them: ``problem``,
-``tests`` (JSON text), and in some parts ``solutions``, ``starter_code`` and ``metadata``. DeepCoder's evaluation files
-(``deepcoder_test_*.json.gz``), which were seen, have the same columns with decoded tests.
+The Parquet files of the hub were never seen as files. Their columns are known from programs that read them:
+``problem``, ``tests`` (JSON text), and in some parts ``solutions``, ``starter_code`` and ``metadata``. DeepCoder's
+evaluation files (``deepcoder_test_*.json.gz``), which were seen, have the same columns with decoded tests.
 """
 
 from __future__ import annotations

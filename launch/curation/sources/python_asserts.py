@@ -69,7 +69,8 @@ def _find_asserts(source: str) -> Iterator[ast.Assert]:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         raise ProblemError(f"test: not Python: {error}") from error
-    return (node for node in ast.walk(tree) if isinstance(node, ast.Assert))
+    bodies = [tree.body, *(node.body for node in tree.body if isinstance(node, ast.FunctionDef))]
+    return (node for body in bodies for node in body if isinstance(node, ast.Assert))
 
 
 def _find_parameters(starter_code: str, func_name: str) -> list[str]:
@@ -116,6 +117,8 @@ def _read_arguments(call: ast.Call, parameters: Sequence[str]) -> list[Any]:
 def _read_value(node: ast.expr) -> Any:
     """Return the value of an expression. Raises ValueError if it is not of the documented forms."""
     match node:
+        case ast.Constant(value=value):
+            return value
         case ast.Name(id=name) if name in _NUMBERS:
             return _NUMBERS[name]
         case ast.UnaryOp(op=ast.USub(), operand=ast.Name(id="inf")):

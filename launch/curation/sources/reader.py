@@ -1,7 +1,7 @@
 """Interface of the readers: each turns rows of one published set into candidates.
 
-    read_source(reader, file) ──row──► Reader.parse ──SourceRow──► Reader.read ──► Candidate
-                                            └── ProblemError, UnwantedRow ──► Dropped
+read_source(reader, file) ──row──► Reader.parse ──SourceRow──► Reader.read ──► Candidate
+                                        └── ProblemError, UnwantedRow ──► Dropped
 """
 
 from __future__ import annotations
@@ -23,8 +23,14 @@ MAX_PROGRAMS = 10
 _MAX_EASY_RATING = 1200  # of Codeforces problems
 _MAX_MEDIUM_RATING = 1800
 _DIFFICULTIES = {
-    **{"easy": "easy", "medium": "medium", "medium_hard": "medium", "hard": "hard", "very_hard": "hard"},
-    **{"introductory": "easy", "interview": "medium", "competition": "hard"},
+    "easy": "easy",
+    "medium": "medium",
+    "medium_hard": "medium",
+    "hard": "hard",
+    "very_hard": "hard",
+    "introductory": "easy",  # of APPS
+    "interview": "medium",
+    "competition": "hard",
 }
 _PLATFORMS = ("atcoder", "codeforces", "leetcode")
 _CONTEST_LABEL = re.compile(r"(?:\d+_?)?[A-Z]\d?\.\s+")  # "1575_A. Another Sorting Problem"

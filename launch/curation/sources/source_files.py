@@ -1,6 +1,6 @@
 """Files of a source: find them on disk or on the hub, and read them row by row.
 
-    "taco" | "taco:FOLDER" | "my_set.yaml" | "problems.jsonl" ──► resolve_source ──► Source ──► read_source, per file
+"taco" | "taco:FOLDER" | "my_set.yaml" | "problems.jsonl" ──► resolve_source ──► Source ──► read_source, per file
 """
 
 from __future__ import annotations
