@@ -61,7 +61,7 @@ def _process_problem(problem: Problem, max_tests: int) -> Problem:
     selected = _select_tests(problem, max_tests)
     public = {index for index in selected if index in comparison.shown or index < len(problem.public_tests)}
     extra = dict(problem.extra)
-    if comparison.contradictions:
+    if comparison.contradictions and CONTRADICTED_EXAMPLE not in extra:
         extra[CONTRADICTED_EXAMPLE] = comparison.contradictions[0].input[:500]
     return replace(
         problem,
