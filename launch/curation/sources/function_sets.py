@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from evaluator.sandbox import SandboxError
@@ -16,6 +17,8 @@ from launch.problems import humaneval, mbpp
 from launch.problems.benchmark_tasks import BenchmarkTask, build_problem
 from launch.problems.evaluation_set import BenchmarkError
 from launch.problems.recorded_calls import CallRecorder
+
+PLUS_LICENCE = "Apache-2.0"  # of MBPP+, unlike MBPP
 
 
 @functools.cache
@@ -40,7 +43,8 @@ def parse_humaneval_row(row: Mapping[str, Any]) -> SourceRow:
 
 def parse_mbpp_row(row: Mapping[str, Any]) -> SourceRow:
     """Read a row of MBPP, of any split, or of MBPP+. Raises ProblemError, and BenchmarkError if there is no sandbox."""
-    return _read_task(mbpp.parse_any_task(row))
+    parsed = _read_task(mbpp.parse_any_task(row))
+    return replace(parsed, licence=PLUS_LICENCE) if "plus_input" in row else parsed
 
 
 HUMANEVAL = Reader(
