@@ -36,7 +36,8 @@ _END = re.compile(
 )
 _NOTE = re.compile(rf"^{_MARKUP}notes?{_MARKUP}:?{_MARKUP}$", re.IGNORECASE)
 _CALL = re.compile(
-    r"^[ \t*]*Input:?\**:?[ \t]*(?P<arguments>\S.*?)\n+[ \t*]*Output:?\**:?[ \t]*(?P<result>\S.*?)[ \t]*$",
+    r"^[ \t*]*Input(?::\**|\**:)[ \t]*(?P<arguments>\S(?:(?!\n[ \t]*\n).)*?)\n+"
+    r"[ \t*]*Output(?::\**|\**:)[ \t]*(?P<result>\S.*?)[ \t]*$",
     re.MULTILINE | re.DOTALL,
 )
 _ARGUMENT = re.compile(r"(?:^|,)\s*([A-Za-z_]\w*)\s*=\s*")

@@ -16,12 +16,12 @@ _PREFIXES = re.compile(
         (
             r"Please solve the programming task below using a self-contained code snippet in a markdown code block\.?",
             r"Please provide a self-contained Python script that solves the following problem[^\n]*:",
-            r"Solve the following (?:coding|programming) problem(?: using the programming language python)? *[:.]",
+            r"Solve the following (?:coding|programming) problem(?: using the programming language python)? ?[:.]",
             r"(?:Write|Generate) an? [^\n.]{0,60}\bthe following (?:coding|programming) problem[^\n]{0,40}:",
             r"You are an expert [^\n]*?\bpasses all tests\.",
             r"You will NOT return anything except for the program\.?",
             r"You will be given a competitive programming problem\.[^\n]*\n",
-            r"#* *(?:Question|Problem|Problem statement|Problem description) *: *\n",
+            r"#{0,6} ?(?:Question|Problem|Problem statement|Problem description) ?: ?\n",
         )
     ),
     re.IGNORECASE,
@@ -33,8 +33,8 @@ _SUFFIXES = re.compile(
             r"The input will be (?:given via )?stdin and you should print your solution to stdout\.?",
             r"Now solve the problem and return the code\.?",
             r"Use (?:Call-Based|Standard Input) format\.?",
-            r"#* *Format: [^\n]*\n+```python\n(?:(?!```).)*```",
-            r"#+ *Answer *:(?: *\(use the provided format with backticks\))?",
+            r"#{0,6} ?Format: [^\n]*\n+```python\n(?:(?!```).)*```",
+            r"#{1,6} ?Answer ?:(?: ?\(use the provided format with backticks\))?",
             r"^ANSWER:",
         )
     )
@@ -62,7 +62,7 @@ _SPACES = re.compile("[\u00a0\u2000-\u200a\u202f\u205f\u3000]")
 # What a parser of escapes makes of LaTeX commands: \frac, \vdots, \beta, \alpha; \times, \text, \theta, \tau, \right
 _ESCAPED = {"\f": "\\f", "\v": "\\v", "\b": "\\b", "\a": "\\a"}
 _ESCAPED_COMMAND = re.compile("[\f\v\b\a](?=[a-z])")
-_TAB_COMMAND = re.compile(r"\t(?=(?:imes|ext(?:bf|it|tt|rm)?\{|heta|au|riangle)(?![a-z]))")
+_TAB_COMMAND = re.compile(r"\t(?=(?:imes|heta|au|riangle)(?![a-z])|ext(?:bf|it|tt|rm)?\{)")
 _RETURN_COMMAND = re.compile(r"\r(?=(?:ight|floor|ceil|angle)\b)")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _GLUED_SAMPLE = re.compile(r"(?<=[^\s#*-])[ \t]*(?=Sample (?:Input|Output) \d+:?[ \t]*(?:\n|\Z))")

@@ -7,7 +7,7 @@ import re
 from launch.curation.processing.examples import find_examples_start
 
 _INTERACTIVE = re.compile(
-    r"\bthis is an? (?:\w+[ -])?interactive (?:problem|task)|^[ \t#*-]*interaction(?: protocol)?[ \t*:#-]*$"
+    r"\bthis is an? (?:[\w-]+ )?interactive (?:problem|task)|^[ \t#*-]*interaction(?: protocol)?[ \t*:#-]*$"
     r"|\bflush (?:your|the) output\b|\bfflush\(stdout\)",
     re.IGNORECASE | re.MULTILINE,
 )
