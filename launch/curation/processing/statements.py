@@ -63,7 +63,7 @@ _SPACES = re.compile("[\u00a0\u2000-\u200a\u202f\u205f\u3000]")
 _ESCAPED = {"\f": "\\f", "\v": "\\v", "\b": "\\b", "\a": "\\a"}
 _ESCAPED_COMMAND = re.compile("[\f\v\b\a](?=[a-z])")
 _TAB_COMMAND = re.compile(r"\t(?=(?:imes|heta|au|riangle)(?![a-z])|ext(?:bf|it|tt|rm)?\{)")
-_RETURN_COMMAND = re.compile(r"\r(?=(?:ight|floor|ceil|angle)\b)")
+_RETURN_COMMAND = re.compile(r"\r(?=(?:ight(?:arrow)?|floor|ceil|angle)\b)")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _GLUED_SAMPLE = re.compile(r"(?<=[^\s#*-])[ \t]*(?=Sample (?:Input|Output) \d+:?[ \t]*(?:\n|\Z))")
 # LeetCode's "10<sup>5</sup>" where only the tags were removed: "<= 105", "2 * 105", "109 + 7".
