@@ -45,6 +45,9 @@ _ARGUMENT = re.compile(r"(?:^|,)\s*([A-Za-z_]\w*)\s*=\s*")
 MAX_ARGUMENTS = 10_000
 """Characters of an example's arguments: longer ones are no example that a person reads."""
 
+MAX_PARAGRAPHS = 50
+"""Paragraphs of an example's output among which its end is searched."""
+
 Section = Literal["input", "output", "examples", "end"]
 
 
@@ -126,11 +129,14 @@ def _normalize_input(text: str, func_name: str | None) -> str:
 
 
 def _agrees(example: Example, test: ProblemTest, rules: ComparisonRules) -> bool:
-    """Return True if the example's output is that of the test, or begins with it before a blank line."""
+    """Return True if the example's output is that of the test, or begins with it before a blank line.
+
+    A test without output agrees with any: then the whole text may be an explanation.
+    """
     if test.testtype == "functional":
         return compare_functional(test.output, example.output, rules) is not None
-    paragraphs = re.split(r"\n[ \t]*\n", example.output)
-    beginnings = ("\n\n".join(paragraphs[: count + 1]) for count in range(len(paragraphs)))
+    paragraphs = re.split(r"\n[ \t]*\n", example.output, maxsplit=MAX_PARAGRAPHS)
+    beginnings = ("\n\n".join(paragraphs[:count]) for count in range(len(paragraphs) + 1))
     return any(compare_stdin(test.output, text, rules) is not None for text in beginnings)
 
 

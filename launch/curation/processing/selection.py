@@ -26,7 +26,7 @@ def hash_test(test: ProblemTest) -> str:
 
 
 def remove_repeated(tests: Sequence[ProblemTest], rules: ComparisonRules) -> tuple[list[int], list[int]]:
-    """Find the tests whose input is that of an earlier test.
+    """Find the tests whose input is that of an earlier test, but for line ends after it.
 
     Returns:
         The indices of the tests to keep, and those of tests that contradict an earlier one: another output is expected
@@ -35,7 +35,7 @@ def remove_repeated(tests: Sequence[ProblemTest], rules: ComparisonRules) -> tup
     first: dict[str, int] = {}
     contradicting = []
     for index, test in enumerate(tests):
-        earlier = first.setdefault(test.input.strip(), index)
+        earlier = first.setdefault(test.input.rstrip("\r\n"), index)
         if earlier != index and not _expects_same(tests[earlier], test, rules):
             contradicting.append(index)
     return list(first.values()), contradicting

@@ -129,6 +129,12 @@ def test_examples_with_another_output_contradict_the_test():
         assert (with_checker.shown, with_checker.contradictions) == (frozenset({0, 1}), ())
 
 
+def test_an_explanation_after_an_empty_output_contradicts_nothing():
+    statement = "Print.\n\nSample Input 1\n\n5\n\nSample Output 1\n\nThere may be no output."
+    comparison = compare_examples(make_statement(statement, public_tests=(ProblemTest("5", "\n"),)))
+    assert (comparison.shown, comparison.contradictions) == (frozenset({0}), ())
+
+
 def test_examples_agree_within_the_tolerance_that_the_statement_grants():
     statement = "Within an absolute or relative error of 10^-6.\n\nExample\n\nInput\n\n2\n\nOutput\n\n1.41421356"
     problem = make_statement(statement, public_tests=(ProblemTest("2", "1.414213562"),))

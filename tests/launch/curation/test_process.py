@@ -105,6 +105,7 @@ def test_an_input_is_kept_once():
     tests = make_tests(("1", "2"), ("1\n", "2 \n"), ("2", "3"), ("1", "2"))
     assert remove_repeated(tests, ComparisonRules()) == ([0, 2], [])
     assert remove_repeated((*tests, ProblemTest("2", "4")), ComparisonRules()) == ([0, 2], [4])
+    assert remove_repeated(make_tests(("a", "1"), (" a", "2"), ("a ", "3")), ComparisonRules()) == ([0, 1, 2], [])
 
 
 def test_a_test_has_one_hash_whatever_its_problem():
