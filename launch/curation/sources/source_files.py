@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,26 @@ class Source:
 
     reader: Reader
     files: tuple[Path, ...]
+
+
+def resolve_sources(texts: Sequence[str], readers: Mapping[str, Reader]) -> list[Source]:
+    """Return the sources of ``sources=[...]``, as ``resolve_source`` does for each.
+
+    Raises:
+        SourceError: as for ``resolve_source``, or two sources have one name, so that their ids could be equal.
+        MappingError: a YAML file does not describe a set.
+    """
+    sources: list[Source] = []
+    for text in texts:
+        source = resolve_source(text, readers)
+        if any(set(source.files) & set(other.files) for other in sources):
+            raise SourceError(f"sources: a file of {text!r} is in the list twice")
+        name = source.reader.name
+        is_published = readers.get(name) == source.reader  # its ids do not depend on the file
+        if any(other.reader.name == name and not (is_published and other.reader == source.reader) for other in sources):
+            raise SourceError(f"sources: {text!r} has the name of another source, {name}: rename it")
+        sources.append(source)
+    return sources
 
 
 def resolve_source(text: str, readers: Mapping[str, Reader]) -> Source:

@@ -13,7 +13,7 @@ from launch.curation.candidates import Candidate, Dropped
 from launch.curation.sources import source_files
 from launch.curation.sources.problem_file import make_file_reader
 from launch.curation.sources.registry import READERS
-from launch.curation.sources.source_files import SourceError, read_source, resolve_source
+from launch.curation.sources.source_files import SourceError, read_source, resolve_source, resolve_sources
 
 TESTS = [{"input": "1", "output": "2", "testtype": "stdin"}]
 
@@ -149,3 +149,16 @@ def test_files_on_the_hub_are_selected_by_pattern(monkeypatch, tmp_path):
     monkeypatch.setattr(source_files.HfApi, "list_repo_files", lambda *_, **__: ["README.md"])
     with pytest.raises(SourceError, match="has none of"):
         resolve_source("taco", READERS)
+
+
+def test_two_sources_of_one_name_are_rejected(tmp_path):
+    files = [tmp_path / folder / "mine.jsonl" for folder in ("a", "b")]
+    for file in files:
+        file.parent.mkdir()
+        write_lines(file, [make_row("1")])
+    with pytest.raises(SourceError, match="has the name of another source, mine: rename it"):
+        resolve_sources([str(file) for file in files], READERS)
+    with pytest.raises(SourceError, match="is in the list twice"):
+        resolve_sources([f"taco:{files[0]}"] * 2, READERS)
+    sources = resolve_sources([f"taco:{file}" for file in files], READERS)
+    assert [source.files for source in sources] == [(files[0],), (files[1],)]
