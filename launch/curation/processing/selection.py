@@ -9,10 +9,10 @@ from evaluator.comparison import compare_functional, compare_stdin
 from evaluator.comparison.rules import ComparisonRules
 from evaluator.problem import ProblemTest
 
-MAX_TEST_BYTES = 16 << 20
-"""Size of a test, input and output together: above nearly every published one."""
-MAX_TESTS_BYTES = 32 << 20
-"""Size of a problem's tests together: each worker of an evaluator holds several copies."""
+MAX_TEST_CHARS = 16 << 20
+"""Characters of a test, input and output together: above nearly every published one."""
+MAX_TESTS_CHARS = 32 << 20
+"""Characters of a problem's tests together: each worker of an evaluator holds several copies."""
 
 
 def hash_test(test: ProblemTest) -> str:
@@ -50,7 +50,7 @@ def select_longest(tests: Sequence[ProblemTest], indices: Sequence[int], max_tes
     total = 0
     for index in sorted(indices, key=lambda index: (-len(tests[index].input), index)):
         size = len(tests[index].input) + len(tests[index].output)
-        if len(selected) < max_tests and size <= MAX_TEST_BYTES and total + size <= MAX_TESTS_BYTES:
+        if len(selected) < max_tests and size <= MAX_TEST_CHARS and total + size <= MAX_TESTS_CHARS:
             selected.append(index)
             total += size
     return sorted(selected)

@@ -79,8 +79,8 @@ def test_candidates_without_usable_contents_are_dropped(changes, reason):
 
 
 def test_tests_beyond_the_limit_of_size_are_not_kept(monkeypatch):
-    monkeypatch.setattr(selection, "MAX_TEST_BYTES", 100)
-    monkeypatch.setattr(selection, "MAX_TESTS_BYTES", 150)
+    monkeypatch.setattr(selection, "MAX_TEST_CHARS", 100)
+    monkeypatch.setattr(selection, "MAX_TESTS_CHARS", 150)
     tests = make_tests(("x" * 200, "1"), ("y" * 90, "1"), ("z" * 80, "1"), ("w" * 20, "1"))
     assert [test.input[0] for test in process(public_tests=tests).problem.tests] == ["y", "w"]
     assert process(public_tests=tests[:1]).reason == "tests_too_large"
