@@ -45,8 +45,8 @@ def _make_problem(row: Mapping[str, Any], statement: str, starter_code: str) -> 
         published = PublishedTests(tests=tests, func_name=func_name)
     else:
         metadata = decode_json_column(row.get("metadata") or {}, "metadata")
-        func_name = metadata.get("func_name") if isinstance(metadata, Mapping) else None
-        published = parse_tests(decoded, "tests", func_name or None)
+        named = metadata.get("func_name") if isinstance(metadata, Mapping) else None
+        published = parse_tests(decoded, "tests", named or None)
     return make_problem(
         source_id=make_content_id(statement, published.tests),
         statement=statement,
