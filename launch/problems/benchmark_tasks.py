@@ -176,13 +176,23 @@ def _build_problem(
     try:
         if task.question_id in known:
             raise ProblemError(f"task_id: duplicate of an earlier {task.question_id!r}")
-        checker = task.checker or make_checker(task.published, task.call_names)
-        allow_truth_value = checker is not None and checker["type"] == "custom"
-        calls = recorder.record(task.published, allow_truth_value=allow_truth_value)
-        calls = _record_extra_inputs(task, calls, recorder, allow_truth_value)
-        problem = _make_problem(task, calls, checker)
+        return build_problem(task, recorder)
     except ProblemError as error:
         return BadRow(path.name, number, str(error))
+
+
+def build_problem(task: BenchmarkTask, recorder: CallRecorder) -> tuple[Problem, list[str]]:
+    """Turn a task into a problem. Returns it with remarks about dropped calls.
+
+    Raises:
+        ProblemError: the task has no usable test.
+        SandboxError: the sandbox failed.
+    """
+    checker = task.checker or make_checker(task.published, task.call_names)
+    allow_truth_value = checker is not None and checker["type"] == "custom"
+    calls = recorder.record(task.published, allow_truth_value=allow_truth_value)
+    calls = _record_extra_inputs(task, calls, recorder, allow_truth_value)
+    problem = _make_problem(task, calls, checker)
     dropped = calls.dropped
     if not dropped:
         return problem, []

@@ -57,6 +57,13 @@ def load_mbpp(local_copy: str | None, strict: bool) -> EvaluationSet:
 
 def parse_task(row: Mapping[str, Any]) -> BenchmarkTask | None:
     """Parse a row; return None if it is outside the test split. Raises ProblemError."""
+    task = parse_any_task(row)
+    is_outside = isinstance(row["task_id"], int) and row["task_id"] not in TEST_SPLIT
+    return None if is_outside else task
+
+
+def parse_any_task(row: Mapping[str, Any]) -> BenchmarkTask:
+    """Parse a row of any split. Raises ProblemError."""
     if "plus_input" in row:
         return _parse_plus_task(row)
     statement_column = "text" if "text" in row else "prompt"
@@ -67,8 +74,6 @@ def parse_task(row: Mapping[str, Any]) -> BenchmarkTask | None:
     asserts = _text_list(row, "test_list")
     if not asserts:
         raise ProblemError("test_list: no tests")
-    if task_id not in TEST_SPLIT:
-        return None
     setup = [row["test_setup_code"]] if row.get("test_setup_code") else _text_list(row, "test_imports")
     entry_point = _find_entry_point(code, asserts)
     return BenchmarkTask(
