@@ -31,7 +31,7 @@ class ProgramRun:
     Attributes:
         verdict: the verdict on the program.
         results: results by test; fewer than there are tests if the program or a sandbox failed as a whole.
-        answers: the program's answers by index of the test. Tests without an answer to compare have none.
+        answers: the answers that the comparison or the checker rejected, by index of the test.
     """
 
     verdict: Verdict
@@ -205,7 +205,12 @@ class Evaluator:
             )
         finally:
             self._idle.put(worker)
-        return ProgramRun(verdict=verdict, results=tuple(builder.results), answers=answers)
+        rejected = {
+            index: answers[index]
+            for index, result in enumerate(builder.results)
+            if result.status is Status.WRONG_ANSWER and index in answers
+        }
+        return ProgramRun(verdict=verdict, results=tuple(builder.results), answers=rejected)
 
     def _add_pending(self, problem: Problem, code: str | None, all_tests: bool) -> _PendingProgram:
         pending = _PendingProgram(

@@ -2,8 +2,8 @@
 
 Two problems are duplicates if their statements are equal but for formatting, or nearly equal by MinHash, and their
 tests do not contradict this. Statements alone do not decide: among 1,552 real problems, pairs of statements that share
-70 % of their word sequences are the same problem in two formats, an easy and a hard version, or two problems that differ
-in one word. Where two problems have inputs in common, the outputs tell.
+70 % of their word sequences are the same problem in two formats, an easy and a hard version, or two problems that
+differ in one word. Where two problems have inputs in common, the outputs tell.
 
 The problem with the better tests stays. It stays the one for all that duplicate it: a problem is only dropped for one
 that is kept, so that no chain of similar problems is dropped for its ends.

@@ -18,8 +18,8 @@ from evaluator.comparison.rules import choose_rules
 from evaluator.problem import Problem
 
 MAX_TOLERANCE = 1e-2
-"""Largest tolerance that is written. Numbers rounded to fewer than two decimals are too coarse to tell answers apart."""
-_NUMBER = re.compile(r"(?<![\w.])[-+]?(\d+)(?:\.(\d*))?(?:[eE]([-+]?\d+))?(?![\w.])")
+"""Largest tolerance that is written. Answers rounded to fewer than two decimals are too coarse for a comparison."""
+_NUMBER = re.compile(r"(?<![\w.])[-+]?(\d+)(?:\.(\d*))?(?:[eE]([-+]?\d{1,3}))?(?![\w.])")
 
 
 def find_float_checker(problem: Problem, rejected: Sequence[tuple[int, str]]) -> dict[str, Any] | None:
@@ -46,7 +46,10 @@ def is_accepted(problem: Problem, checker: Mapping[str, Any], expected: str, ans
     with_checker = replace(problem, checker=checker)
     values = None if problem.func_name is None else problem.values
     compare = {None: compare_stdin, "json": compare_functional, "python": compare_python}[values]
-    return compare(expected, answer, choose_rules(with_checker, parse_checker(checker))) is not None
+    try:
+        return compare(expected, answer, choose_rules(with_checker, parse_checker(checker))) is not None
+    except (ValueError, RecursionError):  # an answer that cannot be compared, as in evaluator.judging
+        return False
 
 
 def _find_tolerance(expected: str, answer: str) -> float:
@@ -64,10 +67,13 @@ def _find_tolerance(expected: str, answer: str) -> float:
 
 
 def _compare_numbers(first: Sequence[re.Match[str]], second: Sequence[re.Match[str]]) -> Iterator[tuple[float, float]]:
-    """Yield, for numbers beyond the default tolerance, the difference and the unit of the less precise one's last decimal."""
+    """Yield the difference of each pair of numbers beyond the default tolerance, and the unit of the last decimal.
+
+    The decimals are those of the less precise number.
+    """
     for expected, actual in zip(first, second, strict=True):
         number = float(expected[0])
         difference = abs(number - float(actual[0]))
         if difference > DEFAULT_TOLERANCE * max(1.0, abs(number)):
             decimals = min(len(match[2] or "") - int(match[3] or 0) for match in (expected, actual))
-            yield difference, 10.0**-decimals
+            yield difference, 10.0 ** min(-decimals, 300)

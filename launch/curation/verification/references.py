@@ -90,13 +90,7 @@ def _merge_runs(runs: Sequence[ProgramRun], index: int) -> TestOutcome:
     statuses = {Status.TIME_LIMIT if result is None else result.status for result in results}
     if statuses == {Status.PASSED}:
         return TestOutcome(outcome=Outcome.PASSED)
-    answers = tuple(
-        dict.fromkeys(
-            run.answers[index]
-            for run, result in zip(runs, results, strict=True)
-            if result is not None and result.status is Status.WRONG_ANSWER and index in run.answers
-        )
-    )
+    answers = tuple(dict.fromkeys(run.answers[index] for run in runs if index in run.answers))
     detail = next((result.detail for result in results if result and result.detail), "")
     if len(statuses) > 1 or len(answers) > 1:
         detail = " and ".join(sorted(statuses))

@@ -8,6 +8,7 @@ _MANY = r"(?:multiple|several|many|more than one|various|different|two or more)"
 _VERB = r"(?:print|output|return|report|find|give|write|display|provide|construct)"
 _YOU_MAY = r"(?:then )?(?:you (?:may|can|should|could|are allowed to) )?"
 _ANSWERS = r"(?:answers?|solutions?|outputs?|permutations?|ways?)"
+_ANY = r"(?:any|arbitrary|an arbitrary)"
 _ACCEPTED = r"(?:will be|is|are|would be) (?:also )?(?:accepted|acceptable|allowed|considered correct|fine)\b"
 _FORMS = tuple(
     re.compile(pattern, re.IGNORECASE)
@@ -20,12 +21,12 @@ _FORMS = tuple(
         # Print any of them. Output any valid string.
         rf"\b{_VERB} (?:out )?any(?: one)? of (?:them|these|those|the (?:\w+ )?(?:valid|possible|correct|optimal))\b",
         rf"\b{_VERB} (?:out )?(?:any|an arbitrary) (?:one )?(?:such|valid|possible|correct|optimal|suitable|answer)\b",
-        rf"\b(?:print|output) any \w+ [^.]{{0,60}}\b(?:that|which) (?:satisf|meet|fulfil)",
+        r"\b(?:print|output) any \w+ [^.]{0,60}\b(?:that|which) (?:satisf|meet|fulfil)",
         r"\byou (?:may|can) (?:print|output|return) any\b",
         rf"\bany (?:\w+ )?{_ANSWERS}(?: of them)?(?: that \w+)? {_ACCEPTED}",
         rf"\bany of (?:them|these|those)(?: \w+)? {_ACCEPTED}",
         # Return the indices in any order.
-        rf"\b(?:{_VERB}|printed|returned|array may be)\b[^.]{{0,100}}\b(?:in any|in (?:an )?arbitrary) (?:valid )?order\b",
+        rf"\b(?:{_VERB}|printed|returned|array may be)\b[^.]{{0,100}}\bin {_ANY} (?:valid )?order\b",
     )
 )
 # The answer is the same for each choice.

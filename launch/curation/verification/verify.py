@@ -190,14 +190,15 @@ def _find_missing_checker(judged: _Judged) -> str:
     """Return why the problem needs a checker that it does not have; "" if it does not.
 
     References disagree if they give different answers to one input. If all give the same rejected answer, the expected
-    output is wrong, or all references are.
+    output is wrong, or all references are. If every reference is unstable, the problem is flaky instead.
     """
+    has_stable = any(not reference.has_outcome(Outcome.UNSTABLE) for reference in judged.references)
     for index in range(len(judged.problem.tests)):
         tests = [reference.tests[index] for reference in judged.references]
         answering = [test for test in tests if test.answers or test.outcome is Outcome.PASSED]
         rejected = {answer for test in answering for answer in test.answers}
         has_passed = any(test.outcome is Outcome.PASSED for test in answering)
-        if len(answering) > 1 and rejected and len(rejected) + has_passed > 1:
+        if has_stable and len(answering) > 1 and rejected and len(rejected) + has_passed > 1:
             return f"{len(answering)} right programs give different answers to test {index}"
     checker = judged.problem.checker
     if checker is None or checker["type"] not in _FREE_CHECKERS:
