@@ -10,8 +10,9 @@ also those with another defect.
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -45,8 +46,16 @@ REASONS: Mapping[str, Defect] = {
 console = Console(width=150, highlight=False)
 
 
-def find_defects(pool: PlantedPool, evaluator: Evaluator) -> dict[str, list[str]]:
-    """Run the filter and the verification; return the names of the defects found by question id."""
+@dataclass(frozen=True)
+class Finding:
+    """Names of the defects found in a problem, and an explanation."""
+
+    names: tuple[str, ...]
+    detail: str = ""
+
+
+def find_defects(pool: PlantedPool, evaluator: Evaluator) -> dict[str, Finding]:
+    """Run the filter and the verification; return what is found by question id."""
     dropped = dict(find_duplicates(map(make_fingerprint, pool.candidates)))
     index = OverlapIndex([pool.test_set])
     kept: list[Candidate] = []
@@ -59,12 +68,14 @@ def find_defects(pool: PlantedPool, evaluator: Evaluator) -> dict[str, list[str]
             kept.append(candidate)
         else:
             dropped[question_id] = record
-    found = {question_id: [name_reason(record.reason)] for question_id, record in dropped.items()}
+    found = {
+        question_id: Finding((name_reason(record.reason),), record.detail) for question_id, record in dropped.items()
+    }
     for result in verify_candidates(kept, evaluator, VerificationSettings()):
         if isinstance(result, Verified):
-            found[result.candidate.problem.question_id] = list_flags(result)
+            found[result.candidate.problem.question_id] = Finding(list_flags(result), result.needs_checker)
         else:
-            found[result.question_id] = [name_reason(result.reason)]
+            found[result.question_id] = Finding((name_reason(result.reason),), result.detail)
     return found
 
 
@@ -73,7 +84,7 @@ def name_reason(reason: str) -> str:
     return REASONS[reason].value if reason in REASONS else reason
 
 
-def list_flags(verified: Verified) -> list[str]:
+def list_flags(verified: Verified) -> tuple[str, ...]:
     """Return the defects that a kept problem is flagged with or that were mended."""
     flags = {
         Defect.MISSING_CHECKER: verified.needs_checker != "",
@@ -81,28 +92,30 @@ def list_flags(verified: Verified) -> list[str]:
         Defect.NUMBER_FORM: verified.float_checker,
         Defect.CRASHING_TEST: bool(verified.dropped_tests),
     }
-    return [defect.value for defect, is_set in flags.items() if is_set]
+    return tuple(defect.value for defect, is_set in flags.items() if is_set)
 
 
-def compute_recall(pool: PlantedPool, found: Mapping[str, list[str]]) -> dict[Defect, tuple[Share, Share]]:
+def compute_recall(pool: PlantedPool, found: Mapping[str, Finding]) -> dict[Defect, tuple[Share, Share]]:
     """Return recall and precision by defect."""
     shares = {}
     for defect in Defect:
         planted = {question_id for question_id, kind in pool.defects.items() if kind is defect}
-        flagged = {question_id for question_id, names in found.items() if defect.value in names}
+        flagged = {question_id for question_id, finding in found.items() if defect.value in finding.names}
         hits = len(planted & flagged)
         shares[defect] = (Share(hits, len(planted)), Share(hits, len(flagged)))
     return shares
 
 
-def list_errors(pool: PlantedPool, found: Mapping[str, list[str]]) -> Counter[str]:
-    """Count the problems whose defects are not the planted ones, by what was planted and what was found."""
-    errors: Counter[str] = Counter()
+def list_errors(pool: PlantedPool, found: Mapping[str, Finding]) -> dict[str, list[str]]:
+    """Return the problems whose defects are not the planted ones, by what was planted and what was found."""
+    errors: dict[str, list[str]] = defaultdict(list)
     for candidate in pool.candidates:
         question_id = candidate.problem.question_id
-        planted = [pool.defects[question_id].value] if question_id in pool.defects else []
-        if planted != found[question_id]:
-            errors[f"{' and '.join(planted) or 'no defect'} -> {' and '.join(found[question_id]) or 'no defect'}"] += 1
+        planted = (pool.defects[question_id].value,) if question_id in pool.defects else ()
+        finding = found[question_id]
+        if planted != finding.names:
+            kinds = (" and ".join(names) or "no defect" for names in (planted, finding.names))
+            errors[" found as ".join(kinds)].append(f"{question_id} {finding.detail}".strip())
     return errors
 
 
@@ -131,8 +144,8 @@ def main(
     for defect, (recall, precision) in shares.items():
         table.add_row(defect.value, format_share(recall), format_share(precision))
     console.print(table)
-    for error, count in list_errors(pool, found).most_common():
-        console.print(f"{count:4}  {error}")
+    for error, problems in list_errors(pool, found).items():
+        console.print(f"{len(problems)} {error}, the first: {problems[0]}")
     print(
         json.dumps(
             {

@@ -49,9 +49,10 @@ def build_pool(clean: int, planted: int, evaluator: Evaluator) -> PlantedPool:
         planted: number of candidates with each defect.
         evaluator: finds the tests that wrong programs pass, to plant weak tests.
     """
-    candidates = list(draw_candidates(TRAINED_FAMILIES, clean + 6 * planted, "clean"))
+    candidates = list(draw_candidates(TRAINED_FAMILIES, clean + 8 * planted, "clean"))
     originals = candidates[:clean]
     donors = iter(candidates[clean:])
+    readers = (candidate for candidate in donors if candidate.problem.func_name is None)  # of standard input
     test_candidates = list(draw_candidates((*UNTRAINED_FAMILIES, *UNKNOWN_FAMILIES), 2 * planted, "test"))
     rng = Random(SEED)
     plant: dict[Defect, Callable[[int], Candidate]] = {
@@ -61,7 +62,7 @@ def build_pool(clean: int, planted: int, evaluator: Evaluator) -> PlantedPool:
         Defect.CONTAMINATED: lambda index: contaminate(test_candidates[index], index),
         Defect.WRONG_REFERENCE: lambda index: swap_programs(next(donors)),
         Defect.FLAKY: lambda index: make_flaky(next(donors)),
-        Defect.CRASHING_TEST: lambda index: add_invalid_test(next(donors)),
+        Defect.CRASHING_TEST: lambda index: add_empty_test(next(readers)),
         Defect.MISSING_CHECKER: lambda index: make_sum_problem(index),
         Defect.NUMBER_FORM: lambda index: make_quotient_problem(index),
         Defect.WEAK_TESTS: lambda index: weaken_tests(next(donors), evaluator),
@@ -138,8 +139,8 @@ def edit(candidate: Candidate) -> Candidate:
 
 def hide_statement(candidate: Candidate, index: int) -> Candidate:
     """Return the candidate with a statement that is too short or not in English."""
-    text = ("See the picture.", "Даны целые числа в одной строке. Выведите их сумму, увеличенную на заданное число.")
-    changed = change_statement(candidate, lambda _: text[index % len(text)])
+    texts = (f"See picture {index}.", f"Даны целые числа в одной строке. Выведите их сумму, умноженную на {index}.")
+    changed = change_statement(candidate, lambda _: texts[index % len(texts)])
     return replace(changed, problem=replace(changed.problem, starter_code="", func_name=candidate.problem.func_name))
 
 
@@ -176,13 +177,10 @@ def make_flaky(candidate: Candidate) -> Candidate:
     return replace(candidate, right_programs=(program,))
 
 
-def add_invalid_test(candidate: Candidate) -> Candidate:
-    """Return the candidate with one more test, whose input is not as the statement says."""
+def add_empty_test(candidate: Candidate) -> Candidate:
+    """Return the candidate with one more test, which has no input."""
     problem = candidate.problem
-    bad = "null" if problem.func_name else "?"
-    kind = problem.tests[0].testtype
-    inputs = "\n".join(bad for _ in problem.tests[0].input.strip().split("\n"))
-    test = ProblemTest(f"{inputs}\n", problem.tests[0].output, kind)
+    test = ProblemTest("", problem.tests[0].output)
     return replace(candidate, problem=replace(problem, private_tests=(*problem.private_tests, test)))
 
 

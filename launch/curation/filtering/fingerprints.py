@@ -14,7 +14,7 @@ from rensa import RMinHash
 from evaluator.problem import ProblemTest
 from launch.curation.candidates import Candidate
 
-SHINGLE_WORDS = 5
+SHINGLE_WORDS = 3
 SIGNATURE_VALUES = 128
 _SIGNATURE_SEED = 1
 # Words, and operators between two words: "a + b" and "a * b" are different problems, "- first item" is a list.
