@@ -160,9 +160,9 @@ def swap_programs(candidate: Candidate) -> Candidate:
 
 
 def make_flaky(candidate: Candidate) -> Candidate:
-    """Return the candidate with a reference that fails in 30 % of its tests, at random."""
+    """Return the candidate with a reference that fails in half of its tests, at random."""
     (reference,) = candidate.right_programs
-    failure = "import random\n_fails = random.SystemRandom().random() < 0.3\n"
+    failure = "import random\n_fails = random.SystemRandom().random() < 0.5\n"
     if candidate.problem.func_name is None:
         program = f"{failure}if _fails:\n    print('?')\nelse:\n" + "".join(
             f"    {line}\n" for line in reference.splitlines()
@@ -171,7 +171,7 @@ def make_flaky(candidate: Candidate) -> Candidate:
         name = candidate.problem.func_name
         program = (
             f"{reference}\nimport random\n_right = Solution.{name}\n\n\ndef _call(self, *arguments):\n"
-            "    if random.SystemRandom().random() < 0.3:\n        return None\n"
+            "    if random.SystemRandom().random() < 0.5:\n        return None\n"
             f"    return _right(self, *arguments)\n\n\nSolution.{name} = _call\n"
         )
     return replace(candidate, right_programs=(program,))

@@ -4,7 +4,8 @@ Two problems are duplicates if their statements are equal but for formatting, or
 tests do not contradict this. Statements alone do not decide: among 1,552 real problems, pairs of statements that share
 70 % of their word sequences are the same problem in two formats, an easy and a hard version, or two problems that
 differ in one word. Where two problems have inputs in common, the outputs tell: of these 1,552, all 291 pairs with the
-same outputs and a similarity from 0.3 are the same problem or its versions with other limits.
+same outputs and a similarity from 0.3 are the same problem or its versions with other limits. Where the tests are
+different ones, another number in the statement makes another problem.
 
 The problem with the better tests stays. It stays the one for all that duplicate it: a problem is only dropped for one
 that is kept, so that no chain of similar problems is dropped for its ends.
@@ -12,22 +13,29 @@ that is kept, so that no chain of similar problems is dropped for its ends.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from launch.curation.candidates import Dropped
 from launch.curation.filtering.fingerprints import SIGNATURE_VALUES, Fingerprint
 
-MIN_SIMILARITY = 0.45
-"""Share of common word sequences from which problems with the same outputs for common inputs are duplicates."""
+MIN_SIMILARITY = 0.35
+"""Share of common word sequences from which problems with the same tests are duplicates."""
+MIN_SIMILARITY_WITH_COMMON_TESTS = 0.75
+"""The same for problems that have only a few tests in common."""
 MIN_SIMILARITY_WITHOUT_TESTS = 0.9
-"""Share of common word sequences from which problems without a common input are duplicates."""
+"""The same for problems that have no input in common."""
+MIN_COMMON_TESTS = 2
+"""Common tests with which two problems have the same tests, if these are also half of the tests of one of them."""
 MIN_EQUAL_OUTPUTS = 0.9
 """Share of common inputs with equal outputs below which two problems are different. Real numbers may be rounded."""
-BAND_VALUES = 4
-"""Values of a signature in one of its 32 bands. Pairs with an equal band are compared: 87 % at 0.5, 99 % at 0.6."""
+BAND_VALUES = 3
+"""Values of a signature in one of its bands. Pairs with an equal band are compared: 84 % at 0.35, 99.6 % at 0.5."""
+BANDS = SIGNATURE_VALUES // BAND_VALUES
 
 
 def find_duplicates(fingerprints: Iterable[Fingerprint]) -> dict[str, Dropped]:
@@ -66,13 +74,44 @@ def rank_tests(fingerprint: Fingerprint) -> tuple[bool, bool, int, int]:
     )
 
 
-def compare_tests(first: Fingerprint, second: Fingerprint) -> float | None:
-    """Return the share of common inputs for which both problems expect the same; None if no input is common."""
+@dataclass(frozen=True)
+class CommonTests:
+    """Inputs that two problems have in common.
+
+    Attributes:
+        inputs: number of common inputs.
+        equal: number of those with the same output.
+        fewest_tests: number of tests of the problem that has fewer.
+    """
+
+    inputs: int
+    equal: int
+    fewest_tests: int
+
+    @property
+    def min_similarity(self) -> float:
+        """Similarity of the statements from which the problems are duplicates; infinite if the tests contradict it."""
+        if not self.inputs:
+            return MIN_SIMILARITY_WITHOUT_TESTS
+        if self.equal < MIN_EQUAL_OUTPUTS * self.inputs:
+            return math.inf
+        return MIN_SIMILARITY if self.are_same else MIN_SIMILARITY_WITH_COMMON_TESTS
+
+    @property
+    def are_same(self) -> bool:
+        """True if the problems have so many tests in common that they have the same tests."""
+        return self.equal >= MIN_COMMON_TESTS and 2 * self.equal >= self.fewest_tests
+
+    def __str__(self) -> str:
+        return f"{self.equal} of {self.inputs} common inputs have the same output"
+
+
+def compare_tests(first: Fingerprint, second: Fingerprint) -> CommonTests:
+    """Compare the tests of two problems."""
     tests, others = (np.frombuffer(item.tests, "<u8").reshape(-1, 2) for item in (first, second))
     inputs, places, other_places = np.intersect1d(tests[:, 0], others[:, 0], return_indices=True)
-    if not len(inputs):
-        return None
-    return float(np.mean(tests[places, 1] == others[other_places, 1]))
+    equal = np.count_nonzero(tests[places, 1] == others[other_places, 1])
+    return CommonTests(len(inputs), int(equal), min(len(tests), len(others)))
 
 
 class _Buckets:
@@ -92,8 +131,8 @@ class _Buckets:
         self._has_words = [bool(item.signature) for item in ranked]
         self._bands = np.stack(
             [
-                _number_common_values(self.signatures[:, start : start + BAND_VALUES])
-                for start in range(0, SIGNATURE_VALUES, BAND_VALUES)
+                _number_common_values(self.signatures[:, band * BAND_VALUES : (band + 1) * BAND_VALUES])
+                for band in range(BANDS)
             ],
             axis=1,
         )
@@ -135,8 +174,7 @@ def _find_original(index: int, ranked: Sequence[Fingerprint], buckets: _Buckets)
     """Return the record of a candidate that duplicates a kept one; None if it does not."""
     fingerprint = ranked[index]
     for other in buckets.find_equal(index):
-        share = compare_tests(ranked[other], fingerprint)
-        if share is None or share >= MIN_EQUAL_OUTPUTS:
+        if compare_tests(ranked[other], fingerprint).min_similarity <= 1:
             return _drop(fingerprint, "duplicate", f"same statement as {ranked[other].question_id}")
     similar = buckets.find_similar(index)
     similarities = np.mean(buckets.signatures[similar] == buckets.signatures[index], axis=1)
@@ -145,15 +183,12 @@ def _find_original(index: int, ranked: Sequence[Fingerprint], buckets: _Buckets)
         if similarity < MIN_SIMILARITY:
             break
         other_fingerprint = ranked[similar[place]]
-        share = compare_tests(other_fingerprint, fingerprint)
-        if similarity >= MIN_SIMILARITY_WITHOUT_TESTS if share is None else share >= MIN_EQUAL_OUTPUTS:
-            detail = f"similarity {similarity:.2f} to {other_fingerprint.question_id}"
-            return _drop(fingerprint, "near_duplicate", f"{detail}, {_describe_share(share)}")
+        common = compare_tests(other_fingerprint, fingerprint)
+        has_same_numbers = other_fingerprint.numbers == fingerprint.numbers
+        if similarity >= common.min_similarity and (common.are_same or has_same_numbers):
+            detail = f"similarity {similarity:.2f} to {other_fingerprint.question_id}, {common}"
+            return _drop(fingerprint, "near_duplicate", detail)
     return None
-
-
-def _describe_share(share: float | None) -> str:
-    return "no common input" if share is None else f"{share:.0%} of the outputs for common inputs are equal"
 
 
 def _drop(fingerprint: Fingerprint, reason: str, detail: str) -> Dropped:

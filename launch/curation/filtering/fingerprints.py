@@ -19,6 +19,7 @@ SIGNATURE_VALUES = 128
 _SIGNATURE_SEED = 1
 # Words, and operators between two words: "a + b" and "a * b" are different problems, "- first item" is a list.
 _TOKEN = re.compile(r"[^\W_]+|(?<=[\w)\]$])\s?[-+*/%]\s?(?=[\w(\[$])")
+_NUMBER = re.compile("[0-9]+")
 _IGNORED = str.maketrans("", "", "$`\\")  # markup that formats of the same statement differ in
 # A heading or label that begins the examples, alone in its line. Formats differ most in what follows it.
 _EXAMPLES = re.compile(
@@ -38,6 +39,7 @@ class Fingerprint:
         statement: hash of the statement without formatting.
         signature: MinHash signature of the statement's word sequences, 128 values of uint32 in little-endian order;
             empty for a statement without words.
+        numbers: hash of the set of numbers in the statement.
         tests: hashes of the inputs of distinct tests and of their outputs, pairs of uint64 in little-endian order,
             ascending.
         has_right_programs: the tests can be verified.
@@ -49,6 +51,7 @@ class Fingerprint:
     source: str
     statement: bytes
     signature: bytes
+    numbers: bytes
     tests: bytes
     has_right_programs: bool
     has_checker: bool
@@ -64,6 +67,7 @@ def make_fingerprint(candidate: Candidate) -> Fingerprint:
         source=candidate.source,
         statement=hash_text(strip_formatting(f"{statement}\n{problem.func_name or ''}")),
         signature=make_signature(statement),
+        numbers=hash_numbers(statement),
         tests=hash_tests(problem.tests),
         has_right_programs=bool(candidate.right_programs),
         has_checker=problem.checker is not None,
@@ -92,6 +96,12 @@ def make_signature(statement: str) -> bytes:
     sketch = RMinHash(num_perm=SIGNATURE_VALUES, seed=_SIGNATURE_SEED)
     sketch.update(sequences)
     return np.array(sketch.digest(), dtype="<u4").tobytes()
+
+
+def hash_numbers(statement: str) -> bytes:
+    """Return a hash of the set of numbers before the examples."""
+    numbers = set(_NUMBER.findall(unicodedata.normalize("NFKC", cut_examples(statement))))
+    return hash_text(" ".join(sorted(numbers)))
 
 
 def cut_examples(statement: str) -> str:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from evaluator.problem import Problem
 from launch.curation.candidates import Candidate, Dropped
-from launch.curation.filtering.coverage import MIN_COVERAGE, CoverageIndex
+from launch.curation.filtering.coverage import CoverageIndex
 from launch.problems.contamination import SIMILARITY_THRESHOLD, SimilarityIndex, normalize_text
 from launch.problems.date_window import DateWindow, parse_contest_day
 
@@ -129,9 +129,9 @@ class _TestSetIndex:
         position, similarity = self._similarity.find_most_similar(problem.question_content)
         if similarity > SIMILARITY_THRESHOLD:
             return self._make_overlap("similarity", self._problems[position][0], similarity)
-        position, coverage = self._coverage.find_best_coverage(problem.question_content)
-        if coverage > MIN_COVERAGE:
-            return self._make_overlap("coverage", self._problems[position][0], coverage)
+        coverage = self._coverage.find_best_coverage(problem.question_content)
+        if coverage is not None and coverage.is_copy:
+            return self._make_overlap("coverage", self._problems[coverage.position][0], coverage.share)
         day = parse_contest_day(problem)
         if self._window is not None and day is not None and day in self._window:
             return self._make_overlap("date", "")

@@ -1,5 +1,6 @@
 """Duplicates among candidates: what counts as one, which one stays, and that nothing depends on luck."""
 
+import math
 import pickle
 import subprocess
 import sys
@@ -12,9 +13,8 @@ from hypothesis import strategies as st
 from evaluator.problem import ProblemTest
 from launch.curation.filtering.duplicates import (
     BAND_VALUES,
-    MIN_EQUAL_OUTPUTS,
-    MIN_SIMILARITY,
-    MIN_SIMILARITY_WITHOUT_TESTS,
+    BANDS,
+    CommonTests,
     find_duplicates,
 )
 from launch.curation.filtering.fingerprints import SIGNATURE_VALUES, Fingerprint, cut_examples, make_fingerprint
@@ -64,6 +64,24 @@ def test_other_outputs_for_the_same_inputs_make_different_problems():
     longest = STATEMENT.replace("shortest", "longest")
     assert find_reasons(make_with_tests("a/1", STATEMENT), make_with_tests("b/1", longest, outputs="456")) == {}
     assert find_reasons(make_with_tests("a/1", STATEMENT), make_with_tests("b/1", STATEMENT, outputs="456")) == {}
+
+
+@pytest.mark.parametrize("common", [0, 1, 2, 6, 10])
+def test_more_common_tests_need_less_similar_statements(common):
+    limits = [CommonTests(count, count, 10).min_similarity for count in range(common, 11)]
+    assert limits == sorted(limits, reverse=True)
+    assert CommonTests(10, 5, 10).min_similarity == math.inf
+
+
+def test_variants_that_differ_in_a_number_are_different_problems():
+    """Their few common tests are the trivial ones."""
+    statement = "Read two integers a and b from one line. Print a + b, or 0 if both of them are below {}."
+    variants = []
+    for number, limit in enumerate((5, 9)):
+        tests = (ProblemTest("0 0\n", "0\n"), *(ProblemTest(f"{limit} {other}\n", "1\n") for other in range(9)))
+        content = statement.format(limit)
+        variants.append(make_candidate(f"a/{number}", question_content=content, public_tests=tests))
+    assert find_reasons(*variants) == {}
 
 
 def test_a_rounded_output_among_many_makes_no_different_problem():
@@ -142,6 +160,7 @@ def make_similar_fingerprint(number, changed, tests=b""):
         source="s",
         statement=number.to_bytes(16),
         signature=values.tobytes(),
+        numbers=b"",
         tests=tests,
         has_right_programs=False,
         has_checker=False,
@@ -155,14 +174,15 @@ def test_a_problem_is_only_dropped_for_one_that_is_kept():
     first = make_similar_fingerprint(0, 0)
     values = np.frombuffer(first.signature, "<u4")
     signatures = [values.copy(), values.copy(), values.copy()]
-    signatures[1][:16] += 1000
-    signatures[2][:32] += 1000
+    signatures[1][:8] += 1000
+    signatures[2][:16] += 1000
     chain = [
         Fingerprint(
             question_id=name,
             source="s",
             statement=name.encode(),
             signature=signature.tobytes(),
+            numbers=b"",
             tests=b"",
             has_right_programs=False,
             has_checker=False,
@@ -177,7 +197,7 @@ def test_a_problem_is_only_dropped_for_one_that_is_kept():
 @given(st.lists(st.tuples(st.integers(0, SIGNATURE_VALUES), st.booleans()), max_size=8))
 def test_kept_problems_are_no_duplicates_of_each_other(shapes):
     """Compared pair by pair, with bands as the only approximation: pairs without a common band are not compared."""
-    agreeing = np.array([[1, 2]], "<u8").tobytes()
+    agreeing = np.array([[1, 2], [2, 3], [3, 4]], "<u8").tobytes()
     items = [
         make_similar_fingerprint(number, changed, agreeing if has_test else b"")
         for number, (changed, has_test) in enumerate(shapes)
@@ -187,12 +207,11 @@ def test_kept_problems_are_no_duplicates_of_each_other(shapes):
     for place, first in enumerate(kept):
         for second in kept[:place]:
             equal = np.frombuffer(first.signature, "<u4") == np.frombuffer(second.signature, "<u4")
-            limit = MIN_SIMILARITY if first.tests and second.tests else MIN_SIMILARITY_WITHOUT_TESTS
-            has_band = equal.reshape(-1, BAND_VALUES).all(axis=1).any()
-            assert equal.mean() < limit or not has_band
+            common = CommonTests(3, 3, 3) if first.tests and second.tests else CommonTests(0, 0, 0)
+            has_band = equal[: BANDS * BAND_VALUES].reshape(BANDS, BAND_VALUES).all(axis=1).any()
+            assert equal.mean() < common.min_similarity or not has_band
     for record in dropped.values():
         assert any(record.detail.split(" to ")[1].startswith(f"{item.question_id},") for item in kept)
-    assert 0 < MIN_EQUAL_OUTPUTS < 1
 
 
 def test_fingerprints_are_the_same_in_another_process():

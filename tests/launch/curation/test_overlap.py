@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launch.curation.filtering.coverage import COVERAGE_WORDS, MIN_COVERAGE, CoverageIndex, compute_coverage
+from launch.curation.filtering.coverage import COVERAGE_WORDS, Coverage, CoverageIndex, count_covered_words
 from launch.curation.filtering.overlap import OverlapIndex, TestSet, normalize_title
 from launch.curation.filtering.text_quality import MIN_WORDS, find_text_defect
 from launch.problems.date_window import DateWindow
@@ -124,17 +124,25 @@ def test_coverage_equals_its_definition(words, others):
             covered |= set(range(start, start + len(sequence)))
     numbers = {word: number for number, word in enumerate(WORDS)}
     texts = [np.array([numbers[word] for word in text], np.uint64) for text in (words, others)]
-    assert compute_coverage(*texts) == pytest.approx(len(covered) / len(words))
+    assert count_covered_words(*texts) == len(covered)
 
 
 def test_coverage_counts_one_statement_only():
     first, second = (" ".join(f"{name}{place}" for place in range(30)) for name in "ab")
     index = CoverageIndex([first, second])
     mixed = " ".join([*first.split()[:15], *second.split()[:14]])
-    assert index.find_best_coverage(mixed) == (0, pytest.approx(15 / 29))
-    assert index.find_best_coverage("c " * 20) == (0, 0.0)
-    assert index.find_best_coverage("") == CoverageIndex([]).find_best_coverage(first) == (0, 0.0)
-    assert 0 < MIN_COVERAGE < 1
+    assert index.find_best_coverage(mixed) == Coverage(0, 15, pytest.approx(15 / 29))
+    assert index.find_best_coverage("c " * 20) is None
+    assert index.find_best_coverage("") is None
+    assert CoverageIndex([]).find_best_coverage(first) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "share", "is_copy"),
+    [(200, 0.6, True), (200, 0.4, False), (20, 0.6, True), (12, 0.6, False), (12, 0.9, True)],
+)
+def test_a_short_text_is_a_copy_only_if_nearly_all_of_it_is_covered(words, share, is_copy):
+    assert Coverage(0, words, share).is_copy == is_copy
 
 
 @pytest.mark.parametrize(
