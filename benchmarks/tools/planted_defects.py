@@ -160,18 +160,18 @@ def swap_programs(candidate: Candidate) -> Candidate:
 
 
 def make_flaky(candidate: Candidate) -> Candidate:
-    """Return the candidate with a reference that fails in half of its tests, at random."""
+    """Return the candidate with a reference that gives a random answer in 70 % of its tests."""
     (reference,) = candidate.right_programs
-    failure = "import random\n_fails = random.SystemRandom().random() < 0.5\n"
+    failure = "import random\n_number = random.SystemRandom().random()\n"
     if candidate.problem.func_name is None:
-        program = f"{failure}if _fails:\n    print('?')\nelse:\n" + "".join(
+        program = f"{failure}if _number < 0.7:\n    print(_number)\nelse:\n" + "".join(
             f"    {line}\n" for line in reference.splitlines()
         )
     else:
         name = candidate.problem.func_name
         program = (
             f"{reference}\nimport random\n_right = Solution.{name}\n\n\ndef _call(self, *arguments):\n"
-            "    if random.SystemRandom().random() < 0.5:\n        return None\n"
+            "    number = random.SystemRandom().random()\n    if number < 0.7:\n        return number\n"
             f"    return _right(self, *arguments)\n\n\nSolution.{name} = _call\n"
         )
     return replace(candidate, right_programs=(program,))

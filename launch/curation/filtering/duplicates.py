@@ -3,9 +3,9 @@
 Two problems are duplicates if their statements are equal but for formatting, or nearly equal by MinHash, and their
 tests do not contradict this. Statements alone do not decide: among 1,552 real problems, pairs of statements that share
 70 % of their word sequences are the same problem in two formats, an easy and a hard version, or two problems that
-differ in one word. Where two problems have inputs in common, the outputs tell: of these 1,552, all 291 pairs with the
-same outputs and a similarity from 0.3 are the same problem or its versions with other limits. Where the tests are
-different ones, another number in the statement makes another problem.
+differ in one word. Where two problems have inputs in common, the outputs tell: the 288 of these pairs with equal
+outputs are, as far as they were looked at, the same problem or versions of it with other limits. Where two problems
+have few tests in common, another number in the statement makes another problem.
 
 The problem with the better tests stays. It stays the one for all that duplicate it: a problem is only dropped for one
 that is kept, so that no chain of similar problems is dropped for its ends.
@@ -31,6 +31,8 @@ MIN_SIMILARITY_WITHOUT_TESTS = 0.9
 """The same for problems that have no input in common."""
 MIN_COMMON_TESTS = 2
 """Common tests with which two problems have the same tests, if these are also half of the tests of one of them."""
+MANY_COMMON_TESTS = 3
+"""Common tests from which the numbers in the statements need not be the same."""
 MIN_EQUAL_OUTPUTS = 0.9
 """Share of common inputs with equal outputs below which two problems are different. Real numbers may be rounded."""
 BAND_VALUES = 3
@@ -101,6 +103,11 @@ class CommonTests:
     def are_same(self) -> bool:
         """True if the problems have so many tests in common that they have the same tests."""
         return self.equal >= MIN_COMMON_TESTS and 2 * self.equal >= self.fewest_tests
+
+    @property
+    def are_many(self) -> bool:
+        """True if the tests are the same, and many enough to outweigh a number that is another one."""
+        return self.are_same and self.equal >= MANY_COMMON_TESTS
 
     def __str__(self) -> str:
         return f"{self.equal} of {self.inputs} common inputs have the same output"
@@ -185,7 +192,7 @@ def _find_original(index: int, ranked: Sequence[Fingerprint], buckets: _Buckets)
         other_fingerprint = ranked[similar[place]]
         common = compare_tests(other_fingerprint, fingerprint)
         has_same_numbers = other_fingerprint.numbers == fingerprint.numbers
-        if similarity >= common.min_similarity and (common.are_same or has_same_numbers):
+        if similarity >= common.min_similarity and (common.are_many or has_same_numbers):
             detail = f"similarity {similarity:.2f} to {other_fingerprint.question_id}, {common}"
             return _drop(fingerprint, "near_duplicate", detail)
     return None
