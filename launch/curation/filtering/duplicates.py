@@ -31,6 +31,8 @@ MIN_SIMILARITY_WITHOUT_TESTS = 0.9
 """The same for problems that have no input in common."""
 MIN_COMMON_TESTS = 2
 """Common tests with which two problems have the same tests, if these are also half of the tests of one of them."""
+ENOUGH_COMMON_TESTS = 5
+"""Common tests that are enough, however many tests both problems have. Each may have kept other ones of hundreds."""
 MANY_COMMON_TESTS = 3
 """Common tests from which the numbers in the statements need not be the same."""
 MIN_EQUAL_OUTPUTS = 0.9
@@ -102,6 +104,8 @@ class CommonTests:
     @property
     def are_same(self) -> bool:
         """True if the problems have so many tests in common that they have the same tests."""
+        if self.equal >= ENOUGH_COMMON_TESTS:
+            return True
         return self.equal >= MIN_COMMON_TESTS and 2 * self.equal >= self.fewest_tests
 
     @property

@@ -71,6 +71,8 @@ def test_more_common_tests_need_less_similar_statements(common):
     limits = [CommonTests(count, count, 10).min_similarity for count in range(common, 11)]
     assert limits == sorted(limits, reverse=True)
     assert CommonTests(10, 5, 10).min_similarity == math.inf
+    assert CommonTests(5, 5, 100).are_same
+    assert not CommonTests(4, 4, 100).are_same
 
 
 def test_variants_that_differ_in_a_number_are_different_problems():

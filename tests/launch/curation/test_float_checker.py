@@ -67,7 +67,9 @@ def test_a_checker_or_a_granted_tolerance_is_not_replaced():
 def test_results_of_functions_are_compared_as_values():
     test = ProblemTest("1", "[0.33, 1]", "functional")
     problem = make_candidate(public_tests=(test,), func_name="f", starter_code="def f(x):\n    ").problem
-    assert find_float_checker(problem, [(0, "[0.33333333, 1]")])["abs"] == pytest.approx(1e-2)
+    checker = find_float_checker(problem, [(0, "[0.33333333, 1]")])
+    assert checker is not None
+    assert checker["abs"] == pytest.approx(1e-2)
     assert find_float_checker(problem, [(0, "[0.33333333, 2]")]) is None
 
 
@@ -75,6 +77,7 @@ def test_results_of_functions_are_compared_as_values():
 def test_rounded_numbers_are_accepted_with_the_checker_that_is_found(number, decimals):
     problem = make_candidate(public_tests=(ProblemTest("1\n", f"{number:.{decimals}f}\n"),)).problem
     checker = find_float_checker(problem, [(0, f"{number:.12f}\n")])
+    assert checker is not None
     assert checker["abs"] <= max(1e-6, 10.0**-decimals)
     assert is_accepted(problem, checker, problem.tests[0].output, f"{number:.12f}\n")
 
@@ -83,11 +86,13 @@ def test_rounded_numbers_are_accepted_with_the_checker_that_is_found(number, dec
 def test_wilson_interval_contains_the_share_and_solves_its_equation(hits, others):
     share = Share(hits, hits + others)
     low, high = share.interval
-    assert 0 <= low <= share.value <= high <= 1
+    value = share.value
+    assert value == hits / (hits + others)
+    assert 0 <= low <= value <= high <= 1
     for bound in (low, high):
         if 0 < bound < 1:
             deviation = math.sqrt(bound * (1 - bound) / share.total)
-            assert abs(share.value - bound) == pytest.approx(1.959964 * deviation, rel=1e-4)
+            assert abs(value - bound) == pytest.approx(1.959964 * deviation, rel=1e-4)
     assert Share(0, 0).interval == (0.0, 1.0)
     assert Share(0, 0).value is None
 
