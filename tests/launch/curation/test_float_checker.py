@@ -87,6 +87,7 @@ def test_wilson_interval_contains_the_share_and_solves_its_equation(hits, others
     share = Share(hits, hits + others)
     low, high = share.interval
     value = share.value
+    assert value is not None
     assert value == hits / (hits + others)
     assert 0 <= low <= value <= high <= 1
     for bound in (low, high):
