@@ -8,7 +8,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -17,12 +17,27 @@ from evaluator.checker import CustomChecker, parse_checker
 from evaluator.comparison import Policy
 from evaluator.custom_checker import CheckedReferences, CheckerSession
 from evaluator.descriptors import raise_descriptor_limit
-from evaluator.judging import VerdictBuilder, Worker, judge
+from evaluator.judging import TestResult, VerdictBuilder, Worker, judge
 from evaluator.problem import Problem
 from evaluator.sandbox import Limits, SandboxError
 from evaluator.verdict import Status, Verdict
 
 _HARDEST_FIRST = {"hard": 0, "medium": 1, "easy": 2}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProgramRun:
+    """Results of a program on all tests of its problem.
+
+    Attributes:
+        verdict: the verdict on the program.
+        results: results by test; fewer than there are tests if the program or a sandbox failed as a whole.
+        answers: the answers that the comparison or the checker rejected, by index of the test.
+    """
+
+    verdict: Verdict
+    results: tuple[TestResult, ...]
+    answers: Mapping[int, str]
 
 
 @dataclass(eq=False, kw_only=True)
@@ -117,6 +132,13 @@ class Evaluator:
         """Judge one program: ``submit`` it and wait for the verdict."""
         return self.submit(problem, code, all_tests=all_tests).result()
 
+    def submit_all_tests(self, problem: Problem, code: str) -> Future[ProgramRun]:
+        """Queue one program for all tests, also after a failed one, and return the future of the results by test.
+
+        Time limits do not adapt.
+        """
+        return self._threads.submit(self._run_all_tests, problem, code)
+
     async def evaluate_many(
         self, items: Iterable[tuple[Problem, str | None]], *, all_tests: bool = False
     ) -> list[Verdict]:
@@ -171,6 +193,29 @@ class Evaluator:
         finally:
             self._idle.put(worker)
         return reason
+
+    def _run_all_tests(self, problem: Problem, code: str) -> ProgramRun:
+        builder = VerdictBuilder(total=len(problem.tests), all_tests=True, closing=self._closing)
+        answers: dict[int, str] = {}
+        worker = self._idle.get_nowait()
+        try:
+            verdict = judge(
+                worker=worker,
+                problem=problem,
+                code=code,
+                limits=apply_problem_limits(problem, self.limits),
+                policy=self._policy,
+                builder=builder,
+                on_answer=lambda answer: answers.update({len(builder.results): answer}),
+            )
+        finally:
+            self._idle.put(worker)
+        rejected = {
+            index: answers[index]
+            for index, result in enumerate(builder.results)
+            if result.status is Status.WRONG_ANSWER and index in answers
+        }
+        return ProgramRun(verdict=verdict, results=tuple(builder.results), answers=rejected)
 
     def _add_pending(self, problem: Problem, code: str | None, all_tests: bool) -> _PendingProgram:
         pending = _PendingProgram(

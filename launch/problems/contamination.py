@@ -7,6 +7,8 @@ paper leaves open are defined in ``compute_similarity``.
 from __future__ import annotations
 
 import collections
+import functools
+import hashlib
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -21,7 +23,7 @@ from launch.problems.date_window import DateWindow, parse_contest_day
 GRAM_WORDS = 16
 SIMILARITY_THRESHOLD = 0.22
 _WORD = re.compile(r"[^\W_]+")  # "H_A", "H_{A}" and "$H_A$" are the same two words
-# Weights of the words in a gram's hash: any fixed odd numbers do, since the words' own hashes are random.
+# Weights of the words in a gram's hash: any fixed odd numbers do, since the words' own hashes look random.
 _WEIGHTS = np.random.default_rng(16).integers(0, 2**63, GRAM_WORDS, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
 
 ContaminationReason = Literal["question_id", "title", "similarity", "date"]
@@ -167,12 +169,27 @@ class SimilarityIndex:
 
 
 def hash_grams(statement: str) -> np.ndarray:
-    """Return the hashes [N] uint64 of the statement's distinct grams, ascending.
+    """Return the hashes [N] uint64 of the statement's distinct grams, ascending."""
+    return np.unique(hash_word_sequences(hash_words(statement), GRAM_WORDS))
 
-    The hashes are only valid within this process, since Python randomizes the hashes of strings.
-    """
+
+def hash_words(statement: str) -> np.ndarray:
+    """Return the hashes [words] uint64 of the normalized statement's words. They are the same in every process."""
     words = normalize_text(statement).split()
-    hashes = np.fromiter(map(hash, words), np.int64, len(words)).view(np.uint64)
-    if len(words) < GRAM_WORDS:
-        return np.array([hashes @ _WEIGHTS[: len(words)]]) if words else hashes
-    return np.unique(np.lib.stride_tricks.sliding_window_view(hashes, GRAM_WORDS) @ _WEIGHTS)
+    return np.fromiter(map(_hash_word, words), np.uint64, len(words))
+
+
+def hash_word_sequences(words: np.ndarray, length: int) -> np.ndarray:
+    """Return the hash [words - length + 1] uint64 of each sequence of ``length`` successive words, at most 16.
+
+    Fewer words than ``length``, but at least one, are one sequence.
+    """
+    if len(words) < length:
+        return np.array([words @ _WEIGHTS[: len(words)]]) if len(words) else words
+    return np.lib.stride_tricks.sliding_window_view(words, length) @ _WEIGHTS[:length]
+
+
+@functools.lru_cache(maxsize=1 << 17)
+def _hash_word(word: str) -> int:
+    # Not Python's hash(), which differs between processes: an index is sent to other nodes.
+    return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest())

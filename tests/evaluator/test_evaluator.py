@@ -183,6 +183,20 @@ def test_first_failed_test_is_reported(evaluator):
     assert verdict.status is Status.WRONG_ANSWER
 
 
+def test_results_by_test_come_with_the_rejected_answers(evaluator):
+    code = "a, b = map(int, input().split())\nprint({1: 3, 10: 7}.get(a) or 1 / 0)"
+    run = evaluator.submit_all_tests(STDIN_PROBLEM, code).result()
+    assert [result.status for result in run.results] == [
+        Status.PASSED,
+        Status.WRONG_ANSWER,
+        Status.RUNTIME_ERROR,
+    ]
+    assert run.answers == {1: "7\n"}
+    assert (run.verdict.status, run.verdict.first_failed) == (Status.WRONG_ANSWER, 1)
+    invalid = evaluator.submit_all_tests(STDIN_PROBLEM, "print 1").result()
+    assert (invalid.verdict.status, invalid.results, invalid.answers) == (Status.COMPILE_ERROR, (), {})
+
+
 def test_all_tests_run_even_if_a_call_ends_the_process(evaluator):
     code = "import os\ndef add(a, b):\n    return a + b if a != 10 else os._exit(0)"
     verdict = evaluator.evaluate(FUNCTIONAL_PROBLEM, code, all_tests=True)
