@@ -1,7 +1,7 @@
 """Candidates and dropped rows as rows of Parquet files.
 
-A candidate's names are columns of text. Its problem and programs are ASCII JSON texts, since tests and programs may hold
-lone surrogates, which a column of text cannot.
+A candidate's names are columns of text. Its problem and programs are ASCII JSON texts, since tests and programs may
+hold lone surrogates, which a column of text cannot.
 """
 
 from __future__ import annotations

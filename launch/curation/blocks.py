@@ -1,0 +1,309 @@
+"""Work of a stage in numbered blocks, each of which is done once, also if the run is killed and started again.
+
+    run_stage ──numbers of blocks without a record──► execute ──► StageWork.run_block, one call a block, on any node
+                                                                     kept/NNNNN-MMM.parquet, dropped/NNNNN-MMM.parquet
+    records of all blocks ◄──────────────────────────────────────── done/NNNNN.json, last
+
+Covered: a killed process or node (every file is complete or absent, and the record is written last), a full disk, rows
+that cannot be stored, two executions of the same block at the same time (Ray repeats a block whose node seems dead).
+The folder holds a hash of all that its rows depend on: with another one, the stage starts anew.
+Not covered: exceptions of ``StageWork.process`` other than OSError, which are bugs and end the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, Generic, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from evaluator.errors import RunFailed
+from launch.curation.candidate_rows import DROPPED_ROWS, CandidateError, RowFormat
+from launch.curation.candidates import Dropped, StageName
+
+MAX_PART_ROWS = 256
+MAX_PART_BYTES = 16 << 20
+"""Size of a part, a block of the next stage, unless a single row is larger."""
+MAX_ROW_BYTES = 1 << 30
+
+BlockT = TypeVar("BlockT")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceCounts:
+    """Rows of a source in a block or a stage: number of kept ones, number of dropped ones by reason."""
+
+    kept: int
+    dropped: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BlockRecord:
+    """Result of a block.
+
+    Attributes:
+        kept_parts: number of files of kept rows.
+        dropped_parts: number of files of dropped rows.
+        counts: numbers of rows by source.
+        seconds: wall time of the block.
+    """
+
+    kept_parts: int
+    dropped_parts: int
+    counts: Mapping[str, SourceCounts]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class BlockOutcome:
+    """End of the work on a block: its number, and "" or the error that ends the run."""
+
+    block: int
+    error: str
+
+
+Execute = Callable[[Callable[[int], BlockOutcome], Sequence[int]], Iterable[BlockOutcome]]
+"""Calls a function for each number of a block and returns the outcomes in any order."""
+
+
+class StageFolder:
+    """Folder of a stage: parts of kept and of dropped rows, and a record of each block that is done."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.kept = path / "kept"
+        self.dropped = path / "dropped"
+        self.done = path / "done"
+
+    def open(self, settings_hash: str) -> None:
+        """Create the folder; empty one that was filled under another hash. Raises OSError."""
+        hash_file = self.path / "settings_hash"
+        if not hash_file.is_file() or hash_file.read_text() != settings_hash:
+            if self.path.exists():
+                shutil.rmtree(self.path)
+            for folder in (self.kept, self.dropped, self.done):
+                folder.mkdir(parents=True)
+            with replace_file(hash_file) as file:
+                file.write(settings_hash.encode())
+
+    def is_done(self, block: int) -> bool:
+        """Return True if the block has a record."""
+        return self._get_record_path(block).exists()
+
+    def read_record(self, block: int) -> BlockRecord:
+        """Read the record of a block that is done. Raises OSError."""
+        values = json.loads(self._get_record_path(block).read_text())
+        counts = {source: SourceCounts(**entry) for source, entry in values.pop("counts").items()}
+        return BlockRecord(counts=counts, **values)
+
+    def write_record(self, block: int, record: BlockRecord) -> None:
+        """Write the record of a block, whose files are complete. Raises OSError."""
+        with replace_file(self._get_record_path(block)) as file:
+            file.write(json.dumps(asdict(record), sort_keys=True).encode())
+
+    def list_kept(self, blocks: int) -> list[Path]:
+        """Return the files of kept rows of ``blocks`` blocks, all done, in the order of the rows."""
+        return [
+            get_part_path(self.kept, block, part)
+            for block in range(blocks)
+            for part in range(self.read_record(block).kept_parts)
+        ]
+
+    def list_dropped(self, blocks: int) -> list[Path]:
+        """Return the files of dropped rows of ``blocks`` blocks, all done, in the order of the rows."""
+        return [
+            get_part_path(self.dropped, block, part)
+            for block in range(blocks)
+            for part in range(self.read_record(block).dropped_parts)
+        ]
+
+    def _get_record_path(self, block: int) -> Path:
+        return self.done / f"{block:05}.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageWork(Generic[BlockT]):
+    """Work of a stage. It is sent to the nodes, so that all of it can be pickled.
+
+    Attributes:
+        stage: name of the stage.
+        folder: folder of the stage, which all nodes see.
+        blocks: the blocks, each of which ``process`` reads.
+        process: yields the rows of a block: kept ones, or Dropped. Raises OSError if the block cannot be read.
+        rows: format in which kept rows are stored.
+        strict: end the run at the first dropped row whose reason is in ``BAD_REASONS``.
+    """
+
+    stage: StageName
+    folder: StageFolder
+    blocks: Sequence[BlockT]
+    process: Callable[[BlockT], Iterator[Any]]
+    rows: RowFormat
+    strict: bool
+
+    def run_block(self, block: int) -> BlockOutcome:
+        """Process a block and write its files."""
+        began = time.monotonic()
+        kept = PartWriter(self.folder.kept, block, self.rows.schema)
+        dropped = PartWriter(self.folder.dropped, block, DROPPED_ROWS.schema)
+        kept_counts: Counter[str] = Counter()
+        dropped_counts: dict[str, Counter[str]] = {}
+        try:
+            for row in self.process(self.blocks[block]):
+                item = row if isinstance(row, Dropped) else self._encode(row)
+                if isinstance(item, Dropped):
+                    if self.strict and item.reason in BAD_REASONS:
+                        return BlockOutcome(block, f"strict=true: {item.question_id}: {item.reason}: {item.detail}")
+                    dropped.write(DROPPED_ROWS.encode(item))
+                    dropped_counts.setdefault(item.source, Counter())[item.reason] += 1
+                else:
+                    kept.write(item)
+                    kept_counts[item["source"]] += 1
+            kept.flush()
+            dropped.flush()
+            counts = {
+                source: SourceCounts(kept_counts[source], dict(dropped_counts.get(source, {})))
+                for source in sorted({*kept_counts, *dropped_counts})
+            }
+            record = BlockRecord(
+                kept_parts=kept.parts,
+                dropped_parts=dropped.parts,
+                counts=counts,
+                seconds=time.monotonic() - began,
+            )
+            self.folder.write_record(block, record)
+        except OSError as error:
+            return BlockOutcome(block, f"{self.stage}, block {block}: {error}")
+        return BlockOutcome(block, "")
+
+    def _encode(self, row: Any) -> dict[str, Any] | Dropped:
+        """Return the columns of a kept row; a Dropped if it cannot be stored."""
+        try:
+            columns = self.rows.encode(row)
+            size = measure_row(columns)
+            if size <= MAX_ROW_BYTES:
+                return columns
+            reason = "too_large"
+            detail = f"{size} bytes of text; the limit is {MAX_ROW_BYTES}"
+        except CandidateError as error:
+            reason = "bad_row"
+            detail = str(error)
+        return Dropped(
+            question_id=row.problem.question_id, source=row.source, stage=self.stage, reason=reason, detail=detail
+        )
+
+
+BAD_REASONS = frozenset({"bad_row", "too_large", "unreadable_file", "duplicate_id"})
+"""Reasons of rows that are malformed, rather than unwanted: the first one ends the run if ``strict`` is set."""
+
+
+class PartWriter:
+    """Writer of the rows of a block into parts of limited size."""
+
+    def __init__(self, folder: Path, block: int, schema: pa.Schema) -> None:
+        self.parts = 0
+        self._folder = folder
+        self._block = block
+        self._schema = schema
+        self._rows: list[dict[str, Any]] = []
+        self._bytes = 0
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Add a row. Raises OSError."""
+        size = measure_row(row)
+        if self._rows and (len(self._rows) == MAX_PART_ROWS or self._bytes + size > MAX_PART_BYTES):
+            self.flush()
+        self._rows.append(row)
+        self._bytes += size
+
+    def flush(self) -> None:
+        """Write the rows added since the last part, if any, as a part. Raises OSError."""
+        if self._rows:
+            with replace_file(get_part_path(self._folder, self._block, self.parts)) as file:
+                pq.write_table(pa.Table.from_pylist(self._rows, schema=self._schema), file, compression="zstd")
+            self.parts += 1
+            self._rows = []
+            self._bytes = 0
+
+
+def run_stage(
+    work: StageWork[Any], settings_hash: str, execute: Execute, show_done: Callable[[int, BlockRecord], None]
+) -> list[BlockRecord]:
+    """Do the blocks of a stage that are not done yet.
+
+    Args:
+        work: the stage.
+        settings_hash: hash of all that the stage's rows depend on.
+        execute: calls ``work.run_block`` for the blocks.
+        show_done: is called with each block that is done, also in an earlier run, and its record.
+
+    Returns:
+        The records of all blocks, in their order.
+
+    Raises:
+        RunFailed: a file cannot be read or written, or a row is bad and ``strict`` is set.
+    """
+    work.folder.open(settings_hash)
+    records: dict[int, BlockRecord] = {}
+
+    def mark_done(block: int) -> None:
+        records[block] = work.folder.read_record(block)
+        show_done(block, records[block])
+
+    pending = []
+    for block in range(len(work.blocks)):
+        if work.folder.is_done(block):
+            mark_done(block)
+        else:
+            pending.append(block)
+    for outcome in execute(work.run_block, pending) if pending else ():
+        if outcome.error:
+            raise RunFailed(outcome.error)
+        mark_done(outcome.block)
+    return [records[block] for block in range(len(work.blocks))]
+
+
+def add_counts(records: Iterable[BlockRecord]) -> dict[str, SourceCounts]:
+    """Add up the counts of blocks by source."""
+    kept: Counter[str] = Counter()
+    dropped: dict[str, Counter[str]] = {}
+    for record in records:
+        for source, counts in record.counts.items():
+            kept[source] += counts.kept
+            dropped.setdefault(source, Counter()).update(counts.dropped)
+    return {source: SourceCounts(kept[source], dict(sorted(dropped[source].items()))) for source in sorted(kept)}
+
+
+def measure_row(row: Mapping[str, Any]) -> int:
+    """Return the length of a row's texts, which is its size in memory to within a few bytes."""
+    return sum(len(value) for value in row.values() if isinstance(value, str | bytes))
+
+
+def get_part_path(folder: Path, block: int, part: int) -> Path:
+    """Return the path of a part of a block."""
+    return folder / f"{block:05}-{part:03}.parquet"
+
+
+@contextlib.contextmanager
+def replace_file(path: Path) -> Iterator[IO[bytes]]:
+    """Write a file atomically: it appears under its name when it is complete and on disk. Raises OSError."""
+    # Another execution of the same block may write the same file at the same time.
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with unfinished.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
