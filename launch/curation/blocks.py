@@ -41,10 +41,17 @@ BlockT = TypeVar("BlockT")
 
 @dataclass(frozen=True, slots=True)
 class SourceCounts:
-    """Rows of a source in a block or a stage: number of kept ones, number of dropped ones by reason."""
+    """Rows of a source in a block or a stage.
+
+    Attributes:
+        kept: number of kept rows.
+        dropped: number of dropped rows by reason.
+        seconds: time that the rows took.
+    """
 
     kept: int
     dropped: Mapping[str, int]
+    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,13 +62,11 @@ class BlockRecord:
         kept_parts: number of files of kept rows.
         dropped_parts: number of files of dropped rows.
         counts: numbers of rows by source.
-        seconds: wall time of the block.
     """
 
     kept_parts: int
     dropped_parts: int
     counts: Mapping[str, SourceCounts]
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +158,9 @@ class StageWork(Generic[BlockT]):
 
     def run_block(self, block: int) -> BlockOutcome:
         """Process a block and write its files."""
-        began = time.monotonic()
         kept = PartWriter(self.folder.kept, block, self.rows.schema)
         dropped = PartWriter(self.folder.dropped, block, DROPPED_ROWS.schema)
-        kept_counts: Counter[str] = Counter()
-        dropped_counts: dict[str, Counter[str]] = {}
+        counter = RowCounter()
         try:
             for row in self.process(self.blocks[block]):
                 item = row if isinstance(row, Dropped) else self._encode(row)
@@ -165,22 +168,13 @@ class StageWork(Generic[BlockT]):
                     if self.strict and item.reason in BAD_REASONS:
                         return BlockOutcome(block, f"strict=true: {item.question_id}: {item.reason}: {item.detail}")
                     dropped.write(DROPPED_ROWS.encode(item))
-                    dropped_counts.setdefault(item.source, Counter())[item.reason] += 1
+                    counter.add(item.source, item.reason)
                 else:
                     kept.write(item)
-                    kept_counts[item["source"]] += 1
+                    counter.add(item["source"], "")
             kept.flush()
             dropped.flush()
-            counts = {
-                source: SourceCounts(kept_counts[source], dict(dropped_counts.get(source, {})))
-                for source in sorted({*kept_counts, *dropped_counts})
-            }
-            record = BlockRecord(
-                kept_parts=kept.parts,
-                dropped_parts=dropped.parts,
-                counts=counts,
-                seconds=time.monotonic() - began,
-            )
+            record = BlockRecord(kept_parts=kept.parts, dropped_parts=dropped.parts, counts=counter.get_counts())
             self.folder.write_record(block, record)
         except OSError as error:
             return BlockOutcome(block, f"{self.stage}, block {block}: {error}")
@@ -205,6 +199,29 @@ class StageWork(Generic[BlockT]):
 
 BAD_REASONS = frozenset({"bad_row", "too_large", "unreadable_file", "duplicate_id"})
 """Reasons of rows that are malformed, rather than unwanted: the first one ends the run if ``strict`` is set."""
+
+
+class RowCounter:
+    """Counter of rows by source, and of the time between them."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, Counter[str]] = {}
+        self._seconds: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def add(self, source: str, reason: str) -> None:
+        """Count a row that was dropped for a reason, or kept if the reason is ""."""
+        now = time.monotonic()
+        self._rows.setdefault(source, Counter())[reason] += 1
+        self._seconds[source] = self._seconds.get(source, 0.0) + now - self._last
+        self._last = now
+
+    def get_counts(self) -> dict[str, SourceCounts]:
+        """Return the counts by source."""
+        return {
+            source: SourceCounts(rows.pop("", 0), dict(sorted(rows.items())), self._seconds[source])
+            for source, rows in sorted((source, rows.copy()) for source, rows in self._rows.items())
+        }
 
 
 class PartWriter:
@@ -275,13 +292,15 @@ def run_stage(
 
 def add_counts(records: Iterable[BlockRecord]) -> dict[str, SourceCounts]:
     """Add up the counts of blocks by source."""
-    kept: Counter[str] = Counter()
-    dropped: dict[str, Counter[str]] = {}
+    total: dict[str, SourceCounts] = {}
     for record in records:
         for source, counts in record.counts.items():
-            kept[source] += counts.kept
-            dropped.setdefault(source, Counter()).update(counts.dropped)
-    return {source: SourceCounts(kept[source], dict(sorted(dropped[source].items()))) for source in sorted(kept)}
+            known = total.get(source, SourceCounts(0, {}, 0.0))
+            dropped = Counter(known.dropped) + Counter(counts.dropped)
+            total[source] = SourceCounts(
+                known.kept + counts.kept, dict(sorted(dropped.items())), known.seconds + counts.seconds
+            )
+    return dict(sorted(total.items()))
 
 
 def measure_row(row: Mapping[str, Any]) -> int:
