@@ -7,7 +7,7 @@
 Covered: a killed process or node (every file is complete or absent, and the record is written last), a full disk, rows
 that cannot be stored, two executions of the same block at the same time (Ray repeats a block whose node seems dead).
 The folder holds a hash of all that its rows depend on: with another one, the stage starts anew.
-Not covered: exceptions of ``StageWork.process`` other than OSError, which are bugs and end the run.
+Not covered: exceptions of ``StageWork.process`` other than OSError, UserError and RunFailed, which are bugs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import IO, Any, Generic, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evaluator.errors import RunFailed
+from evaluator.errors import RunFailed, UserError
 from launch.curation.candidate_rows import DROPPED_ROWS, CandidateError, RowFormat
 from launch.curation.candidates import Dropped, StageName
 
@@ -116,21 +116,13 @@ class StageFolder:
         with replace_file(self._get_record_path(block)) as file:
             file.write(json.dumps(asdict(record), sort_keys=True).encode())
 
-    def list_kept(self, blocks: int) -> list[Path]:
-        """Return the files of kept rows of ``blocks`` blocks, all done, in the order of the rows."""
-        return [
-            get_part_path(self.kept, block, part)
-            for block in range(blocks)
-            for part in range(self.read_record(block).kept_parts)
-        ]
+    def list_kept(self, block: int) -> list[Path]:
+        """Return the files of kept rows of a block that is done, in the order of the rows."""
+        return [get_part_path(self.kept, block, part) for part in range(self.read_record(block).kept_parts)]
 
-    def list_dropped(self, blocks: int) -> list[Path]:
-        """Return the files of dropped rows of ``blocks`` blocks, all done, in the order of the rows."""
-        return [
-            get_part_path(self.dropped, block, part)
-            for block in range(blocks)
-            for part in range(self.read_record(block).dropped_parts)
-        ]
+    def list_dropped(self, block: int) -> list[Path]:
+        """Return the files of dropped rows of a block that is done, in the order of the rows."""
+        return [get_part_path(self.dropped, block, part) for part in range(self.read_record(block).dropped_parts)]
 
     def _get_record_path(self, block: int) -> Path:
         return self.done / f"{block:05}.json"
@@ -144,7 +136,8 @@ class StageWork(Generic[BlockT]):
         stage: name of the stage.
         folder: folder of the stage, which all nodes see.
         blocks: the blocks, each of which ``process`` reads.
-        process: yields the rows of a block: kept ones, or Dropped. Raises OSError if the block cannot be read.
+        process: yields the rows of a block: kept ones, or Dropped. Raises OSError, UserError or RunFailed if the block
+            cannot be read or processed.
         rows: format in which kept rows are stored.
         strict: end the run at the first dropped row whose reason is in ``BAD_REASONS``.
     """
@@ -176,24 +169,31 @@ class StageWork(Generic[BlockT]):
             dropped.flush()
             record = BlockRecord(kept_parts=kept.parts, dropped_parts=dropped.parts, counts=counter.get_counts())
             self.folder.write_record(block, record)
-        except OSError as error:
-            return BlockOutcome(block, f"{self.stage}, block {block}: {error}")
+        except (OSError, UserError, RunFailed) as error:
+            return BlockOutcome(block, f"{self.stage}, block {block}: {error}; the same command goes on where it was")
         return BlockOutcome(block, "")
 
     def _encode(self, row: Any) -> dict[str, Any] | Dropped:
         """Return the columns of a kept row; a Dropped if it cannot be stored."""
         try:
             columns = self.rows.encode(row)
-            size = measure_row(columns)
-            if size <= MAX_ROW_BYTES:
-                return columns
-            reason = "too_large"
-            detail = f"{size} bytes of text; the limit is {MAX_ROW_BYTES}"
         except CandidateError as error:
-            reason = "bad_row"
-            detail = str(error)
+            return Dropped(
+                question_id=error.candidate.problem.question_id,
+                source=error.candidate.source,
+                stage=self.stage,
+                reason="bad_row",
+                detail=str(error),
+            )
+        size = measure_row(columns)
+        if size <= MAX_ROW_BYTES:
+            return columns
         return Dropped(
-            question_id=row.problem.question_id, source=row.source, stage=self.stage, reason=reason, detail=detail
+            question_id=columns["question_id"],
+            source=columns["source"],
+            stage=self.stage,
+            reason="too_large",
+            detail=f"{size} bytes of text; the limit is {MAX_ROW_BYTES}",
         )
 
 

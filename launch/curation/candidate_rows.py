@@ -27,7 +27,15 @@ _TESTS = ("public_tests", "private_tests")
 
 
 class CandidateError(ValueError):
-    """A candidate cannot be stored. The message has the reason."""
+    """A candidate cannot be stored. The message has the reason.
+
+    Attributes:
+        candidate: the candidate.
+    """
+
+    def __init__(self, candidate: Candidate, reason: str) -> None:
+        super().__init__(reason)
+        self.candidate = candidate
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,7 @@ def encode_candidate(candidate: Candidate) -> dict[str, Any]:
     names = {name: getattr(problem, name) or "" for name in NAMES}
     for name, text in {**names, "source": candidate.source, "source_id": candidate.source_id}.items():
         if not is_unicode(text):
-            raise CandidateError(f"{name}: not Unicode, since it has a lone surrogate")
+            raise CandidateError(candidate, f"{name}: not Unicode, since it has a lone surrogate")
     try:
         return {
             "question_id": problem.question_id,
@@ -67,7 +75,7 @@ def encode_candidate(candidate: Candidate) -> dict[str, Any]:
             "wrong_programs": json.dumps(candidate.wrong_programs),
         }
     except (ValueError, TypeError, RecursionError) as error:
-        raise CandidateError(f"cannot be stored as JSON: {error}") from error
+        raise CandidateError(candidate, f"cannot be stored as JSON: {error}") from error
 
 
 def decode_candidate(row: Mapping[str, Any]) -> Candidate:

@@ -19,9 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evaluator.problem import Problem, to_row
-from launch.curation.blocks import replace_file
+from launch.curation.blocks import measure_row, replace_file
 from launch.curation.candidate_rows import DROPPED_ROWS
-from launch.curation.candidates import Candidate
+from launch.curation.candidates import Dropped
+from launch.curation.curated_rows import CuratedProblem
 from launch.problems.usable_problems import is_unicode, make_prompt_texts_unicode, replace_surrogates
 
 PROBLEMS_FILE = "problems.parquet"
@@ -29,6 +30,7 @@ NEEDS_CHECKER_FILE = "needs_checker.parquet"
 DROPPED_FILE = "dropped.parquet"
 
 _GROUP_ROWS = 256  # of a row group, which a writer keeps in memory
+_GROUP_BYTES = 64 << 20
 _METADATA = "metadata"
 _DIFFICULTY = pa.struct(
     [("policy", pa.string()), ("temperature", pa.float64()), ("samples", pa.int64()), ("passed", pa.int64())]
@@ -50,47 +52,41 @@ PROBLEM_SCHEMA = pa.schema(
 """Columns of ``problems.parquet``: those of docs/formats.md, and ``extra``, the source's other columns as JSON."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CuratedProblem:
-    """Problem that passed all stages.
-
-    Attributes:
-        candidate: the problem with its provenance and labelled programs.
-        needs_checker: several answers are right, and no checker says which.
-        weak_tests: the tests accept too many of the wrong programs.
-    """
-
-    candidate: Candidate
-    needs_checker: bool
-    weak_tests: bool
-
-
 @dataclass(frozen=True, slots=True)
 class WrittenProblems:
     """Problems that were written.
 
     Attributes:
         licences: number of problems in ``problems.parquet`` by source and licence.
-        needs_checker: number of problems in ``needs_checker.parquet`` by source.
+        kept_apart: the problems in ``needs_checker.parquet``.
     """
 
     licences: dict[str, Counter[str]]
-    needs_checker: Counter[str]
+    kept_apart: list[Dropped]
 
 
 def write_problems(folder: Path, problems: Iterable[CuratedProblem]) -> WrittenProblems:
     """Write ``problems.parquet`` and ``needs_checker.parquet``, each atomically, in the given order. Raises OSError."""
-    written = WrittenProblems({}, Counter())
+    written = WrittenProblems({}, [])
     with (
         open_writer(folder / PROBLEMS_FILE, PROBLEM_SCHEMA) as usable,
         open_writer(folder / NEEDS_CHECKER_FILE, PROBLEM_SCHEMA) as others,
     ):
         for problem in problems:
             candidate = problem.candidate
-            (others if problem.needs_checker else usable).write(make_problem_row(problem))
             if problem.needs_checker:
-                written.needs_checker[candidate.source] += 1
+                others.write(make_problem_row(problem))
+                written.kept_apart.append(
+                    Dropped(
+                        question_id=candidate.problem.question_id,
+                        source=candidate.source,
+                        stage="verify",
+                        reason="needs_checker",
+                        detail=problem.needs_checker,
+                    )
+                )
             else:
+                usable.write(make_problem_row(problem))
                 written.licences.setdefault(candidate.source, Counter())[candidate.licence] += 1
     return written
 
@@ -121,7 +117,7 @@ def make_problem_row(curated: CuratedProblem) -> dict[str, Any]:
         "source_id": candidate.source_id,
         "content_hash": hash_content(problem),
         "tests_hash": hash_tests(problem),
-        "needs_checker": curated.needs_checker,
+        "needs_checker": curated.needs_checker != "",
         "weak_tests": curated.weak_tests,
         "difficulty_measured": [],
         "extra": json.dumps(extra, default=str) if extra else None,
@@ -151,11 +147,13 @@ class RowWriter:
         self._writer = writer
         self._schema = schema
         self._rows: list[dict[str, Any]] = []
+        self._bytes = 0
 
     def write(self, row: dict[str, Any]) -> None:
         """Add a row. Raises OSError."""
         self._rows.append(row)
-        if len(self._rows) == _GROUP_ROWS:
+        self._bytes += measure_row(row)
+        if len(self._rows) == _GROUP_ROWS or self._bytes > _GROUP_BYTES:
             self.flush()
 
     def flush(self) -> None:
@@ -163,6 +161,7 @@ class RowWriter:
         if self._rows:
             self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
             self._rows = []
+            self._bytes = 0
 
 
 @contextmanager

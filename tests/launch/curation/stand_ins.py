@@ -1,12 +1,16 @@
-"""Candidates for tests of curation. Every argument has a default."""
+"""Candidates and functions of stages for tests of curation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from evaluator.problem import Problem, ProblemTest
-from launch.curation.candidates import Candidate
+from launch.curation.candidates import Candidate, Dropped, StageName
+from launch.curation.curated_rows import CuratedProblem, ProgramCounts
+from launch.curation.stage_functions import StageFunctions
 
 
 def make_candidate(
@@ -42,3 +46,67 @@ def make_candidate(
         right_programs=right_programs,
         wrong_programs=wrong_programs,
     )
+
+
+def read_file(path: Path) -> Iterator[Candidate | Dropped]:
+    """Read a JSON file of numbers: a number becomes a candidate, anything else is dropped."""
+    for row, number in enumerate(json.loads(path.read_text()), 1):
+        if isinstance(number, int):
+            yield make_candidate(str(number), source=path.stem, content=f"Print {number % 100}.")
+        else:
+            yield drop(f"{path.stem}/{path.name}:{row}", path.stem, "collect", "bad_row")
+
+
+def drop_multiples_of_seven(candidate: Candidate) -> Candidate | Dropped:
+    if int(candidate.source_id) % 7 == 0:
+        return drop(candidate.problem.question_id, candidate.source, "process", "image")
+    return candidate
+
+
+def fingerprint(candidate: Candidate) -> tuple[str, str, str]:
+    return candidate.problem.question_id, candidate.source, candidate.problem.question_content
+
+
+def find_duplicates(fingerprints: Iterable[tuple[str, str, str]]) -> Mapping[str, Dropped]:
+    """Drop all but the first of the candidates with the same statement."""
+    first: dict[str, str] = {}
+    duplicates = {}
+    for question_id, source, content in fingerprints:
+        if first.setdefault(content, question_id) != question_id:
+            duplicates[question_id] = drop(question_id, source, "filter", "duplicate")
+    return duplicates
+
+
+def check_overlap(candidate: Candidate) -> Dropped | None:
+    is_excluded = candidate.problem.question_content == "Print 5."
+    return drop(candidate.problem.question_id, candidate.source, "filter", "overlap") if is_excluded else None
+
+
+def verify(candidates: Iterable[Candidate]) -> Iterator[CuratedProblem | Dropped]:
+    """Drop problem 11 as flaky; find that problem 12 needs a checker; accept the others."""
+    for candidate in candidates:
+        if candidate.source_id == "11":
+            yield drop(candidate.problem.question_id, candidate.source, "verify", "flaky")
+            continue
+        yield CuratedProblem(
+            candidate=candidate,
+            needs_checker="two answers" if candidate.source_id == "12" else "",
+            weak_tests=candidate.source_id == "13",
+            float_checker=False,
+            programs=ProgramCounts(right=2, right_accepted=1, wrong=10, wrong_rejected=9),
+        )
+
+
+FUNCTIONS = StageFunctions(
+    collect=read_file,
+    process=drop_multiples_of_seven,
+    fingerprint=fingerprint,
+    find_duplicates=find_duplicates,
+    check_overlap=check_overlap,
+    verify=verify,
+)
+"""Stages that take next to no time."""
+
+
+def drop(question_id: str, source: str, stage: StageName, reason: str) -> Dropped:
+    return Dropped(question_id=question_id, source=source, stage=stage, reason=reason, detail="for the test")

@@ -3,6 +3,7 @@
 import errno
 import os
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -10,11 +11,11 @@ from evaluator.problem import ProblemTest, load_problems
 from launch.curation import blocks
 from launch.curation.candidate_rows import encode_dropped
 from launch.curation.candidates import Dropped
+from launch.curation.curated_rows import CURATED_ROWS, CuratedProblem, ProgramCounts, encode_curated, read_curated
 from launch.curation.output import (
     DROPPED_FILE,
     NEEDS_CHECKER_FILE,
     PROBLEMS_FILE,
-    CuratedProblem,
     hash_content,
     hash_tests,
     make_problem_row,
@@ -30,8 +31,14 @@ DOCUMENTED_COLUMNS = {
 }
 
 
-def curate(candidate, *, needs_checker=False, weak_tests=False):
-    return CuratedProblem(candidate=candidate, needs_checker=needs_checker, weak_tests=weak_tests)
+def curate(candidate, *, needs_checker="", weak_tests=False):
+    return CuratedProblem(
+        candidate=candidate,
+        needs_checker=needs_checker,
+        weak_tests=weak_tests,
+        float_checker=False,
+        programs=ProgramCounts(right=1, right_accepted=1, wrong=0, wrong_rejected=0),
+    )
 
 
 def test_written_problems_are_loaded_as_they_were(tmp_path):
@@ -42,7 +49,16 @@ def test_written_problems_are_loaded_as_they_were(tmp_path):
     assert [problem.question_id for problem in loaded.problems] == [c.problem.question_id for c in candidates]
     assert all(problem.tests == tests for problem in loaded.problems)
     assert loaded.problems[7].question_content == "Task 7"
-    assert written.licences == {"set": {"MIT": 600}} and not written.needs_checker
+    assert written.licences == {"set": {"MIT": 600}} and not written.kept_apart
+
+
+def test_stored_problem_is_read_as_it_was(tmp_path):
+    problems = [
+        curate(make_candidate("1", content="\ud800"), needs_checker="x"),
+        curate(make_candidate("2"), weak_tests=True),
+    ]
+    pq.write_table(pa.Table.from_pylist([*map(encode_curated, problems)], schema=CURATED_ROWS.schema), tmp_path / "p")
+    assert [*read_curated(tmp_path / "p")] == problems
 
 
 def test_columns_are_the_documented_ones(tmp_path):
@@ -56,12 +72,12 @@ def test_columns_are_the_documented_ones(tmp_path):
 
 
 def test_problem_that_needs_a_checker_is_kept_apart(tmp_path):
-    problems = [curate(make_candidate(str(number)), needs_checker=number == 1) for number in range(3)]
+    problems = [curate(make_candidate(str(number)), needs_checker="two answers" * (number == 1)) for number in range(3)]
     written = write_problems(tmp_path, problems)
     assert pq.read_table(tmp_path / PROBLEMS_FILE)["source_id"].to_pylist() == ["0", "2"]
     apart = pq.read_table(tmp_path / NEEDS_CHECKER_FILE)
     assert apart["source_id"].to_pylist() == ["1"] and apart["needs_checker"].to_pylist() == [True]
-    assert written.needs_checker == {"set": 1}
+    assert [(dropped.question_id, dropped.detail) for dropped in written.kept_apart] == [("set/1", "two answers")]
 
 
 def test_statement_is_unicode_and_unknown_columns_are_kept():

@@ -1,0 +1,78 @@
+"""Test sets that no problem of a curated data set may overlap: benchmarks and files of problems."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from conf.schema import DatasetConfig
+from evaluator.problem import Problem
+from launch.problems.datasets import BENCHMARK_LOADERS, DatasetError, load_evaluation_set
+from launch.problems.date_window import DateWindow
+
+_FULL_RELEASE = "release_v6"  # of LiveCodeBench
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExcludedSet:
+    """Test set.
+
+    Attributes:
+        name: name of the benchmark, or of the file without its suffix.
+        problems: its problems, without their tests, which no rule of overlap looks at.
+        window: days of contests whose problems are excluded; None if there are none.
+    """
+
+    name: str
+    problems: tuple[Problem, ...]
+    window: DateWindow | None
+
+
+def load_excluded_sets(texts: Sequence[str], strict: bool) -> list[ExcludedSet]:
+    """Load the test sets that ``exclude=[...]`` names.
+
+    Args:
+        texts: names of benchmarks, NAME:PATH for local copies of benchmarks, or files of problems.
+        strict: raise for the first row that is no valid problem.
+
+    Raises:
+        DatasetError: there is no such benchmark or file, it cannot be read, or a name is in the list twice.
+        ProblemError: a row is bad, and ``strict`` is set.
+    """
+    excluded = [_load(text, strict) for text in texts]
+    names = [test_set.name for test_set in excluded]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise DatasetError(f"exclude: {repeated[0]} is in the list twice: list each set once, rename one of two files")
+    return excluded
+
+
+def _load(text: str, strict: bool) -> ExcludedSet:
+    name, _, path = text.partition(":")
+    is_benchmark = name in BENCHMARK_LOADERS
+    if not is_benchmark and not Path(text).is_file():
+        raise DatasetError(f"exclude: {text!r} is neither a file nor one of {', '.join(BENCHMARK_LOADERS)}")
+    held_out = load_evaluation_set(
+        _make_config(name if is_benchmark else None, (path or None) if is_benchmark else text, strict)
+    )
+    if held_out is None:
+        raise DatasetError(f"exclude: {text!r} has no problems")
+    problems = tuple(replace(problem, public_tests=(), private_tests=(), extra={}) for problem in held_out.problems)
+    return ExcludedSet(
+        name=name if is_benchmark else Path(text).name.partition(".")[0], problems=problems, window=held_out.window
+    )
+
+
+def _make_config(name: Any, held_out_path: str | None, strict: bool) -> DatasetConfig:
+    return DatasetConfig(
+        name=name,
+        path=None,
+        held_out_path=held_out_path,
+        release=_FULL_RELEASE if name == "livecodebench" and held_out_path is None else None,
+        start_date=None,
+        end_date=None,
+        allow_overlap=False,
+        prompt=None,
+        strict=strict,
+    )

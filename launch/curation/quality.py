@@ -1,0 +1,80 @@
+"""Quality of the tests of a curated data set, measured with the labelled programs of its problems."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from launch.curation.curated_rows import CuratedProblem
+
+Z_95 = 1.959963984540054
+"""Standard normal quantile of a 95 % interval."""
+
+
+@dataclass
+class SourceQuality:
+    """Sums over the problems of a source; the attributes are those of ``ProgramCounts``."""
+
+    problems: int = 0
+    weak_tests: int = 0
+    float_checkers: int = 0
+    right: int = 0
+    right_accepted: int = 0
+    wrong: int = 0
+    wrong_rejected: int = 0
+
+    def add(self, problem: CuratedProblem) -> None:
+        """Add a problem."""
+        self.problems += 1
+        self.weak_tests += problem.weak_tests
+        self.float_checkers += problem.float_checker
+        self.right += problem.programs.right
+        self.right_accepted += problem.programs.right_accepted
+        self.wrong += problem.programs.wrong
+        self.wrong_rejected += problem.programs.wrong_rejected
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry of the manifest."""
+        return {
+            "problems": self.problems,
+            "weak_tests": self.weak_tests,
+            "float_checkers": self.float_checkers,
+            "true_positive": _make_rate(self.right_accepted, self.right),
+            "true_negative": _make_rate(self.wrong_rejected, self.wrong),
+        }
+
+
+class QualityCounter:
+    """Counter of the verdicts on labelled programs, by source."""
+
+    def __init__(self) -> None:
+        self._sources: defaultdict[str, SourceQuality] = defaultdict(SourceQuality)
+
+    def add(self, problem: CuratedProblem) -> None:
+        """Add a problem."""
+        self._sources[problem.candidate.source].add(problem)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entries of the manifest by source."""
+        return {source: self._sources[source].to_json() for source in sorted(self._sources)}
+
+
+def _make_rate(count: int, total: int) -> dict[str, Any]:
+    if total == 0:
+        return {"count": 0, "of": 0, "rate": None, "interval": None}
+    return {"count": count, "of": total, "rate": count / total, "interval": list(compute_wilson_interval(count, total))}
+
+
+def compute_wilson_interval(count: int, total: int) -> tuple[float, float]:
+    """Return the 95 % Wilson score interval of a share.
+
+    >>> [round(bound, 3) for bound in compute_wilson_interval(9, 10)]
+    [0.596, 0.982]
+    """
+    share = count / total
+    scale = 1 + Z_95**2 / total
+    centre = (share + Z_95**2 / (2 * total)) / scale
+    half = Z_95 / scale * math.sqrt(share * (1 - share) / total + Z_95**2 / (4 * total**2))
+    return max(0.0, centre - half), min(1.0, centre + half)
