@@ -6,7 +6,7 @@
 
 Covered: a killed process or node (every file is complete or absent, and the record is written last), a full disk, rows
 that cannot be stored, two executions of the same block at the same time (Ray repeats a block whose node seems dead).
-The folder holds a hash of all that its rows depend on: with another one, the stage starts anew.
+The folder's name has a hash of all that its rows depend on: with another one, the stage starts anew.
 Not covered: exceptions of ``StageWork.process`` other than OSError, UserError and RunFailed, which are bugs.
 """
 
@@ -82,24 +82,29 @@ Execute = Callable[[Callable[[int], BlockOutcome], Sequence[int]], Iterable[Bloc
 
 
 class StageFolder:
-    """Folder of a stage: parts of kept and of dropped rows, and a record of each block that is done."""
+    """Folder of a stage: parts of kept and of dropped rows, and a record of each block that is done.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.kept = path / "kept"
-        self.dropped = path / "dropped"
-        self.done = path / "done"
+    Args:
+        work: folder of all stages.
+        name: name of the stage.
+        settings_hash: hash of all that the rows depend on. It is in the folder's name, so that a process left over from
+            a run with other settings cannot write into it.
+    """
 
-    def open(self, settings_hash: str) -> None:
-        """Create the folder; empty one that was filled under another hash. Raises OSError."""
-        hash_file = self.path / "settings_hash"
-        if not hash_file.is_file() or hash_file.read_text() != settings_hash:
-            if self.path.exists():
-                shutil.rmtree(self.path)
-            for folder in (self.kept, self.dropped, self.done):
-                folder.mkdir(parents=True)
-            with replace_file(hash_file) as file:
-                file.write(settings_hash.encode())
+    def __init__(self, work: Path, name: str, settings_hash: str) -> None:
+        self.name = name
+        self.path = work / f"{name}-{settings_hash[:16]}"
+        self.kept = self.path / "kept"
+        self.dropped = self.path / "dropped"
+        self.done = self.path / "done"
+
+    def open(self) -> None:
+        """Create the folder, and remove those that the stage had with other settings. Raises OSError."""
+        for other in self.path.parent.glob(f"{self.name}-*"):
+            if other != self.path:
+                shutil.rmtree(other)
+        for folder in (self.kept, self.dropped, self.done):
+            folder.mkdir(parents=True, exist_ok=True)
 
     def is_done(self, block: int) -> bool:
         """Return True if the block has a record."""
@@ -254,13 +259,12 @@ class PartWriter:
 
 
 def run_stage(
-    work: StageWork[Any], settings_hash: str, execute: Execute, show_done: Callable[[int, BlockRecord], None]
+    work: StageWork[Any], execute: Execute, show_done: Callable[[int, BlockRecord], None]
 ) -> list[BlockRecord]:
     """Do the blocks of a stage that are not done yet.
 
     Args:
         work: the stage.
-        settings_hash: hash of all that the stage's rows depend on.
         execute: calls ``work.run_block`` for the blocks.
         show_done: is called with each block that is done, also in an earlier run, and its record.
 
@@ -270,7 +274,7 @@ def run_stage(
     Raises:
         RunFailed: a file cannot be read or written, or a row is bad and ``strict`` is set.
     """
-    work.folder.open(settings_hash)
+    work.folder.open()
     records: dict[int, BlockRecord] = {}
 
     def mark_done(block: int) -> None:

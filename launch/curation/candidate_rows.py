@@ -7,7 +7,7 @@ hold lone surrogates, which a column of text cannot.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -136,10 +136,15 @@ CANDIDATE_ROWS = RowFormat(
 DROPPED_ROWS = RowFormat(make_text_schema("question_id", "source", "stage", "reason", "detail"), encode_dropped)
 
 
-def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a Parquet file, of which few are decoded at a time. Raises OSError."""
+def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a Parquet file, of which few are decoded at a time. Raises OSError.
+
+    Args:
+        path: the file.
+        columns: names of the columns to read; None reads all.
+    """
     with pq.ParquetFile(path) as table:
-        for batch in table.iter_batches(batch_size=_READ_ROWS):
+        for batch in table.iter_batches(batch_size=_READ_ROWS, columns=columns):
             yield from batch.to_pylist()
 
 

@@ -82,11 +82,14 @@ def _format_sources(manifest: Manifest) -> str:
 
 
 def _format_overlap(overlap: Mapping[str, Mapping[str, int]]) -> str:
-    if not overlap:
-        return "No test sets were excluded."
     test_sets = sorted({name for counts in overlap.values() for name in counts})
+    if not test_sets:
+        return "No problem overlaps a test set of `exclude`."
     rows = [(source, *(f"{counts.get(name, 0):,}" for name in test_sets)) for source, counts in overlap.items()]
-    return "Problems that were dropped, by source and test set:\n\n" + _format_table(("source", *test_sets), rows)
+    return (
+        "Problems that were dropped because they overlap a test set of `exclude`; some overlap several:\n\n"
+        + _format_table(("source", *test_sets), rows)
+    )
 
 
 def _format_quality(quality: Mapping[str, Any]) -> str:

@@ -58,7 +58,7 @@ class Manifest:
         licences: licences of the kept problems, with their number, by source.
         settings: settings of the command.
         versions: versions of Python and of packages.
-        overlap: numbers of dropped problems by source and test set.
+        overlap: numbers of candidates that overlap a test set, by source and test set.
         test_quality: quality of the tests by source.
     """
 

@@ -2,7 +2,7 @@
 
     files of sources ─collect─► candidates ─process─► candidates ─filter─► candidates ─verify─► curated problems
                                                                   ▲
-                                  fingerprints ─► duplicates ─────┘        (two passes before the filter's own)
+                                       examine ─► duplicates ─────┘        (two passes before the filter's own)
 
 Each arrow is a stage of ``launch.curation.blocks``, with a folder in ``OUTPUT/work``. The hash of a stage covers what
 its rows depend on: its settings, the source code, and the hash of the stage before. A stage whose hash is the same goes
@@ -34,11 +34,12 @@ from launch.curation.progress import CurationProgress
 from launch.curation.quality import QualityCounter
 from launch.curation.stage_functions import (
     DUPLICATE_ROWS,
-    FINGERPRINT_ROWS,
+    EXAMINED_ROWS,
     StageFunctions,
+    count_overlaps,
+    examine_part,
     filter_part,
     find_all_duplicates,
-    fingerprint_part,
     make_filter_blocks,
     process_part,
     verify_part,
@@ -127,14 +128,14 @@ class Pipeline:
         """
         work = StageWork(
             stage=stage,
-            folder=StageFolder(self.work / folder),
+            folder=StageFolder(self.work, folder, settings_hash),
             blocks=blocks,
             process=process,
             rows=rows,
             strict=self.strict,
         )
         self.progress.start_stage(folder, len(blocks))
-        records = run_stage(work, settings_hash, self.execute, self.progress.show_done)
+        records = run_stage(work, self.execute, self.progress.show_done)
         if folder == stage:
             self.progress.end_stage(stage, records)
         return StageResult(work.folder, records, settings_hash)
@@ -158,9 +159,11 @@ def curate(
     """
     collected = collect(pipeline, files, functions, settings)
     processed = process(pipeline, collected, functions, settings)
-    filtered = filter_candidates(pipeline, processed, functions, settings)
+    examined = examine(pipeline, processed, functions, settings)
+    filtered = filter_candidates(pipeline, processed, examined, functions)
     verified = verify(pipeline, filtered, functions, settings)
-    return write_dataset(output, [collected, processed, filtered, verified], settings)
+    overlap = count_overlaps(examined.kept)
+    return write_dataset(output, [collected, processed, filtered, verified], overlap, settings)
 
 
 def collect(
@@ -184,33 +187,30 @@ def process(
     )
 
 
-def filter_candidates(
+def examine(
     pipeline: Pipeline, processed: StageResult, functions: StageFunctions, settings: StageSettings
 ) -> StageResult:
-    """Drop duplicates, and candidates that overlap a test set.
+    """Look at each candidate by itself: the first pass of the filter."""
+    function = partial(examine_part, functions.examine)
+    settings_hash = hash_values(processed.settings_hash, settings.filter)
+    return pipeline.run("examine", "filter", processed.kept, function, rows=EXAMINED_ROWS, settings_hash=settings_hash)
+
+
+def filter_candidates(
+    pipeline: Pipeline, processed: StageResult, examined: StageResult, functions: StageFunctions
+) -> StageResult:
+    """Drop what the first pass found, and duplicates.
 
     Duplicates are decided from the fingerprints of all candidates, by one task, so that the decision depends neither on
     the number of nodes nor on the order in which blocks end.
     """
-    candidates = processed.kept
-    before = processed.settings_hash
-    fingerprint = partial(fingerprint_part, functions.fingerprint)
-    fingerprints = pipeline.run(
-        "fingerprints", "filter", candidates, fingerprint, rows=FINGERPRINT_ROWS, settings_hash=hash_values(before, 1)
-    )
-    files = [fingerprints.folder.list_kept(block) for block in range(len(candidates))]
+    files = [examined.folder.list_kept(block) for block in range(len(examined.records))]
     find = partial(find_all_duplicates, functions.find_duplicates)
-    duplicates = pipeline.run(
-        "duplicates", "filter", [files], find, rows=DUPLICATE_ROWS, settings_hash=hash_values(before, 2)
-    )
-    return pipeline.run(
-        "filter",
-        "filter",
-        make_filter_blocks(candidates, duplicates.kept),
-        partial(filter_part, functions.check_overlap),
-        rows=CANDIDATE_ROWS,
-        settings_hash=hash_values(before, settings.filter),
-    )
+    settings_hash = hash_values(examined.settings_hash, "duplicates")
+    duplicates = pipeline.run("duplicates", "filter", [files], find, rows=DUPLICATE_ROWS, settings_hash=settings_hash)
+    blocks = make_filter_blocks(processed.kept, files, duplicates.kept)
+    settings_hash = hash_values(duplicates.settings_hash, "filter")
+    return pipeline.run("filter", "filter", blocks, filter_part, rows=CANDIDATE_ROWS, settings_hash=settings_hash)
 
 
 def verify(
@@ -222,8 +222,16 @@ def verify(
     return pipeline.run("verify", "verify", filtered.kept, function, rows=CURATED_ROWS, settings_hash=settings_hash)
 
 
-def write_dataset(output: Path, stages: Sequence[StageResult], settings: StageSettings) -> Manifest:
-    """Write the files of the data set; the manifest and the card, which say that it is complete, last.
+def write_dataset(
+    output: Path, stages: Sequence[StageResult], overlap: Mapping[str, Mapping[str, int]], settings: StageSettings
+) -> Manifest:
+    """Write the files of the data set; the manifest, which says that it is complete, last.
+
+    Args:
+        output: directory of the data set.
+        stages: the four stages.
+        overlap: numbers of candidates that overlap a test set, by source and test set.
+        settings: settings that the manifest records.
 
     Raises:
         OSError: a file cannot be written.
@@ -254,7 +262,7 @@ def write_dataset(output: Path, stages: Sequence[StageResult], settings: StageSe
         licences=written.licences,
         settings=settings.recorded,
         versions=read_versions(),
-        overlap={},
+        overlap=overlap,
         test_quality=quality.to_json(),
     )
     write_card(output / CARD_FILE, manifest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 
 import ray.data
@@ -18,6 +19,7 @@ def execute_with_ray_data(function: Callable[[int], BlockOutcome], blocks: Seque
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it warns of progress bars that are switched off
 
     def run(row: dict[str, int]) -> dict[str, object]:
         outcome = function(row["block"])

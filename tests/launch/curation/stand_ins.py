@@ -10,7 +10,7 @@ from typing import Any
 from evaluator.problem import Problem, ProblemTest
 from launch.curation.candidates import Candidate, Dropped, StageName
 from launch.curation.curated_rows import CuratedProblem, ProgramCounts
-from launch.curation.stage_functions import StageFunctions
+from launch.curation.stage_functions import Examination, StageFunctions
 
 
 def make_candidate(
@@ -63,8 +63,13 @@ def drop_multiples_of_seven(candidate: Candidate) -> Candidate | Dropped:
     return candidate
 
 
-def fingerprint(candidate: Candidate) -> tuple[str, str, str]:
-    return candidate.problem.question_id, candidate.source, candidate.problem.question_content
+def examine(candidate: Candidate) -> Examination:
+    """Find that statements about 5 and 6 overlap test sets."""
+    problem = candidate.problem
+    fingerprint = (problem.question_id, candidate.source, problem.question_content)
+    test_sets = {"Print 5.": ("first", "second"), "Print 6.": ("second",)}.get(problem.question_content, ())
+    dropped = drop(problem.question_id, candidate.source, "filter", "overlap") if test_sets else None
+    return Examination(fingerprint, test_sets, dropped)
 
 
 def find_duplicates(fingerprints: Iterable[tuple[str, str, str]]) -> Mapping[str, Dropped]:
@@ -75,11 +80,6 @@ def find_duplicates(fingerprints: Iterable[tuple[str, str, str]]) -> Mapping[str
         if first.setdefault(content, question_id) != question_id:
             duplicates[question_id] = drop(question_id, source, "filter", "duplicate")
     return duplicates
-
-
-def check_overlap(candidate: Candidate) -> Dropped | None:
-    is_excluded = candidate.problem.question_content == "Print 5."
-    return drop(candidate.problem.question_id, candidate.source, "filter", "overlap") if is_excluded else None
 
 
 def verify(candidates: Iterable[Candidate]) -> Iterator[CuratedProblem | Dropped]:
@@ -100,9 +100,8 @@ def verify(candidates: Iterable[Candidate]) -> Iterator[CuratedProblem | Dropped
 FUNCTIONS = StageFunctions(
     collect=read_file,
     process=drop_multiples_of_seven,
-    fingerprint=fingerprint,
+    examine=examine,
     find_duplicates=find_duplicates,
-    check_overlap=check_overlap,
     verify=verify,
 )
 """Stages that take next to no time."""

@@ -30,12 +30,12 @@ def drop_odd(block: list[Candidate]) -> Iterator[Candidate | Dropped]:
         yield drop(candidate, "odd") if int(candidate.source_id) % 2 else candidate
 
 
-def make_work(path, *, process=drop_odd, count=4, strict=False):
+def make_work(path, *, process=drop_odd, count=4, strict=False, settings_hash="1"):
     candidates = [make_candidate(str(number), source="ab"[number % 3 == 0]) for number in range(5 * count)]
     chunks = [candidates[5 * block : 5 * block + 5] for block in range(count)]
     return StageWork(
         stage="process",
-        folder=StageFolder(path),
+        folder=StageFolder(path, "process", settings_hash),
         blocks=chunks,
         process=process,
         rows=CANDIDATE_ROWS,
@@ -43,9 +43,9 @@ def make_work(path, *, process=drop_odd, count=4, strict=False):
     )
 
 
-def run(work, settings_hash="1", execute=execute_here):
+def run(work, execute=execute_here):
     """Run a stage; return its records and the ids of its kept and of its dropped rows, in order."""
-    records = run_stage(work, settings_hash, execute, lambda block, record: None)
+    records = run_stage(work, execute, lambda block, record: None)
     numbers = range(len(records))
     kept = [c.source_id for n in numbers for path in work.folder.list_kept(n) for c in read_candidates(path)]
     dropped = [row["question_id"] for n in numbers for path in work.folder.list_dropped(n) for row in read_rows(path)]
@@ -117,9 +117,9 @@ def test_other_settings_start_anew(tmp_path):
         executed.extend(numbers)
         return map(function, numbers)
 
-    run(make_work(tmp_path), settings_hash="1", execute=execute)
+    run(make_work(tmp_path), execute=execute)
     assert executed == []
-    _, kept, _ = run(make_work(tmp_path, count=2), settings_hash="2", execute=execute)
+    _, kept, _ = run(make_work(tmp_path, count=2, settings_hash="2"), execute=execute)
     assert executed == [0, 1] and len(kept) == 5
     assert len(list_files(tmp_path)) == 4  # none of the first run's other blocks
 
@@ -128,7 +128,7 @@ def test_other_settings_start_anew(tmp_path):
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_full_disk_ends_the_run_and_leaves_no_unfinished_file(tmp_path, monkeypatch, call):
     work = make_work(tmp_path)
-    work.folder.open("1")
+    work.folder.open()
 
     def fail(*arguments):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -137,7 +137,7 @@ def test_full_disk_ends_the_run_and_leaves_no_unfinished_file(tmp_path, monkeypa
     with pytest.raises(RunFailed, match=r"^process, block 3: .*No space left on device"):
         run(work)
     monkeypatch.undo()
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["settings_hash"]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(run(work)[1]) == 10
 
 

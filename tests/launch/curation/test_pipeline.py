@@ -50,11 +50,12 @@ def test_files_and_numbers_of_a_data_set(tmp_path, files):
     # Statements are numbers modulo 100: of 100..139, those remain whose number modulo 100 is a multiple of 7.
     assert dropped["collect"] == {"bad_row": 2}
     assert dropped["process"] == {"image": 14}
-    assert dropped["filter"]["duplicate_id"] == 1 and dropped["filter"]["overlap"] == 1
+    assert dropped["filter"]["duplicate_id"] == 1 and dropped["filter"]["overlap"] == 3
     assert dropped["verify"] == {"flaky": 1, "needs_checker": 1}
     ids = pq.read_table(tmp_path / "out" / "problems.parquet")["question_id"].to_pylist()
-    first = [f"a/{n}" for n in range(60) if n % 7 and n not in (5, 11, 12)]
+    first = [f"a/{n}" for n in range(60) if n % 7 and n not in (5, 6, 11, 12)]
     assert ids == [*first, *(f"b/{n}" for n in range(100, 140) if n % 7 and n % 100 % 7 == 0)]
+    assert manifest["overlap"] == {"a": {"first": 1, "second": 2}, "b": {"second": 1}}
     rows_in = 62 + 41
     for totals in manifest["stages"].values():
         assert totals["in"] == rows_in == totals["out"] + sum(totals["dropped"].values())
@@ -95,7 +96,7 @@ def test_killed_run_goes_on_where_it_was(tmp_path, files, monkeypatch, blocks_un
 
     def execute(function, numbers):
         for number in numbers:
-            executed.append((function.__self__.folder.path.name, number))
+            executed.append((function.__self__.folder.name, number))
             yield function(number)
 
     def execute_until_kill(function, numbers):
@@ -121,9 +122,9 @@ def test_killed_run_goes_on_where_it_was(tmp_path, files, monkeypatch, blocks_un
     [
         ({}, []),
         ({"verify": 1}, ["verify"]),
-        ({"filter": 1}, ["filter", "verify"]),
-        ({"process": 1}, ["process", "fingerprints", "duplicates", "filter", "verify"]),
-        ({"collect": 1}, ["collect", "process", "fingerprints", "duplicates", "filter", "verify"]),
+        ({"filter": 1}, ["examine", "duplicates", "filter", "verify"]),
+        ({"process": 1}, ["process", "examine", "duplicates", "filter", "verify"]),
+        ({"collect": 1}, ["collect", "process", "examine", "duplicates", "filter", "verify"]),
     ],
 )
 def test_changed_settings_repeat_their_stage_and_those_after_it(tmp_path, files, change, repeated):
@@ -131,7 +132,7 @@ def test_changed_settings_repeat_their_stage_and_those_after_it(tmp_path, files,
     executed = []
 
     def execute(function, numbers):
-        executed.append(function.__self__.folder.path.name)
+        executed.append(function.__self__.folder.name)
         return map(function, numbers)
 
     run(tmp_path, files, settings=replace(SETTINGS, **change), execute=execute)
