@@ -17,6 +17,7 @@ from launch.curation.candidate_rows import (
     read_rows,
 )
 from launch.curation.candidates import Candidate
+from launch.problems.usable_problems import replace_surrogates
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +46,8 @@ class CuratedProblem:
         needs_checker: reason why the problem needs a checker that it does not have; "" if it does not.
         weak_tests: the tests accept too many of the wrong programs.
         float_checker: a checker of numbers was written for the problem.
+        is_verified: a right program passes all tests.
+        dropped_tests: for each test that the verification dropped, its index and the reason.
         programs: verdicts of its labelled programs.
     """
 
@@ -52,10 +55,17 @@ class CuratedProblem:
     needs_checker: str
     weak_tests: bool
     float_checker: bool
+    is_verified: bool
+    dropped_tests: tuple[str, ...]
     programs: ProgramCounts
 
 
-_FLAGS = (("needs_checker", pa.string()), ("weak_tests", pa.bool_()), ("float_checker", pa.bool_()))
+_FLAGS = (
+    ("needs_checker", pa.string()),
+    ("weak_tests", pa.bool_()),
+    ("float_checker", pa.bool_()),
+    ("is_verified", pa.bool_()),
+)
 _COUNTS = ("right", "right_accepted", "wrong", "wrong_rejected")
 
 
@@ -64,6 +74,7 @@ def encode_curated(curated: CuratedProblem) -> dict[str, Any]:
     return {
         **encode_candidate(curated.candidate),
         **{name: getattr(curated, name) for name, _ in _FLAGS},
+        "dropped_tests": [replace_surrogates(text) for text in curated.dropped_tests],
         **{name: getattr(curated.programs, name) for name in _COUNTS},
     }
 
@@ -73,11 +84,20 @@ def read_curated(path: Path) -> Iterator[CuratedProblem]:
     for row in read_rows(path):
         yield CuratedProblem(
             candidate=decode_candidate(row),
+            dropped_tests=tuple(row["dropped_tests"]),
             programs=ProgramCounts(**{name: row[name] for name in _COUNTS}),
             **{name: row[name] for name, _ in _FLAGS},
         )
 
 
 CURATED_ROWS = RowFormat(
-    pa.schema([*CANDIDATE_ROWS.schema, *_FLAGS, *((name, pa.int64()) for name in _COUNTS)]), encode_curated
+    pa.schema(
+        [
+            *CANDIDATE_ROWS.schema,
+            *_FLAGS,
+            ("dropped_tests", pa.list_(pa.string())),
+            *((name, pa.int64()) for name in _COUNTS),
+        ]
+    ),
+    encode_curated,
 )

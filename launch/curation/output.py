@@ -45,11 +45,13 @@ PROBLEM_SCHEMA = pa.schema(
         *((name, pa.string()) for name in ("source", "licence", "source_id", "content_hash", "tests_hash")),
         ("needs_checker", pa.bool_()),
         ("weak_tests", pa.bool_()),
+        ("is_verified", pa.bool_()),
+        ("dropped_tests", pa.list_(pa.string())),
         ("difficulty_measured", pa.list_(_DIFFICULTY)),
         ("extra", pa.string()),
     ]
 )
-"""Columns of ``problems.parquet``: those of docs/formats.md, and ``extra``, the source's other columns as JSON."""
+"""Columns of ``problems.parquet``; docs/formats.md describes them. ``extra`` has the source's other columns as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,8 @@ def make_problem_row(curated: CuratedProblem) -> dict[str, Any]:
         "tests_hash": hash_tests(problem),
         "needs_checker": curated.needs_checker != "",
         "weak_tests": curated.weak_tests,
+        "is_verified": curated.is_verified,
+        "dropped_tests": list(curated.dropped_tests),
         "difficulty_measured": [],
         "extra": json.dumps(extra, default=str) if extra else None,
     }

@@ -15,11 +15,13 @@ Z_95 = 1.959963984540054
 
 @dataclass
 class SourceQuality:
-    """Sums over the problems of a source; the attributes are those of ``ProgramCounts``."""
+    """Sums over the problems of a source, by the names of ``CuratedProblem`` and ``ProgramCounts``."""
 
     problems: int = 0
     weak_tests: int = 0
     float_checkers: int = 0
+    unverified: int = 0
+    dropped_tests: int = 0
     right: int = 0
     right_accepted: int = 0
     wrong: int = 0
@@ -30,6 +32,8 @@ class SourceQuality:
         self.problems += 1
         self.weak_tests += problem.weak_tests
         self.float_checkers += problem.float_checker
+        self.unverified += not problem.is_verified
+        self.dropped_tests += len(problem.dropped_tests)
         self.right += problem.programs.right
         self.right_accepted += problem.programs.right_accepted
         self.wrong += problem.programs.wrong
@@ -41,6 +45,8 @@ class SourceQuality:
             "problems": self.problems,
             "weak_tests": self.weak_tests,
             "float_checkers": self.float_checkers,
+            "unverified": self.unverified,
+            "dropped_tests": self.dropped_tests,
             "true_positive": _make_rate(self.right_accepted, self.right),
             "true_negative": _make_rate(self.wrong_rejected, self.wrong),
         }

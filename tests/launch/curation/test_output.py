@@ -37,6 +37,8 @@ def curate(candidate, *, needs_checker="", weak_tests=False):
         needs_checker=needs_checker,
         weak_tests=weak_tests,
         float_checker=False,
+        is_verified=True,
+        dropped_tests=("test 3: crashes",),
         programs=ProgramCounts(right=1, right_accepted=1, wrong=0, wrong_rejected=0),
     )
 
