@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from conf.schema import DatasetConfig
-from evaluator.problem import Problem
+from launch.curation.filtering.overlap import TestSet
 from launch.problems.datasets import BENCHMARK_LOADERS, DatasetError, load_evaluation_set
-from launch.problems.date_window import DateWindow
 
 _FULL_RELEASE = "release_v6"  # of LiveCodeBench
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ExcludedSet:
-    """Test set.
-
-    Attributes:
-        name: name of the benchmark, or of the file without its suffix.
-        problems: its problems, without their tests, which no rule of overlap looks at.
-        window: days of contests whose problems are excluded; None if there are none.
-    """
-
-    name: str
-    problems: tuple[Problem, ...]
-    window: DateWindow | None
-
-
-def load_excluded_sets(texts: Sequence[str], strict: bool) -> list[ExcludedSet]:
+def load_excluded_sets(texts: Sequence[str], strict: bool) -> list[TestSet]:
     """Load the test sets that ``exclude=[...]`` names.
 
     Args:
@@ -48,7 +32,7 @@ def load_excluded_sets(texts: Sequence[str], strict: bool) -> list[ExcludedSet]:
     return excluded
 
 
-def _load(text: str, strict: bool) -> ExcludedSet:
+def _load(text: str, strict: bool) -> TestSet:
     name, _, path = text.partition(":")
     is_benchmark = name in BENCHMARK_LOADERS
     if not is_benchmark and not Path(text).is_file():
@@ -58,8 +42,9 @@ def _load(text: str, strict: bool) -> ExcludedSet:
     )
     if held_out is None:
         raise DatasetError(f"exclude: {text!r} has no problems")
+    # Their tests, which no rule of overlap looks at, would be sent to all nodes.
     problems = tuple(replace(problem, public_tests=(), private_tests=(), extra={}) for problem in held_out.problems)
-    return ExcludedSet(
+    return TestSet(
         name=name if is_benchmark else Path(text).name.partition(".")[0], problems=problems, window=held_out.window
     )
 

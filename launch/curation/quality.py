@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
 from launch.curation.curated_rows import CuratedProblem
-
-Z_95 = 1.959963984540054
-"""Standard normal quantile of a 95 % interval."""
+from launch.curation.verification.intervals import Share
 
 
 @dataclass
@@ -68,19 +65,5 @@ class QualityCounter:
 
 
 def _make_rate(count: int, total: int) -> dict[str, Any]:
-    if total == 0:
-        return {"count": 0, "of": 0, "rate": None, "interval": None}
-    return {"count": count, "of": total, "rate": count / total, "interval": list(compute_wilson_interval(count, total))}
-
-
-def compute_wilson_interval(count: int, total: int) -> tuple[float, float]:
-    """Return the 95 % Wilson score interval of a share.
-
-    >>> [round(bound, 3) for bound in compute_wilson_interval(9, 10)]
-    [0.596, 0.982]
-    """
-    share = count / total
-    scale = 1 + Z_95**2 / total
-    centre = (share + Z_95**2 / (2 * total)) / scale
-    half = Z_95 / scale * math.sqrt(share * (1 - share) / total + Z_95**2 / (4 * total**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    share = Share(count, total)
+    return {"count": count, "of": total, "rate": share.value, "interval": list(share.interval)}
