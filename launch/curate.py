@@ -51,7 +51,8 @@ def main(values: DictConfig) -> None:
 
         manifest = run_curation(config, sources, console)
         problems = manifest.stages["verify"].rows_out
-        print_line(console, f"{config.output}: {problems:,} problems; README.md there has the numbers", "green")
+        color = "green" if problems else "yellow"
+        print_line(console, f"{config.output}: {problems:,} problems; README.md there has the numbers", color)
 
 
 if __name__ == "__main__":

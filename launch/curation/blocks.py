@@ -20,7 +20,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
@@ -278,8 +278,11 @@ def run_stage(
     records: dict[int, BlockRecord] = {}
 
     def mark_done(block: int) -> None:
-        records[block] = work.folder.read_record(block)
-        show_done(block, records[block])
+        record = work.folder.read_record(block)
+        if work.strict and (bad := find_bad_rows(record)):  # of an earlier run that was not strict
+            raise RunFailed(f"strict=true: {bad}: see {work.folder.list_dropped(block)[0]}")
+        records[block] = record
+        show_done(block, record)
 
     pending = []
     for block in range(len(work.blocks)):
@@ -294,6 +297,15 @@ def run_stage(
     return [records[block] for block in range(len(work.blocks))]
 
 
+def find_bad_rows(record: BlockRecord) -> str:
+    """Return the first source and reason of malformed rows in a block; "" if it has none."""
+    for source, counts in record.counts.items():
+        for reason in counts.dropped:
+            if reason in BAD_REASONS:
+                return f"{source}: {reason}"
+    return ""
+
+
 def add_counts(records: Iterable[BlockRecord]) -> dict[str, SourceCounts]:
     """Add up the counts of blocks by source."""
     total: dict[str, SourceCounts] = {}
@@ -305,6 +317,15 @@ def add_counts(records: Iterable[BlockRecord]) -> dict[str, SourceCounts]:
                 known.kept + counts.kept, dict(sorted(dropped.items())), known.seconds + counts.seconds
             )
     return dict(sorted(total.items()))
+
+
+def add_seconds(counts: Mapping[str, SourceCounts], records: Iterable[BlockRecord]) -> dict[str, SourceCounts]:
+    """Return the counts with the time of other blocks, which had the same rows, added."""
+    others = add_counts(records)
+    return {
+        source: replace(entry, seconds=entry.seconds + others[source].seconds) if source in others else entry
+        for source, entry in counts.items()
+    }
 
 
 def measure_row(row: Mapping[str, Any]) -> int:

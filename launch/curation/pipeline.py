@@ -23,7 +23,16 @@ from pathlib import Path
 from typing import Any
 
 from evaluator.errors import RunFailed
-from launch.curation.blocks import BlockRecord, Execute, SourceCounts, StageFolder, StageWork, add_counts, run_stage
+from launch.curation.blocks import (
+    BlockRecord,
+    Execute,
+    SourceCounts,
+    StageFolder,
+    StageWork,
+    add_counts,
+    add_seconds,
+    run_stage,
+)
 from launch.curation.candidate_rows import CANDIDATE_ROWS, RowFormat, encode_dropped, read_rows
 from launch.curation.candidates import Dropped, StageName
 from launch.curation.curated_rows import CURATED_ROWS, CuratedProblem, read_curated
@@ -85,6 +94,17 @@ class StageResult:
     def dropped(self) -> list[Path]:
         """Files of dropped rows, in order."""
         return [path for block in range(len(self.records)) for path in self.folder.list_dropped(block)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinishedStages:
+    """Results of the four stages, and of the first pass of the filter."""
+
+    collected: StageResult
+    processed: StageResult
+    examined: StageResult
+    filtered: StageResult
+    verified: StageResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,8 +182,10 @@ def curate(
     examined = examine(pipeline, processed, functions, settings)
     filtered = filter_candidates(pipeline, processed, examined, functions)
     verified = verify(pipeline, filtered, functions, settings)
-    overlap = count_overlaps(examined.kept)
-    return write_dataset(output, [collected, processed, filtered, verified], overlap, settings)
+    stages = FinishedStages(
+        collected=collected, processed=processed, examined=examined, filtered=filtered, verified=verified
+    )
+    return write_dataset(output, stages, settings)
 
 
 def collect(
@@ -222,38 +244,30 @@ def verify(
     return pipeline.run("verify", "verify", filtered.kept, function, rows=CURATED_ROWS, settings_hash=settings_hash)
 
 
-def write_dataset(
-    output: Path, stages: Sequence[StageResult], overlap: Mapping[str, Mapping[str, int]], settings: StageSettings
-) -> Manifest:
+def write_dataset(output: Path, stages: FinishedStages, settings: StageSettings) -> Manifest:
     """Write the files of the data set; the manifest, which says that it is complete, last.
-
-    Args:
-        output: directory of the data set.
-        stages: the four stages.
-        overlap: numbers of candidates that overlap a test set, by source and test set.
-        settings: settings that the manifest records.
 
     Raises:
         OSError: a file cannot be written.
     """
-    collected, processed, filtered, verified = stages
     (output / MANIFEST_FILE).unlink(missing_ok=True)
     quality = QualityCounter()
 
     def count_quality() -> Iterator[CuratedProblem]:
-        for problem in itertools.chain.from_iterable(map(read_curated, verified.kept)):
+        for problem in itertools.chain.from_iterable(map(read_curated, stages.verified.kept)):
             quality.add(problem)
             yield problem
 
     written = write_problems(output, count_quality())
-    dropped = itertools.chain.from_iterable(read_rows(path) for stage in stages for path in stage.dropped)
+    results = (stages.collected, stages.processed, stages.filtered, stages.verified)
+    dropped = itertools.chain.from_iterable(read_rows(path) for result in results for path in result.dropped)
     write_dropped(output, itertools.chain(dropped, map(encode_dropped, written.kept_apart)))
     totals, totals_by_source = compute_totals(
         {
-            "collect": add_counts(collected.records),
-            "process": add_counts(processed.records),
-            "filter": add_counts(filtered.records),
-            "verify": move_to_dropped(add_counts(verified.records), written.kept_apart),
+            "collect": add_counts(stages.collected.records),
+            "process": add_counts(stages.processed.records),
+            "filter": add_seconds(add_counts(stages.filtered.records), stages.examined.records),
+            "verify": move_to_dropped(add_counts(stages.verified.records), written.kept_apart),
         }
     )
     manifest = Manifest(
@@ -262,7 +276,7 @@ def write_dataset(
         licences=written.licences,
         settings=settings.recorded,
         versions=read_versions(),
-        overlap=overlap,
+        overlap=count_overlaps(stages.examined.kept),
         test_quality=quality.to_json(),
     )
     write_card(output / CARD_FILE, manifest)

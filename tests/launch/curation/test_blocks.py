@@ -181,6 +181,15 @@ def test_strict_ends_the_run_at_a_bad_row_only(tmp_path):
         run(make_work(tmp_path / "bad", process=lambda block: reversed([*drop_bad(block)]), strict=True))
 
 
+def test_strict_also_ends_at_a_bad_row_of_an_earlier_run(tmp_path):
+    def drop_bad(block):
+        yield from (drop(candidate, "bad_row") for candidate in block)
+
+    run(make_work(tmp_path, process=drop_bad))
+    with pytest.raises(RunFailed, match=r"^strict=true: a: bad_row: see .*dropped/00000-000.parquet$"):
+        run(make_work(tmp_path, process=drop_bad, strict=True))
+
+
 @pytest.mark.parametrize(("limit", "value"), [("MAX_PART_ROWS", 2), ("MAX_PART_BYTES", 700)])
 def test_parts_are_limited(tmp_path, monkeypatch, limit, value):
     monkeypatch.setattr(blocks, limit, value)
