@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -16,6 +17,7 @@ from launch.curation.pipeline import Pipeline, StageSettings, curate, lock_folde
 from launch.curation.progress import CurationProgress
 from tests.launch.curation.stand_ins import FUNCTIONS
 
+ROOT = Path(__file__).parents[3]
 SETTINGS = StageSettings(collect=["a", "b"], process={"max_tests": 15}, filter=[], verify={}, recorded={})
 DATA_FILES = ("problems.parquet", "needs_checker.parquet", "dropped.parquet")
 
@@ -160,7 +162,7 @@ def test_second_run_in_the_same_folder_is_refused(tmp_path):
     program = "import sys; from pathlib import Path; from launch.curation.pipeline import lock_folder\n"
     program += "with lock_folder(Path(sys.argv[1])): print('locked', flush=True); input()"
     command = [sys.executable, "-c", program, str(tmp_path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "locked\n"
         with pytest.raises(RunFailed, match="another run is curating into it"), lock_folder(tmp_path):
             pass
