@@ -10,7 +10,7 @@ from launch.curation.curated_rows import CuratedProblem
 from launch.curation.verification.intervals import Share
 
 
-@dataclass
+@dataclass(kw_only=True)
 class SourceQuality:
     """Sums over the problems of a source, by the names of ``CuratedProblem`` and ``ProgramCounts``."""
 

@@ -34,7 +34,7 @@ class Examination:
 
 @dataclass(frozen=True, kw_only=True)
 class StageFunctions:
-    """What the stages do. All functions can be pickled.
+    """Functions that do the work of the stages. All can be pickled.
 
     Attributes:
         collect: yields the rows of a file of a source.

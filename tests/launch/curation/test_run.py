@@ -4,9 +4,11 @@ import contextlib
 import io
 import json
 import os
+import pickle
 
 import pyarrow.parquet as pq
 import pytest
+import ray.cloudpickle
 from rich.console import Console
 
 from conf.validation import parse_curate
@@ -14,7 +16,7 @@ from launch.curation import run
 from launch.curation.excluded_sets import load_excluded_sets
 from launch.curation.sources.registry import READERS
 from launch.curation.sources.source_files import resolve_source
-from launch.curation.wiring import SourceFile
+from launch.curation.wiring import SourceFile, make_stage_functions
 from launch.problems.datasets import DatasetError
 
 WORDS = [f"word{number}" for number in range(400)]
@@ -116,6 +118,20 @@ def test_settings_of_a_stage_change_with_what_its_rows_depend_on(tmp_path):
     os.utime(path, ns=(1, 1))
     assert make_settings().collect != first.collect
     assert make_settings().process == first.process
+
+
+def test_functions_of_the_stages_can_be_sent_to_other_nodes(tmp_path):
+    path = write_rows(tmp_path / "mine.jsonl", [make_row(0), "bad\n", make_row(1)])
+    excluded = load_excluded_sets([str(write_rows(tmp_path / "test_set.jsonl", [make_row(1)]))], strict=True)
+    config = make_config(tmp_path, [path])
+    functions = make_stage_functions(config, excluded)
+    sent = pickle.loads(ray.cloudpickle.dumps(functions))
+    file = SourceFile(resolve_source(str(path), READERS).reader, path)
+    collected = list(sent.collect(pickle.loads(ray.cloudpickle.dumps(file))))
+    assert collected == list(functions.collect(file)) and len(collected) == 3
+    processed = [sent.process(collected[0]), sent.process(collected[2])]
+    assert [sent.examine(candidate).test_sets for candidate in processed] == [(), ("test_set",)]
+    assert list(map(sent.examine, processed)) == list(map(functions.examine, processed))
 
 
 def test_test_sets_have_names_and_no_tests(tmp_path):
