@@ -11,8 +11,6 @@ from conf.schema import DatasetConfig
 from launch.curation.filtering.overlap import TestSet
 from launch.problems.datasets import BENCHMARK_LOADERS, DatasetError, load_evaluation_set
 
-_FULL_RELEASE = "release_v6"  # of LiveCodeBench
-
 
 def load_excluded_sets(texts: Sequence[str], strict: bool) -> list[TestSet]:
     """Load the test sets that ``exclude=[...]`` names.
@@ -54,7 +52,7 @@ def _make_config(name: Any, held_out_path: str | None, strict: bool) -> DatasetC
         name=name,
         path=None,
         held_out_path=held_out_path,
-        release=_FULL_RELEASE if name == "livecodebench" and held_out_path is None else None,
+        release="release_v6" if name == "livecodebench" and held_out_path is None else None,
         start_date=None,
         end_date=None,
         allow_overlap=False,
