@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -47,11 +46,13 @@ def test_two_nodes_give_the_same_bytes_as_one_process(tmp_path, files):
     expected = run(tmp_path / "process", files, map)
     ray.shutdown()
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 2**27})
+    seen = tmp_path / "nodes"  # a file for each node that has worked on a block
+    seen.mkdir()
 
     def execute(function, numbers):
         def run_block(number):
-            (tmp_path / "nodes" / ray.get_runtime_context().get_node_id()).touch()
-            time.sleep(0.2)  # long enough for both nodes to take part
+            (seen / ray.get_runtime_context().get_node_id()).touch()
+            wait_until(lambda: len([*seen.iterdir()]) == 2, "a block on each of the two nodes")
             return function(number)
 
         yield from execute_with_ray_data(run_block, numbers)
@@ -59,10 +60,8 @@ def test_two_nodes_give_the_same_bytes_as_one_process(tmp_path, files):
     try:
         cluster.add_node(num_cpus=1, object_store_memory=2**27)
         ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
-        (tmp_path / "nodes").mkdir()
         assert run(tmp_path / "cluster", files, execute) == expected
-        nodes = {path.name for path in (tmp_path / "nodes").iterdir()}
-        assert nodes == {node["NodeID"] for node in ray.nodes()}
+        assert {path.name for path in seen.iterdir()} == {node["NodeID"] for node in ray.nodes()}
     finally:
         ray.shutdown()
         cluster.shutdown()
