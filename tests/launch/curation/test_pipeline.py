@@ -34,11 +34,12 @@ def files(tmp_path):
 
 def run(output, files, *, functions=FUNCTIONS, settings=SETTINGS, execute=map, strict=False):
     """Curate; return the manifest as JSON and the printed lines."""
-    console = Console(file=io.StringIO(), width=200)
+    printed = io.StringIO()
+    console = Console(file=printed, width=200)
     with CurationProgress(console) as progress:
         stages = Pipeline(work=output / "work", execute=execute, progress=progress, strict=strict)
         curate(output, files, functions, settings, stages)
-    return json.loads((output / "manifest.json").read_text()), console.file.getvalue().splitlines()
+    return json.loads((output / "manifest.json").read_text()), printed.getvalue().splitlines()
 
 
 def read_data(output):
