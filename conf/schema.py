@@ -461,3 +461,41 @@ class ScaleConfig:
     """Number of evaluator actors that the run shall have."""
     deadline_s: PositiveFloat
     """Seconds to wait until that many evaluators run."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class CurationClusterConfig:
+    """Ray cluster of ``launch.curate``."""
+
+    address: str | None
+    """Address of a running Ray cluster (``auto`` or HOST:PORT), whose nodes must all see ``output`` and the files of
+    the sources; null starts a local cluster that ends with the command."""
+    num_cpus: PositiveInt | None
+    """Blocks of rows that a local cluster works on at a time; null uses the number of CPUs of the machine."""
+    object_store_mb: PositiveInt
+    """Size of the object store of a local cluster in MiB. Blocks are in files, so that it holds little."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class CurateConfig:
+    """Settings of ``launch.curate``."""
+
+    sources: Annotated[list[str], Field(min_length=1)]
+    """Sets of problems to collect: names of published sets (downloaded from the hub), NAME:PATH for a published set
+    whose files are in a folder, files of problems in the format of docs/formats.md, or YAML files that describe further
+    sets. Of duplicates with equally good tests, the one of the earlier source stays."""
+    exclude: list[str]
+    """Test sets that no problem may overlap: names of benchmarks as in ``dataset.name``, NAME:PATH for a local copy of
+    a benchmark, or files of problems."""
+    output: Directory
+    """Directory of the data set. The same command again continues a run that was stopped."""
+    strict: Switch
+    """End the run at the first row that is malformed, and at the first file that cannot be read. If false, these are
+    dropped and counted."""
+    max_tests: PositiveInt
+    """Largest number of tests of a problem. Of more, the public ones and those with the longest inputs are kept."""
+    keep_unverified: Switch
+    """Keep problems that no right program passes, for example since their source has none. If false, they are
+    dropped."""
+    cluster: CurationClusterConfig
+    """Ray cluster that does the work."""

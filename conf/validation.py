@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from conf.schema import (
     Config,
     ConfigError,
+    CurateConfig,
     DatasetConfig,
     ExportConfig,
     ScaleConfig,
@@ -34,6 +35,11 @@ def parse_scale(values: Any) -> ScaleConfig:
 def parse_export(values: Any) -> ExportConfig:
     """Validate the values of ``launch.export``. Raises ConfigError as ``parse_config`` does."""
     return _validate(ExportConfig, values)
+
+
+def parse_curate(values: Any) -> CurateConfig:
+    """Validate the values of ``launch.curate``. Raises ConfigError as ``parse_config`` does."""
+    return _validate(CurateConfig, values)
 
 
 def parse_warm_start(values: Any) -> WarmStartConfig:

@@ -87,7 +87,7 @@ def run_command(main: Callable[[], None], help_text: Help) -> None:
 
 
 @contextlib.contextmanager
-def report_failures(console: Console) -> Iterator[None]:
+def report_failures(console: Console, how_to_resume: str = "resume with run.resume=true") -> Iterator[None]:
     """Print an expected error as a message and end the process.
 
     Exit statuses: 2 for a UserError (fix it, then start again), 1 for a RunFailed or OSError (failed while running),
@@ -107,9 +107,7 @@ def report_failures(console: Console) -> Iterator[None]:
         print_line(console, f"stopped: {error}", "red")
         sys.exit(RunFailed.exit_status)
     except (KeyboardInterrupt, asyncio.CancelledError):
-        print_line(
-            console, "stopped on request; the files written so far are usable: resume with run.resume=true", "yellow"
-        )
+        print_line(console, f"stopped on request; the files written so far are usable: {how_to_resume}", "yellow")
         sys.exit(130)
 
 

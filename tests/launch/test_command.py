@@ -11,7 +11,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from rich.console import Console
 
 from conf.schema import ConfigError
-from launch import driver, evaluate, export, scale, warm_start
+from launch import curate, driver, evaluate, export, scale, warm_start
 from launch.cluster.ray_cluster import ray_session
 from launch.command import CONF, describe_experiments, report_failures, run_command
 from learner.batch_checks import BadBatch
@@ -19,7 +19,7 @@ from learner.checkpoint import CheckpointError
 from learner.optimizer import NonFiniteGradient
 
 ROOT = Path(__file__).parents[2]
-HELPS = {module.HELP.command: module.HELP for module in (driver, evaluate, export, scale, warm_start)}
+HELPS = {module.HELP.command: module.HELP for module in (curate, driver, evaluate, export, scale, warm_start)}
 
 
 def make_actor_error(error):
@@ -119,6 +119,7 @@ HEAVY_MODULES = ("torch", "ray", "transformers", "vllm", "openai", "tensorboard"
         ("driver", ["algorithm.reward=nowhere:x"], "algorithm.reward=nowhere:x: cannot import nowhere"),
         ("evaluate", ["model.path=/nowhere", "dataset.name=humaneval"], "model.path=/nowhere: no such directory"),
         ("evaluate", ["dataset.name=humaneval", "dataset.held_out_path=/nowhere"], "/nowhere: no such file"),
+        ("curate", ["sources=[/nowhere.jsonl]", "output=/nowhere"], "'/nowhere.jsonl' is neither a file nor one of"),
         ("export", ["run=/nowhere", "output=/nowhere-else"], "run=/nowhere: no config.yaml in it"),
         ("scale", ["run=/nowhere", "evaluators=2"], "run=/nowhere: no such run"),
         ("warm_start", ["problems=/nowhere", "solutions=/nowhere"], "problems=/nowhere: no such file"),
