@@ -8,7 +8,7 @@ remark.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from evaluator.inside.published import Published
 from evaluator.problem import Problem, ProblemError, ProblemTest, parse_problem, to_row
 from evaluator.sandbox import SandboxError
 from launch.problems.evaluation_set import BadRow, BenchmarkError, EvaluationSet, LoadSummary
-from launch.problems.published_files import download_from_hub, read_rows
+from launch.problems.published_files import download_from_hub, parse_rows
 from launch.problems.recorded_calls import CallRecorder, RecordedCalls, make_checker
 
 
@@ -103,14 +103,19 @@ def load_published_tasks(
     remarks: list[str] = []
     other_splits = 0
     with CallRecorder() as recorder:
-        for row in _read_tasks(path, parse_task):
-            if row is None:
-                other_splits += 1
-                continue
-            try:
-                result = row if isinstance(row, BadRow) else _build_problem(*row, path, recorder, problems)
-            except SandboxError as error:
-                raise BenchmarkError(f"{path}: cannot run the reference solutions in a sandbox: {error}") from error
+        for row in parse_rows(path, parse_task):
+            result: tuple[Problem, list[str]] | BadRow
+            if isinstance(row, BadRow):
+                result = row
+            else:
+                number, task = row
+                if task is None:
+                    other_splits += 1
+                    continue
+                try:
+                    result = _build_problem(number, task, path, recorder, problems)
+                except SandboxError as error:
+                    raise BenchmarkError(f"{path}: cannot run the reference solutions in a sandbox: {error}") from error
             if isinstance(result, BadRow):
                 if strict:
                     raise ProblemError(str(result))
@@ -139,20 +144,6 @@ def _locate_file(source: BenchmarkSource, local_copy: str | None) -> Path:
     if not path.is_file():
         raise BenchmarkError(f"dataset.held_out_path={local_copy}: no such file")
     return path
-
-
-def _read_tasks(path: Path, parse_task: ParseTask) -> Iterator[tuple[int, BenchmarkTask] | BadRow | None]:
-    """Yield (row number, task) for each row, a BadRow for a bad row, or None for a row of another split."""
-    for row in read_rows(path):
-        if isinstance(row, BadRow):
-            yield row
-            continue
-        number, columns = row
-        try:
-            task = parse_task(columns)
-            yield None if task is None else (number, task)
-        except ProblemError as error:
-            yield BadRow(path.name, number, str(error))
 
 
 def _build_problem(

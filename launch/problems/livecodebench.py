@@ -15,7 +15,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from evaluator.problem import PROBLEM_COLUMNS, Problem, ProblemError, parse_problem, to_row
 from launch.problems.date_window import DateWindow, parse_contest_day
 from launch.problems.evaluation_set import BadRow, BenchmarkError, EvaluationSet, LoadSummary
-from launch.problems.published_files import check_columns, download_from_hub, read_rows
+from launch.problems.published_files import check_columns, download_from_hub, parse_rows
 
 REPOSITORY = "livecodebench/code_generation_lite"
 SHARDS = ("test", "test2", "test3", "test4", "test5", "test6")  # .jsonl
@@ -204,7 +204,7 @@ def _read_problems(paths: Sequence[Path], window: DateWindow) -> tuple[tuple[Pro
     rejected: list[BadRow] = []
     outside = undated = 0
     for path in paths:
-        for row in _parse_file(path):
+        for row in parse_rows(path, _parse_row):
             if isinstance(row, BadRow):
                 rejected.append(row)
                 continue
@@ -226,26 +226,16 @@ def _read_problems(paths: Sequence[Path], window: DateWindow) -> tuple[tuple[Pro
     )
 
 
-def _parse_file(path: Path) -> Iterator[tuple[int, Problem] | BadRow]:
-    """Yield (row number, problem) for each row, or a BadRow if the row is bad or the rest of the file is damaged.
-
-    Rows are parsed one at a time, since a release has gigabytes of tests, of which a date window may keep only a few.
-    """
-    for row in read_rows(path):
-        if isinstance(row, BadRow):
-            yield row
-            continue
-        number, columns = row
-        try:
-            check_columns(columns, _REQUIRED_COLUMNS)
-            problem = parse_problem(columns)
-            _check_problem(problem)
-            # Make the extra columns equal to those from the cache: Parquet may hold values that JSON cannot.
-            yield number, replace(problem, extra=json.loads(json.dumps(problem.extra, default=str)))
-        except ProblemError as error:
-            yield BadRow(path.name, number, str(error))
-        except RecursionError:
-            yield BadRow(path.name, number, "JSON nested too deeply")
+def _parse_row(columns: Mapping[str, Any]) -> Problem:
+    """Parse a row. Raises ProblemError if it is no problem that the benchmark may hold."""
+    check_columns(columns, _REQUIRED_COLUMNS)
+    try:
+        problem = parse_problem(columns)
+        _check_problem(problem)
+        # Make the extra columns equal to those from the cache: Parquet may hold values that JSON cannot.
+        return replace(problem, extra=json.loads(json.dumps(problem.extra, default=str)))
+    except RecursionError as error:
+        raise ProblemError("JSON nested too deeply") from error
 
 
 def _check_problem(problem: Problem) -> None:

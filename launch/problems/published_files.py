@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from huggingface_hub import hf_hub_download
 
@@ -12,6 +12,8 @@ from evaluator.problem import ProblemError
 from evaluator.row_files import RejectedRow, RowFile, RowFileError
 from launch.hub import HUB_ERRORS, first_line
 from launch.problems.evaluation_set import BadRow, BenchmarkError
+
+Parsed = TypeVar("Parsed")
 
 
 def download_from_hub(repository: str, file: str, path_hint: str) -> Path:
@@ -53,6 +55,28 @@ def read_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]] | BadRow]:
         yield BadRow(path.name, None, f"cannot be read beyond row {number}: {error.__cause__ or error}")
     except OSError as error:
         yield BadRow(path.name, None, f"cannot be read beyond row {number}: {error.strerror or error}")
+
+
+def parse_rows(path: Path, parse: Callable[[Mapping[str, Any]], Parsed]) -> Iterator[tuple[int, Parsed] | BadRow]:
+    """Yield each row as (1-based number, parsed row), or as a BadRow if it cannot be read or parsed.
+
+    Rows are parsed one at a time, since a release has gigabytes of tests, of which a date window may keep only a few.
+
+    Args:
+        path: the file.
+        parse: parser of a row; a ProblemError that it raises makes the row a BadRow.
+    """
+    for row in read_rows(path):
+        if isinstance(row, BadRow):
+            yield row
+            continue
+        number, columns = row
+        try:
+            parsed = parse(columns)
+        except ProblemError as error:
+            yield BadRow(path.name, number, str(error))
+        else:
+            yield number, parsed
 
 
 def check_columns(row: Mapping[str, Any], names: Sequence[str]) -> None:
