@@ -205,13 +205,14 @@ class Sandbox:
         owner_end, child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with contextlib.ExitStack() as stack:
             stack.enter_context(owner_end)
+            output = stack.enter_context(open_memory_file())
             with child_end, open_memory_file() as source_file:
                 write_contents(source_file, source.encode("utf-8", "surrogatepass"))
                 job = asdict(limits) | {"func_name": func_name, "starter_code": starter_code, "values": values}
-                self._send(job, [source_file, child_end.fileno()])
+                self._send(job, [source_file, child_end.fileno(), output])
             self._template_exit = None
             self._is_template_done = False
-            program = SandboxedProgram(owner_end, limits, start_time, self)
+            program = SandboxedProgram(owner_end, output, limits, start_time, self)
             stack.callback(program.close)
             try:
                 yield program
@@ -294,8 +295,9 @@ class Sandbox:
                 self._process = subprocess.Popen(
                     self._build_command(control),
                     # Not -I, which would ignore the hash seed: with a random seed, the order of a set of strings, and
-                    # so the verdict on a program that prints one, would change from zygote to zygote.
-                    env={"PYTHONHASHSEED": "0"},
+                    # so the verdict on a program that prints one, would change from zygote to zygote. The loader
+                    # resolves symbols at once: otherwise each test's process would do so for those that it uses.
+                    env={"PYTHONHASHSEED": "0", "LD_BIND_NOW": "1"},
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,  # its sys.stdout must be made for a pipe, as candidates have one
                     stderr=log,
@@ -340,11 +342,14 @@ class SandboxedProgram:
         last_result: result of the last process that has ended.
     """
 
-    def __init__(self, channel: socket.socket, limits: Limits, start_time: float, sandbox: Sandbox) -> None:
+    def __init__(
+        self, channel: socket.socket, output: int, limits: Limits, start_time: float, sandbox: Sandbox
+    ) -> None:
         self._channel = channel
+        self._output = output  # the template empties it before each test; candidates have no access
         self._limits = limits
         self._sandbox = sandbox
-        self._files: list[int] = []  # standard input, output and error of the last test
+        self._files: list[int] = []  # standard input and error of the last test
         self._budget_deadline = start_time + limits.budget_s
         self._early_report: Report | None = None  # report that arrived instead of the answer to another request
         self._ready = False
@@ -404,15 +409,16 @@ class SandboxedProgram:
         return self._read_stderr().strip().rpartition("\n")[2]
 
     def _read_stderr(self) -> str:
-        return read_contents(self._files[2], STDERR_TAIL).decode(errors="replace")
+        return read_contents(self._files[1], STDERR_TAIL).decode(errors="replace")
 
     def _start_test(self, stdin: bytes, descriptors: list[int]) -> None:
         """Request a test. Raises CompileError, or _ChannelError if the sandbox failed.
 
-        The test gets new files, since a program can leave traces in their attributes and flags.
+        The test gets new files to read and for its errors, since a program can leave traces in their attributes and
+        flags.
         """
         self.close()
-        self._files = [os.memfd_create("job") for _ in range(3)]
+        self._files = [os.memfd_create("job"), os.memfd_create("job")]
         write_contents(self._files[0], stdin)
         self._send_word(b"run", [*self._files, *descriptors])
         if self._ready:
@@ -470,7 +476,7 @@ class SandboxedProgram:
             wall_s=report.wall_s,
             cpu_s=report.cpu_s,
             memory_mb=report.memory_mb,
-            stdout=read_contents(self._files[1]) if calls is None else b"",
+            stdout=read_contents(self._output) if calls is None else b"",
             stderr=self._read_stderr(),
             is_killed_within_limits=has_ended and report.exit_code == -signal.SIGKILL and is_within_limits,
         )

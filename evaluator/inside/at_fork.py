@@ -7,6 +7,7 @@ processes forked by a candidate run them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
@@ -14,25 +15,19 @@ _register = os.register_at_fork
 os.register_at_fork = lambda **_: None
 
 
-class _AfterFork:
-    """After-fork function that skips the candidate itself.
-
-    Its first call is in a candidate that was just forked by its template, where it does nothing. Later calls are in
-    processes forked by the candidate.
-    """
-
-    def __init__(self) -> None:
-        self._in_candidate = False
-
-    def __call__(self) -> None:
-        if self._in_candidate:
-            sys.modules["threading"]._after_fork()
-            if "random" in sys.modules:
-                sys.modules["random"].seed()
-        self._in_candidate = True
-
-
-def enable_for_candidates() -> None:
-    """Let modules register again, and register what ``threading`` and ``random`` could not. Called in the template."""
+def allow_registration() -> None:
+    """Let modules register again. Called in the template, when it has imported all that it needs."""
     os.register_at_fork = _register
-    _register(after_in_child=_AfterFork())
+    with contextlib.suppress(TypeError):
+        _register(after_in_child=None)  # prepares the call that each candidate makes
+
+
+def register_for_candidate() -> None:
+    """Register what ``threading`` and ``random`` could not. Called in each candidate."""
+    _register(after_in_child=_forget_threads_and_reseed)
+
+
+def _forget_threads_and_reseed() -> None:
+    sys.modules["threading"]._after_fork()
+    if "random" in sys.modules:
+        sys.modules["random"].seed()

@@ -12,35 +12,31 @@ import time
 
 PIPE_BYTES = 1 << 16  # capacity of a new pipe
 UNWATCHED_S = 0.005  # time in which a program may wait for space in its pipe
-TARGET = 1  # descriptor of the template's file for standard output
+STDOUT = 1  # descriptor
 
 
 class OutputPipe:
-    """Pipe for the standard output of a candidate. Create it before the fork.
+    """Pipe for the standard output of a candidate, which inherits it as its own. Create it before the fork.
 
     Args:
+        target: descriptor of the file for the output. It is emptied.
         max_bytes: size at which output ends; None to discard all output.
 
     Attributes:
         is_full: ``max_bytes`` were written.
     """
 
-    def __init__(self, max_bytes: int | None) -> None:
-        self._reader, self._writer = os.pipe()
+    def __init__(self, target: int, max_bytes: int | None) -> None:
+        os.ftruncate(target, 0)
+        self._target = target
+        self._size = 0
+        self._reader, writer = os.pipe()
+        os.dup2(writer, STDOUT)
+        os.close(writer)
         os.set_blocking(self._reader, False)
-        self._space = max_bytes
+        self._max_bytes = max_bytes
         self._is_watched = False
         self.is_full = False
-
-    def connect(self) -> None:
-        """Make the pipe the standard output of the calling process: the candidate."""
-        os.close(self._reader)
-        os.dup2(self._writer, TARGET)
-        os.close(self._writer)
-
-    def close_writer(self) -> None:
-        """Leave the pipe's writing end to the candidate. Called in the template after the fork."""
-        os.close(self._writer)
 
     def wait(self, poll: select.poll, seconds: float) -> list[tuple[int, int]]:
         """Wait as ``poll.poll`` does, and store output meanwhile.
@@ -62,25 +58,25 @@ class OutputPipe:
             remaining = deadline - time.monotonic()
             ready = poll.poll(max(0.0, remaining) * 1000)
             others = [event for event in ready if event[0] != self._reader]
-            if len(others) < len(ready) and self._store() == 0:
-                poll.unregister(self._reader)  # or poll would report the end of the output for ever
+            if len(others) < len(ready):
+                self._store()
             if others or not ready or remaining <= 0:
                 return others
         return []
 
     def close(self) -> None:
         """Store the rest of the output. Called after all processes of the test have ended."""
-        while not self.is_full and self._store():
+        while not self.is_full and self._store() == PIPE_BYTES:
             continue
         os.close(self._reader)
 
-    def _store(self) -> int | None:
-        """Store some output. Returns the number of bytes read: 0 at the output's end, None if there is none yet."""
+    def _store(self) -> int:
+        """Store some output. Returns the number of bytes read, 0 if there are none yet."""
         try:
-            data = os.read(self._reader, PIPE_BYTES)
+            data = os.read(self._reader, PIPE_BYTES)  # never at its end, since this process is also a writer
         except BlockingIOError:
-            return None
-        if self._space is not None and data:
-            self._space -= os.write(TARGET, data[: self._space])
-            self.is_full = self._space == 0
+            return 0
+        if self._max_bytes is not None:
+            self._size += os.pwrite(self._target, data[: self._max_bytes - self._size], self._size)
+            self.is_full = self._size == self._max_bytes
         return len(data)

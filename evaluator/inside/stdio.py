@@ -37,6 +37,7 @@ FLUSH_FAILED = 120  # exit status of an interpreter that cannot flush its standa
 # A program may delete or replace builtins. CPython takes a function's builtins from its module's ``__builtins__`` when
 # the function is created, so everything defined below keeps this copy.
 __builtins__ = dict(vars(builtins))  # type: ignore[assignment]
+WITHOUT_FINALISERS = frozenset({dict, list, tuple, set, types.CellType, types.FunctionType, types.ModuleType})
 USED_BY_FINALISERS = (int, float, str, bytes, type(None), types.FunctionType, types.ModuleType, type)
 
 _flush_c_streams = kernel.PreparedCall("fflush", 0)
@@ -44,7 +45,7 @@ _own_excepthook = sys.excepthook
 _output_buffer = sys.stdout.buffer
 
 
-def prepare_program(code: types.CodeType) -> Callable[[object], NoReturn]:
+def prepare_program(code: types.CodeType) -> Callable[[], NoReturn]:
     """Do in the template what needs to be done only once. Returns the function that runs the program after a fork."""
     # Until the program starts, there will be FRAMES_ADDED more frames than now, and exec() counts as one more level.
     hide_frames(count_frames() + FRAMES_ADDED + 1)
@@ -56,7 +57,7 @@ def prepare_program(code: types.CodeType) -> Callable[[object], NoReturn]:
         "__cached__": None,
     }
 
-    def run_program(_: object) -> NoReturn:
+    def run_program() -> NoReturn:
         finish_process(run_main_module(code, names))  # no frame may hold the module when its objects are destroyed
 
     return run_program
@@ -80,7 +81,8 @@ def run_main_module(code: types.CodeType, names: dict[str, Any]) -> int:
     namespace.update(names)
     try:
         try:
-            exec(code, namespace)
+            # A call with * is never specialised. A specialised one would not count as a level of recursion.
+            exec(*(code, namespace))
         finally:
             flush_quietly(sys.__dict__.get("stderr"))
             flush_quietly(sys.__dict__.get("stdout"))
@@ -161,9 +163,10 @@ def finish_process(status: int) -> NoReturn:
         destroy_objects()
     flush_quietly(sys.__dict__.get("__stdout__"))
     flush_quietly(_output_buffer)  # the program may have detached it
-    with contextlib.suppress(OSError):
+    try:
         _flush_c_streams()  # os._exit does not, but a program may have printed by ctypes
-    os._exit(status)
+    finally:
+        os._exit(status)
 
 
 def flush_standard_files() -> bool:
@@ -201,10 +204,13 @@ def has_finalisers() -> bool:
     Objects of the warm interpreter are frozen, so the collector does not list them.
     """
     try:
-        types_of_objects = set(map(type, gc.get_objects()))
+        for kind in set(map(type, gc.get_objects())).difference(WITHOUT_FINALISERS):
+            for base in type.mro(kind):
+                if "__del__" in base.__dict__:
+                    return True
     except BaseException:  # noqa: BLE001 - out of memory, or a metaclass of the program raises
         return True
-    return any("__del__" in base.__dict__ for kind in types_of_objects for base in type.mro(kind))
+    return False
 
 
 def destroy_objects() -> None:

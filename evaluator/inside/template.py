@@ -38,7 +38,9 @@ from evaluator.inside.report import Report
 from evaluator.inside.resource_monitor import ResourceMonitor
 
 CHANNEL = 3  # descriptor of the channel to the owner: the template's, or the own one of a candidate that answers calls
-SIGNAL_RULESET = 4  # descriptor of the Landlock ruleset for signals, by which a candidate restricts itself
+OUTPUT = 4  # descriptor of the file for the standard output of a test, which the owner reads
+SIGNAL_RULESET = 5  # descriptor of the Landlock ruleset for signals, by which a candidate restricts itself
+MAX_DESCRIPTORS = 64  # more than a template ever has
 THREAD_STACK = 8 << 20  # bytes; the usual stack of a thread, since RLIMIT_STACK is raised here
 MAX_LITERAL_DIGITS = 50_000  # of integers in a source: compiling one takes quadratic time, which is not the candidate's
 VIRTUAL_HEADROOM_MB = 1024  # address space beyond memory_mb: raised thread stacks reserve far more than they use
@@ -104,7 +106,7 @@ def run_template(
     Args:
         job: the program's limits and kind.
         scratch: path of the program's working directory.
-        descriptors: file with the source, and the channel to the owner.
+        descriptors: file with the source, channel to the owner, and file for the output.
         fences: fences of the zygote.
         prelude: names for functional problems, if already loaded.
     """
@@ -118,34 +120,34 @@ def run_template(
         os._exit(1)
     code = compile_program(source, job, channel)
     run = prepare_run(job, code, source, prelude)
-    at_fork.enable_for_candidates()
+    at_fork.allow_registration()
     send(channel, ["ready"])
     whole_namespace = "pid namespace" in fences.built
+    directory_state = read_directory_state()
     while True:
         packet, passed_descriptors, _, _ = socket.recv_fds(channel, 64, 4)
         if not packet:
             os._exit(0)
         if packet != b"run":
             continue  # about a test that has already ended
-        for number in (0, 1, 2):
-            os.dup2(passed_descriptors[number], number)
-            os.close(passed_descriptors[number])
+        stdin, stderr, *private = passed_descriptors
+        os.dup2(stdin, 0)
+        os.close(stdin)
+        os.dup2(stderr, 2)
+        os.close(stderr)
         gc.freeze()
-        directory_state = read_directory_state()
         start_time = time.monotonic()
-        output = OutputPipe(job.output_bytes if job.func_name is None else None)  # nothing reads the output of calls
+        # Nothing reads the output of calls.
+        output = OutputPipe(OUTPUT, job.output_bytes if job.func_name is None else None)
         try:
             pid = os.fork()
         except OSError as error:
             send(channel, ["failed", f"cannot start a process: {error}"])
-            output.close_writer()
             output.close()
             continue
         if pid == 0:
-            output.connect()
-            run_candidate(candidate_fences, run, passed_descriptors[3:])
-        output.close_writer()
-        for descriptor in passed_descriptors[3:]:
+            run_candidate(candidate_fences, run, private)
+        for descriptor in private:
             os.close(descriptor)
         report = supervise_candidate(
             pid, job, channel, output=output, start_time=start_time, whole_namespace=whole_namespace
@@ -155,24 +157,22 @@ def run_template(
         channel.send(report.pack())
 
 
-def read_directory_state() -> tuple[int, ...] | None:
+def read_directory_state() -> list[int] | None:
     """Return what a program can change in its working directory, or None if it has left files or locked it."""
+    state: list[int] = []
     try:
         names = os.listdir(".")
-        statuses = [os.stat(name) for name in (".", *names)]
+        names.append(".")
+        for name in names:
+            status = os.stat(name)
+            state += status.st_mode, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
     except OSError:
         return None
-    if names not in ([], [stdio.MAIN_FILE]):
-        return None
-    return tuple(
-        value
-        for status in statuses
-        for value in (status.st_mode, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-    )
+    return state if names in (["."], [stdio.MAIN_FILE, "."]) else None
 
 
 def arrange_descriptors(descriptors: list[int]) -> socket.socket:
-    """Move the standard files to descriptors 0-2, the channel to 3, a signal ruleset to 4, and close all others."""
+    """Move the standard files to descriptors 0-2, and the others to those from ``CHANNEL`` on; close all the rest."""
     # First move them to numbers which are not overwritten below. The limit on descriptors may be low.
     first = max(*descriptors, len(descriptors)) + 1
     moved = [os.dup2(fd, first + i, inheritable=False) for i, fd in enumerate(descriptors)]
@@ -206,7 +206,7 @@ def prepare_candidate_fences(job: Job, fences: Fences) -> list[Callable[[], obje
     if "pid namespace" not in fences.built:  # a pid namespace would end all processes when the cell dies
         steps.append(kernel.PreparedCall("prctl", kernel.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
     if fences.signal_rulesets:
-        steps += [landlock.prepare_restriction(SIGNAL_RULESET), partial(os.close, SIGNAL_RULESET)]
+        steps.append(landlock.prepare_restriction(SIGNAL_RULESET))
     if (signal_filter := fences.make_template_filter()) is not None:
         steps.append(signal_filter.install)
     # The hard limit is a second higher, so that the soft limit can end the process with SIGXCPU.
@@ -284,11 +284,8 @@ def measure_own_address_space() -> int:
 
 def prepare_run(
     job: Job, code: types.CodeType, source: bytes, prelude: functional.Prelude | None
-) -> Callable[[list[int]], NoReturn]:
-    """Do everything that is needed only once for all tests.
-
-    Returns the function that runs one test, given the descriptors passed for it.
-    """
+) -> Callable[[], NoReturn]:
+    """Do everything that is needed only once for all tests. Returns the function that runs one test."""
     if job.func_name is None:
         import_used_modules(source)
         if _STARTS_INTERPRETERS.search(source):
@@ -299,9 +296,7 @@ def prepare_run(
     starter_code = job.starter_code
     values = job.values
 
-    def answer_calls(passed_descriptors: list[int]) -> NoReturn:
-        os.dup2(passed_descriptors[0], CHANNEL, inheritable=False)
-        os.close(passed_descriptors[0])
+    def answer_calls() -> NoReturn:
         functional.answer_calls(
             code=code,
             func_name=func_name,
@@ -345,7 +340,7 @@ def supervise_candidate(
     poll = select.poll()
     handle = os.pidfd_open(pid)
     poll.register(handle, select.POLLIN)
-    poll.register(CHANNEL, select.POLLIN)
+    poll.register(channel, select.POLLIN)
     monitor: ResourceMonitor | None = None  # most candidates end before it is needed
     timed_out = False
     # The owner limits the time of each call. Between calls, the candidate waits for the owner, which may take long.
@@ -374,35 +369,54 @@ def supervise_candidate(
     os.close(handle)
     reaped = process_tree.kill_below(whole_namespace)
     output.close()
-    sampled = (monitor.memory, monitor.cpu_s, monitor.lost_cpu_s) if monitor is not None else (0, 0.0, 0.0)
+    exit_code = None
+    cpu_s = 0.0
+    memory = 0
+    for process in reaped:
+        cpu_s += process.cpu_s
+        memory = max(memory, process.memory)
+        if process.pid == pid:
+            exit_code = process.exit_code
+    if monitor is not None:
+        cpu_s = max(monitor.cpu_s, monitor.lost_cpu_s + cpu_s)
+        memory = max(memory, monitor.memory)
     return Report(
-        exit_code=next((process.exit_code for process in reaped if process.pid == pid), None),
+        exit_code=exit_code,
         timed_out=timed_out,
         is_stopped=handle not in ready,
         dirty=False,
         wall_s=wall_s,
-        cpu_s=max(sampled[1], sampled[2] + sum(process.cpu_s for process in reaped)),
-        memory_mb=max([sampled[0], *(process.memory for process in reaped)]) / (1 << 20),
+        cpu_s=cpu_s,
+        memory_mb=memory / (1 << 20),
     )
 
 
 def receive_delay_request(ready: list[int], channel: socket.socket) -> float | None:
     """Return the time in the owner's request for the uncounted time since then; None if ``ready`` is anything else."""
-    if ready != [CHANNEL] or not channel.recv(64, socket.MSG_PEEK).startswith(b"delay "):
+    if ready != [channel.fileno()] or not channel.recv(64, socket.MSG_PEEK).startswith(b"delay "):
         return None
     return float(channel.recv(64)[6:])
 
 
 def run_candidate(
-    candidate_fences: list[Callable[[], object]], run: Callable[[list[int]], NoReturn], passed_descriptors: list[int]
+    candidate_fences: list[Callable[[], object]], run: Callable[[], NoReturn], private: list[int]
 ) -> NoReturn:
-    """Build the last fences and run the program, in the process forked for a test. Never returns."""
+    """Build the last fences and run the program, in the process forked for a test. Never returns.
+
+    Args:
+        candidate_fences: fences to build.
+        run: runs the program.
+        private: descriptor of the channel of calls, if it has one. It takes the place of the template's channel.
+    """
     try:
-        os.close(CHANNEL)
         for build in candidate_fences:
             build()
+        if private:
+            os.dup2(private[0], CHANNEL, inheritable=False)
+        os.closerange(CHANNEL + len(private), MAX_DESCRIPTORS)
+        at_fork.register_for_candidate()
         sys.set_int_max_str_digits(0)  # judges have no such limit; the candidate pays for long integers with its time
         gc.enable()
-        run(passed_descriptors)
+        run()
     finally:
         os._exit(1)  # only reached if the candidate broke the functions above; must not return into the template code

@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from evaluator.inside import functional, kernel, process_tree
 from evaluator.inside.fences import Fences, ScratchDirectory, remove_tree
+from evaluator.inside.rehearsal import rehearse
 from evaluator.inside.template import Job, run_template
 
 # Modules that most programs import and that load few libraries. ``template.import_used_modules`` imports others.
@@ -93,6 +94,7 @@ def serve(control: socket.socket, fences: Fences, preload: list[str], calls: boo
     import_modules([*COMMON_MODULES, *preload])
     prelude = functional.load_prelude() if calls else None
     site.setquit()
+    rehearse()
     gc.collect()
     gc.freeze()
     scratch = ScratchDirectory(fences)
