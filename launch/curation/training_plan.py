@@ -83,7 +83,7 @@ def list_sources(config: DatasetConfig) -> list[str]:
             raise SourceError(f"dataset.train: {text!r} cannot be combined with other sources")
         if text.partition(":")[0] not in READERS and not Path(text).is_file():
             known = ", ".join(sorted({*READERS, *alone}))
-            raise SourceError(f"dataset.train: {text!r} is neither a file nor one of {known} (docs/dataset.md)")
+            raise SourceError(f"dataset.train: {text!r} is neither a file nor one of {known} (docs/training_sets.md)")
     return texts
 
 

@@ -62,7 +62,7 @@ def provide_training_set(config: Config, console: Console) -> Path | None:
     Raises:
         SourceError: a source is unknown, or files of it are missing.
         DatasetError: files are not available, or the set in the cache is damaged.
-        PlacementError: there is no cluster at ``cluster.address``.
+        PlacementError: resources of the run are missing, or there is no cluster at ``cluster.address``.
         RunFailed: the curation failed; the next run goes on where it was.
         OSError: a file cannot be read or written.
     """
@@ -107,9 +107,11 @@ def curate_training_set(config: Config, console: Console) -> Path:
     # Imported only now: Ray takes seconds, and wrong values are reported before.
     from launch.cluster.ray_cluster import is_ray_job
     from launch.curation.run import run_curation
+    from launch.preflight import check_training_resources
 
     if is_ray_job():
         raise DatasetError(describe_curation_before_job(plan))
+    check_training_resources(config)
     print_line(console, f"training set: {plan}: curating it into {plan.directory}, once")
     with lock_directory(plan.directory, console):
         if not is_complete(plan.directory):

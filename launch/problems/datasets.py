@@ -229,7 +229,7 @@ def check_training_problems(config: DatasetConfig) -> None:
     elif find_training_source(config) is None:
         raise DatasetError(
             f"{name_training_problems(config)} has no training problems: set dataset.path to a file of problems, or "
-            "dataset.train to starter, deepcoder, taco, ... (docs/dataset.md)"
+            "dataset.train to starter, deepcoder, taco, ... (docs/training_sets.md)"
         )
 
 

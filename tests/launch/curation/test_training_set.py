@@ -11,7 +11,9 @@ from huggingface_hub.errors import OfflineModeIsEnabled
 from rich.console import Console
 
 from evaluator.errors import RunFailed
+from launch import preflight
 from launch.cluster import ray_cluster
+from launch.cluster.placement import PlacementError
 from launch.composition import compose_config
 from launch.curation import hub_files, run, training_plan
 from launch.curation.sources import source_files
@@ -68,6 +70,7 @@ class FakeCuration:
         self.calls = []
         self.fails = False
         monkeypatch.setattr(run, "run_curation", self)
+        monkeypatch.setattr(preflight, "check_training_resources", lambda config: None)
 
     def __call__(self, config, sources, console, excluded):
         self.calls.append((config, sources, excluded))
@@ -163,7 +166,7 @@ def test_unknown_value_is_reported_with_the_known_ones(tmp_path, value):
     with pytest.raises(SourceError) as caught:
         provide(config)
     assert "is neither a file nor one of codecontests, codeforces, curated, deepcoder, humaneval," in str(caught.value)
-    assert "starter, taco (docs/dataset.md)" in str(caught.value)
+    assert "starter, taco (docs/training_sets.md)" in str(caught.value)
     with pytest.raises(SourceError):
         describe_training_set(config.dataset)
 
@@ -343,6 +346,16 @@ def test_dry_run_shows_what_is_missing_and_what_would_be_curated(tmp_path, curat
 def test_dry_run_shows_other_training_problems(tmp_path, overrides, expected):
     (line,) = describe_training_set(make_run(tmp_path, *overrides).dataset)
     assert line.startswith(expected)
+
+
+def test_nothing_is_curated_for_a_run_without_resources(tmp_path, curation, monkeypatch):
+    def fail(config):
+        raise PlacementError("8 GPUs are missing")
+
+    monkeypatch.setattr(preflight, "check_training_resources", fail)
+    with pytest.raises(PlacementError):
+        provide(make_run(tmp_path))
+    assert curation.calls == []
 
 
 def test_a_set_is_not_curated_into_the_deleted_directory_of_a_job(tmp_path, curation, monkeypatch):
