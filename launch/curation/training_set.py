@@ -32,12 +32,14 @@ from launch.curation.filtering.overlap import TestSet
 from launch.curation.hub_files import HubFiles, find_missing_benchmark_files, find_missing_evaluation_files
 from launch.curation.output import PROBLEMS_FILE
 from launch.curation.output_path import WORK
+from launch.curation.sources.column_mapping import MappingError
 from launch.curation.sources.registry import READERS
-from launch.curation.sources.source_files import DownloadError, resolve_sources
+from launch.curation.sources.source_files import DownloadError, SourceError, resolve_sources
 from launch.curation.training_plan import (
     CHECKSUM_FILE,
     TrainingPlan,
     hash_file,
+    list_sources,
     load_curate_settings,
     plan_training_set,
 )
@@ -244,7 +246,7 @@ def describe_training_set(config: DatasetConfig) -> list[str]:
     Downloads and curates nothing.
 
     Raises:
-        SourceError: a source is unknown, or its folder has no files.
+        SourceError: a source is unknown.
         OSError: a local file cannot be read.
     """
     if not uses_curated_set(config):
@@ -253,7 +255,11 @@ def describe_training_set(config: DatasetConfig) -> list[str]:
         except DatasetError as error:
             return [f"missing: {error}"]
         return [f"training problems: {name_training_problems(config)}"]
-    plan = plan_training_set(config)
+    list_sources(config)  # an unknown source is an error also here
+    try:
+        plan = plan_training_set(config)
+    except (SourceError, MappingError) as error:
+        return [f"missing: {error}"]
     if plan.directory is not None and is_complete(plan.directory):
         return [f"training problems: {plan}: curated in {plan.directory}"]
     place = plan.directory or "a directory of .cache/datasets, which depends on the revision of the files"

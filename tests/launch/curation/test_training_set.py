@@ -340,6 +340,7 @@ def test_dry_run_shows_what_is_missing_and_what_would_be_curated(tmp_path, curat
         (("dataset.path=absent.jsonl",), "missing: dataset.path=absent.jsonl: no such file; "),
         (("dataset.path=mine.jsonl",), "training problems: dataset.path=mine.jsonl"),
         (("dataset.train=starter",), "training problems: dataset.train=starter"),
+        (("dataset.train=taco:absent",), "missing: dataset.train: taco: absent has none of data/train-*.parquet"),
         (("dataset.train=null", "dataset.name=lcb_v6"), "missing: dataset.name=lcb_v6 has no training problems: "),
     ],
 )
