@@ -133,7 +133,7 @@ def write_deepcoder_files(folder: Path, words: str) -> None:
 
 def test_training_set_is_curated_from_local_files(tmp_path: Path) -> None:
     problems = write_synthetic_problems(tmp_path / "problems.jsonl")
-    write_deepcoder_files(tmp_path / "deepcoder", words=tmp_path.name.replace("_", " "))
+    write_deepcoder_files(tmp_path / "deepcoder", words=f"{tmp_path.parent.name} {tmp_path.name}")
     overrides = [
         f"dataset.train=deepcoder:{tmp_path / 'deepcoder'}",
         f"dataset.held_out_path={problems}",
