@@ -44,7 +44,12 @@ def _validate_checkpoint_choice(value: Any) -> Any:
     raise ValueError("not best, last or the number of a step")
 
 
+def _make_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 Directory = Annotated[str, BeforeValidator(_require_path)]
+Names = Annotated[list[str], BeforeValidator(_make_list), Field(min_length=1)]
 CheckpointChoice = Annotated[int | str, BeforeValidator(_validate_checkpoint_choice)]
 IsoDay = Annotated[str, Field(strict=True), AfterValidator(_validate_iso_day)]
 
@@ -103,7 +108,15 @@ class DatasetConfig:
     last increment of LiveCodeBench), ``lcb_2024_08`` (its 454 problems from August 2024 on), ``livecodebench`` (its
     ``release``), ``humaneval``, ``mbpp``. Null: only files."""
     path: str | None
-    """File of problems to train on, in a format of docs/formats.md. Null: the training problems of ``name``."""
+    """File of problems to train on, in a format of docs/formats.md. Null: the problems of ``train``."""
+    train: Names | None
+    """Problems to train on if ``path`` is null: ``starter`` (built in), or sources of a set that is curated on first
+    use and kept in ``.cache/datasets``. A source is a published set (``deepcoder``, ``taco``, ...), NAME:PATH for its
+    files in a folder, or a file, as in ``sources`` of launch.curate; ``curated`` is all published sets. Null: the
+    training problems of ``name``."""
+    exclude: list[str]
+    """Test sets that no problem of a curated set may overlap, in addition to the evaluation set: names of benchmarks,
+    NAME:PATH for a local copy of a benchmark, or files of problems."""
     held_out_path: str | None
     """File of problems to evaluate on. If ``name`` is a benchmark: a local copy of it (the published file, or for
     LiveCodeBench also a directory of its files). Null: the evaluation problems of ``name``, a benchmark being

@@ -89,8 +89,10 @@ def _find_training_conflicts(config: Config) -> list[str]:
             f"learner.warmup_steps={learner.warmup_steps} leaves no steps for learner.decay={learner.decay}: "
             f"run.steps={config.run.steps}; lower warmup_steps, or set decay=constant"
         )
-    if dataset.name is None and dataset.path is None:
-        problems.append("dataset.name and dataset.path are both null: set dataset.path=FILE or dataset.name=starter")
+    if dataset.name is None and dataset.path is None and dataset.train is None:
+        problems.append(
+            "dataset.name, dataset.train and dataset.path are all null: set dataset.path=FILE or dataset.train=starter"
+        )
     longest = config.generator.max_prompt_tokens + config.generator.max_response_tokens
     if config.learner.micro_batch_tokens < longest:
         problems.append(

@@ -12,8 +12,11 @@ from launch.cluster.placement import (
     RolePlan,
     count_parameters,
     find_missing_resources,
+    plan_roles,
     raise_placement_errors,
+    resolve_devices,
 )
+from launch.cluster.ray_cluster import find_resources, ray_session
 
 
 def count_model_parameters(config: Config, model: Path) -> int:
@@ -39,6 +42,19 @@ def check_context_length(config: Config, model: Path) -> None:
                 "generator.max_response_tokens or evaluation.max_response_tokens"
             ]
         )
+
+
+def check_training_resources(config: Config) -> None:
+    """Check that this machine, or the cluster, has the resources of a training run, before hours of other work.
+
+    Raises:
+        PlacementError: resources are missing, or there is no cluster at ``cluster.address``.
+    """
+    with ray_session():
+        resources = find_resources(config)
+        resolved = resolve_devices(config, resources)
+        parameters = count_model_parameters(resolved, Path(resolved.model.path))
+        check_resources(plan_roles(resolved, parameters), resolved, resources)
 
 
 def check_resources(roles: list[RolePlan], config: Config, resources: Resources) -> None:

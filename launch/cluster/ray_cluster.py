@@ -67,12 +67,17 @@ def find_resources(config: Config) -> Resources:
     Raises:
         PlacementError: there is no cluster at the address, or it rejects this driver's token.
     """
-    raise_placement_errors(find_job_config_errors(config) if RAY_JOB_CONFIG_JSON_ENV_VAR in os.environ else [])
+    raise_placement_errors(find_job_config_errors(config) if is_ray_job() else [])
     if config.cluster.address is None:
         return measure_local_resources(config)
     join_cluster(config.cluster.address)
     total = ray.cluster_resources()
     return Resources(total.get("CPU", 0), total.get("GPU", 0), None)
+
+
+def is_ray_job() -> bool:
+    """Return True if this process is the driver of a Ray job."""
+    return RAY_JOB_CONFIG_JSON_ENV_VAR in os.environ
 
 
 def find_job_config_errors(config: Config) -> list[str]:

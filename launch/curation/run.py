@@ -25,8 +25,16 @@ from launch.curation.sources.source_files import Source
 from launch.curation.wiring import SourceFile, make_stage_functions, make_verification_settings
 
 
-def run_curation(config: CurateConfig, sources: Sequence[Source], console: Console) -> Manifest:
+def run_curation(
+    config: CurateConfig, sources: Sequence[Source], console: Console, excluded: Sequence[TestSet] | None = None
+) -> Manifest:
     """Curate the data set that the configuration describes.
+
+    Args:
+        config: settings of the command.
+        sources: the sources that the settings name.
+        console: where to show the progress.
+        excluded: test sets that no problem may overlap; None loads those that the settings name.
 
     Raises:
         DatasetError: a test set cannot be loaded.
@@ -37,7 +45,8 @@ def run_curation(config: CurateConfig, sources: Sequence[Source], console: Conso
     output = Path(config.output).absolute()  # workers of Ray may have another working directory
     files = [SourceFile(source.reader, path.absolute()) for source in sources for path in source.files]
     with lock_folder(output / WORK), CurationProgress(console) as progress:
-        excluded = load_excluded_sets(config.exclude, config.strict)
+        if excluded is None:
+            excluded = load_excluded_sets(config.exclude, config.strict)
         with ray_cluster(config.cluster):
             pipeline = Pipeline(
                 work=output / WORK, execute=execute_with_ray_data, progress=progress, strict=config.strict
@@ -72,7 +81,7 @@ def make_stage_settings(
         process={"max_tests": config.max_tests},
         filter=[[test_set.name, str(test_set.window), _hash_problems(test_set)] for test_set in excluded],
         verify=asdict(make_verification_settings(config)),
-        recorded=asdict(config),
+        recorded={**asdict(config), "test_sets": [test_set.name for test_set in excluded]},
     )
 
 

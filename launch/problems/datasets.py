@@ -1,7 +1,9 @@
 """The problems of a run: those to train on and those held out for evaluation.
 
-To add a benchmark, add its loader to ``BENCHMARK_LOADERS``; to add a source of training problems, add it to
-``TRAINING_SOURCES``. Add its name to ``DatasetConfig.name`` (conf/schema.py) as well: docs/extending.md.
+To add a benchmark, add its loader to ``BENCHMARK_LOADERS`` and its name to ``DatasetConfig.name`` (conf/schema.py); to
+add a source of training problems, add it to ``TRAINING_SOURCES``: docs/extending.md.
+
+Curated training sets are files by the time they get here: ``launch/curation/training_set.py`` makes them.
 """
 
 from __future__ import annotations
@@ -61,14 +63,18 @@ class BenchmarkLoader(Protocol):
     def __call__(self, config: DatasetConfig) -> EvaluationSet: ...
 
 
-def load_dataset(config: DatasetConfig) -> Dataset:
+def load_dataset(config: DatasetConfig, curated: Path | None = None) -> Dataset:
     """Load the problems that ``dataset.*`` names, and check the training problems for contamination.
+
+    Args:
+        config: keys ``dataset.*``.
+        curated: file of the curated training set of ``dataset.train``; None if the run has none.
 
     Raises:
         DatasetError: there are no problems to train on, or a file cannot be read.
         ProblemError: a row is bad, and ``dataset.strict`` is set.
     """
-    training, rejected, remarks = _load_training(config)
+    training, rejected, remarks = _load_training(config, curated)
     held_out = load_evaluation_set(config)
     if held_out is not None:
         summary = [f"dataset.name={config.name}: {held_out.summary}"] if config.name in BENCHMARK_LOADERS else []
@@ -121,7 +127,7 @@ def _load_held_out(config: DatasetConfig) -> EvaluationSet | None:
             raise DatasetError(str(error)) from error
     if config.held_out_path is not None:
         problems, rejected = _read_file(config.held_out_path, "dataset.held_out_path", config.strict)
-    elif _uses_built_in_split(config):
+    elif config.path is None and config.name == "starter":
         problems = [starter.problem for starter in build_held_out_problems()]
         rejected = []
     else:
@@ -178,7 +184,18 @@ TrainingSource = Callable[[DatasetConfig], list[Problem]]
 """Makes or loads training problems as configured by ``dataset.*``. Raises DatasetError."""
 
 TRAINING_SOURCES: Mapping[str, TrainingSource] = {"starter": _build_starter_problems}
-"""Sources of training problems other than a file, by ``dataset.name``."""
+"""Sources of training problems other than a file or a curated set, by ``dataset.train``."""
+
+
+def find_training_source(config: DatasetConfig) -> TrainingSource | None:
+    """Return the source that ``dataset.train``, or else ``dataset.name``, names; None if it names none."""
+    names = [config.name] if config.train is None else config.train
+    return TRAINING_SOURCES.get(str(names[0])) if len(names) == 1 else None
+
+
+def uses_curated_set(config: DatasetConfig) -> bool:
+    """Return True if the training problems are a curated set."""
+    return config.path is None and config.train is not None and find_training_source(config) is None
 
 
 def _parse_day(text: str | None) -> datetime.date | None:
@@ -190,22 +207,47 @@ def _uses_built_in_split(config: DatasetConfig) -> bool:
 
     They need no contamination check: they are disjoint, but similar to each other, by construction.
     """
-    return config.path is None and config.held_out_path is None and config.name == "starter"
+    has_starter_problems = config.train in (None, ["starter"])
+    return config.path is None and config.held_out_path is None and config.name == "starter" and has_starter_problems
 
 
-def _load_training(config: DatasetConfig) -> tuple[list[Problem], list[BadRow], list[str]]:
-    """Load the problems to train on, the bad rows, and messages for the user. Raises DatasetError, ProblemError."""
+def name_training_problems(config: DatasetConfig) -> str:
+    """Return the setting that names the training problems."""
     if config.path is not None:
-        source = f"dataset.path={config.path}"
-        loaded, rejected = _read_file(config.path, "dataset.path", config.strict)
-    elif config.name is not None and config.name in TRAINING_SOURCES:
-        source = f"dataset.name={config.name}"
-        loaded = TRAINING_SOURCES[config.name](config)
-        rejected = []
-    else:
+        return f"dataset.path={config.path}"
+    return f"dataset.name={config.name}" if config.train is None else f"dataset.train={','.join(config.train)}"
+
+
+def check_training_problems(config: DatasetConfig) -> None:
+    """Check that the setting names a file or a source, unless the training problems are a curated set.
+
+    Raises:
+        DatasetError: it names none, or the file is missing.
+    """
+    if config.path is not None:
+        _check_file(config.path, "dataset.path")
+    elif find_training_source(config) is None:
         raise DatasetError(
-            f"dataset.name={config.name} has no training problems: set dataset.path to a file of problems"
+            f"{name_training_problems(config)} has no training problems: set dataset.path to a file of problems, or "
+            "dataset.train to starter, deepcoder, taco, ... (docs/training_sets.md)"
         )
+
+
+def _load_training(config: DatasetConfig, curated: Path | None) -> tuple[list[Problem], list[BadRow], list[str]]:
+    """Load the problems to train on, the bad rows, and messages for the user. Raises DatasetError, ProblemError."""
+    if curated is None:
+        check_training_problems(config)
+    source = name_training_problems(config)
+    rejected: list[BadRow] = []
+    if curated is not None:
+        source += f", {curated}"
+        loaded, rejected = _read_file(str(curated), "dataset.train", config.strict)
+    elif config.path is not None:
+        loaded, rejected = _read_file(config.path, "dataset.path", config.strict)
+    else:
+        build = find_training_source(config)
+        assert build is not None  # checked above
+        loaded = build(config)
     problems, unusable, remarks = _drop_unusable(loaded, source, config.strict)
     rejected += unusable
     if not problems:
@@ -232,13 +274,18 @@ def _read_file(path: str, key: str, strict: bool) -> tuple[list[Problem], list[B
         DatasetError: the file is missing or cannot be read.
         ProblemError: a row is bad, and ``strict`` is set.
     """
-    if not Path(path).is_file():
-        raise DatasetError(f"{key}={path}: no such file; give a JSON list, JSONL or Parquet file of problems")
+    _check_file(path, key)
     try:
         loaded = load_problems(path, strict=strict)
     except (OSError, RowFileError) as error:
         raise DatasetError(f"{key}={path}: cannot be read: {error}") from error
     return list(loaded.problems), [BadRow(path, row.line, row.reason) for row in loaded.rejected]
+
+
+def _check_file(path: str, key: str) -> None:
+    """Raise DatasetError if the file, named by the configuration key ``key``, is missing."""
+    if not Path(path).is_file():
+        raise DatasetError(f"{key}={path}: no such file; give a JSON list, JSONL or Parquet file of problems")
 
 
 def _drop_unusable(

@@ -202,7 +202,7 @@ def test_all_problems_are_reported_together():
         ),
         (
             ("dataset.name=null",),
-            "dataset.name and dataset.path are both null: set dataset.path=FILE or dataset.name=starter",
+            "dataset.name, dataset.train and dataset.path are all null: set dataset.path=FILE or dataset.train=starter",
         ),
         (
             (
@@ -316,6 +316,8 @@ def test_conflicting_values_are_reported_with_a_fix(overrides, message):
     [
         ("algorithm.train_batch_size=10", "algorithm.mini_batch_size=5"),
         ("dataset.name=null", "dataset.path=problems.jsonl"),
+        ("dataset.name=null", "dataset.train=starter"),
+        ("dataset.train=[deepcoder:data/deepcoder,taco]",),
         ("run.steps=5", "learner.warmup_steps=10"),
         ("run.steps=5", "learner.warmup_steps=4", "learner.decay=cosine"),
         ("generator.max_prompt_tokens=100", "generator.max_response_tokens=50", "learner.micro_batch_tokens=150"),

@@ -114,6 +114,8 @@ HEAVY_MODULES = ("torch", "ray", "transformers", "vllm", "openai", "tensorboard"
     [
         ("driver", ["model.path=/nowhere"], "model.path=/nowhere: no such directory"),
         ("driver", ["dataset.path=/nowhere.jsonl"], "dataset.path=/nowhere.jsonl: no such file"),
+        ("driver", ["dataset.train=nowhere"], "dataset.train: 'nowhere' is neither a file nor one of codecontests"),
+        ("driver", ["dataset.train=deepcoder:/nowhere"], "dataset.train: deepcoder: /nowhere has none of"),
         ("driver", ["run.name=used"], "used holds a run: set run.resume=true"),
         ("driver", ["run.stepz=1"], "run.stepz"),
         ("driver", ["algorithm.reward=nowhere:x"], "algorithm.reward=nowhere:x: cannot import nowhere"),

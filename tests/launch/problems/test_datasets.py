@@ -3,6 +3,7 @@
 import gzip
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -238,6 +239,27 @@ def test_livecodebench_with_a_training_file(tmp_path, monkeypatch):
     window = {"start_date": "2024-01-01", "end_date": "2025-02-01"}
     config = dataset(name="livecodebench", path=path, held_out_path=path, **window)
     assert [problem.question_id for problem in load_dataset(config).held_out] == ["old", "new"]
+
+
+def test_training_problems_are_those_of_train(tmp_path):
+    built_in = load_dataset(dataset(name=None, train=["starter"]))
+    assert built_in.training == load_dataset(dataset()).training
+    assert (built_in.held_out, load_dataset(dataset(train=["starter"])).contamination) == ((), None)
+    path = write(tmp_path / "p.jsonl", row("a"))
+    assert [problem.question_id for problem in load_dataset(dataset(path=path, train=["starter"])).training] == ["a"]
+    with pytest.raises(DatasetError, match=r"dataset\.train=taco has no training problems: set dataset\.path"):
+        load_dataset(dataset(train=["taco"]))
+
+
+def test_curated_problems_are_compared_with_the_evaluation_set(tmp_path):
+    curated = tmp_path / "p.jsonl"
+    held_out = load_evaluation_set(dataset(train=["taco"])).problems
+    write(curated, row("a"), json.dumps(to_row(held_out[0])))
+    loaded = load_dataset(dataset(train=["taco"]), curated)
+    assert [problem.question_id for problem in loaded.training] == ["a"]
+    assert loaded.held_out == held_out == load_dataset(dataset()).held_out
+    with pytest.raises(DatasetError, match=r"^dataset\.train=taco, .*p\.jsonl: no usable problem$"):
+        load_dataset(dataset(train=["taco"]), Path(write(curated)))
 
 
 def test_benchmark_without_training_file_is_an_error(tmp_path):
