@@ -506,7 +506,7 @@ class CurateConfig:
     """End the run at the first row that is malformed, and at the first file that cannot be read. If false, these are
     dropped and counted."""
     max_tests: PositiveInt
-    """Largest number of tests of a problem. Of more, the public ones and those with the longest inputs are kept."""
+    """Largest number of tests of a problem. Of more, those with the longest inputs are kept."""
     keep_unverified: Switch
     """Keep problems that no right program passes, for example since their source has none. If false, they are
     dropped."""

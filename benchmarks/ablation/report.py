@@ -100,10 +100,7 @@ def score_problems(row: Row, scored: Scored, k: int) -> dict[str, float]:
 
 
 def estimate_difference(arm: Mapping[int, Row], reference: Mapping[int, Row], temperature: float) -> Estimate | None:
-    """Estimate by how much an arm's pass@1 exceeds the reference's, over their common seeds and problems.
-
-    The interval resamples seeds and families of problems, both with replacement.
-    """
+    """Estimate by how much an arm's pass@1 exceeds the reference's, over their common seeds and problems."""
     seeds = sorted(arm.keys() & reference.keys())
     if not seeds:
         return None
@@ -114,17 +111,26 @@ def estimate_difference(arm: Mapping[int, Row], reference: Mapping[int, Row], te
     common = sorted(set.intersection(*(set(scores) for pair in pairs for scores in pair)))
     differences = np.array([[ours[name] - theirs[name] for name in common] for ours, theirs in pairs])
     problems = arm[seeds[0]].problems
-    families, family_of = np.unique([problems[name][1] for name in common], return_inverse=True)
+    return bootstrap_mean(differences, [problems[name][1] for name in common])
+
+
+def bootstrap_mean(values: np.ndarray, families: Sequence[str]) -> Estimate:
+    """Estimate the mean of values [seeds, problems]; ``families`` has the family of each problem.
+
+    The interval resamples seeds and families of problems, both with replacement.
+    """
+    seeds = len(values)
+    names, family_of = np.unique(families, return_inverse=True)
     sizes = np.bincount(family_of)
-    totals = np.array([np.bincount(family_of, weights=values) for values in differences])  # [seeds, families]
+    totals = np.array([np.bincount(family_of, weights=row) for row in values])  # [seeds, families]
     generator = np.random.default_rng(0)
     means = []
     for _ in range(RESAMPLES):
-        rows = generator.integers(len(seeds), size=len(seeds))
-        columns = generator.integers(len(families), size=len(families))
-        means.append(totals[np.ix_(rows, columns)].sum() / (len(seeds) * sizes[columns].sum()))
+        rows = generator.integers(seeds, size=seeds)
+        columns = generator.integers(len(names), size=len(names))
+        means.append(totals[np.ix_(rows, columns)].sum() / (seeds * sizes[columns].sum()))
     low, high = np.quantile(means, [0.025, 0.975])
-    return Estimate(float(differences.mean()), float(low), float(high))
+    return Estimate(float(values.mean()), float(low), float(high))
 
 
 def compare_arms(rows: Sequence[Row]) -> list[Comparison]:

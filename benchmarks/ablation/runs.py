@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,29 +49,44 @@ def train_arm(arm: Arm, seed: int, environment: str, method: Row | None) -> Row:
     """
     name = f"{environment}/{arm.name}-{seed}"
     directory = RUNS / name
-    command = [
-        sys.executable, "-m", "launch.driver", *BASE, *arm.overrides,
-        f"run.seed={seed}", f"run.root={RUNS.relative_to(ROOT)}", f"run.name={name}",
-        f"run.resume={str(directory.is_dir()).lower()}",
-    ]  # fmt: skip
-    log = directory.parent / f"{directory.name}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    if method is not None and not directory.is_dir():
-        directory.mkdir()
+    is_begun = directory.is_dir()
+    if method is not None and not is_begun:
+        directory.mkdir(parents=True)
         write_text_atomically(directory / CALIBRATION, json.dumps(method.calibration))
+    overrides = (*BASE, *arm.overrides, f"run.seed={seed}", f"run.resume={str(is_begun).lower()}")
+    run_driver(overrides, RUNS, name, STEP_TIMEOUT_S * _count_steps(arm))
+    return read_run(directory, arm.name, seed, environment)
+
+
+def run_driver(overrides: Sequence[str], root: Path, name: str, timeout_s: float) -> None:
+    """Run ``launch.driver`` in a process of its own, with its output in a log beside the run's directory.
+
+    Args:
+        overrides: settings of the run.
+        root: directory of runs, inside the repository.
+        name: name of the run, its directory's path in ``root``.
+        timeout_s: seconds that the run may take.
+
+    Raises:
+        RunError: the run fails or does not end in time.
+    """
+    command = [
+        sys.executable, "-m", "launch.driver", *overrides, f"run.root={root.relative_to(ROOT)}", f"run.name={name}",
+    ]  # fmt: skip
+    log = root / f"{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
             command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, preexec_fn=_end_with_the_parent
         )
         try:
-            status = process.wait(timeout=STEP_TIMEOUT_S * _count_steps(arm))
+            status = process.wait(timeout=timeout_s)
         except subprocess.TimeoutExpired as error:
-            raise RunError(f"{arm.name}, seed {seed}: not ready after {error.timeout:.0f} s; output: {log}") from error
+            raise RunError(f"{name}: not ready after {error.timeout:.0f} s; output: {log}") from error
         finally:
             terminate(process)
     if status != 0:
         raise RunError(f"{' '.join(command)} ended with status {status}:\n{log.read_text()[-3000:]}")
-    return read_run(directory, arm.name, seed, environment)
 
 
 def _end_with_the_parent() -> None:

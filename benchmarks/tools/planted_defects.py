@@ -11,7 +11,7 @@ from random import Random
 from evaluator import Evaluator, Problem, ProblemTest
 from launch.curation.candidates import Candidate
 from launch.curation.filtering.overlap import TestSet
-from launch.problems.starter import TRAINED_FAMILIES, UNKNOWN_FAMILIES, UNTRAINED_FAMILIES
+from launch.problems.starter import TRAINED_FAMILIES, build_held_out_problems
 from launch.problems.starter.family import Family
 
 SEED = 6
@@ -42,25 +42,29 @@ class PlantedPool:
 
 
 def build_pool(clean: int, planted: int, evaluator: Evaluator) -> PlantedPool:
-    """Build a pool.
+    """Build a pool from the trained families of the built-in problems, without the variants that are held out.
+
+    The test set has the held-out problems of the other families: those of the trained ones resemble clean candidates.
 
     Args:
         clean: number of candidates without a defect.
-        planted: number of candidates with each defect.
-        evaluator: finds the tests that wrong programs pass, to plant weak tests.
+        planted: number of candidates with each defect, at most as many as the test set has problems.
+        evaluator: runs wrong programs, to plant weak tests and wrong expected outputs.
     """
     candidates = list(draw_candidates(TRAINED_FAMILIES, clean + 8 * planted, "clean"))
     originals = candidates[:clean]
     donors = iter(candidates[clean:])
     readers = (candidate for candidate in donors if candidate.problem.func_name is None)  # of standard input
-    test_candidates = list(draw_candidates((*UNTRAINED_FAMILIES, *UNKNOWN_FAMILIES), 2 * planted, "test"))
+    test_candidates = draw_test_candidates()
     rng = Random(SEED)
     plant: dict[Defect, Callable[[int], Candidate]] = {
         Defect.EXACT_DUPLICATE: lambda index: reformat(cut_tests(originals[index % clean]), index),
         Defect.NEAR_DUPLICATE: lambda index: edit(cut_tests(originals[-1 - index % clean])),
         Defect.NO_TEXT: lambda index: hide_statement(next(donors), index),
         Defect.CONTAMINATED: lambda index: contaminate(test_candidates[index], index),
-        Defect.WRONG_REFERENCE: lambda index: swap_programs(next(donors)),
+        Defect.WRONG_REFERENCE: lambda index: (
+            swap_programs(next(donors)) if index % 2 == 0 else expect_wrong_outputs(next(donors), evaluator)
+        ),
         Defect.FLAKY: lambda index: make_flaky(next(donors)),
         Defect.CRASHING_TEST: lambda index: add_empty_test(next(readers)),
         Defect.MISSING_CHECKER: lambda index: make_sum_problem(index),
@@ -80,14 +84,15 @@ def build_pool(clean: int, planted: int, evaluator: Evaluator) -> PlantedPool:
 
 
 def draw_candidates(families: Sequence[Family], count: int, source: str) -> Iterator[Candidate]:
-    """Yield variants of the families in turn, with their right program and three wrong ones."""
+    """Yield variants of the families in turn, with their right program and three wrong ones; none that is held out."""
     statements: set[str] = set()
     index = 0
     while len(statements) < count:
         family = families[index % len(families)]
+        params = family.draw_params(index)
         variant = family.make_problem(index)
         index += 1
-        if variant.problem.question_content in statements:
+        if variant.problem.question_content in statements or family.is_held_out(params):
             continue
         statements.add(variant.problem.question_content)
         # Titles are the same for all variants of a family, and real statements are not that short.
@@ -97,8 +102,23 @@ def draw_candidates(families: Sequence[Family], count: int, source: str) -> Iter
             source_id=f"{index:05d}",
             licence="Apache-2.0",
             right_programs=(variant.reference,),
-            wrong_programs=family.make_wrong_programs(family.draw_params(index - 1)),
+            wrong_programs=family.make_wrong_programs(params),
         )
+
+
+def draw_test_candidates() -> list[Candidate]:
+    """Return the held-out problems of the families that are not trained, with their right programs."""
+    return [
+        Candidate(
+            problem=replace(variant.problem, question_title=""),
+            source="test",
+            source_id=variant.problem.question_id,
+            licence="Apache-2.0",
+            right_programs=(variant.reference,),
+        )
+        for variant in build_held_out_problems()
+        if variant.problem.platform != "trained"
+    ]
 
 
 def rename(candidate: Candidate, question_id: str) -> Candidate:
@@ -157,6 +177,21 @@ def contaminate(candidate: Candidate, index: int) -> Candidate:
 def swap_programs(candidate: Candidate) -> Candidate:
     """Return the candidate with a wrong program as its reference."""
     return replace(candidate, right_programs=candidate.wrong_programs[:1], wrong_programs=())
+
+
+def expect_wrong_outputs(candidate: Candidate, evaluator: Evaluator) -> Candidate:
+    """Return the candidate with the outputs of a wrong program as the expected ones."""
+    problem = candidate.problem
+    for program in candidate.wrong_programs:
+        answers = evaluator.submit_all_tests(problem, program).result().answers
+        if answers:
+            tests = tuple(
+                replace(test, output=answers.get(index, test.output)) for index, test in enumerate(problem.tests)
+            )
+            public = len(problem.public_tests)
+            wrong = replace(problem, public_tests=tests[:public], private_tests=tests[public:])
+            return replace(candidate, problem=wrong, wrong_programs=())
+    raise ValueError(f"{problem.question_id}: no wrong program gives another answer")
 
 
 def make_flaky(candidate: Candidate) -> Candidate:

@@ -42,6 +42,8 @@ _SUFFIXES = re.compile(
     re.IGNORECASE | re.DOTALL | re.MULTILINE,
 )
 
+_DOCSTRING = re.compile(r'"""(?:(?!""").)*"""\Z', re.DOTALL)  # the prompts of MBPP+
+
 # --- HTML -----------------------------------------------------------------------------------------------------------
 
 _NAMES = (
@@ -101,12 +103,13 @@ def _repair_characters(text: str) -> str:
 
 
 def _remove_instructions(text: str) -> str:
+    """Remove instructions to a model, and the quotes of a statement that is a docstring."""
     text = text.strip()
     while match := _PREFIXES.match(text):
         text = text[match.end() :].lstrip()
     while match := _SUFFIXES.search(text):
         text = text[: match.start()].rstrip()
-    return text
+    return text[3:-3].strip() if _DOCSTRING.match(text) else text
 
 
 def _convert_html(text: str) -> str:

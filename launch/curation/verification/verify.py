@@ -11,6 +11,8 @@ from evaluator.evaluator import Evaluator
 from evaluator.problem import Problem
 from evaluator.verdict import Status
 from launch.curation.candidates import Candidate, Dropped
+from launch.curation.processing.examples import compare_examples
+from launch.curation.processing.process import CONTRADICTED_EXAMPLE
 from launch.curation.verification.float_checker import find_float_checker, is_accepted
 from launch.curation.verification.intervals import Share
 from launch.curation.verification.references import NotJudged, Outcome, Reference, TestOutcome, run_references
@@ -205,7 +207,16 @@ def _find_missing_checker(judged: _Judged) -> str:
         allowance = find_allowance(judged.problem.question_content)
         if allowance is not None:
             return f"the statement allows several answers: {allowance[:200]!r}"
+        if _has_contradicted_example(judged):
+            return "an example of the statement has another output than the test with its input"
     return ""
+
+
+def _has_contradicted_example(judged: _Judged) -> bool:
+    """Return True if a test contradicts an example; with a new checker only the remaining tests are looked at."""
+    if CONTRADICTED_EXAMPLE not in judged.problem.extra:
+        return False
+    return not judged.float_checker or bool(compare_examples(judged.problem).contradictions)
 
 
 def _find_failure(candidate: Candidate, judged: _Judged, settings: VerificationSettings) -> Dropped | None:

@@ -33,20 +33,20 @@ def read(name, file):
             "deepcoder",
             "raw/deepcoder_test_code_contests.json.gz",
             {"kept": 165},
-            {"kept": 152, "contradicted": 24, "image": 10, "interactive": 3},
+            {"kept": 162, "contradicted": 26, "interactive": 3},
         ),
         (
             "deepcoder",
             "raw/deepcoder_test_codeforces.json.gz",
             {"kept": 397, "duplicate_id": 11},
-            {"kept": 367, "image": 14, "interactive": 16},
+            {"kept": 381, "interactive": 16},
         ),
         ("deepcoder", "raw/deepcoder_test_leetcode.json.gz", {"kept": 186, "duplicate_id": 14}, {"kept": 186}),
         (
             "codecontests",
             "raw/sandboxfusion_code_contests.jsonl.gz",
             {"kept": 20},
-            {"kept": 16, "contradicted": 2, "image": 3, "interactive": 1},
+            {"kept": 18, "contradicted": 2, "image": 1, "interactive": 1},
         ),
         (
             "livecodebench",

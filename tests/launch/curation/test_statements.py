@@ -52,6 +52,11 @@ from launch.curation.processing.statements import clean_statement
             "Add.",
         ),
         ("QUESTION:\nAdd.\nUse Standard Input format\nANSWER:\n", "Add."),
+        (
+            '"""\nWrite a function to add.\nassert add(1, 2) == 3\n"""\n',
+            "Write a function to add.\nassert add(1, 2) == 3",
+        ),
+        ('"""Add.""" and """Subtract."""', '"""Add.""" and """Subtract."""'),
         ("Answer: yes or no?\nQuestion: which?", "Answer: yes or no?\nQuestion: which?"),
         # samples
         ("Print it.Sample Input 1:\n5\nSample Output 1:\n6", "Print it.\n\nSample Input 1:\n5\nSample Output 1:\n6"),

@@ -5,6 +5,7 @@ import pytest
 from evaluator import Evaluator, Limits
 from evaluator.problem import ProblemTest
 from launch.curation.candidates import Dropped
+from launch.curation.processing.process import process_candidate
 from launch.curation.verification.intervals import Share
 from launch.curation.verification.verify import VerificationSettings, verify_candidates
 from tests.launch.curation.candidates import make_candidate
@@ -127,6 +128,33 @@ def test_a_statement_that_allows_several_answers_needs_a_checker(evaluator, chec
     statement = "Print two numbers with the given sum. If there are multiple answers, print any of them."
     result = verify_one(evaluator, ADD, question_content=statement, checker=checker)
     assert (result.needs_checker != "") == is_missing
+
+
+EXAMPLE = "Print two numbers whose sum is given.\n\nExample\n\nInput\n\n5\n\nOutput\n\n{}\n"
+
+
+@pytest.mark.parametrize(
+    ("example", "checker", "is_missing"),
+    [("2 3", None, True), ("2 3", {"type": "unordered"}, False), ("0 5", None, False)],
+)
+def test_a_test_that_contradicts_an_example_needs_a_checker(evaluator, example, checker, is_missing):
+    candidate = make_candidate(
+        right_programs=("print(0, input())",),
+        question_content=EXAMPLE.format(example),
+        checker=checker,
+        **make_tests(("5\n", "0 5\n"), ("7\n", "0 7\n")),
+    )
+    (result,) = verify(evaluator, process_candidate(candidate, max_tests=15))
+    assert ("example" in result.needs_checker) == is_missing
+
+
+def test_an_example_with_another_form_of_a_number_contradicts_no_test(evaluator):
+    statement = "Print half of the number.\n\nExample\n\nInput\n\n5\n\nOutput\n\n2.5\n"
+    candidate = make_candidate(
+        right_programs=("print(int(input()) / 2)",), question_content=statement, **make_tests(("5\n", "2.50000\n"))
+    )
+    (result,) = verify(evaluator, process_candidate(candidate, max_tests=15))
+    assert (result.needs_checker, result.float_checker) == ("", True)
 
 
 def test_a_broken_checker_is_a_reason(evaluator):
