@@ -16,7 +16,7 @@ from conf.validation import parse_curate
 from launch.command import Help, print_line, report_failures, run_command
 from launch.curation.output_path import check_output
 from launch.curation.sources.registry import READERS
-from launch.curation.sources.source_files import resolve_source
+from launch.curation.sources.source_files import resolve_sources
 
 HELP = Help(
     command="launch.curate",
@@ -45,7 +45,7 @@ def main(values: DictConfig) -> None:
     with report_failures(console, "the same command goes on where it was"):
         config = parse_curate(OmegaConf.to_container(values, resolve=True))
         check_output(Path(config.output))
-        sources = [resolve_source(text, READERS) for text in config.sources]
+        sources = resolve_sources(config.sources, READERS)
         # Imported only now: Ray takes seconds, and a wrong path is reported before.
         from launch.curation.run import run_curation
 
