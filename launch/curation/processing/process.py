@@ -97,7 +97,7 @@ def _complete_statement(problem: Problem, comparison: ExampleComparison) -> str:
     statement = problem.question_content
     if problem.func_name is None and not comparison.examples and problem.private_tests:
         statement += "".join(map(_write_example, problem.public_tests[:MAX_ADDED_EXAMPLES]))
-    line = _write_format_line(problem)
+    line = write_format_line(problem)
     return statement if line in statement else f"{statement}\n\n{line}"
 
 
@@ -105,7 +105,7 @@ def _write_example(test: ProblemTest) -> str:
     return f"\n\nExample\n\nInput\n\n{test.input.strip()}\n\nOutput\n\n{test.output.strip()}"
 
 
-def _write_format_line(problem: Problem) -> str:
+def write_format_line(problem: Problem) -> str:
     """Return the line about input and output for the problem's type."""
     name = problem.func_name
     if name is None:
