@@ -11,6 +11,8 @@ from evaluator.evaluator import Evaluator
 from evaluator.problem import Problem
 from evaluator.verdict import Status
 from launch.curation.candidates import Candidate, Dropped
+from launch.curation.processing.examples import compare_examples
+from launch.curation.processing.process import CONTRADICTED_EXAMPLE
 from launch.curation.verification.float_checker import find_float_checker, is_accepted
 from launch.curation.verification.intervals import Share
 from launch.curation.verification.references import NotJudged, Outcome, Reference, TestOutcome, run_references
@@ -200,12 +202,25 @@ def _find_missing_checker(judged: _Judged) -> str:
         has_passed = any(test.outcome is Outcome.PASSED for test in answering)
         if has_stable and len(answering) > 1 and rejected and len(rejected) + has_passed > 1:
             return f"{len(answering)} right programs give different answers to test {index}"
+    if contradiction := _find_contradicted_example(judged):
+        return contradiction
     checker = judged.problem.checker
     if checker is None or checker["type"] not in _FREE_CHECKERS:
         allowance = find_allowance(judged.problem.question_content)
         if allowance is not None:
             return f"the statement allows several answers: {allowance[:200]!r}"
     return ""
+
+
+def _find_contradicted_example(judged: _Judged) -> str:
+    """Return the contradiction between an example in the statement and the tests that processing found; "" if none.
+
+    A checker of numbers that was written since then may accept both outputs.
+    """
+    given = judged.problem.extra.get(CONTRADICTED_EXAMPLE)
+    if given is None or (judged.float_checker and not compare_examples(judged.problem).contradictions):
+        return ""
+    return f"an example in the statement has another output than the test with the same input: {str(given)[:200]!r}"
 
 
 def _find_failure(candidate: Candidate, judged: _Judged, settings: VerificationSettings) -> Dropped | None:
