@@ -2,6 +2,11 @@
 
 Problems that need a checker they do not have would reject right programs: they are kept apart, so that
 ``problems.parquet`` can be trained on as it is.
+
+Tests are in the row of their problem, since the file is in the format of problems (docs/formats.md). Each distinct
+input is stored once per problem, and ``tests_hash`` identifies a problem's tests. A table of tests that problems refer
+to by hash would not pay: among 949 processed problems of published sets, tests that several problems have in common are
+0.4 % of the bytes, since such problems are mostly duplicates, which the filter drops.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 from evaluator.comparison import compare_functional, compare_stdin
@@ -13,16 +12,6 @@ MAX_TEST_CHARS = 16 << 20
 """Characters of a test, input and output together: above nearly every published one."""
 MAX_TESTS_CHARS = 32 << 20
 """Characters of a problem's tests together: each worker of an evaluator holds several copies."""
-
-
-def hash_test(test: ProblemTest) -> str:
-    """Return the SHA-256 of a test: equal for equal tests, of whatever problem."""
-    digest = hashlib.sha256()
-    for text in (test.testtype, test.input, test.output):
-        data = text.encode("utf-8", "surrogatepass")
-        digest.update(f"{len(data)}:".encode())
-        digest.update(data)
-    return digest.hexdigest()
 
 
 def remove_repeated(tests: Sequence[ProblemTest], rules: ComparisonRules) -> tuple[list[int], list[int]]:
