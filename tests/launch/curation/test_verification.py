@@ -147,9 +147,7 @@ def test_an_example_that_contradicts_a_test_needs_a_checker(evaluator, shown, pr
 
 def test_a_float_checker_settles_an_example_that_is_rounded_differently(evaluator):
     statement = "Print the quotient.\n\nExample\n\nInput\n\n1 3\n\nOutput\n\n0.3333"
-    candidate = make_candidate(
-        right_programs=(DIVIDE,), question_content=statement, **make_tests(("1 3\n", "0.333\n"))
-    )
+    candidate = make_candidate(right_programs=(DIVIDE,), question_content=statement, **make_tests(("1 3\n", "0.333\n")))
     processed = process_candidate(candidate, max_tests=15)
     assert processed.problem.extra
     (result,) = verify(evaluator, processed)
