@@ -13,7 +13,12 @@ from evaluator.inside.functional import parse_starter_signature
 from evaluator.problem import Problem, ProblemTest
 from launch.curation.candidates import Candidate, Dropped
 from launch.curation.processing.examples import ExampleComparison, compare_examples
-from launch.curation.processing.selection import remove_repeated, select_longest
+from launch.curation.processing.selection import (
+    MAX_TEST_CHARS,
+    describe_too_large,
+    remove_repeated,
+    select_longest,
+)
 from launch.curation.processing.statements import clean_statement
 from launch.curation.processing.suitability import find_unsuitable, remove_images
 from launch.problems.usable_problems import make_prompt_texts_unicode
@@ -21,6 +26,9 @@ from launch.problems.usable_problems import make_prompt_texts_unicode
 CONTRADICTED_EXAMPLE = "contradicted_example"
 """Key of ``Problem.extra``: an example whose output is not that of the test with its input. Without a mistake in the
 set, the problem has several right answers, so it needs a checker."""
+
+DROPPED_TESTS = "dropped_tests"
+"""Key of ``Problem.extra``: for each test beyond the limit of size, its index in the source and the reason."""
 
 MAX_ADDED_EXAMPLES = 3
 STDIN_LINE = "Read the input from standard input and print the answer to standard output."
@@ -63,6 +71,8 @@ def _process_problem(problem: Problem, max_tests: int) -> Problem:
     extra = dict(problem.extra)
     if comparison.contradictions and CONTRADICTED_EXAMPLE not in extra:
         extra[CONTRADICTED_EXAMPLE] = comparison.contradictions[0].input[:500]
+    if too_large := describe_too_large(problem.tests):
+        extra[DROPPED_TESTS] = too_large
     return replace(
         problem,
         question_content=complete,
@@ -88,7 +98,7 @@ def _select_tests(problem: Problem, max_tests: int) -> list[int]:
         )
     selected = select_longest(tests, kept, max_tests)
     if not selected:
-        raise _UnsuitableError("tests_too_large", f"each of {len(kept)} tests exceeds the limit of size")
+        raise _UnsuitableError("tests_too_large", f"each of {len(kept)} tests exceeds {MAX_TEST_CHARS} characters")
     return selected
 
 

@@ -30,6 +30,16 @@ def remove_repeated(tests: Sequence[ProblemTest], rules: ComparisonRules) -> tup
     return list(first.values()), contradicting
 
 
+def describe_too_large(tests: Sequence[ProblemTest]) -> list[str]:
+    """Return for each test beyond ``MAX_TEST_CHARS`` its index and its size."""
+    sizes = [len(test.input) + len(test.output) for test in tests]
+    return [
+        f"test {index} of the source: {size} characters; the limit is {MAX_TEST_CHARS}"
+        for index, size in enumerate(sizes)
+        if size > MAX_TEST_CHARS
+    ]
+
+
 def select_longest(tests: Sequence[ProblemTest], indices: Sequence[int], max_tests: int) -> list[int]:
     """Return the indices of the tests with the longest inputs, in their order, within the limits of size.
 
