@@ -108,7 +108,7 @@ def write_dropped(folder: Path, rows: Iterable[dict[str, Any]]) -> None:
 def make_problem_row(curated: CuratedProblem) -> dict[str, Any]:
     """Make the row of a problem in ``PROBLEM_SCHEMA``.
 
-    A program with a lone surrogate is no program that can be run: it is left out.
+    Programs with a lone surrogate cannot be run and are left out.
     """
     candidate = curated.candidate
     problem = make_prompt_texts_unicode(candidate.problem)

@@ -1,4 +1,4 @@
-"""Statements that are no usable problem text."""
+"""Rules for statements that are too short or not in English."""
 
 from __future__ import annotations
 
