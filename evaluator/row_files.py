@@ -10,6 +10,7 @@ import codecs
 import errno
 import gzip
 import io
+import itertools
 import json
 import os
 import re
@@ -25,6 +26,8 @@ from evaluator.errors import UserError
 _BLANKS = " \t\n\r"
 _AFTER_VALUE = frozenset(_BLANKS + ",]")
 _CHUNK_SIZE = 1 << 16  # minimum number of characters (or bytes) of a JSON list to read at a time
+MAX_ROW_BYTES = 1 << 30
+"""Size of a row of JSON text. A file without line ends, which is one row, may be much larger than memory."""
 _GZIP_MAGIC = b"\x1f\x8b"
 _PARQUET_MAGIC = b"PAR1"
 _PARQUET_BATCH = 16  # rows in memory at a time, each of which may have tests of many megabytes
@@ -203,8 +206,16 @@ def _decode_line(number: int, line: bytes) -> Any:
 
 
 def _read_json_lines(handle: _BinaryFile) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(handle, 1):
-        if line.strip():
+    for number in itertools.count(1):
+        line = handle.readline(MAX_ROW_BYTES)
+        if len(line) == MAX_ROW_BYTES and not line.endswith(b"\n"):
+            del line
+            while (rest := handle.readline(_CHUNK_SIZE)) and not rest.endswith(b"\n"):
+                pass
+            yield number, RejectedRow(number, f"larger than {MAX_ROW_BYTES} bytes")
+        elif not line:
+            return
+        elif line.strip():
             yield number, _decode_line(number, line)
 
 
@@ -312,6 +323,8 @@ class _JsonTextReader:
 
     def _read_more(self) -> bool:
         """Read another chunk. At the end of the stream, return False and change nothing."""
+        if len(self._buffer) - self._position > MAX_ROW_BYTES:
+            raise ValueError(f"a row is larger than {MAX_ROW_BYTES} bytes")
         # At least doubles the unread text, so that a long value is parsed again only a few times, not for every chunk.
         chunk = self._stream.read(max(_CHUNK_SIZE, len(self._buffer) - self._position))
         if chunk:

@@ -14,9 +14,9 @@ from rich.console import Console
 from conf.schema import CurateConfig
 from conf.validation import parse_curate
 from launch.command import Help, print_line, report_failures, run_command
-from launch.curation.output_path import check_output
+from launch.curation.output_path import HOW_TO_RESUME, check_output
 from launch.curation.sources.registry import READERS
-from launch.curation.sources.source_files import resolve_source
+from launch.curation.sources.source_files import resolve_sources
 
 HELP = Help(
     command="launch.curate",
@@ -42,10 +42,10 @@ HELP = Help(
 @hydra.main(config_path="../conf/command", config_name="curate", version_base="1.3")
 def main(values: DictConfig) -> None:
     console = Console(soft_wrap=True)
-    with report_failures(console, "the same command goes on where it was"):
+    with report_failures(console, HOW_TO_RESUME):
         config = parse_curate(OmegaConf.to_container(values, resolve=True))
         check_output(Path(config.output))
-        sources = [resolve_source(text, READERS) for text in config.sources]
+        sources = resolve_sources(config.sources, READERS)
         # Imported only now: Ray takes seconds, and a wrong path is reported before.
         from launch.curation.run import run_curation
 

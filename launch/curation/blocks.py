@@ -30,11 +30,15 @@ import pyarrow.parquet as pq
 from evaluator.errors import RunFailed, UserError
 from launch.curation.candidate_rows import DROPPED_ROWS, CandidateError, RowFormat
 from launch.curation.candidates import Dropped, StageName
+from launch.curation.output_path import HOW_TO_RESUME
 
 MAX_PART_ROWS = 256
 MAX_PART_BYTES = 16 << 20
 """Size of a part, a block of the next stage, unless a single row is larger."""
 MAX_ROW_BYTES = 1 << 30
+"""Size of a row. Larger ones are dropped."""
+
+_UNFINISHED = ".unfinished"  # end of the names of files that are being written
 
 BlockT = TypeVar("BlockT")
 
@@ -102,9 +106,13 @@ class StageFolder:
         """Create the folder, and remove those that the stage had with other settings. Raises OSError."""
         for other in self.path.parent.glob(f"{self.name}-*"):
             if other != self.path:
-                shutil.rmtree(other)
+                # Renamed first: one that is removed only in part must not be found again by its settings.
+                other.rename(other.with_name(f".{other.name}.{uuid.uuid4().hex}"))
+        for removed in self.path.parent.glob(f".{self.name}-*"):
+            shutil.rmtree(removed)
         for folder in (self.kept, self.dropped, self.done):
             folder.mkdir(parents=True, exist_ok=True)
+            remove_unfinished_files(folder)
 
     def is_done(self, block: int) -> bool:
         """Return True if the block has a record."""
@@ -135,7 +143,7 @@ class StageFolder:
 
 @dataclass(frozen=True, kw_only=True)
 class StageWork(Generic[BlockT]):
-    """Work of a stage. It is sent to the nodes, so that all of it can be pickled.
+    """Work of a stage. All of it can be pickled, since it is sent to the nodes.
 
     Attributes:
         stage: name of the stage.
@@ -175,7 +183,7 @@ class StageWork(Generic[BlockT]):
             record = BlockRecord(kept_parts=kept.parts, dropped_parts=dropped.parts, counts=counter.get_counts())
             self.folder.write_record(block, record)
         except (OSError, UserError, RunFailed) as error:
-            return BlockOutcome(block, f"{self.stage}, block {block}: {error}; the same command goes on where it was")
+            return BlockOutcome(block, f"{self.stage}, block {block}: {error}; {HOW_TO_RESUME}")
         return BlockOutcome(block, "")
 
     def _encode(self, row: Any) -> dict[str, Any] | Dropped:
@@ -272,7 +280,8 @@ def run_stage(
         The records of all blocks, in their order.
 
     Raises:
-        RunFailed: a file cannot be read or written, or a row is bad and ``strict`` is set.
+        RunFailed: the work on a block failed, or a row is bad and ``strict`` is set.
+        OSError: the folder or a record cannot be read or written.
     """
     work.folder.open()
     records: dict[int, BlockRecord] = {}
@@ -340,14 +349,27 @@ def get_part_path(folder: Path, block: int, part: int) -> Path:
 
 @contextlib.contextmanager
 def replace_file(path: Path) -> Iterator[IO[bytes]]:
-    """Write a file atomically: it appears under its name when it is complete and on disk. Raises OSError."""
+    """Write a file atomically: it appears under its name when it is complete and on disk.
+
+    Raises OSError, which names the file.
+    """
     # Another execution of the same block may write the same file at the same time.
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}{_UNFINISHED}")
     try:
         with unfinished.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def remove_unfinished_files(folder: Path) -> None:
+    """Remove the files that a killed run left unfinished in a folder. Raises OSError."""
+    for path in folder.glob(f".*{_UNFINISHED}"):
+        path.unlink(missing_ok=True)

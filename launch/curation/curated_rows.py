@@ -47,7 +47,7 @@ class CuratedProblem:
         weak_tests: the tests accept too many of the wrong programs.
         float_checker: a checker of numbers was written for the problem.
         is_verified: a right program passes all tests.
-        dropped_tests: for each test that the verification dropped, its index and the reason.
+        dropped_tests: for each test that was too large, or that the verification dropped, its index and the reason.
         programs: verdicts of its labelled programs.
     """
 

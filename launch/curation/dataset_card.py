@@ -1,4 +1,4 @@
-"""Card of a curated data set: Markdown for a reader, made of the manifest."""
+"""Card of a curated data set: Markdown made from the manifest."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from evaluator.surrogates import replace_surrogates
 from launch.curation.blocks import replace_file
 from launch.curation.manifest import Manifest, StageTotals
 
@@ -26,7 +27,7 @@ _FILES = """\
 def write_card(path: Path, manifest: Manifest) -> None:
     """Write the card atomically. Raises OSError."""
     with replace_file(path) as file:
-        file.write(format_card(manifest).encode())
+        file.write(replace_surrogates(format_card(manifest)).encode())
 
 
 def format_card(manifest: Manifest) -> str:

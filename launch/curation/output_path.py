@@ -8,6 +8,8 @@ from conf.schema import ConfigError
 
 WORK = "work"
 """Name of the folder in ``output`` that holds the stages."""
+HOW_TO_RESUME = "run the same command again to continue"
+"""Advice at the end of messages about a run that was stopped."""
 
 
 def check_output(output: Path) -> None:

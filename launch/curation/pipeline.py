@@ -1,12 +1,12 @@
-"""The four stages of curation, in order, and the files that they end in.
+"""The four stages of curation, in order, and the files that they produce.
 
     files of sources ─collect─► candidates ─process─► candidates ─filter─► candidates ─verify─► curated problems
                                                                   ▲
                                        examine ─► duplicates ─────┘        (two passes before the filter's own)
 
 Each arrow is a stage of ``launch.curation.blocks``, with a folder in ``OUTPUT/work``. The hash of a stage covers what
-its rows depend on: its settings, the source code, and the hash of the stage before. A stage whose hash is the same goes
-on where it was; one whose hash differs starts anew, and so do all after it.
+its rows depend on: its settings, the source code, and the hash of the stage before. A stage whose hash is the same
+continues where it stopped; one whose hash differs starts anew, and so do all after it.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from launch.curation.blocks import (
     StageWork,
     add_counts,
     add_seconds,
+    remove_unfinished_files,
     run_stage,
 )
 from launch.curation.candidate_rows import CANDIDATE_ROWS, RowFormat, encode_dropped, read_rows
@@ -39,6 +40,7 @@ from launch.curation.curated_rows import CURATED_ROWS, CuratedProblem, read_cura
 from launch.curation.dataset_card import write_card
 from launch.curation.manifest import Manifest, compute_totals, read_versions, write_manifest
 from launch.curation.output import write_dropped, write_problems
+from launch.curation.output_path import HOW_TO_RESUME
 from launch.curation.progress import CurationProgress
 from launch.curation.quality import QualityCounter
 from launch.curation.stage_functions import (
@@ -133,7 +135,7 @@ class Pipeline:
         rows: RowFormat,
         settings_hash: str,
     ) -> StageResult:
-        """Run a stage, or what is left of it.
+        """Run the blocks of a stage that are not done yet.
 
         Args:
             folder: name of the folder, and of the bar. It differs from that of the stage for a pass before its own.
@@ -164,7 +166,7 @@ class Pipeline:
 def curate(
     output: Path, files: Sequence[Any], functions: StageFunctions, settings: StageSettings, pipeline: Pipeline
 ) -> Manifest:
-    """Curate a data set, going on where an earlier run with the same settings was stopped.
+    """Curate a data set, continuing an earlier run with the same settings.
 
     Args:
         output: directory of the data set.
@@ -175,17 +177,19 @@ def curate(
 
     Raises:
         RunFailed: a file cannot be read or written, or a row is bad and ``strict`` is set.
-        OSError: a file of the data set cannot be written.
     """
-    collected = collect(pipeline, files, functions, settings)
-    processed = process(pipeline, collected, functions, settings)
-    examined = examine(pipeline, processed, functions, settings)
-    filtered = filter_candidates(pipeline, processed, examined, functions)
-    verified = verify(pipeline, filtered, functions, settings)
-    stages = FinishedStages(
-        collected=collected, processed=processed, examined=examined, filtered=filtered, verified=verified
-    )
-    return write_dataset(output, stages, settings)
+    try:
+        collected = collect(pipeline, files, functions, settings)
+        processed = process(pipeline, collected, functions, settings)
+        examined = examine(pipeline, processed, functions, settings)
+        filtered = filter_candidates(pipeline, processed, examined, functions)
+        verified = verify(pipeline, filtered, functions, settings)
+        stages = FinishedStages(
+            collected=collected, processed=processed, examined=examined, filtered=filtered, verified=verified
+        )
+        return write_dataset(output, stages, settings)
+    except OSError as error:
+        raise RunFailed(f"{error}; {HOW_TO_RESUME}") from error
 
 
 def collect(
@@ -212,7 +216,7 @@ def process(
 def examine(
     pipeline: Pipeline, processed: StageResult, functions: StageFunctions, settings: StageSettings
 ) -> StageResult:
-    """Look at each candidate by itself: the first pass of the filter."""
+    """Examine each candidate by itself: the first pass of the filter."""
     function = partial(examine_part, functions.examine)
     settings_hash = hash_values(processed.settings_hash, settings.filter)
     return pipeline.run("examine", "filter", processed.kept, function, rows=EXAMINED_ROWS, settings_hash=settings_hash)
@@ -251,6 +255,7 @@ def write_dataset(output: Path, stages: FinishedStages, settings: StageSettings)
         OSError: a file cannot be written.
     """
     (output / MANIFEST_FILE).unlink(missing_ok=True)
+    remove_unfinished_files(output)
     quality = QualityCounter()
 
     def count_quality() -> Iterator[CuratedProblem]:

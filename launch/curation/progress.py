@@ -41,7 +41,7 @@ class CurationProgress:
         self._progress.stop()
 
     def start_stage(self, name: str, blocks: int) -> None:
-        """Show a further bar, of a stage of ``blocks`` blocks."""
+        """Add a bar for a stage of ``blocks`` blocks."""
         self._rows = 0
         self._task = self._progress.add_task(name, total=blocks, rows="0")
 

@@ -19,7 +19,7 @@ def execute_with_ray_data(function: Callable[[int], BlockOutcome], blocks: Seque
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it warns of progress bars that are switched off
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it warns about disabled progress bars
 
     def run(row: dict[str, int]) -> dict[str, object]:
         outcome = function(row["block"])

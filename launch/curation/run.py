@@ -40,7 +40,7 @@ def run_curation(
         DatasetError: a test set cannot be loaded.
         PlacementError: there is no cluster at ``cluster.address``.
         RunFailed: a file cannot be read or written, a row is bad and ``strict`` is set, or a node failed.
-        OSError: a file of the data set cannot be written.
+        OSError: a file of a source does not exist any more, or ``output`` cannot be written.
     """
     output = Path(config.output).absolute()  # workers of Ray may have another working directory
     files = [SourceFile(source.reader, path.absolute()) for source in sources for path in source.files]
@@ -71,7 +71,7 @@ def ray_cluster(cluster: CurationClusterConfig) -> Iterator[None]:
 def make_stage_settings(
     config: CurateConfig, files: Sequence[SourceFile], excluded: Sequence[TestSet]
 ) -> StageSettings:
-    """Return what the rows of each stage depend on. Raises OSError."""
+    """Return the settings that the rows of each stage depend on. Raises OSError."""
     descriptions = [Path(text) for text in config.sources if Path(text).is_file()]  # among them YAML files of sets
     return StageSettings(
         collect=[
@@ -86,7 +86,7 @@ def make_stage_settings(
 
 
 def _identify(path: Path) -> list[Any]:
-    """Return the name, size and time of change of a file, by which another content is noticed."""
+    """Return the name, size and modification time of a file, which tell whether its content has changed."""
     status = path.stat()
     return [path.name, status.st_size, status.st_mtime_ns]
 

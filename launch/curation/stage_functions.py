@@ -19,7 +19,7 @@ from launch.curation.curated_rows import CuratedProblem
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """Result of the filter's look at a candidate by itself.
+    """Result of examining one candidate, the first pass of the filter.
 
     Attributes:
         fingerprint: small record by which duplicates are found.
@@ -69,19 +69,21 @@ class DuplicateRow:
     dropped: Dropped
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FilterBlock:
     """Block of the filter.
 
     Attributes:
+        number: number of the block, as in ``DuplicateRow``.
         path: file of candidates.
         examined: files of their examinations, in the same order.
-        duplicates: the duplicates among them, by the number of the row.
+        duplicates: files that have the duplicates among them, and maybe others.
     """
 
+    number: int
     path: Path
     examined: Sequence[Path]
-    duplicates: Mapping[int, Dropped]
+    duplicates: Sequence[Path]
 
 
 def encode_examined(row: ExaminedRow) -> dict[str, Any]:
@@ -130,13 +132,15 @@ def examine_part(function: Callable[[Candidate], Examination], path: Path) -> It
 def find_all_duplicates(
     function: Callable[[Iterator[Any]], Mapping[str, Dropped]], blocks: Sequence[Sequence[Path]]
 ) -> Iterator[DuplicateRow]:
-    """Find duplicates among all candidates: repeated ids first, of which the first row stays, then similar problems.
+    """Find duplicates among all candidates: rows whose id an earlier row has, and similar problems among the others.
+
+    They are in the order of the candidates, so that a block of the filter has its duplicates in few files.
 
     Args:
         function: returns the candidates to drop by question id, given the fingerprints of all.
         blocks: files of examinations of each block.
     """
-    repeated: list[DuplicateRow] = []
+    found: list[DuplicateRow] = []
     places: dict[str, tuple[int, int]] = {}
 
     def read_fingerprints() -> Iterator[Any]:
@@ -144,15 +148,14 @@ def find_all_duplicates(
             for number, row in enumerate(_read_examined(paths, ["question_id", "source", "fingerprint"])):
                 question_id = row["question_id"]
                 if question_id in places:
-                    repeated.append(DuplicateRow(block, number, drop_repeated(question_id, row["source"])))
+                    found.append(DuplicateRow(block, number, drop_repeated(question_id, row["source"])))
                     continue
                 places[question_id] = (block, number)
                 yield pickle.loads(row["fingerprint"])  # written by this run itself
 
     duplicates = function(read_fingerprints())
-    yield from repeated
-    for question_id, dropped in sorted(duplicates.items()):
-        yield DuplicateRow(*places[question_id], dropped)
+    found.extend(DuplicateRow(*places[question_id], dropped) for question_id, dropped in duplicates.items())
+    yield from sorted(found, key=lambda row: (row.block, row.row))
 
 
 def drop_repeated(question_id: str, source: str) -> Dropped:
@@ -176,22 +179,28 @@ def make_filter_blocks(
         examined: files of examinations for each of ``paths``.
         duplicates: files of duplicates.
     """
-    by_block: dict[int, dict[int, Dropped]] = defaultdict(dict)
-    for row in itertools.chain.from_iterable(map(read_rows, duplicates)):
-        block = row.pop("block")
-        number = row.pop("row")
-        by_block[block][number] = Dropped(**row)
-    return [FilterBlock(path, examined[block], by_block.get(block, {})) for block, path in enumerate(paths)]
+    files: dict[int, list[Path]] = defaultdict(list)
+    for path in duplicates:
+        for block in {row["block"] for row in read_rows(path, ["block"])}:
+            files[block].append(path)
+    return [
+        FilterBlock(number=number, path=path, examined=examined[number], duplicates=tuple(files.get(number, ())))
+        for number, path in enumerate(paths)
+    ]
 
 
 def filter_part(block: FilterBlock) -> Iterator[Candidate | Dropped]:
     """Drop the candidates of a file that are no usable problem, that overlap a test set, or that are duplicates."""
+    duplicates = {}
+    for row in itertools.chain.from_iterable(map(read_rows, block.duplicates)):
+        place = (row.pop("block"), row.pop("row"))
+        duplicates[place] = Dropped(**row)
     examined = _read_examined(block.examined, ["dropped"])
     for number, (candidate, row) in enumerate(zip(read_candidates(block.path), examined, strict=True)):
         if row["dropped"] is not None:
             yield Dropped(**row["dropped"])
         else:
-            yield block.duplicates.get(number, candidate)
+            yield duplicates.get((block.number, number), candidate)
 
 
 def count_overlaps(paths: Sequence[Path]) -> dict[str, dict[str, int]]:

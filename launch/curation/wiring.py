@@ -52,7 +52,7 @@ def read_source_file(file: SourceFile) -> Iterator[Candidate | Dropped]:
 
 
 def examine_candidate(index: OverlapIndex, candidate: Candidate) -> Examination:
-    """Look at a candidate by itself: its statement, and its overlap with the test sets."""
+    """Examine a candidate by itself: its statement, and its overlap with the test sets."""
     overlaps = index.find_overlaps(candidate)
     return Examination(
         make_fingerprint(candidate),

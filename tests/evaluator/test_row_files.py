@@ -161,3 +161,18 @@ def test_rows_before_the_damage_of_gzip_data_are_read(tmp_path):
         assert next(rows) == (1, {"a": 1})
         with pytest.raises(RowFileError, match="after row 1: damaged gzip data"):
             list(rows)
+
+
+@pytest.mark.parametrize("end", [b"\n", b""])
+def test_a_line_beyond_the_limit_is_rejected_and_the_next_one_is_read(tmp_path, monkeypatch, end):
+    monkeypatch.setattr(row_files, "MAX_ROW_BYTES", 100)
+    lines = [b'{"id": "a"}', b'{"id": "' + b"x" * 200_000 + b'"}', b'{"id": "' + b"b" * 89 + b'"}', b'{"id": "c"}']
+    assert len(lines[2]) + 1 == 100
+    rows = read_bytes(tmp_path / "rows.jsonl", b"\n".join(lines) + end)
+    assert rows == {1: {"id": "a"}, 2: "larger than 100 bytes", 3: {"id": "b" * 89}, 4: {"id": "c"}}
+
+
+def test_a_row_of_a_list_beyond_the_limit_ends_the_reading(tmp_path, monkeypatch):
+    monkeypatch.setattr(row_files, "MAX_ROW_BYTES", 100_000)
+    with pytest.raises(RowFileError, match=r"after row 1: the JSON list is broken: a row is larger than 100000 bytes"):
+        read_bytes(tmp_path / "rows.json", json.dumps([{"id": "a"}, {"id": "x" * 1_000_000}]).encode())

@@ -1,10 +1,11 @@
-"""Statements that are no usable problem text."""
+"""Rules for statements that are too short or not in English."""
 
 from __future__ import annotations
 
 import re
 
 from launch.curation.candidates import Candidate, Dropped
+from launch.curation.processing.process import write_format_line
 
 MIN_WORDS = 8
 """Words of statement and starter code together. The shortest real statements, of MBPP, have 7 besides the signature."""
@@ -19,11 +20,12 @@ _LETTER = re.compile(r"[^\W\d_]")
 def find_text_defect(candidate: Candidate) -> Dropped | None:
     """Return the record of a candidate whose statement is too short or not in English; None if it is neither."""
     problem = candidate.problem
-    words = len(_WORD.findall(f"{problem.question_content}\n{problem.starter_code}"))
+    statement = problem.question_content.replace(write_format_line(problem), "")  # added to every statement
+    words = len(_WORD.findall(f"{statement}\n{problem.starter_code}"))
     if words < MIN_WORDS:
         return _drop(candidate, "short_statement", f"{words} words")
-    letters = len(_LETTER.findall(problem.question_content))
-    latin = len(_LATIN.findall(problem.question_content))
+    letters = len(_LETTER.findall(statement))
+    latin = len(_LATIN.findall(statement))
     if letters and latin < MIN_LATIN_SHARE * letters:
         return _drop(candidate, "not_english", f"{latin} of {letters} letters are Latin")
     return None

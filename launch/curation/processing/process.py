@@ -13,7 +13,12 @@ from evaluator.inside.functional import parse_starter_signature
 from evaluator.problem import Problem, ProblemTest
 from launch.curation.candidates import Candidate, Dropped
 from launch.curation.processing.examples import ExampleComparison, compare_examples
-from launch.curation.processing.selection import remove_repeated, select_longest
+from launch.curation.processing.selection import (
+    MAX_TEST_CHARS,
+    describe_too_large,
+    remove_repeated,
+    select_longest,
+)
 from launch.curation.processing.statements import clean_statement
 from launch.curation.processing.suitability import find_unsuitable, remove_images
 from launch.problems.usable_problems import make_prompt_texts_unicode
@@ -21,6 +26,9 @@ from launch.problems.usable_problems import make_prompt_texts_unicode
 CONTRADICTED_EXAMPLE = "contradicted_example"
 """Key of ``Problem.extra``: an example whose output is not that of the test with its input. Without a mistake in the
 set, the problem has several right answers, so it needs a checker."""
+
+DROPPED_TESTS = "dropped_tests"
+"""Key of ``Problem.extra``: for each test beyond the limit of size, its index in the source and the reason."""
 
 MAX_ADDED_EXAMPLES = 3
 STDIN_LINE = "Read the input from standard input and print the answer to standard output."
@@ -63,6 +71,8 @@ def _process_problem(problem: Problem, max_tests: int) -> Problem:
     extra = dict(problem.extra)
     if comparison.contradictions and CONTRADICTED_EXAMPLE not in extra:
         extra[CONTRADICTED_EXAMPLE] = comparison.contradictions[0].input[:500]
+    if too_large := describe_too_large(problem.tests):
+        extra[DROPPED_TESTS] = too_large
     return replace(
         problem,
         question_content=complete,
@@ -88,7 +98,7 @@ def _select_tests(problem: Problem, max_tests: int) -> list[int]:
         )
     selected = select_longest(tests, kept, max_tests)
     if not selected:
-        raise _UnsuitableError("tests_too_large", f"each of {len(kept)} tests exceeds the limit of size")
+        raise _UnsuitableError("tests_too_large", f"each of {len(kept)} tests exceeds {MAX_TEST_CHARS} characters")
     return selected
 
 
@@ -97,7 +107,7 @@ def _complete_statement(problem: Problem, comparison: ExampleComparison) -> str:
     statement = problem.question_content
     if problem.func_name is None and not comparison.examples and problem.private_tests:
         statement += "".join(map(_write_example, problem.public_tests[:MAX_ADDED_EXAMPLES]))
-    line = _write_format_line(problem)
+    line = write_format_line(problem)
     return statement if line in statement else f"{statement}\n\n{line}"
 
 
@@ -105,7 +115,7 @@ def _write_example(test: ProblemTest) -> str:
     return f"\n\nExample\n\nInput\n\n{test.input.strip()}\n\nOutput\n\n{test.output.strip()}"
 
 
-def _write_format_line(problem: Problem) -> str:
+def write_format_line(problem: Problem) -> str:
     """Return the line about input and output for the problem's type."""
     name = problem.func_name
     if name is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 from evaluator.comparison import compare_functional, compare_stdin
@@ -13,16 +12,6 @@ MAX_TEST_CHARS = 16 << 20
 """Characters of a test, input and output together: above nearly every published one."""
 MAX_TESTS_CHARS = 32 << 20
 """Characters of a problem's tests together: each worker of an evaluator holds several copies."""
-
-
-def hash_test(test: ProblemTest) -> str:
-    """Return the SHA-256 of a test: equal for equal tests, of whatever problem."""
-    digest = hashlib.sha256()
-    for text in (test.testtype, test.input, test.output):
-        data = text.encode("utf-8", "surrogatepass")
-        digest.update(f"{len(data)}:".encode())
-        digest.update(data)
-    return digest.hexdigest()
 
 
 def remove_repeated(tests: Sequence[ProblemTest], rules: ComparisonRules) -> tuple[list[int], list[int]]:
@@ -39,6 +28,16 @@ def remove_repeated(tests: Sequence[ProblemTest], rules: ComparisonRules) -> tup
         if earlier != index and not _expects_same(tests[earlier], test, rules):
             contradicting.append(index)
     return list(first.values()), contradicting
+
+
+def describe_too_large(tests: Sequence[ProblemTest]) -> list[str]:
+    """Return for each test beyond ``MAX_TEST_CHARS`` its index and its size."""
+    sizes = [len(test.input) + len(test.output) for test in tests]
+    return [
+        f"test {index} of the source: {size} characters; the limit is {MAX_TEST_CHARS}"
+        for index, size in enumerate(sizes)
+        if size > MAX_TEST_CHARS
+    ]
 
 
 def select_longest(tests: Sequence[ProblemTest], indices: Sequence[int], max_tests: int) -> list[int]:

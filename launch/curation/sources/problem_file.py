@@ -12,7 +12,7 @@ from launch.curation.sources.reader import Reader, SourceRow, get_programs, get_
 
 _CURATION_COLUMNS = (
     *("source", "licence", "source_id", "content_hash", "tests_hash", "needs_checker", "weak_tests"),
-    *("difficulty_measured", "reference_solutions", "wrong_solutions"),
+    *("is_verified", "dropped_tests", "difficulty_measured", "reference_solutions", "wrong_solutions"),
 )
 """Columns that are read here or that curation writes itself, if the file is a curated set."""
 

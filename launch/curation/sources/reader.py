@@ -20,6 +20,9 @@ from launch.problems.usable_problems import replace_surrogates
 MAX_PROGRAMS = 10
 """Labelled programs of a row that are kept, of each label: sets hold up to a thousand for a problem."""
 
+MAX_TESTS_CHARS = 256 << 20
+"""Characters of a row's tests. A worker that reads a row of this size needs a few times as much memory."""
+
 _MAX_EASY_RATING = 1200  # of Codeforces problems
 _MAX_MEDIUM_RATING = 1800
 _DIFFICULTIES = {
@@ -91,7 +94,10 @@ class Reader:
             UnwantedRow: the row is not wanted.
         """
         parsed = self.parse(row)
-        source_id = parsed.problem.question_id
+        size = sum(len(test.input) + len(test.output) for test in parsed.problem.tests)
+        if size > MAX_TESTS_CHARS:
+            raise UnwantedRow("too_large", f"{size} characters of tests; the limit is {MAX_TESTS_CHARS}")
+        source_id = replace_surrogates(parsed.problem.question_id)
         problem = _make_texts_unicode(replace(parsed.problem, question_id=f"{self.name}/{source_id}"))
         problem = parse_problem(to_row(problem))  # checks every test
         if not problem.question_content.strip():

@@ -34,4 +34,6 @@ class Share:
         spread = Z_95**2 / self.total
         center = share + spread / 2
         radius = Z_95 * math.sqrt((share * (1 - share) + spread / 4) / self.total)
-        return max(0.0, (center - radius) / (1 + spread)), min(1.0, (center + radius) / (1 + spread))
+        low = max(0.0, (center - radius) / (1 + spread))
+        high = min(1.0, (center + radius) / (1 + spread))
+        return min(low, share), max(high, share)  # without rounding, the bounds of 0/n and n/n are 0 and 1

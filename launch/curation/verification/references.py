@@ -1,4 +1,4 @@
-"""Runs of a candidate's reference programs on all tests, twice, and what they show about each test."""
+"""Runs of a candidate's reference programs on all tests, twice, and their outcome on each test."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from evaluator.problem import Problem
 from evaluator.verdict import Status
 from launch.curation.candidates import Candidate, Dropped
 from launch.curation.processing.examples import compare_examples
-from launch.curation.processing.process import CONTRADICTED_EXAMPLE
+from launch.curation.processing.process import CONTRADICTED_EXAMPLE, DROPPED_TESTS
 from launch.curation.verification.float_checker import find_float_checker, is_accepted
 from launch.curation.verification.intervals import Share
 from launch.curation.verification.references import NotJudged, Outcome, Reference, TestOutcome, run_references
@@ -63,7 +63,8 @@ class Verified:
         needs_checker: reason why comparing with the expected outputs would reject right programs; "" if it would not.
         weak_tests: the tests accept too many of the wrong programs.
         float_checker: a checker of real numbers was written.
-        dropped_tests: for each dropped test, its index among the candidate's tests and the reason.
+        dropped_tests: for each test that was dropped here, its index among the candidate's tests and the reason; before
+            them, the tests that processing dropped.
         quality: the verdicts of the tests on the labelled programs.
     """
 
@@ -125,13 +126,15 @@ def verify_candidate(candidate: Candidate, evaluator: Evaluator, settings: Verif
     except NotJudged as error:
         return _drop(candidate, "not_judged", str(error))
     true_negative_rate = quality.true_negatives.value
+    extra = dict(judged.problem.extra)
+    too_large: Sequence[str] = extra.pop(DROPPED_TESTS, ())
     return Verified(
-        candidate=replace(candidate, problem=judged.problem),
+        candidate=replace(candidate, problem=replace(judged.problem, extra=extra)),
         is_verified=any(reference.passed for reference in judged.references),
         needs_checker=needs_checker,
         weak_tests=true_negative_rate is not None and true_negative_rate < settings.min_true_negative_rate,
         float_checker=judged.float_checker,
-        dropped_tests=judged.dropped_tests,
+        dropped_tests=(*too_large, *judged.dropped_tests),
         quality=quality,
     )
 
@@ -203,20 +206,23 @@ def _find_missing_checker(judged: _Judged) -> str:
         if has_stable and len(answering) > 1 and rejected and len(rejected) + has_passed > 1:
             return f"{len(answering)} right programs give different answers to test {index}"
     checker = judged.problem.checker
-    if checker is None or checker["type"] not in _FREE_CHECKERS:
-        allowance = find_allowance(judged.problem.question_content)
-        if allowance is not None:
-            return f"the statement allows several answers: {allowance[:200]!r}"
-        if _has_contradicted_example(judged):
-            return "an example of the statement has another output than the test with its input"
-    return ""
+    if checker is not None and checker["type"] in _FREE_CHECKERS:
+        return ""
+    allowance = find_allowance(judged.problem.question_content)
+    if allowance is not None:
+        return f"the statement allows several answers: {allowance[:200]!r}"
+    return _find_contradicted_example(judged)
 
 
-def _has_contradicted_example(judged: _Judged) -> bool:
-    """Return True if a test contradicts an example; with a new checker only the remaining tests are looked at."""
-    if CONTRADICTED_EXAMPLE not in judged.problem.extra:
-        return False
-    return not judged.float_checker or bool(compare_examples(judged.problem).contradictions)
+def _find_contradicted_example(judged: _Judged) -> str:
+    """Return the contradiction between an example in the statement and the tests that processing found; "" if none.
+
+    A checker of numbers that was written since then may accept both outputs.
+    """
+    given = judged.problem.extra.get(CONTRADICTED_EXAMPLE)
+    if given is None or (judged.float_checker and not compare_examples(judged.problem).contradictions):
+        return ""
+    return f"an example in the statement has another output than the test with the same input: {str(given)[:200]!r}"
 
 
 def _find_failure(candidate: Candidate, judged: _Judged, settings: VerificationSettings) -> Dropped | None:

@@ -1,6 +1,7 @@
 """Sets described by a YAML file."""
 
 import json
+from typing import Any
 
 import pytest
 import yaml
@@ -10,7 +11,7 @@ from launch.curation.sources.column_mapping import MappingError, load_mapped_rea
 from launch.curation.sources.registry import READERS
 from launch.curation.sources.source_files import read_source, resolve_source
 
-DESCRIPTION = {
+DESCRIPTION: dict[str, Any] = {
     "name": "contest_set",
     "licence": "CC-BY-4.0",
     "files": ["*.jsonl"],

@@ -1,13 +1,15 @@
 """Manifest: totals that add up, and an error where they do not."""
 
 import json
+from collections.abc import Mapping
 
 import pytest
 
 from launch.curation.blocks import SourceCounts
+from launch.curation.candidates import StageName
 from launch.curation.manifest import Manifest, ManifestError, compute_totals, read_versions, write_manifest
 
-COUNTS = {
+COUNTS: dict[StageName, Mapping[str, SourceCounts]] = {
     "collect": {"a": SourceCounts(8, {"bad_row": 2}, 1.0), "b": SourceCounts(5, {}, 0.25)},
     "process": {"a": SourceCounts(6, {"image": 2}, 0.5), "b": SourceCounts(4, {"image": 1}, 0.5)},
     "filter": {"a": SourceCounts(6, {}, 0.5), "b": SourceCounts(0, {"duplicate": 3, "near_duplicate": 1}, 0.5)},
@@ -30,14 +32,14 @@ def test_totals_of_stages_and_of_sources():
 
 @pytest.mark.parametrize("kept", [5, 7])
 def test_rows_that_do_not_add_up_are_an_error(kept):
-    counts = COUNTS | {"filter": COUNTS["filter"] | {"a": SourceCounts(kept, {}, 0.5)}}
+    counts = COUNTS | {"filter": {**COUNTS["filter"], "a": SourceCounts(kept, {}, 0.5)}}
     with pytest.raises(ManifestError, match=rf"^a: filter: 6 rows in, but {kept} kept and 0 dropped$"):
         compute_totals(counts)
 
 
 def test_source_without_rows_in_a_stage_but_with_results_is_an_error():
     with pytest.raises(ManifestError, match=r"^c: process: 0 rows in"):
-        compute_totals(COUNTS | {"process": COUNTS["process"] | {"c": SourceCounts(1, {}, 0.0)}})
+        compute_totals(COUNTS | {"process": {**COUNTS["process"], "c": SourceCounts(1, {}, 0.0)}})
 
 
 def test_written_manifest_has_the_documented_keys(tmp_path):

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from launch.curation.candidates import Candidate
 from launch.curation.filtering.coverage import COVERAGE_WORDS, Coverage, CoverageIndex, count_covered_words
 from launch.curation.filtering.overlap import OverlapIndex, TestSet, normalize_title
 from launch.curation.filtering.text_quality import MIN_WORDS, find_text_defect
+from launch.curation.processing.process import process_candidate
 from launch.problems.date_window import DateWindow
 from tests.launch.curation.candidates import make_candidate
 
@@ -170,3 +172,12 @@ def test_statements_that_are_no_usable_text_are_dropped(statement, starter_code,
 )
 def test_usable_statements_are_kept(statement, starter_code):
     assert find_text_defect(make_candidate(question_content=statement, starter_code=starter_code)) is None
+
+
+@pytest.mark.parametrize("changes", [{}, {"func_name": "add", "starter_code": "def add(a, b):"}])
+def test_the_line_that_processing_adds_is_no_part_of_a_statement(changes):
+    candidate = process_candidate(make_candidate(question_content="将两个数相加 quickly.", **changes), max_tests=15)
+    assert isinstance(candidate, Candidate)
+    assert len(candidate.problem.question_content.split()) > MIN_WORDS
+    dropped = find_text_defect(candidate)
+    assert dropped is not None and dropped.reason == "short_statement"

@@ -11,7 +11,7 @@ from evaluator.problem import ProblemTest, parse_problem, to_row
 from launch.curation.candidates import Candidate, Dropped
 from launch.curation.processing import selection
 from launch.curation.processing.process import CONTRADICTED_EXAMPLE, STDIN_LINE, process_candidate
-from launch.curation.processing.selection import hash_test, remove_repeated, select_longest
+from launch.curation.processing.selection import remove_repeated, select_longest
 from launch.curation.processing.suitability import find_unsuitable
 from tests.factories import make_problem
 
@@ -114,13 +114,6 @@ def test_an_input_is_kept_once():
     assert remove_repeated(tests, ComparisonRules()) == ([0, 2], [])
     assert remove_repeated((*tests, ProblemTest("2", "4")), ComparisonRules()) == ([0, 2], [4])
     assert remove_repeated(make_tests(("a", "1"), (" a", "2"), ("a ", "3")), ComparisonRules()) == ([0, 1, 2], [])
-
-
-def test_a_test_has_one_hash_whatever_its_problem():
-    tests = make_tests(("ab", "c"), ("a", "bc"), ("ab", "c\ud800"))
-    assert len({hash_test(test) for test in tests}) == 3
-    assert hash_test(tests[0]) == hash_test(ProblemTest("ab", "c"))
-    assert hash_test(tests[0]) != hash_test(ProblemTest("ab", "c", "functional"))
 
 
 def test_several_outputs_of_an_input_are_right_with_a_custom_checker():

@@ -86,8 +86,8 @@ def test_deepcoder_separates_starter_code_and_labels_from_the_statement():
     assert problem.question_content.strip() == "Add."
     assert problem.tests == (ProblemTest("[1]\n2", "3", "functional"),)
     labels = "Print.\n\nTags:\n['math']\n\nTime Limit: {'seconds': 2, 'nanos': 0}\nMemory Limit: 256 MB\n"
-    row = {"problem": labels, "tests": [{"input": "1", "output": "1"}]}
-    assert read("deepcoder", row).problem.question_content == "Print."
+    labelled_row = {"problem": labels, "tests": [{"input": "1", "output": "1"}]}
+    assert read("deepcoder", labelled_row).problem.question_content == "Print."
 
 
 def test_rows_without_ids_have_the_same_id_in_every_file():

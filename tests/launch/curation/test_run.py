@@ -15,7 +15,7 @@ from conf.validation import parse_curate
 from launch.curation import run
 from launch.curation.excluded_sets import load_excluded_sets
 from launch.curation.sources.registry import READERS
-from launch.curation.sources.source_files import resolve_source
+from launch.curation.sources.source_files import resolve_source, resolve_sources
 from launch.curation.wiring import SourceFile, make_stage_functions
 from launch.problems.datasets import DatasetError
 
@@ -62,7 +62,7 @@ def without_ray(monkeypatch):
 
 
 def curate(config):
-    sources = [resolve_source(text, READERS) for text in config.sources]
+    sources = resolve_sources(config.sources, READERS)
     return run.run_curation(config, sources, Console(file=io.StringIO())).to_json()
 
 

@@ -157,6 +157,30 @@ def test_an_example_with_another_form_of_a_number_contradicts_no_test(evaluator)
     assert (result.needs_checker, result.float_checker) == ("", True)
 
 
+@pytest.mark.parametrize(
+    ("shown", "programs", "words"),
+    [
+        ("4", (ADD,), "an example in the statement has another output than the test with the same input: '1 2'"),
+        ("4", (SUBTRACT,), "an example in the statement"),
+        ("3", (ADD,), ""),
+    ],
+)
+def test_an_example_that_contradicts_a_test_needs_a_checker(evaluator, shown, programs, words):
+    statement = f"Print the sum of the two numbers.\n\nExample\n\nInput\n\n1 2\n\nOutput\n\n{shown}"
+    candidate = process_candidate(make_candidate(right_programs=programs, question_content=statement), max_tests=15)
+    (result,) = verify(evaluator, candidate)
+    assert result.needs_checker.startswith(words) and bool(result.needs_checker) == bool(words)
+
+
+def test_a_float_checker_settles_an_example_that_is_rounded_differently(evaluator):
+    statement = "Print the quotient.\n\nExample\n\nInput\n\n1 3\n\nOutput\n\n0.3333"
+    candidate = make_candidate(right_programs=(DIVIDE,), question_content=statement, **make_tests(("1 3\n", "0.333\n")))
+    processed = process_candidate(candidate, max_tests=15)
+    assert processed.problem.extra
+    (result,) = verify(evaluator, processed)
+    assert result.float_checker and result.needs_checker == ""
+
+
 def test_a_broken_checker_is_a_reason(evaluator):
     checker = {"type": "custom", "code": "def check(inp, out, exp):\n    raise ValueError('broken')\n"}
     assert verify_one(evaluator, ADD, checker=checker).reason == "broken_checker"
