@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, replace
+from typing import Any
 
 from benchmarks.ablation.arms import BASE
 from conf.schema import Config
@@ -12,6 +13,12 @@ from evaluator.problem import to_row
 from launch.composition import compose_config
 from launch.models.starter_policy import load_warm_start_defaults, name_starter_policy
 from launch.problems.datasets import load_dataset
+
+# Settings that were added after the first rows, and their defaults. With these, they do not count: rows stay valid.
+LATER_SETTINGS: tuple[tuple[str, str, Any], ...] = (
+    ("dataset", "train", None),
+    ("dataset", "exclude", ["lcb_v6", "humaneval", "mbpp"]),
+)
 
 
 def hash_environment() -> str:
@@ -22,11 +29,15 @@ def hash_environment() -> str:
         "starter": name_starter_policy(load_warm_start_defaults()),
         "training": [to_row(problem) for problem in dataset.training],
         "held_out": [to_row(problem) for problem in dataset.held_out],
-        "settings": asdict(without_place(config)),
+        "settings": select_settings(config),
     }
     return hashlib.blake2b(json.dumps(content, sort_keys=True, default=str).encode(), digest_size=6).hexdigest()
 
 
-def without_place(config: Config) -> Config:
-    """Return the configuration without what says where and under which name a run takes place."""
-    return replace(config, run=replace(config.run, name="", root="", resume=False))
+def select_settings(config: Config) -> dict[str, Any]:
+    """Return the settings that count: not those that say where and under which name a run takes place."""
+    settings = asdict(replace(config, run=replace(config.run, name="", root="", resume=False)))
+    for group, key, default in LATER_SETTINGS:
+        if settings[group][key] == default:
+            del settings[group][key]
+    return settings

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.ablation.environment import without_place
+from benchmarks.ablation.environment import select_settings
 from benchmarks.ablation.rows import Row
 from benchmarks.ablation.runs import read_run, run_driver
 from benchmarks.curation_training.pool import HELD_OUT_FILE, ArmName, TrainingSets, hash_rows, write_rows
@@ -41,7 +40,7 @@ BASE = (
 def hash_environment(sets: TrainingSets, steps: int) -> str:
     """Hash the starter policy's recipe, all problems, and the settings. Rows of another environment do not compare."""
     rows = [[to_row(problem) for problem in problems] for problems in (sets.pool, sets.curated, sets.held_out)]
-    settings = asdict(without_place(compose_config(*BASE, f"run.steps={steps}")))
+    settings = select_settings(compose_config(*BASE, f"run.steps={steps}"))
     return hash_rows(rows, [settings, name_starter_policy(load_warm_start_defaults())])
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.ablation import __main__ as command
 from benchmarks.ablation.arms import ARMS, BASE, FURTHER_ARMS, METHOD, SEEDS, get_reference, select_arms
+from benchmarks.ablation.environment import select_settings
 from benchmarks.ablation.report import compare_arms, estimate_difference, judge_prediction, write_report
 from benchmarks.ablation.rows import CURVES, Row, Scored, read_row, read_rows, row_path, write_row
 from benchmarks.ablation.runs import RunError, read_run
@@ -230,3 +231,12 @@ def test_report_without_rows_names_all_runs_as_missing(workplace, monkeypatch):
 def test_wrong_arguments_are_reported(workplace, monkeypatch, capsys):
     assert run_command(monkeypatch, "--arms", "nothing") == 2
     assert "no arm nothing" in capsys.readouterr().err
+
+
+def test_a_setting_that_was_added_later_counts_only_when_it_is_changed():
+    settings = select_settings(compose_config(*BASE))
+    assert "train" not in settings["dataset"]
+    assert select_settings(compose_config(*BASE, "dataset.train=null")) == settings
+    assert select_settings(compose_config(*BASE, "dataset.train=starter")) != settings
+    assert select_settings(compose_config(*BASE, "run.name=other")) == settings
+    assert select_settings(compose_config(*BASE, "run.steps=7")) != settings
