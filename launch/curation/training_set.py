@@ -16,15 +16,18 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import IO
 
 import yaml
 from rich.console import Console
 
 from conf.schema import Config, CurateConfig, DatasetConfig
 from conf.validation import parse_curate
+from evaluator.errors import RunFailed
 from launch.command import print_line
 from launch.curation.blocks import replace_file
 from launch.curation.excluded_sets import load_excluded_sets, make_test_set
@@ -52,6 +55,8 @@ from launch.problems.datasets import (
     uses_curated_set,
 )
 
+LOCK_TIMEOUT_S = 24 * 3600.0
+LOCK_INTERVAL_S = 1.0
 RECORDED_KEYS = ("name", "train", "exclude", "allow_overlap")
 """Keys of ``dataset`` that must not have changed for a resumed run to keep its set."""
 
@@ -171,18 +176,38 @@ def describe_curation_before_job(plan: TrainingPlan) -> str:
 
 @contextlib.contextmanager
 def lock_directory(directory: Path, console: Console) -> Iterator[None]:
-    """Keep other runs from curating into a directory; wait for one that does. Raises OSError.
+    """Keep other runs from curating into a directory; wait for one that does.
 
     The lock of a run that is killed ends with it. Ctrl-C ends the wait.
+
+    Raises:
+        RunFailed: the other run is not done after ``LOCK_TIMEOUT_S``.
+        OSError: the lock file cannot be written.
     """
     directory.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
+    is_waiting = False
     with directory.with_name(f"{directory.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print_line(console, f"another run is curating {directory}: waiting for it", "yellow")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        while not try_lock(lock):
+            if not is_waiting:
+                print_line(console, f"another run is curating {directory}: waiting for it", "yellow")
+                is_waiting = True
+            if time.monotonic() >= deadline:
+                raise RunFailed(
+                    f"another run has been curating {directory} for {LOCK_TIMEOUT_S / 3600:g} hours; if it hangs, end "
+                    "it and start this one again"
+                )
+            time.sleep(LOCK_INTERVAL_S)
         yield
+
+
+def try_lock(file: IO[str]) -> bool:
+    """Lock a file, and return True, unless another process has locked it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def is_complete(directory: Path) -> bool:

@@ -15,7 +15,7 @@ from launch import preflight
 from launch.cluster import ray_cluster
 from launch.cluster.placement import PlacementError
 from launch.composition import compose_config
-from launch.curation import hub_files, run, training_plan
+from launch.curation import hub_files, run, training_plan, training_set
 from launch.curation.sources import source_files
 from launch.curation.sources.registry import READERS
 from launch.curation.sources.source_files import SourceError
@@ -252,6 +252,17 @@ def test_a_second_run_waits_for_the_first_one(tmp_path):
     second.join()
     assert entered.is_set()
     assert output.getvalue() == f"another run is curating {tmp_path / 'set'}: waiting for it\n"
+
+
+def test_the_wait_for_another_run_has_an_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(training_set, "LOCK_TIMEOUT_S", 0.0)
+    console = Console(file=io.StringIO())
+    with (
+        lock_directory(tmp_path / "set", console),
+        pytest.raises(RunFailed, match=r"another run has been curating .*set for 0 hours"),
+        lock_directory(tmp_path / "set", console),
+    ):
+        pass
 
 
 def write_run(config, file):
