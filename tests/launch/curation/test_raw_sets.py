@@ -76,6 +76,7 @@ def test_every_row_is_kept_or_dropped_with_a_reason(name, file, collected, proce
     assert +counts == processed
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_every_reference_of_leetcode_dataset_is_accepted():
     """The longest inputs, within 20 s of CPU time each: some references are slow."""
