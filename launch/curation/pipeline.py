@@ -158,8 +158,8 @@ class Pipeline:
         )
         self.progress.start_stage(folder, len(blocks))
         records = run_stage(work, self.execute, self.progress.show_done)
-        if folder == stage:
-            self.progress.end_stage(stage, records)
+        if folder == stage and stage != "verify":  # what is kept apart of it is counted with the files
+            self.progress.end_stage(stage, add_counts(records))
         return StageResult(work.folder, records, settings_hash)
 
 
@@ -187,7 +187,7 @@ def curate(
         stages = FinishedStages(
             collected=collected, processed=processed, examined=examined, filtered=filtered, verified=verified
         )
-        return write_dataset(output, stages, settings)
+        return write_dataset(output, stages, settings, pipeline.progress)
     except OSError as error:
         raise RunFailed(f"{error}; {HOW_TO_RESUME}") from error
 
@@ -248,7 +248,9 @@ def verify(
     return pipeline.run("verify", "verify", filtered.kept, function, rows=CURATED_ROWS, settings_hash=settings_hash)
 
 
-def write_dataset(output: Path, stages: FinishedStages, settings: StageSettings) -> Manifest:
+def write_dataset(
+    output: Path, stages: FinishedStages, settings: StageSettings, progress: CurationProgress
+) -> Manifest:
     """Write the files of the data set; the manifest, which says that it is complete, last.
 
     Raises:
@@ -267,12 +269,14 @@ def write_dataset(output: Path, stages: FinishedStages, settings: StageSettings)
     results = (stages.collected, stages.processed, stages.filtered, stages.verified)
     dropped = itertools.chain.from_iterable(read_rows(path) for result in results for path in result.dropped)
     write_dropped(output, itertools.chain(dropped, map(encode_dropped, written.kept_apart)))
+    verified = move_to_dropped(add_counts(stages.verified.records), written.kept_apart)
+    progress.end_stage("verify", verified)
     totals, totals_by_source = compute_totals(
         {
             "collect": add_counts(stages.collected.records),
             "process": add_counts(stages.processed.records),
             "filter": add_seconds(add_counts(stages.filtered.records), stages.examined.records),
-            "verify": move_to_dropped(add_counts(stages.verified.records), written.kept_apart),
+            "verify": verified,
         }
     )
     manifest = Manifest(

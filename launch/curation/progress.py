@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from launch.command import print_line
-from launch.curation.blocks import BlockRecord, SourceCounts, add_counts
+from launch.curation.blocks import BlockRecord, SourceCounts
 
 
 class CurationProgress:
@@ -50,9 +50,9 @@ class CurationProgress:
         self._rows += sum(count_rows(counts) for counts in record.counts.values())
         self._progress.update(self._task, advance=1, rows=f"{self._rows:,}")
 
-    def end_stage(self, name: str, records: list[BlockRecord]) -> None:
+    def end_stage(self, name: str, counts: Mapping[str, SourceCounts]) -> None:
         """Print the line of a stage that is done."""
-        print_line(self.console, f"{name}: {format_counts(add_counts(records))}")
+        print_line(self.console, f"{name}: {format_counts(counts)}")
 
 
 def count_rows(counts: SourceCounts) -> int:

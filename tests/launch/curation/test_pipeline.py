@@ -67,6 +67,7 @@ def test_files_and_numbers_of_a_data_set(tmp_path, files):
     assert pq.read_table(tmp_path / "out" / "dropped.parquet").num_rows == 62 + 41 - len(ids)
     assert lines[0] == "collect: 103 rows, 101 kept, 2 dropped (bad_row 2)"
     assert [line.partition(":")[0] for line in lines] == ["collect", "process", "filter", "verify"]
+    assert lines[-1].endswith(f"{len(ids)} kept, 2 dropped (flaky 1, needs_checker 1)")
 
 
 def test_card_has_the_numbers_of_the_manifest(tmp_path, files):
