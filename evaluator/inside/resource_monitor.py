@@ -172,16 +172,15 @@ class ResourceMonitor:
     def _measure_memory(self) -> int:
         """Return the memory of all descendants.
 
-        A process that ends meanwhile leaves its share of common pages to those that are read after it, so a result
-        above the limit is measured again without the processes that have ended.
+        A process that ends meanwhile counts too much: all that was resident, as its map cannot be read any more; and
+        its share of common pages goes to the processes that are read after it. So a result above the limit is measured
+        again.
         """
         memory = self._measure_memory_of(list(self._processes.values()))
-        if memory <= self._max_memory or len(self._processes) == 1:
+        if memory <= self._max_memory:
             return memory
-        alive = {(pid, int(fields[_START])) for pid, fields in list_descendant_stats().items()}
-        return min(
-            memory, self._measure_memory_of([process for key, process in self._processes.items() if key in alive])
-        )
+        again = [_make_sample(pid, fields) for pid, fields in list_descendant_stats().items()]
+        return min(memory, self._measure_memory_of(again))
 
     def _measure_memory_of(self, processes: list[ProcessSample]) -> int:
         resident = sum(process.resident for process in processes)

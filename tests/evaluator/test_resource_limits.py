@@ -5,6 +5,7 @@ import textwrap
 import pytest
 
 from evaluator import CompileError, Evaluator, Limits, ProblemTest, Sandbox, Status
+from evaluator.inside import resource_monitor
 from evaluator.inside.resource_monitor import ProcessSample, ThreadSample, _add_unfinished_wait, _find_lost_cpu_s
 from tests.evaluator.problems import make_problem_with_tests
 
@@ -262,3 +263,23 @@ def test_a_wait_counts_before_it_ends_and_only_once():
 @pytest.mark.parametrize("changes", [{"is_runnable": False}, {"sleeps": 1}])
 def test_sleeping_is_not_waiting(changes):
     assert _add_unfinished_wait(make_thread(1.0, 2.0), make_thread(1.0, 2.0, **changes), 0.5).waited_s == 2.0
+
+
+def test_a_process_that_ends_while_it_is_measured_counts_only_with_what_it_held(monkeypatch):
+    """Its map can no longer be read, so at first all that was resident counts, files in memory twice."""
+    monitor = resource_monitor.ResourceMonitor(0.0, max_memory=256 << 20)
+    running = make_stat(resident_pages=(160 << 20) // resource_monitor.PAGE_BYTES)
+    answers = iter([{1 << 30: running}, {}])  # no process has such a large id
+    monkeypatch.setattr(resource_monitor, "list_descendant_stats", lambda: next(answers))
+    monkeypatch.setattr(resource_monitor, "measure_hidden_memory", lambda pids, excluded: (150 << 20, 0))
+    monkeypatch.setattr(resource_monitor, "read_threads", lambda pid: [])
+    monitor._scan_time = -1.0e9
+    monitor.sample()
+    assert monitor.memory == 150 << 20
+
+
+def make_stat(resident_pages):
+    """Make fields as ``process_tree.read_stat`` returns them."""
+    fields = [b"0"] * 50
+    fields[21] = str(resident_pages).encode()
+    return fields
