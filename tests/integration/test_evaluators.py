@@ -43,7 +43,7 @@ SETTINGS = EvaluatorSettings(
     strict=False,
     all_tests=False,
 )
-TIMEOUTS = PoolTimeouts(call_s=60.0, start_s=60.0, ping_s=20.0, no_actor_s=8.0, tick_s=0.2)
+TIMEOUTS = PoolTimeouts(call_s=60.0, start_s=60.0, ping_s=60.0, no_actor_s=8.0, tick_s=0.2)
 ADDITION = "print(sum(map(int, input().split())))"
 
 
