@@ -159,7 +159,7 @@ def test_actor_that_hangs_is_killed_and_its_completion_retried(cluster: None) ->
         assert pool.load().retried == 1
         await wait_until_async(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
 
-    run_scenario(scenario, Bounds(1, 1), timeouts=replace(TIMEOUTS, ping_s=3.0))
+    run_scenario(scenario, Bounds(1, 1), timeouts=replace(TIMEOUTS, ping_s=10.0))
 
 
 @pytest.mark.faults
