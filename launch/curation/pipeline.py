@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from evaluator.errors import RunFailed
 from launch.curation.blocks import (
@@ -325,8 +325,15 @@ def lock_folder(work: Path) -> Iterator[None]:
     """Keep other runs out of a folder of stages. Raises RunFailed if another run is in it, and OSError."""
     work.mkdir(parents=True, exist_ok=True)
     with (work / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunFailed(f"{work.parent}: another run is curating into it; wait for it or end it") from None
+        if not try_lock(lock):
+            raise RunFailed(f"{work.parent}: another run is curating into it; wait for it or end it")
         yield
+
+
+def try_lock(file: IO[str]) -> bool:
+    """Lock a file, and return True, unless another process has locked it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -14,13 +14,11 @@ Not covered: a set on the hub that changes between download and curation.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO
 
 import yaml
 from rich.console import Console
@@ -35,6 +33,7 @@ from launch.curation.filtering.overlap import TestSet
 from launch.curation.hub_files import HubFiles, find_missing_benchmark_files, find_missing_evaluation_files
 from launch.curation.output import PROBLEMS_FILE
 from launch.curation.output_path import WORK
+from launch.curation.pipeline import try_lock
 from launch.curation.sources.column_mapping import MappingError
 from launch.curation.sources.registry import READERS
 from launch.curation.sources.source_files import DownloadError, SourceError, resolve_sources
@@ -199,15 +198,6 @@ def lock_directory(directory: Path, console: Console) -> Iterator[None]:
                 )
             time.sleep(LOCK_INTERVAL_S)
         yield
-
-
-def try_lock(file: IO[str]) -> bool:
-    """Lock a file, and return True, unless another process has locked it."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def is_complete(directory: Path) -> bool:
