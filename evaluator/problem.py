@@ -116,7 +116,7 @@ def parse_problem(row: Mapping[str, Any]) -> Problem:
     if func_name is not None and not (isinstance(func_name, str) and func_name.isidentifier()):
         raise ProblemError(f"metadata.func_name: {func_name!r} is not a Python name")
     test_type: TestType = "stdin" if func_name is None else "functional"
-    values = _pop_values(metadata, func_name, _get_text(row, "starter_code"))
+    values = _pop_values(metadata, func_name, get_text(row, "starter_code"))
     public = _parse_tests(_get_json(row, "public_test_cases", list, default=[]), "public_test_cases", test_type, values)
     private = _parse_tests(_get_private_tests(row), "private_test_cases", test_type, values)
     if not public and not private:
@@ -134,12 +134,12 @@ def parse_problem(row: Mapping[str, Any]) -> Problem:
         extra[_METADATA_EXTRA] = metadata
     return Problem(
         question_id=_get_question_id(row),
-        question_title=_get_text(row, "question_title"),
-        question_content=_get_text(row, "question_content"),
-        platform=_get_text(row, "platform") or "other",
+        question_title=get_text(row, "question_title"),
+        question_content=get_text(row, "question_content"),
+        platform=get_text(row, "platform") or "other",
         difficulty=_get_optional_text(row, "difficulty"),
         contest_date=_get_optional_text(row, "contest_date"),
-        starter_code=_get_text(row, "starter_code"),
+        starter_code=get_text(row, "starter_code"),
         public_tests=public,
         private_tests=private,
         func_name=func_name,
@@ -231,7 +231,8 @@ def _parse_wanted(row: Mapping[str, Any], wanted: Container[str] | None) -> Prob
     return problem if is_wanted else None
 
 
-def _get_text(row: Mapping[str, Any], name: str) -> str:
+def get_text(row: Mapping[str, Any], name: str) -> str:
+    """Return a column's text, "" if it is null or missing. Raises ProblemError if it is something else."""
     value = row.get(name)
     if value is None:
         return ""
@@ -244,7 +245,7 @@ def _get_optional_text(row: Mapping[str, Any], name: str) -> str | None:
     value = row.get(name)
     if isinstance(value, datetime.date):  # Parquet may contain a timestamp where JSON has a string
         return value.isoformat()
-    return _get_text(row, name) or None
+    return get_text(row, name) or None
 
 
 def _get_question_id(row: Mapping[str, Any]) -> str:

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from evaluator.problem import ProblemError, ProblemTest
+from evaluator.problem import ProblemError, ProblemTest, get_text
 from launch.curation.sources.checker_programs import make_custom_checker
 from launch.curation.sources.published_tests import decode_json_column, pair_tests
 from launch.curation.sources.reader import (
     Reader,
     SourceRow,
     UnwantedRow,
-    get_text,
     make_content_id,
     make_problem,
     normalize_difficulty,

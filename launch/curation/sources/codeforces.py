@@ -9,14 +9,13 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
-from evaluator.problem import ProblemError, ProblemTest
+from evaluator.problem import ProblemError, ProblemTest, get_text
 from launch.curation.sources.checker_programs import make_custom_checker
 from launch.curation.sources.published_tests import parse_tests
 from launch.curation.sources.reader import (
     Reader,
     SourceRow,
     UnwantedRow,
-    get_text,
     make_problem,
     normalize_difficulty,
 )

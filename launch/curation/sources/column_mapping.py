@@ -21,13 +21,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from evaluator.errors import UserError
-from evaluator.problem import ProblemError
+from evaluator.problem import ProblemError, get_text
 from launch.curation.sources.published_tests import PublishedTests, decode_json_column, pair_tests, parse_tests
 from launch.curation.sources.reader import (
     Reader,
     SourceRow,
     get_programs,
-    get_text,
     make_content_id,
     make_problem,
     normalize_difficulty,

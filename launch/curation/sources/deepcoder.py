@@ -11,10 +11,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from evaluator.problem import Problem, ProblemError
+from evaluator.problem import Problem, ProblemError, get_text
 from launch.curation.sources.published_tests import PublishedTests, decode_json_column, parse_tests
 from launch.curation.sources.python_asserts import parse_asserts
-from launch.curation.sources.reader import Reader, SourceRow, get_programs, get_text, make_content_id, make_problem
+from launch.curation.sources.reader import Reader, SourceRow, get_programs, make_content_id, make_problem
 
 _STARTER = re.compile(
     r"\s*Please complete the following python code precisely:\s*```python\n(.*?)```\s*", re.DOTALL | re.IGNORECASE

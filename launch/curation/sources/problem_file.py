@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from evaluator.problem import parse_problem
-from launch.curation.sources.reader import Reader, SourceRow, get_programs, get_text
+from evaluator.problem import get_text, parse_problem
+from launch.curation.sources.reader import Reader, SourceRow, get_programs
 
 _CURATION_COLUMNS = (
     *("source", "licence", "source_id", "content_hash", "tests_hash", "needs_checker", "weak_tests"),

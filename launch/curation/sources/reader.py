@@ -167,16 +167,6 @@ def normalize_difficulty(value: object) -> str | None:
     return "easy" if value <= _MAX_EASY_RATING else "medium" if value <= _MAX_MEDIUM_RATING else "hard"
 
 
-def get_text(row: Mapping[str, Any], name: str) -> str:
-    """Return a column's text, "" if it is null or missing. Raises ProblemError if it is something else."""
-    value = row.get(name)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise ProblemError(f"{name}: expected text, got {type(value).__name__}")
-    return value
-
-
 def get_programs(value: object, name: str) -> list[str]:
     """Return the programs in a column: a list, its JSON text, or a single program. Raises ProblemError."""
     if value is None or value == "":

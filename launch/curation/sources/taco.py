@@ -10,12 +10,12 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
+from evaluator.problem import get_text
 from launch.curation.sources.published_tests import parse_tests
 from launch.curation.sources.reader import (
     Reader,
     SourceRow,
     get_programs,
-    get_text,
     make_content_id,
     make_problem,
     normalize_difficulty,
