@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.source_tree import ROOT, list_nodes, list_sources
+
 MAY_IMPORT = {
     "evaluator": set(),
     "learner": {"evaluator"},
@@ -30,7 +31,7 @@ EVALUATOR_LIBRARIES = {*sys.stdlib_module_names, "numpy", "pyarrow"}
 
 def find_modules() -> dict[str, Path]:
     """Return the path of every module of the five packages, by dotted name."""
-    paths = (path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py") if "build" not in path.parts)
+    paths = (path for package in MAY_IMPORT for path in list_sources(package) if "build" not in path.parts)
     return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
 
 
@@ -40,7 +41,7 @@ MODULES = find_modules()
 def find_imported_names(path: Path) -> set[str]:
     """Return the dotted names that a file imports, at module level or inside a function."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in list_nodes(path):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -138,7 +139,7 @@ def test_no_import_cycle_between_components():
 def test_no_module_imports_a_command():
     imports_by_file = {
         **OWN_IMPORTS,
-        **{str(path): find_imported_names(path) for path in (ROOT / "benchmarks").rglob("*.py")},
+        **{str(path): find_imported_names(path) for path in list_sources("benchmarks")},
     }
     violations = {
         f"{importer} -> {imported}"

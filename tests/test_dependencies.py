@@ -6,11 +6,11 @@ import importlib.metadata
 import re
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.source_tree import ROOT, list_nodes, list_sources
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PACKAGES = ("actors", "conf", "evaluator", "launch", "learner")
 DEVELOPMENT = ("benchmarks", "tests")
@@ -63,10 +63,10 @@ def read_lock(name):
     return {normalise_name(name): version for name, version in re.findall(r"^([\w.-]+)==([\w.]+)", text, re.MULTILINE)}
 
 
-def find_imported_modules(source):
-    """Return the top-level modules that ``source`` imports, at module level or inside functions."""
+def find_imported_modules(nodes):
+    """Return the top-level modules that a syntax tree's ``nodes`` import, at module level or inside functions."""
     modules = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes:
         if isinstance(node, ast.Import):
             modules.update(alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:
@@ -78,8 +78,8 @@ def find_imported_modules(source):
 def find_third_party_imports(*folders):
     """Return {module: importing files} for ``folders``, without the standard library and this project's packages."""
     importers = {}
-    for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
-        for module in find_imported_modules(path.read_text()) - sys.stdlib_module_names - {*PACKAGES, *DEVELOPMENT}:
+    for path in (path for folder in folders for path in list_sources(folder)):
+        for module in find_imported_modules(list_nodes(path)) - sys.stdlib_module_names - {*PACKAGES, *DEVELOPMENT}:
             importers.setdefault(module, []).append(str(path.relative_to(ROOT)))
     return importers
 
@@ -104,7 +104,7 @@ def find_unlisted(modules, listed):
 
 def test_find_imported_modules_finds_every_import_form():
     source = "import a.b, c as d\nfrom e.f import g\nfrom . import h\ndef i():\n    if j:\n        import k\n"
-    assert find_imported_modules(source) == {"a", "c", "e", "k"}
+    assert find_imported_modules(ast.walk(ast.parse(source))) == {"a", "c", "e", "k"}
 
 
 def test_imports_of_packages_are_listed():

@@ -2,13 +2,13 @@
 
 import ast
 import subprocess
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.source_tree import ROOT, list_nodes, list_sources
+
 PACKAGES = ("actors", "benchmarks", "conf", "evaluator", "launch", "learner", "tests")
-SOURCES = {path: ast.parse(path.read_text()) for name in PACKAGES for path in sorted((ROOT / name).rglob("*.py"))}
+SOURCES = {path: list_nodes(path) for name in PACKAGES for path in list_sources(name)}
 MAX_FIELDS = 3
 """Fields of a dataclass that may be given by position."""
 MAX_POSITIONAL = 5
@@ -21,9 +21,9 @@ BAN_AS_FIRST_WORD = {
 PREDICATES = ("is_", "has_", "can_")
 
 
-def list_definitions(tree):
-    """Yield the functions and classes of a module."""
-    for node in ast.walk(tree):
+def list_definitions(nodes):
+    """Yield the functions and classes among the nodes of a module."""
+    for node in nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node
 
@@ -47,8 +47,8 @@ def test_sources_are_found():
 def test_docstrings_begin_with_a_noun_phrase_or_an_imperative():
     wrong = [
         f"{locate(path, node)} {node.name}: {docstring.splitlines()[0]}"
-        for path, tree in SOURCES.items()
-        for node in list_definitions(tree)
+        for path, nodes in SOURCES.items()
+        for node in list_definitions(nodes)
         if (docstring := ast.get_docstring(node)) and docstring.split()[0].strip(",.:;").lower() in BAN_AS_FIRST_WORD
     ]
     assert not wrong, "\n".join(["rewrite the first words of:", *wrong])
@@ -66,8 +66,8 @@ def read_dataclass_decorator(node):
 
 def test_dataclasses_of_more_than_three_fields_take_keywords():
     wrong = []
-    for path, tree in SOURCES.items():
-        for node in list_definitions(tree):
+    for path, nodes in SOURCES.items():
+        for node in list_definitions(nodes):
             if not isinstance(node, ast.ClassDef):
                 continue
             keywords = read_dataclass_decorator(node)
@@ -83,8 +83,8 @@ def test_dataclasses_of_more_than_three_fields_take_keywords():
 def test_no_call_has_six_positional_arguments():
     """Variadic functions, and methods of libraries, may be called with more."""
     parameters = {}
-    for tree in SOURCES.values():
-        for node in list_definitions(tree):
+    for nodes in SOURCES.values():
+        for node in list_definitions(nodes):
             if isinstance(node, ast.ClassDef):
                 continue
             variadic = node.args.vararg is not None
@@ -92,8 +92,8 @@ def test_no_call_has_six_positional_arguments():
     fixed = {name for name, variadic in parameters.items() if not any(variadic)}
     wrong = [
         f"{locate(path, call)} {ast.unparse(call.func)}"
-        for path, tree in SOURCES.items()
-        for call in ast.walk(tree)
+        for path, nodes in SOURCES.items()
+        for call in nodes
         if isinstance(call, ast.Call)
         and len(call.args) > MAX_POSITIONAL
         and isinstance(call.func, ast.Name)
@@ -111,9 +111,9 @@ def is_swap(assignment):
 def test_unrelated_names_are_assigned_one_by_one():
     wrong = [
         f"{locate(path, node)} {ast.unparse(node)}"
-        for path, tree in SOURCES.items()
+        for path, nodes in SOURCES.items()
         if not is_training_text(path)
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.Assign)
         and isinstance(node.targets[0], ast.Tuple)
         and isinstance(node.value, ast.Tuple)
@@ -126,9 +126,9 @@ def test_unrelated_names_are_assigned_one_by_one():
 def test_predicates_return_bool(prefix):
     wrong = [
         locate(path, node)
-        for path, tree in SOURCES.items()
+        for path, nodes in SOURCES.items()
         if path.parts[len(ROOT.parts)] != "tests"
-        for node in list_definitions(tree)
+        for node in list_definitions(nodes)
         if not isinstance(node, ast.ClassDef)
         and node.name.lstrip("_").startswith(prefix)
         and (node.returns is None or "bool" not in ast.unparse(node.returns).lower())

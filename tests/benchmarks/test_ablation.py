@@ -233,6 +233,7 @@ def test_wrong_arguments_are_reported(workplace, monkeypatch, capsys):
     assert "no arm nothing" in capsys.readouterr().err
 
 
+@pytest.mark.heavy
 def test_a_setting_that_was_added_later_counts_only_when_it_is_changed():
     settings = select_settings(compose_config(*BASE))
     assert "train" not in settings["dataset"]

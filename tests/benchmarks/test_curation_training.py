@@ -79,6 +79,7 @@ def test_a_file_that_has_the_same_rows_is_not_written_again(tmp_path):
     assert path.read_text() == '{"a": 2}\n'
 
 
+@pytest.mark.heavy
 def test_the_report_compares_the_arms_by_part_difficulty_and_temperature():
     curated = {name: passed for name, (_, _, passed) in PROBLEMS.items()}
     rows = [make_row("curated", seed, curated) for seed in (0, 1)]

@@ -40,6 +40,7 @@ def measure_floor(*programs):
         return floor.run_work()
 
 
+@pytest.mark.heavy
 def test_floor_counts_cpu_time_and_not_waiting():
     burn = BURN.format(seconds=0.2)
     sleep = "import time\ntime.sleep(0.5)\n"
@@ -50,6 +51,7 @@ def test_floor_counts_cpu_time_and_not_waiting():
     assert measured.wall_s >= 0.5
 
 
+@pytest.mark.heavy
 def test_floor_passes_input_to_programs_and_survives_those_that_die():
     by_name = "assert open(0).read() == '1'\n" + BURN.format(seconds=0.1)
     by_descriptor = "import os\nassert os.read(0, 9) == b'1'\n" + BURN.format(seconds=0.1)

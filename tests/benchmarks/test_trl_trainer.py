@@ -51,6 +51,7 @@ def test_build_peer_request_copies_questions_and_settings_of_the_run(run, tmp_pa
     assert request.limits == {"wall_s": 1.5, "cpu_s": 1.0, "memory_mb": 1024, "budget_s": 120.0}
 
 
+@pytest.mark.heavy
 def test_time_judging_afterwards_drops_the_first_step(run):
     (seconds,) = time_judging_afterwards(run, PROBLEMS)
     assert seconds > 0

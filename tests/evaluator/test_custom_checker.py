@@ -145,6 +145,7 @@ FAILURES = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", FAILURES)
 def test_failure_has_its_reason(sandbox, name):
     body, reason = FAILURES[name]

@@ -243,6 +243,7 @@ def test_evaluate_many_keeps_the_order():
     assert verdicts[-1].status is Status.NO_CODE
 
 
+@pytest.mark.heavy
 def test_program_is_retried_after_its_zygote_was_killed():
     with Evaluator(Limits(wall_s=60, cpu_s=60)) as evaluator:
         assert evaluator.evaluate(STDIN_PROBLEM, ADD_PROGRAM).passed
@@ -325,6 +326,7 @@ def test_labelled_programs_get_their_labelled_verdict():
     assert counts[True, False] + counts[False, True] == 0, f"programs by (labelled correct, passed): {counts}"
 
 
+@pytest.mark.heavy
 def test_program_that_leaves_files_has_one_budget_for_all_tests():
     tests = [("1 2\n", "3\n")] * 12
     file_writer = "import time\nopen('left', 'w').close()\ntime.sleep(0.3)\n" + ADD_PROGRAM

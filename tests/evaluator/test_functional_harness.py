@@ -571,6 +571,7 @@ JSON_VALUES = st.recursive(
 )
 
 
+@pytest.mark.heavy
 @given(JSON_VALUES)
 def test_serialiser_writes_what_json_dumps_writes(value):
     assert functional.make_serialiser()(value, None) == json.dumps(value)

@@ -75,6 +75,7 @@ def test_process_that_runs_out_of_cpu_time_is_replaced(parser):
     assert parser.rate(make_request(PROGRAM)) == [Rating(Fit.COMPLETE, 0)]
 
 
+@pytest.mark.heavy
 def test_cpu_time_is_counted_per_request(parser):
     slow = "x;" * 5_000
     for _ in range(10):

@@ -301,6 +301,7 @@ SAME_VERDICTS = [
 ]
 
 
+@pytest.mark.heavy
 def test_rewards_agree_with_the_evaluator():
     with Evaluator(LIMITS) as evaluator:
         verdicts = []
@@ -409,6 +410,7 @@ def test_cancelled_compute_reward_cancels_its_program(use_fake_evaluator):
 # Settings, waiting, start and end
 
 
+@pytest.mark.heavy
 def test_settings_cannot_change_while_the_evaluator_runs(stopped_evaluator):
     assert reward_texts(passed, make_row(), ADD) == [1.0]
     configure(LIMITS, workers=2)  # the same settings
@@ -460,6 +462,7 @@ def test_closed_evaluator_gives_waiting_answers_no_reward(use_fake_evaluator):
         assert rewards.result(60) == [None, None]
 
 
+@pytest.mark.heavy
 def test_evaluator_starts_again_after_close():
     for _ in range(2):
         assert reward_texts(passed, make_row(), ADD) == [1.0]
@@ -703,6 +706,7 @@ def write_problems(folder):
     (folder / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
+@pytest.mark.heavy
 def test_examples_on_the_page_give_what_it_shows(tmp_path, monkeypatch):
     write_problems(tmp_path)
     monkeypatch.chdir(tmp_path)

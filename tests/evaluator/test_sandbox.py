@@ -244,6 +244,7 @@ def test_fences_refuse_forbidden_actions(sandbox):
     ]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("then", ["pass", "time.sleep(99)"], ids=["program ends", "program stays"])
 def test_escaped_processes_are_killed_after_the_test(any_sandbox, then):
     seconds = make_unique_sleep_seconds(1)
@@ -253,6 +254,7 @@ def test_escaped_processes_are_killed_after_the_test(any_sandbox, then):
     assert find_processes(seconds) == []
 
 
+@pytest.mark.heavy
 def test_fork_bomb_is_ended(sandbox):
     source = """
         import os
@@ -269,6 +271,7 @@ def test_wall_limit_ends_a_stopped_program(any_sandbox):
     assert result.timed_out
 
 
+@pytest.mark.heavy
 def test_cpu_limit_ends_a_loop(sandbox):
     result = run(sandbox, "while True: pass", limits=Limits(wall_s=60, cpu_s=1))
     assert result.exit_code in {-signal.SIGXCPU, -signal.SIGKILL}  # of the kernel, of the sandbox: whichever is first

@@ -297,6 +297,7 @@ HONEST_PROGRAMS = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", HONEST_PROGRAMS)
 def test_honest_programs_work(any_sandbox, name):
     result = run(any_sandbox, HONEST_PROGRAMS[name])

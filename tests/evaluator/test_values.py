@@ -25,6 +25,7 @@ VALUES = st.recursive(
 Point = namedtuple("Point", "x y")
 
 
+@pytest.mark.heavy
 @given(VALUES, st.booleans())
 def test_values_round_trip(value, canonical):
     decoded = from_tagged_text(to_tagged_text(value, canonical))

@@ -95,6 +95,7 @@ def test_unknown_experiment_is_an_error_that_lists_the_available_ones(argument, 
     assert all(f"  {name}" in error and description in error for name, description in describe_experiments().items())
 
 
+@pytest.mark.heavy
 def test_closed_output_causes_no_traceback():
     """Simulate ``python -m launch.driver --help | head -3``, with the pipe closed before anything is written."""
     reading, writing = os.pipe()

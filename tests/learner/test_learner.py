@@ -136,6 +136,7 @@ def test_gradients_match_plain_autograd_of_the_objective(checkpoint, kind):
     assert_close(compute_gradients(learner, sequences), expected)
 
 
+@pytest.mark.heavy
 def test_gradients_of_the_kl_penalty_match_plain_autograd(checkpoint):
     """The loss with advantages of 0 is the penalty alone: beta0 / N sum (pi_ref/pi - log pi_ref/pi - 1), at T."""
     learner = make_penalised_learner(checkpoint)
@@ -153,6 +154,7 @@ def test_gradients_of_the_kl_penalty_match_plain_autograd(checkpoint):
     assert_close(compute_gradients(learner, sequences), expected)
 
 
+@pytest.mark.heavy
 def test_reference_policy_remains_the_initial_policy_after_update_and_resume(tied, tmp_path):
     learner = make_penalised_learner(tied)
     initial = dict(AutoModelForCausalLM.from_pretrained(tied, dtype=torch.float32).named_parameters())
@@ -173,6 +175,7 @@ def test_no_reference_is_loaded_without_a_kl_penalty(tied):
     assert learner.update(make_batch(0)).kl_loss == 0.0
 
 
+@pytest.mark.heavy
 def test_kl_loss_is_reported_and_a_large_weight_keeps_it_small(tied):
     sequences = (tuple(make_sequences([1.0, -1.0, 1.0, -1.0])),)
     reported = {}
@@ -302,6 +305,7 @@ def test_update_metrics_match_hand_computed_values(tied):
     assert metrics.mismatch_ratio_max == pytest.approx(float(torch.cat(difference).max().exp()), rel=1e-4)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("known", [[0, 1, 2, 3], [2, 0], []])
 def test_an_update_uses_prepared_log_probs_and_computes_the_others(tied, known):
     """Prepared in any order, and used once: the policy has changed by the next update."""
@@ -378,6 +382,7 @@ def test_activation_checkpointing_does_not_change_gradients(tied):
     assert_close(compute_gradients(learner, sequences), expected)
 
 
+@pytest.mark.heavy
 def test_training_continues_from_a_checkpoint_bit_for_bit(checkpoint, tmp_path):
     constants = make_learner_settings(checkpoint, warmup_updates=5)
     uninterrupted = Learner(constants)
@@ -403,6 +408,7 @@ def test_loading_restores_the_random_state(tied, tmp_path):
     assert torch.equal(torch.rand(3), expected)
 
 
+@pytest.mark.heavy
 def test_a_checkpoint_is_readable_by_from_pretrained(checkpoint, tmp_path):
     learner = Learner(make_learner_settings(checkpoint))
     learner.update(make_batch(0))

@@ -357,6 +357,7 @@ assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 256
 print(sum(map(int, input().split())))"""
 
 
+@pytest.mark.heavy
 def test_descriptor_limit_is_raised(files):
     files.write_inputs([make_problem_row("a")], [make_solution_row("a", *[COUNT_DESCRIPTORS] * 4)])
     completed = run_with_descriptor_limits(files, 40, 1024)

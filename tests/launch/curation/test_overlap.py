@@ -97,6 +97,7 @@ def test_titles_lose_the_letter_of_the_contest_only():
     assert normalize_title("3-Sum") == "3 sum"
 
 
+@pytest.mark.heavy
 def test_an_index_works_in_another_process():
     """Workers have other hash seeds."""
     script = (

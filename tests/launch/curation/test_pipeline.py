@@ -81,6 +81,7 @@ def test_card_has_the_numbers_of_the_manifest(tmp_path, files):
     assert f"| {quality['problems']} | 1 | 50.0% of " in card
 
 
+@pytest.mark.heavy
 def test_order_of_blocks_does_not_change_a_byte(tmp_path, files, monkeypatch):
     monkeypatch.setattr(blocks, "MAX_PART_ROWS", 7)
     run(tmp_path / "first", files)
@@ -92,6 +93,7 @@ class Killed(BaseException):
     """End of the process in the middle of a run."""
 
 
+@pytest.mark.heavy
 @pytest.mark.faults
 @pytest.mark.parametrize("blocks_until_kill", [0, 1, 4, 9, 14, 19, 24])
 def test_killed_run_goes_on_where_it_was(tmp_path, files, monkeypatch, blocks_until_kill):
@@ -121,6 +123,7 @@ def test_killed_run_goes_on_where_it_was(tmp_path, files, monkeypatch, blocks_un
     assert read_data(tmp_path / "killed") == read_data(tmp_path / "whole")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("change", "repeated"),
     [
@@ -160,6 +163,7 @@ def test_strict_ends_the_run_at_the_first_bad_row(tmp_path, files):
         run(tmp_path, files, strict=True)
 
 
+@pytest.mark.heavy
 def test_second_run_in_the_same_folder_is_refused(tmp_path):
     program = "import sys; from pathlib import Path; from launch.curation.pipeline import lock_folder\n"
     program += "with lock_folder(Path(sys.argv[1])): print('locked', flush=True); input()"

@@ -92,6 +92,7 @@ def provide(config):
     return provide_training_set(config, Console(file=output, width=1000)), output.getvalue()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -273,6 +274,7 @@ def write_run(config, file):
     (folder / "config.yaml").write_text(yaml.safe_dump({"dataset": {**dataset, "path": str(file)}}))
 
 
+@pytest.mark.heavy
 def test_a_resumed_run_keeps_its_set(tmp_path, curation, monkeypatch):
     first = make_run(tmp_path, "run.name=r")
     file, _ = provide(first)
@@ -345,6 +347,7 @@ def test_dry_run_shows_what_is_missing_and_what_would_be_curated(tmp_path, curat
     ]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [

@@ -108,6 +108,7 @@ def test_answer_and_request_have_the_expected_fields(monkeypatch):
     }
 
 
+@pytest.mark.heavy
 def test_request_to_a_busy_server_is_retried():
     answer, requests = sample_answer(reply_busy, reply_busy, GOOD, retries=3)
     assert len(requests) == 3

@@ -1,5 +1,7 @@
 """Fingerprint of the starter policy's recipe."""
 
+import pytest
+
 from launch.models.starter_policy import _read_code, load_warm_start_defaults, name_starter_policy
 
 
@@ -13,6 +15,7 @@ def test_wording_does_not_change_the_code_of_a_recipe(tmp_path):
     assert _read_code(path) != code
 
 
+@pytest.mark.heavy
 def test_name_depends_on_settings_and_mistakes():
     names = {
         name_starter_policy(load_warm_start_defaults(**changes))

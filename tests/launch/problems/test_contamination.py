@@ -168,6 +168,7 @@ def test_contamination_of_real_problems():
     assert find_contamination(copies, evaluation, None).counts_by_reason == {"similarity": len(copies)}
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(not DATA.exists(), reason="the LiveCodeBench problems (../shared/data) are not here")
 def test_similarity_search_takes_milliseconds_per_problem():
     problems = load_problems(DATA, strict=True).problems

@@ -126,6 +126,7 @@ def test_problems_with_broken_checkers_are_dropped(tmp_path):
         load_dataset(dataset(path=path, strict=True))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", sorted(BENCHMARK_LOADERS))
 def test_benchmark_problems_with_broken_checkers_are_dropped(tmp_path, monkeypatch, name):
     """Whatever the benchmark: its loader returns the problems, and the broken ones are dropped by name."""
@@ -293,6 +294,7 @@ def test_humaneval_and_mbpp_are_loaded_by_name(tmp_path):
         load_evaluation_set(dataset(name="mbpp", held_out_path=str(path)))
 
 
+@pytest.mark.heavy
 def test_published_task_with_a_broken_checker_is_dropped(tmp_path):
     """The recorded result of an iterator is a truth value, which the published test cannot iterate over."""
     row = {

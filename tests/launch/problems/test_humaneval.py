@@ -111,6 +111,7 @@ def test_only_right_answers_pass(evaluator, tmp_path, name):
     assert evaluator.evaluate(problem, extracted).passed is is_right
 
 
+@pytest.mark.heavy
 def test_tests_weaker_than_equality_become_a_custom_checker(evaluator, tmp_path):
     (problem,) = load_humaneval(write(tmp_path / "h.jsonl", root_row(0)), strict=True).problems
     assert evaluator.evaluate(problem, "def root(x): return -(x ** 0.5)").accepted_by == "custom"
@@ -170,6 +171,7 @@ def test_damaged_file_is_read_up_to_the_damage(tmp_path):
     assert isinstance(loaded.summary.rejected[0], BadRow)
 
 
+@pytest.mark.heavy
 def test_file_is_recognised_by_its_content(tmp_path):
     """The names say nothing, or something else than the content."""
     rows = [row(0), root_row(1)]

@@ -176,6 +176,7 @@ def test_function_without_arguments(tmp_path):
     assert arguments(problem) == [""]
 
 
+@pytest.mark.heavy
 def test_base_tests_are_kept_if_extra_inputs_time_out(tmp_path, monkeypatch):
     monkeypatch.setattr(recorded_calls, "LIMITS", recorded_calls.Limits(wall_s=1.5, cpu_s=1.5))
     solution = "def swapped(pair):\n  while pair[0] == 5: pass\n  return pair[::-1]\n"

@@ -45,6 +45,7 @@ def test_most_families_are_flawed_in_both_parts():
         assert 0.6 <= flawed / len(families) <= 0.9
 
 
+@pytest.mark.heavy
 def test_answers_hold_the_reference_or_the_flawed_program(answers):
     programs = {starter.problem.question_id: starter for starter in draw_warm_start_problems(4000, 0)}
     for answer in answers:

@@ -63,6 +63,7 @@ def test_best_checkpoint_file_is_read_as_written(tmp_path):
     assert json.loads(path.read_text())["checkpoint"] == "step_000040"
 
 
+@pytest.mark.heavy
 @given(st.lists(st.sampled_from([0.1, 0.2, 0.3]), min_size=1, max_size=12), st.integers(1, 3))
 def test_newest_and_best_checkpoints_are_kept(tmp_path_factory, values, keep):
     """Save and evaluate at every step, in the order of the training loop."""

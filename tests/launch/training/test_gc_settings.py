@@ -15,6 +15,7 @@ class Cycle:
         self.itself = self
 
 
+@pytest.mark.heavy
 def test_gc_skips_objects_that_existed_before():
     old = Cycle()
     thresholds = gc.get_threshold()
