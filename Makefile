@@ -97,7 +97,8 @@ check: ruff ## lint and the fast tests: for every commit
 # All at a niceness of 19: Ray starts its workers at 15 and engines at 19, which tests at 0 beside them would starve.
 NICE_PYTEST := $(RUN) nice -n 19 python -m pytest
 # Three runs at a time: tests with a Ray cluster or an engine wait for much of theirs, but beside six other runs Ray and
-# engines take minutes to start. After `others`, whose output is live, the longest come first. `training` runs the driver.
+# engines take minutes to start. Those that keep more than one core busy come last, so that the end is not a single process.
+# The output of `others` is live. `training` runs the driver.
 TRAINING := tests/integration/test_driver.py tests/integration/test_evaluate.py
 
 test: ruff ## lint and all tests but the slow ones
@@ -107,7 +108,7 @@ test: ruff ## lint and all tests but the slow ones
 	  engines() { cluster engine; }; actors() { cluster "not engine"; }; training() { run "" $(TRAINING); }; \
 	  evaluator() { run "" tests/evaluator; }; launch() { run "" tests/launch; }; \
 	  others() { run "" $(APART:%=--ignore=%) --ignore=tests/integration; }; \
-	  together 3 others evaluator actors engines training launch types
+	  together 3 others evaluator actors launch engines types training
 
 SLOW_RUNS := $(patsubst %,tests/integration/test_%.py,exact_resume lcb_v6 smollm2) tests/test_extending.py
 
