@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections import Counter
 from collections.abc import Sequence
@@ -9,12 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import OverrideType
+from omegaconf import DictConfig, OmegaConf
+
 from actors.weights.transfer import Publication
 from conf.schema import Config
 from conf.validation import parse_config
 from evaluator.problem import Problem, ProblemTest
 from evaluator.verdict import Status, Verdict
-from launch.composition import compose_config, compose_values
+from launch.composition import compose_config
 from launch.records.timeline import Lap, Laps
 from launch.training.metrics import rollout_metrics, timing_metrics, update_metrics
 from launch.training.rollouts import SampledStep
@@ -222,8 +228,23 @@ def make_problem(question_id: str = "q", **changes: Any) -> Problem:
 
 @functools.cache
 def compose_cached_values(*overrides: str) -> Any:
-    """Return the values that ``launch.driver`` composes with ``overrides``. They are cached: do not modify them."""
-    return compose_values("config", *overrides)
+    """Return the values that ``launch.driver`` composes with ``overrides``. They are cached: do not modify them.
+
+    Overrides of keys in sections are applied, as Hydra does, to a cached composition of the others: composing takes
+    0.2 s.
+    """
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    settings = [each for each in parsed if "." in each.key_or_group and each.type is OverrideType.CHANGE]
+    config = copy.deepcopy(_compose_cached(*(each.input_line for each in parsed if each not in settings)))
+    for setting in settings:
+        OmegaConf.update(config, setting.key_or_group, setting.value(), merge=True)
+    return OmegaConf.to_container(config, resolve=True)
+
+
+@functools.cache
+def _compose_cached(*overrides: str | None) -> DictConfig:
+    with initialize_config_dir(str(CONF_FOLDER.absolute()), version_base="1.3"):
+        return compose("config", [override for override in overrides if override is not None])
 
 
 def make_config(*overrides: str, experiment: str | None = None) -> Config:

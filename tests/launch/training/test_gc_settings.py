@@ -8,6 +8,14 @@ import pytest
 from launch.training.gc_settings import THRESHOLDS, gc_frozen
 
 
+@pytest.fixture(autouse=True)
+def nothing_frozen():
+    """Start without frozen objects, and let the collector skip what exists again afterwards (tests/conftest.py)."""
+    gc.unfreeze()
+    yield
+    gc.freeze()
+
+
 class Cycle:
     """An object that refers to itself, which only the cyclic collector can free."""
 
