@@ -80,7 +80,7 @@ lint: ruff ## ruff and mypy
 
 # The tiers of tests: docs/testing.md. `together` runs what it is given at the same time, and shows its first in full.
 # Where a tier has two runs of pytest, ARGS='-k name' may leave one of them without tests: exit code 5.
-TOGETHER := source .ci/together.sh; types() { $(RUN) nice -n 19 mypy; };
+TOGETHER := source .ci/together.sh;
 may_be_empty = || [ $$? -eq 5 ]
 FAST := not slow and not engine and not integration
 THOROUGH := --hypothesis-profile=thorough
@@ -89,7 +89,7 @@ THOROUGH := --hypothesis-profile=thorough
 APART := tests/evaluator tests/launch
 
 check: ruff ## lint and the fast tests: for every commit
-	@$(TOGETHER) \
+	@$(TOGETHER) types() { $(RUN) mypy; }; \
 	  run() { $(PYTEST) -q -m "$(FAST) and not heavy" "$$@" $(ARGS) $(may_be_empty); }; \
 	  evaluator() { run tests/evaluator; }; launch() { run tests/launch; }; others() { run $(APART:%=--ignore=%); }; \
 	  together 4 others launch evaluator types
@@ -102,7 +102,7 @@ NICE_PYTEST := $(RUN) nice -n 19 python -m pytest
 TRAINING := tests/integration/test_driver.py tests/integration/test_evaluate.py
 
 test: ruff ## lint and all tests but the slow ones
-	@$(TOGETHER) \
+	@$(TOGETHER) types() { $(RUN) nice -n 19 mypy; }; \
 	  run() { $(NICE_PYTEST) -q -m "not slow $$1" "$${@:2}" $(ARGS) $(may_be_empty); }; \
 	  cluster() { run "and $$1" tests/integration $(TRAINING:%=--ignore=%); }; \
 	  engines() { cluster engine; }; actors() { cluster "not engine"; }; training() { run "" $(TRAINING); }; \

@@ -139,6 +139,7 @@ def test_arm_without_reference_rows_has_no_difference():
     assert comparison.difference is None
 
 
+@pytest.mark.heavy
 def test_run_directory_becomes_a_row(tmp_path):
     config = make_config(
         f"run.root={tmp_path}", "run.name=r", "run.steps=2", "evaluation.other_temperatures=[0.3]", "run.seed=7"

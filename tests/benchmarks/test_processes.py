@@ -17,6 +17,7 @@ SUM = "print(sum(map(int, input().split())))\n"
 METHOD = "class Solution:\n    def add(self, a, b):\n        return a + b\n"
 
 
+@pytest.mark.heavy
 def test_measure_tree_cpu_seconds_counts_living_and_dead_descendants_only():
     inner = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {BURN.format(seconds=0.4)!r}])\n"
     outer = inner + BURN.format(seconds=0.2) + "print(flush=True)\nsys.stdin.read()\n"

@@ -200,6 +200,7 @@ def test_program_cannot_find_the_expected_output(evaluator_with_long_limits, nam
     assert verdict.detail == "answered ''"
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", FORGED_REPLIES)
 def test_forged_reply_does_not_pass(evaluator, name):
     verdict = evaluator.evaluate(SECRET_FUNCTIONAL, textwrap.dedent(FORGED_REPLIES[name]))

@@ -215,6 +215,7 @@ ANSWERS = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ANSWERS)
 def test_answer_that_the_checker_cannot_take_is_wrong(evaluator, name):
     program, detail = ANSWERS[name]
@@ -232,6 +233,7 @@ def check(inp, out, exp):
 """
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "action",
     [
@@ -256,6 +258,7 @@ def test_answer_on_which_the_checker_runs_out_of_time_is_wrong(evaluator, monkey
         assert "more than 2 s" in verdict.detail
 
 
+@pytest.mark.heavy
 def test_values_that_the_checker_cannot_decode_are_wrong_answers(evaluator):
     code = "def check(inp, out, exp): return sorted(out) == exp"
     problem = make_checked_problem(code, ("[2, 1]", "[1, 2]"), func_name="f")

@@ -292,6 +292,7 @@ def test_too_low_limit_on_descriptors_is_an_error_by_name():
     assert "use at most 24 workers, or raise the hard limit" in completed.stdout
 
 
+@pytest.mark.heavy
 def test_sandbox_runs_with_few_descriptors():
     statement = """
         limits = Limits(wall_s=60, cpu_s=60)

@@ -519,6 +519,7 @@ NUMPY_RESULTS = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("expression", NUMPY_RESULTS)
 def test_numpy_scalars_are_numbers_and_arrays_are_rejected(template, expression):
     kind, text = return_expression(template, expression, setup="import numpy as np", seconds=LONG_TIMEOUT_S)
@@ -604,6 +605,7 @@ RECURSIVE_PROGRAMS = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("how", RECURSIVE_PROGRAMS)
 def test_recursion_100_000_levels_deep(template, how):
     if resource.getrlimit(resource.RLIMIT_STACK)[1] != resource.RLIM_INFINITY:
@@ -656,6 +658,7 @@ LIST_DATACLASS = (
 )
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("node_class", ["", LIST_CLASS, OLD_LIST_CLASS, LIST_DATACLASS, *UNUSABLE_LIST_CLASSES])
 def test_linked_lists_are_converted(template, node_class):
     with template.program(node_class + REVERSE_LIST, starter_code=LIST_STARTER_CODE) as child:
@@ -1063,6 +1066,7 @@ ATTACKS = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ATTACKS)
 def test_attack_ends_with_an_allowed_reply(template, name):
     source, kinds = ATTACKS[name]

@@ -105,6 +105,7 @@ def test_message_of_a_program_can_be_written(evaluator):
     assert (verdict.status, verdict.detail) == (Status.RUNTIME_ERROR, "ValueError: \\ud800é")
 
 
+@pytest.mark.heavy
 def test_no_text_of_a_row_ends_a_run(tmp_path):
     text = "\udcff\ud800é\x1b[1m\0"
     problems = []

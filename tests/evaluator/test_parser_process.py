@@ -167,6 +167,7 @@ def test_threads_share_the_process():
     assert codes == programs
 
 
+@pytest.mark.heavy
 @pytest.mark.usefixtures("short_limit")
 def test_event_loop_runs_on_while_a_text_is_parsed():
     async def extract() -> tuple[Extraction, int]:

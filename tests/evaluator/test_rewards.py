@@ -351,6 +351,7 @@ def test_unknown_reward_is_an_error():
         compute_score("code", ADD, json.dumps(make_row()), reward=unknown)
 
 
+@pytest.mark.heavy
 def test_many_threads_share_one_evaluator(stopped_evaluator, monkeypatch):
     """The first reward starts the evaluator, whichever thread wants it, and only one."""
     started = []
@@ -372,6 +373,7 @@ def test_many_threads_share_one_evaluator(stopped_evaluator, monkeypatch):
 # Plain async function
 
 
+@pytest.mark.heavy
 def test_compute_reward_takes_a_problem_a_row_or_its_text():
     async def reward_all():
         sources = [parse_problem(make_row()), make_row(), json.dumps(make_row())]
@@ -435,6 +437,7 @@ def test_training_processes_of_a_host_share_its_cpus(monkeypatch, cpus, processe
     assert reward_evaluator.count_default_workers() == workers
 
 
+@pytest.mark.heavy
 def test_host_without_sandboxes_is_an_error_at_the_first_reward(monkeypatch, stopped_evaluator):
     monkeypatch.setattr("evaluator.sandbox.ZYGOTE_SCRIPT", Path("/nowhere/zygote.py"))
     with pytest.raises(SandboxError, match="zygote"):

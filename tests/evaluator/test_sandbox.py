@@ -207,6 +207,7 @@ def test_only_four_descriptors_are_open(any_sandbox):
     assert run(any_sandbox, "import os; print(len(os.listdir('/proc/self/fd')))").stdout == b"4\n"
 
 
+@pytest.mark.heavy
 def test_hash_seed_is_fixed():
     source = "print(hash('a'), list({'alpha', 'beta', 'gamma', 'delta'}))"
     outputs = []
@@ -266,6 +267,7 @@ def test_fork_bomb_is_ended(sandbox):
     assert run(sandbox, "print(1)").stdout == b"1\n"
 
 
+@pytest.mark.heavy
 def test_wall_limit_ends_a_stopped_program(any_sandbox):
     result = run(any_sandbox, "import signal, os\nos.kill(os.getpid(), signal.SIGSTOP)", limits=Limits(wall_s=0.3))
     assert result.timed_out
@@ -412,6 +414,7 @@ def test_killed_zygote_is_restarted(sandbox):
     assert sandbox.guard_pid != guard_pid
 
 
+@pytest.mark.heavy
 def test_close_ends_the_guard(any_sandbox):
     with Sandbox() as other:
         run(other, "print(1)")

@@ -327,6 +327,7 @@ REFUSED_ACTIONS = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", REFUSED_ACTIONS)
 def test_actions_on_other_processes_are_refused(any_sandbox, name):
     source = f"""

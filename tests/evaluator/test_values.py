@@ -33,6 +33,7 @@ def test_values_round_trip(value, canonical):
     assert type(decoded) is type(value)
 
 
+@pytest.mark.heavy
 @given(st.lists(HASHABLE_VALUES), st.randoms())
 def test_canonical_text_does_not_depend_on_insertion_order(items, random):
     shuffled = random.sample(items, len(items))

@@ -205,6 +205,7 @@ def load_error(model, path):
     return message.removeprefix(f"{path}: not a checkpoint of {model}: ")
 
 
+@pytest.mark.heavy
 def test_loading_a_missing_folder_is_an_error(model, saved):
     assert load_error(model, saved.with_name("step_000009")) == "no such folder"
 

@@ -422,6 +422,7 @@ def test_a_checkpoint_is_readable_by_from_pretrained(checkpoint, tmp_path):
     assert AutoTokenizer.from_pretrained(path)("w7 w8")["input_ids"] == [7, 8]
 
 
+@pytest.mark.heavy
 def test_saving_again_replaces_the_checkpoint(tied, tmp_path):
     learner = Learner(make_learner_settings(tied))
     path = tmp_path / "step_000001"

@@ -50,6 +50,7 @@ def expected_gradients(before, now, items, get_temperature):
     return {f"model.{name}": parameter.grad.clone() for name, parameter in now.named_parameters()}, clipped
 
 
+@pytest.mark.heavy
 def test_gradients_of_a_mini_batch_with_several_temperatures(checkpoint):
     """The mini-batch has sequences sampled at 0.6, 0.8 and 1.2; the policy has changed since the old log-probs."""
     items = [

@@ -116,6 +116,7 @@ def test_problems_with_broken_checkers_are_dropped_by_name(files, fake_evaluator
     assert score.main(files.arguments()) == 2
 
 
+@pytest.mark.heavy
 def test_broken_checker_of_a_real_problem_is_found(files, capsys):
     checkers = {
         "good": "def check(inp, out, exp): return out.split() == exp.split()",
@@ -266,6 +267,7 @@ def test_command_judges_real_programs(files):
     assert parse_tables(completed.stdout)["all"][:3] == ["3", "7", "25.0%"]
 
 
+@pytest.mark.heavy
 def test_full_standard_output_is_reported(files):
     files.write_inputs([make_problem_row("a")], [make_solution_row("a", CORRECT)])
     # Buffered, as by default: then Python would flush the table again at its end, and fail a second time.

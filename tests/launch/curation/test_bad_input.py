@@ -261,6 +261,7 @@ KINDS = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", KINDS)
 def test_bad_input_is_dropped_with_its_place_and_counted(tmp_path, without_ray, kind):
     write, expected, kept = KINDS[kind]

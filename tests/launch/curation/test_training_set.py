@@ -235,6 +235,7 @@ def test_a_damaged_set_is_named(tmp_path, curation, damage):
         provide(config)
 
 
+@pytest.mark.heavy
 @pytest.mark.timeout(60)
 def test_a_second_run_waits_for_the_first_one(tmp_path):
     output = io.StringIO()

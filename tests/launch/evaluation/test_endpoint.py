@@ -115,6 +115,7 @@ def test_request_to_a_busy_server_is_retried():
     assert answer.text == "print(1)"
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "reply",
     [

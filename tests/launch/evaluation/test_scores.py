@@ -115,6 +115,7 @@ def test_cells_are_grouped_by_platform_and_difficulty_in_order():
 STATUSES = st.lists(st.sampled_from([PASSED, FAILED, ERROR, MISSING]), min_size=1)
 
 
+@pytest.mark.heavy
 @given(st.dictionaries(st.text("abc", min_size=1), STATUSES))
 def test_scores_equal_the_estimator_and_every_answer_is_counted(outcomes):
     problems = [make_problem(name, platform=name[0], difficulty=name[-1]) for name in outcomes]

@@ -72,6 +72,7 @@ def export(run, output, **changes):
     return export_checkpoint(parse_export(values | changes))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_exported_weights_are_those_of_the_policy(run, tmp_path, dtype):
     path, parameters = run
@@ -201,6 +202,7 @@ def delete_chat_template(checkpoint):
     (checkpoint / "chat_template.jinja").unlink()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

@@ -151,6 +151,7 @@ def test_contamination_of_empty_sets():
     assert find_contamination([], [make_distinct_problem("a")], WINDOW).checked == 0
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(not DATA.exists(), reason="the LiveCodeBench problems (../shared/data) are not here")
 def test_contamination_of_real_problems():
     """Earlier LiveCodeBench releases match v6 only by the shared first day; edited copies match by similarity."""

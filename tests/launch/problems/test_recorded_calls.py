@@ -61,6 +61,7 @@ FAILURES = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("failure", FAILURES)
 def test_failing_reference_is_an_error(recorder, monkeypatch, failure):
     reference, tests, message = FAILURES[failure]

@@ -159,6 +159,7 @@ def test_statements_are_unique() -> None:
         assert len({problem.question_content for problem in problems}) == len(problems)
 
 
+@pytest.mark.heavy
 def test_warm_start_problems_depend_only_on_seed_and_count() -> None:
     assert draw_warm_start_problems(200, 3) == draw_warm_start_problems(200, 3)
     assert draw_warm_start_problems(200, 3) != draw_warm_start_problems(200, 4)

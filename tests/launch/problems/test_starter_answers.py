@@ -26,6 +26,7 @@ def share(answers, predicate):
     return sum(map(predicate, answers)) / len(answers)
 
 
+@pytest.mark.heavy
 def test_shares_of_styles_mistakes_and_endless_answers(answers):
     terse = [answer for answer in answers if answer.style == "terse"]
     worked = [answer for answer in answers if answer.style == "worked"]
@@ -60,12 +61,14 @@ def test_answers_hold_the_reference_or_the_flawed_program(answers):
         assert answer.text == f"{prefix}```python\n{program.rstrip()}\n```"
 
 
+@pytest.mark.heavy
 def test_no_answer_is_flawed_without_mistakes():
     answers = draw_warm_start_answers(500, 0, mistakes=0.0)
     assert not any(answer.flawed for answer in answers)
     assert Counter(answer.style for answer in answers)["worked"] > 100
 
 
+@pytest.mark.heavy
 def test_answers_depend_only_on_count_seed_and_mistakes():
     assert draw_warm_start_answers(50, 3) == draw_warm_start_answers(50, 3)
     assert draw_warm_start_answers(50, 3) != draw_warm_start_answers(50, 4)

@@ -72,6 +72,7 @@ def test_calibration_on_a_small_dataset_uses_each_problem_once(tmp_path):
     assert actors.temperatures.count(0.6) == 8 * 4
 
 
+@pytest.mark.heavy
 def test_temperature_rises_when_diversity_falls(tmp_path):
     directory, printed = run_training(tmp_path, FakeActors(falling_diversity), *DIVERSITY, "run.steps=60")
     assert read_column(directory, "temperature/value") == [1.0] * 40 + [1.2] * 20
@@ -126,6 +127,7 @@ def lost_diversity(temperature, version):
     return 2 if temperature == 1.2 else 1
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kill_at", [None, 40, 41, 45])
 def test_restore_measures_again_and_skips_temperatures_that_are_not_diverse_enough(tmp_path, kill_at):
     arguments = (*DIVERSITY, "temperature.rule=restore", "run.steps=50")
@@ -154,6 +156,7 @@ def test_no_decision_is_lost_if_a_run_that_samples_ahead_is_killed(tmp_path, kil
     assert read_column(directory, "temperature/value") == pytest.approx(sampled_at)
 
 
+@pytest.mark.heavy
 def test_a_calibration_is_repeated_only_if_its_settings_have_changed(tmp_path):
     run_training(tmp_path, FakeActors(distinct_by_temperature, kill_at=0), *DIVERSITY, "run.steps=1")
     # The target is not measured: another one chooses from the same numbers.
@@ -212,6 +215,7 @@ def test_calibration_fails_if_nothing_can_be_measured(tmp_path, tokens, status, 
         run_training(tmp_path, Unmeasurable(distinct_by_temperature), *DIVERSITY, "run.steps=1")
 
 
+@pytest.mark.heavy
 def test_a_schedule_continues_after_a_kill(tmp_path):
     arguments = (
         "temperature.kind=schedule",

@@ -98,6 +98,7 @@ def test_a_run_killed_while_sampling_ahead_resumes_with_its_ready_groups(tmp_pat
     assert (state.buffer.next_step, state.buffer.claims) == (6, ())
 
 
+@pytest.mark.heavy
 def test_a_checkpoint_contains_the_groups_sampled_ahead(tmp_path):
     class SlowLearnerActors(HalfRightActors):
         """Fake actors whose groups become READY while the learner works."""
