@@ -186,6 +186,7 @@ def test_problems_are_the_same_in_every_process() -> None:
     assert outputs.pop()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("item", ALL, ids=lambda item: item.problem.question_id)
 def test_reference_passes(item: StarterProblem) -> None:
     assert passes_tests(item.problem, item.reference)
