@@ -27,7 +27,7 @@ from collections.abc import Callable
 from typing import Any
 
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 
 from actors.activity import Activity
 from actors.evaluators.actor import EvaluatorSettings
@@ -38,7 +38,7 @@ from actors.evaluators.scaling_mailbox import PoolReport
 from actors.evaluators.shared_problems import SharedProblems
 from actors.evaluators.verdict_cache import VerdictCache
 from actors.lifecycle import ACTOR_ERRORS, summarize_error
-from actors.waiting import gather
+from actors.waiting import DeadlineExceeded, gather
 from evaluator.problem import Problem
 from evaluator.sandbox import GRACE_S, START_TIMEOUT_S
 from evaluator.verdict import Status, Verdict
@@ -273,7 +273,10 @@ class EvaluatorPool:
             try:
                 exchange = {"the scaling mailbox": mailbox.exchange.remote(report)}
                 (requested,) = await gather(exchange, "reading the requested pool size", self._timeouts.ping_s)
-            except ACTOR_ERRORS as error:
+            except (DeadlineExceeded, ActorUnavailableError) as error:  # too busy at the moment, or out of reach
+                log.warning("the scaling mailbox is asked again: %s", summarize_error(error))
+                continue
+            except RayError as error:
                 log.warning("launch.scale can no longer reach this run: %s", summarize_error(error))
                 return
             if requested is not None and self._bounds != Bounds(requested, requested):

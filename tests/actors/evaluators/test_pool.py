@@ -5,7 +5,7 @@ import logging
 from dataclasses import replace
 
 import pytest
-from ray.exceptions import ActorDiedError, RayTaskError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 
 from actors.evaluators import autoscaling
 from actors.evaluators.actor import EvaluatorSettings
@@ -525,3 +525,31 @@ def test_call_deadline_follows_from_the_budget():
     )
     assert compute_call_deadline(settings) == 2 * 100 + 160
     assert compute_call_deadline(replace(settings, adaptive_timeout=True)) == 4 * 100 + 160
+
+
+class FakeMailbox:
+    """Fake handle of a scaling mailbox whose answers, sizes or errors, come in order; None is no answer at all."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.exchange = self
+
+    async def remote(self, report):
+        answer = self.answers.pop(0)
+        if answer is None:
+            await asyncio.sleep(1000)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.mark.parametrize("failure", [None, ActorUnavailableError("busy", None)], ids=["no answer", "unavailable"])
+def test_pool_follows_a_mailbox_that_did_not_answer_once(failure):
+    async def scenario(factory, pool, judge):
+        mailbox = FakeMailbox(1, failure, 2, ActorDiedError())
+        pool.follow(mailbox)
+        await wait_until(lambda: len(factory.created) == 2)
+        await wait_until(lambda: not mailbox.answers)
+        await asyncio.sleep(10 * SHORT_TIMEOUTS.tick_s)  # a dead one is not asked again: no answer is left
+
+    run_scenario(scenario)
