@@ -1,6 +1,7 @@
 """Measure ``launch.curate`` on synthetic problems: rows per second, CPU and peak memory by the number of rows.
 
     python -m benchmarks.curate [--rows 10000 --rows 100000]
+    python -m benchmarks.curate --rows 100000 --rows 1000000 --tests 2 --words 30 --verified 0  # small rows; hours
 
 Each size is curated by the command itself, in a process of its own with a local Ray cluster, from one file of JSONL for
 every 10,000 rows. Of the problems, 2 % repeat an earlier statement, 1 % are malformed, and ``--verified`` of each 1,000
@@ -30,8 +31,6 @@ from rich.table import Table
 from benchmarks.tools.processes import measure_tree_cpu_seconds
 
 FILE_ROWS = 10_000
-STATEMENT_WORDS = 120
-TESTS = 20
 SAMPLE_S = 0.5
 WORDS = [a + b + c for a in ("ba", "ke", "li", "mo", "nu") for b in ("r", "s", "t", "v") for c in ("an", "el", "is")]
 
@@ -59,51 +58,60 @@ class CurationMeasurement:
     stage_rows_per_s: dict[str, float]
 
 
-def make_rows(count: int, verified: int, seed: int) -> Iterator[str]:
-    """Yield synthetic problems as lines of JSON.
+@dataclass(frozen=True, kw_only=True)
+class RowSize:
+    """Size of the synthetic problems.
 
-    Args:
-        count: number of lines.
+    Attributes:
+        words: words of a statement.
+        tests: tests of a problem.
         verified: problems in 1,000 that have a reference.
-        seed: seed of the statements and tests.
     """
+
+    words: int = 120
+    tests: int = 20
+    verified: int = 10
+
+
+def make_rows(count: int, size: RowSize, seed: int) -> Iterator[str]:
+    """Yield ``count`` synthetic problems as lines of JSON, with statements and tests drawn with ``seed``."""
     generator = random.Random(seed)
     statement = ""
     for number in range(count):
         if number % 50 != 49 or not statement:  # otherwise it repeats the statement before
-            words = " ".join(generator.choices(WORDS, k=STATEMENT_WORDS))
+            words = " ".join(generator.choices(WORDS, k=size.words))
             statement = f"Problem {seed}-{number}: {words}. Read two integers and print their sum."
         if number % 100 == 50:
             yield '{"question_id": "malformed"}'
             continue
-        pairs = [(generator.randrange(10**6), generator.randrange(10**6)) for _ in range(TESTS)]
+        pairs = [(generator.randrange(10**6), generator.randrange(10**6)) for _ in range(size.tests)]
         tests = [{"input": f"{a} {b}\n", "output": f"{a + b}\n", "testtype": "stdin"} for a, b in pairs]
         row: dict[str, Any] = {
             "question_id": f"{seed}-{number}",
             "question_content": statement,
             "private_test_cases": json.dumps(tests),
         }
-        if number % 1000 < verified:
+        if number % 1000 < size.verified:
             row["reference_solutions"] = ["print(sum(map(int, input().split())))"]
         yield json.dumps(row)
 
 
-def write_files(folder: Path, rows: int, verified: int) -> list[Path]:
+def write_files(folder: Path, rows: int, size: RowSize) -> list[Path]:
     """Write the synthetic problems to files of up to ``FILE_ROWS`` rows."""
     paths = []
     for seed, first in enumerate(range(0, rows, FILE_ROWS)):
         path = folder / f"synthetic{seed}.jsonl"
         with path.open("w") as file:
-            file.writelines(f"{line}\n" for line in make_rows(min(FILE_ROWS, rows - first), verified, seed))
+            file.writelines(f"{line}\n" for line in make_rows(min(FILE_ROWS, rows - first), size, seed))
         paths.append(path)
     return paths
 
 
-def measure_curation(rows: int, verified: int, cpus: int) -> CurationMeasurement:
+def measure_curation(rows: int, size: RowSize, cpus: int) -> CurationMeasurement:
     """Curate ``rows`` synthetic rows and measure the command."""
     with tempfile.TemporaryDirectory(prefix="bench-curate-") as scratch:
         folder = Path(scratch)
-        files = write_files(folder, rows, verified)
+        files = write_files(folder, rows, size)
         output = folder / "curated"
         command = [
             *(sys.executable, "-m", "launch.curate", f"sources=[{','.join(map(str, files))}]", f"output={output}"),
@@ -178,13 +186,15 @@ def compute_summary(measurements: list[CurationMeasurement]) -> dict[str, Any]:
 
 def main(
     rows: Annotated[list[int], typer.Option(help="numbers of rows, ascending")] = [10_000, 100_000],  # noqa: B006
-    verified: Annotated[int, typer.Option(help="problems in 1,000 that have a reference")] = 10,
+    words: Annotated[int, typer.Option(help="words of a statement")] = RowSize().words,
+    tests: Annotated[int, typer.Option(help="tests of a problem")] = RowSize().tests,
+    verified: Annotated[int, typer.Option(help="problems in 1,000 that have a reference")] = RowSize().verified,
     cpus: Annotated[int, typer.Option(help="blocks at a time")] = 2,
 ) -> None:
     """Measure launch.curate on synthetic problems."""
     measurements = []
     for count in rows:
-        measurements.append(measure_curation(count, verified, cpus))
+        measurements.append(measure_curation(count, RowSize(words=words, tests=tests, verified=verified), cpus))
         progress.print(f"  {measurements[-1]}")
     print_report(measurements)
     print(json.dumps(compute_summary(measurements)))

@@ -2,16 +2,17 @@
 
 import json
 
-from benchmarks.curate import CurationMeasurement, compute_summary, make_rows
+from benchmarks.curate import CurationMeasurement, RowSize, compute_summary, make_rows
 
 
 def test_synthetic_rows_have_the_planted_shares():
-    rows = [json.loads(line) for line in make_rows(1000, 10, seed=0)]
+    rows = [json.loads(line) for line in make_rows(1000, RowSize(), seed=0)]
     assert sum("private_test_cases" not in row for row in rows) == 10
     assert sum("reference_solutions" in row for row in rows) == 10
     statements = [row["question_content"] for row in rows if "question_content" in row]
     assert len(statements) - len(set(statements)) == 20
-    assert [*make_rows(20, 1, seed=3)] == [*make_rows(20, 1, seed=3)] != [*make_rows(20, 1, seed=4)]
+    first, again, other = ([*make_rows(20, RowSize(), seed)] for seed in (3, 3, 4))
+    assert first == again != other
 
 
 def test_summary_compares_the_largest_with_the_smallest_size():
