@@ -108,7 +108,7 @@ test: ruff ## lint and all tests but the slow ones
 	  engines() { cluster engine; }; actors() { cluster "not engine"; }; training() { run "" $(TRAINING); }; \
 	  evaluator() { run "" tests/evaluator; }; launch() { run "" tests/launch; }; \
 	  others() { run "" $(APART:%=--ignore=%) --ignore=tests/integration; }; \
-	  together 3 others evaluator actors launch engines types training
+	  together 3 others evaluator actors launch engines training types
 
 SLOW_RUNS := $(patsubst %,tests/integration/test_%.py,exact_resume lcb_v6 smollm2) tests/test_extending.py
 
