@@ -97,7 +97,7 @@ check: ruff ## lint and the fast tests: for every commit
 # All at a niceness of 19: Ray starts its workers at 15 and engines at 19, which tests at 0 beside them would starve.
 NICE_PYTEST := $(RUN) nice -n 19 python -m pytest
 # Three runs at a time: tests with a Ray cluster or an engine wait for much of theirs, but beside six other runs Ray and
-# engines take minutes to start. Those that keep more than one core busy come last, so that the end is not a single process.
+# engines take minutes to start. Runs that keep both cores busy come late, so that the end is not a single process.
 # The output of `others` is live. `training` runs the driver.
 TRAINING := tests/integration/test_driver.py tests/integration/test_evaluate.py
 

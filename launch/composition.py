@@ -8,18 +8,23 @@ from __future__ import annotations
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from conf.schema import Config
 from conf.validation import parse_config
 from launch.command import CONF
 
 
-def compose_values(command: str, *overrides: str) -> dict[str, Any]:
-    """Compose ``conf/<command>.yaml`` with command line ``overrides`` into plain values; resolve interpolations."""
+def compose_tree(command: str, *overrides: str) -> DictConfig:
+    """Compose ``conf/<command>.yaml`` with command line ``overrides``; interpolations stay unresolved."""
     path = CONF / f"{command}.yaml"
     with initialize_config_dir(str(path.parent), version_base="1.3"):
-        values: Any = OmegaConf.to_container(compose(path.stem, list(overrides)), resolve=True)
+        return compose(path.stem, list(overrides))
+
+
+def compose_values(command: str, *overrides: str) -> dict[str, Any]:
+    """Compose ``conf/<command>.yaml`` with command line ``overrides`` into plain values; resolve interpolations."""
+    values: Any = OmegaConf.to_container(compose_tree(command, *overrides), resolve=True)
     return values
 
 

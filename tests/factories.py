@@ -10,17 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import OverrideType
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from actors.weights.transfer import Publication
 from conf.schema import Config
 from conf.validation import parse_config
 from evaluator.problem import Problem, ProblemTest
 from evaluator.verdict import Status, Verdict
-from launch.composition import compose_config
+from launch.composition import compose_config, compose_tree
 from launch.records.timeline import Lap, Laps
 from launch.training.metrics import rollout_metrics, timing_metrics, update_metrics
 from launch.training.rollouts import SampledStep
@@ -235,16 +234,15 @@ def compose_cached_values(*overrides: str) -> Any:
     """
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     settings = [each for each in parsed if "." in each.key_or_group and each.type is OverrideType.CHANGE]
-    config = copy.deepcopy(_compose_cached(*(each.input_line for each in parsed if each not in settings)))
+    config = copy.deepcopy(
+        _compose_cached("config", *(str(each.input_line) for each in parsed if each not in settings))
+    )
     for setting in settings:
         OmegaConf.update(config, setting.key_or_group, setting.value(), merge=True)
     return OmegaConf.to_container(config, resolve=True)
 
 
-@functools.cache
-def _compose_cached(*overrides: str | None) -> DictConfig:
-    with initialize_config_dir(str(CONF_FOLDER.absolute()), version_base="1.3"):
-        return compose("config", [override for override in overrides if override is not None])
+_compose_cached = functools.cache(compose_tree)
 
 
 def make_config(*overrides: str, experiment: str | None = None) -> Config:
