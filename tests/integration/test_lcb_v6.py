@@ -111,7 +111,7 @@ def write_deepcoder_files(folder: Path, words: str) -> None:
         words: text that makes the statements, and so the training set, new.
     """
     rows: list[dict[str, Any]] = []
-    for number in range(8):
+    for number in range(10):
         addends = range(number, number + 3)
         tests = [{"input": f"{number} {n}\n", "output": f"{number + n}\n", "type": "stdin_stdout"} for n in addends]
         listed = " ".join(f"word{number}x{index}" for index in range(24))
@@ -123,9 +123,9 @@ def write_deepcoder_files(folder: Path, words: str) -> None:
             }
         )
     copy = {**rows[0], "problem": rows[0]["problem"].upper()}
-    wrong = {**rows[5], "problem": rows[5]["problem"].replace("word5x", "other"), "solutions": ["print(0)"]}
-    overlapping = {**rows[6], "problem": "Print the sum of two numbers. This is variant 7 of the problem."}
-    parts = {"primeintellect": rows[:4], "taco": [*rows[4:], copy, wrong, overlapping, {**rows[7], "tests": "[]"}]}
+    wrong = {**rows[8], "solutions": ["print(0)"]}
+    overlapping = {**rows[9], "problem": "Print the sum of two numbers. This is variant 7 of the problem."}
+    parts = {"primeintellect": rows[:4], "taco": [*rows[4:8], copy, wrong, overlapping, {**rows[7], "tests": "[]"}]}
     for name, part in parts.items():
         (folder / name).mkdir(parents=True)
         pq.write_table(pa.Table.from_pylist(part), folder / name / "train-00000-of-00001.parquet")
