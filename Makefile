@@ -110,14 +110,16 @@ test: ruff ## lint and all tests but the slow ones
 	  others() { run "" $(APART:%=--ignore=%) --ignore=tests/integration; }; \
 	  together 3 others evaluator actors launch engines training types
 
-SLOW_RUNS := $(patsubst %,tests/integration/test_%.py,exact_resume lcb_v6 smollm2) tests/test_extending.py
+LARGE_RUNS := $(patsubst %,tests/integration/test_%.py,lcb_v6 smollm2)
+DRIVER_RUNS := $(patsubst %,tests/integration/test_%.py,exact_resume driver) tests/test_extending.py
 
 test-slow: venv ## the slow tests, and the property tests with many examples
 	@$(TOGETHER) \
 	  slow() { $(NICE_PYTEST) -q -m slow "$$@" $(ARGS) $(may_be_empty); }; \
-	  runs() { slow $(SLOW_RUNS); }; others() { slow $(SLOW_RUNS:%=--ignore=%); }; \
+	  large() { slow $(LARGE_RUNS); }; driver() { slow $(DRIVER_RUNS); }; \
+	  others() { slow $(patsubst %,--ignore=%,$(LARGE_RUNS) $(DRIVER_RUNS)); }; \
 	  properties() { $(NICE_PYTEST) -q -m "hypothesis and not slow" $(THOROUGH) $(ARGS) $(may_be_empty); }; \
-	  together 3 others runs properties
+	  together 4 large others driver properties
 
 demo: venv ## train a small model from a starter policy on this machine (ARGS= takes Hydra overrides)
 	@$(RUN) python -m launch.driver +experiment=quickstart $(ARGS)
