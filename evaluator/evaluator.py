@@ -234,8 +234,10 @@ class Evaluator:
 
     def _remove_pending(self, pending: _PendingProgram) -> None:
         with self._lock:
-            self._unjudged[pending.problem.question_id] -= 1
-            self._unjudged += Counter()  # drops zero counts
+            question_id = pending.problem.question_id
+            self._unjudged[question_id] -= 1
+            if not self._unjudged[question_id]:
+                del self._unjudged[question_id]
 
     def _judge_pending(self, pending: _PendingProgram) -> Verdict | None:
         """Return the verdict, or None if the program was queued again or its future was cancelled."""

@@ -309,9 +309,10 @@ def _call_in_one_process(
         while builder.continue_or_close():
             test = problem.tests[len(builder.results)]
             start_time = time.monotonic()
-            max_reply_bytes = min(MAX_QUOTING_FACTOR * answer_judge.compute_max_length(test), limits.output_bytes)
+            max_length = answer_judge.compute_max_length(test)
+            max_reply_bytes = min(MAX_QUOTING_FACTOR * max_length, limits.output_bytes)
             reply = calls.call(test.input, max_reply_bytes)
-            result = _judge_reply(reply, time.monotonic() - start_time, test, answer_judge)
+            result = _judge_reply(reply, time.monotonic() - start_time, test, answer_judge, max_length)
             if reply.kind == "too_long" and max_reply_bytes < limits.output_bytes:
                 result = replace(result, status=Status.WRONG_ANSWER, detail=describe_long_answer(test))
             builder.results.append(result)
@@ -361,12 +362,14 @@ def _judge_process(process: ProcessResult, limits: Limits, test: ProblemTest, an
     return answer_judge.judge_answer(test, decode_output(process.stdout), process.wall_s)
 
 
-def _judge_reply(reply: Reply, seconds: float, test: ProblemTest, answer_judge: _AnswerJudge) -> TestResult:
+def _judge_reply(
+    reply: Reply, seconds: float, test: ProblemTest, answer_judge: _AnswerJudge, max_length: int
+) -> TestResult:
     if reply.kind == "error" and _is_memory_error(reply.text):
         return TestResult(status=Status.MEMORY_LIMIT, detail=reply.text, seconds=seconds)
     if reply.kind != "value":
         return TestResult(status=_FAILED_CALL_STATUS[reply.kind], detail=reply.text, seconds=seconds)
-    if len(reply.text) > answer_judge.compute_max_length(test):
+    if len(reply.text) > max_length:
         return TestResult(status=Status.WRONG_ANSWER, detail=describe_long_answer(test), seconds=seconds)
     return answer_judge.judge_answer(test, reply.text, seconds)
 

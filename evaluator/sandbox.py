@@ -10,6 +10,7 @@ section) does not specify the isolation.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -208,7 +209,7 @@ class Sandbox:
             output = stack.enter_context(open_memory_file())
             with child_end, open_memory_file() as source_file:
                 write_contents(source_file, source.encode("utf-8", "surrogatepass"))
-                job = asdict(limits) | {"func_name": func_name, "starter_code": starter_code, "values": values}
+                job = _list_limits(limits) | {"func_name": func_name, "starter_code": starter_code, "values": values}
                 self._send(job, [source_file, child_end.fileno(), output])
             self._template_exit = None
             self._is_template_done = False
@@ -315,6 +316,12 @@ class Sandbox:
         config = {"control": control, "owner": os.getpid(), "library": library}
         config |= {"preload": self._preload, "calls": self._calls, "without": self._without}
         return [sys.executable, "-s", "-P", "-S", "-B", "-X", "utf8", str(ZYGOTE_SCRIPT), json.dumps(config)]
+
+
+@functools.lru_cache(maxsize=64)
+def _list_limits(limits: Limits) -> dict[str, float]:
+    """Return the limits by name, in a dict that is shared: asdict copies each value, for every program."""
+    return asdict(limits)
 
 
 def _close_for_all_holders(end: socket.socket) -> None:

@@ -110,6 +110,7 @@ def _returns_floats(problem: Problem, outputs: tuple[str, ...]) -> bool:
     return _FLOAT_TYPE.search(return_type) is not None and _INTEGER_TYPE.search(return_type) is None
 
 
+@functools.lru_cache(maxsize=256)
 def _find_return_type(starter_code: str, func_name: str) -> str | None:
     """Return the annotation or documented type of the function's result; None if the starter code has neither."""
     start = re.search(rf"\bdef\s+{re.escape(func_name)}\s*\(", starter_code)

@@ -162,6 +162,7 @@ class Signature:
 
 
 PLAIN_SIGNATURE = Signature((), None, False)
+_FUNCTION = re.compile(r"^[ \t]*(?:async[ \t]+)?(?P<function>def[ \t]+(?P<name>\w+))", re.MULTILINE)
 _DOCSTRING = re.compile(r"""\s*[rR]?(\"{3}|'{3})(.*?)(?:\1|\Z)""", re.DOTALL)
 # ":type head: Optional[ListNode]" or ":rtype: None Do not return anything". Spaces occur only within brackets.
 _DOCSTRING_TYPE = re.compile(r":(?:rtype|type[ \t]+(?P<name>\w+))[ \t]*:[ \t]*(?P<type>[\w.]+(?:\[[^\n]*\])?)")
@@ -176,10 +177,11 @@ def parse_starter_signature(starter_code: str, func_name: str) -> Signature | No
     >>> parse_starter_signature("class Solution:\\n    def f(self, head: Optional[ListNode]) -> None:\\n        ", "f")
     Signature(parameters=(NodeType(name='ListNode', depth=0),), result=None, in_place=True)
     """
-    start = re.search(rf"^[ \t]*(?:async[ \t]+)?(def[ \t]+{func_name}\b)", starter_code, re.MULTILINE)
+    # Not a pattern with the name in it, which each process would have to compile.
+    start = next((found for found in _FUNCTION.finditer(starter_code) if found["name"] == func_name), None)
     if start is None:
         return None
-    text = starter_code[start.start(1) :]
+    text = starter_code[start.start("function") :]
     # Starter code has no body, and parameters contain colons too: the header ends at the first colon up to which it
     # parses. A header has few colons; the bound is for text that is not Python at all.
     for colon in itertools.islice(re.finditer(":", text), 200):
