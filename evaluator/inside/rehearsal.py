@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import gc
+import json
 import os
 import resource
 import socket
@@ -17,7 +18,8 @@ import time
 import types
 from typing import TextIO
 
-from evaluator.inside import kernel, stdio, template
+from evaluator.inside import functional, kernel, landlock, stdio, template
+from evaluator.inside.fences import Fences
 from evaluator.inside.output import OutputPipe
 
 REPEATS = 12  # the interpreter adapts a function to its arguments after eight calls
@@ -33,6 +35,12 @@ def main():
 main()
 """
 INPUT = b"2 3\n4 5\n"
+STARTER_CODE = """
+class Solution:
+    def add(self, numbers: List[int], text: str) -> int:
+        """
+SOLUTION = f"{STARTER_CODE}return sum(numbers)\n"
+CALL = json.dumps({"nonce": "0" * 16, "input": '[2, 3]\n"a"'}).encode()
 JOB = template.Job(
     wall_s=60.0,
     cpu_s=60.0,
@@ -47,8 +55,13 @@ JOB = template.Job(
 )
 
 
-def rehearse() -> None:
-    """Run the functions of a test, as its process and as its template. Raises OSError."""
+def rehearse(fences: Fences, prelude: functional.Prelude | None) -> None:
+    """Run the functions of a test, as its process and as its template. Raises OSError.
+
+    Args:
+        fences: fences of the cell.
+        prelude: names for functional problems, if they are loaded: then calls are rehearsed, too.
+    """
     code = compile(PROGRAM, stdio.MAIN_FILE, "exec", dont_inherit=True)
     main = sys.modules["__main__"]
     standard_files = sys.stdin, sys.stdout
@@ -57,6 +70,10 @@ def rehearse() -> None:
             run_as_process(code)
         sys.stdin, sys.stdout = standard_files
         run_as_template()
+        prepare_template(fences)
+    if prelude is not None:
+        for _ in range(REPEATS):
+            answer_calls(prelude)
     sys.modules["__main__"] = main
 
 
@@ -75,6 +92,37 @@ def run_as_process(code: types.CodeType) -> None:
     stdio.flush_standard_files()
     gc.freeze()
     stdio.has_finalisers()
+
+
+def prepare_template(fences: Fences) -> None:
+    """Do what a new template does, except what cannot be undone, or could end this process."""
+    channel, other_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with channel, other_end:
+        template.measure_own_address_space()
+        template.set_rlimit(resource.RLIMIT_CPU, *resource.getrlimit(resource.RLIMIT_CPU))
+        template.import_used_modules(PROGRAM.encode())
+        template.prepare_candidate_fences(JOB, fences)
+        template.send(channel, ["ready"])
+        socket.send_fds(channel, [b"run"], [channel.fileno(), channel.fileno()])
+        other_end.recv(64)
+        for descriptor in socket.recv_fds(other_end, 64, 4)[1]:
+            os.close(descriptor)
+    if "landlock" in fences.built:
+        os.close(landlock.create_file_ruleset(["/"], ["/dev"]))
+
+
+def answer_calls(prelude: functional.Prelude) -> None:
+    """Answer calls of a function, in a namespace of its own."""
+    owner_end, candidate_end = socket.socketpair()
+    with owner_end, candidate_end:
+        owner_end.sendall(len(CALL).to_bytes(4, "big") + CALL)
+        signature = functional.parse_starter_signature(STARTER_CODE, "add")
+        own_prelude = functional.Prelude(prelude.names, dict(prelude.main))
+        program = functional.CandidateProgram("add", own_prelude, signature)
+        serve = functional.make_server(program, candidate_end.fileno())
+        program.load(compile(SOLUTION, stdio.MAIN_FILE, "exec", dont_inherit=True))
+        owner_end.shutdown(socket.SHUT_WR)
+        serve()
 
 
 def run_as_template() -> None:

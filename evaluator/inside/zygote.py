@@ -94,7 +94,7 @@ def serve(control: socket.socket, fences: Fences, preload: list[str], calls: boo
     import_modules([*COMMON_MODULES, *preload])
     prelude = functional.load_prelude() if calls else None
     site.setquit()
-    rehearse()
+    rehearse(fences, prelude)
     gc.collect()
     gc.freeze()
     scratch = ScratchDirectory(fences)
