@@ -40,6 +40,10 @@ MIN_EQUAL_OUTPUTS = 0.9
 BAND_VALUES = 3
 """Values of a signature in one of its bands. Pairs with an equal band are compared: 84 % at 0.35, 99.6 % at 0.5."""
 BANDS = SIGNATURE_VALUES // BAND_VALUES
+MAX_COMPARED = 500
+"""Problems that are compared because of one equal band, or of an equal statement: the first ones. A phrase of all
+statements of a source gives thousands of them the same band. Without a limit, the time grows with the square of their
+number."""
 
 
 def find_duplicates(fingerprints: Iterable[Fingerprint]) -> dict[str, Dropped]:
@@ -152,9 +156,12 @@ class _Buckets:
 
     def add(self, index: int) -> None:
         """Add a candidate that is kept."""
-        self._by_statement[self._statements[index]].append(index)
-        for key in self._list_bands(index):
-            self._by_band[key].append(index)
+        for bucket in (
+            self._by_statement[self._statements[index]],
+            *(self._by_band[key] for key in self._list_bands(index)),
+        ):
+            if len(bucket) < MAX_COMPARED:
+                bucket.append(index)
 
     def find_equal(self, index: int) -> list[int]:
         """Return the kept candidates with the same statement."""

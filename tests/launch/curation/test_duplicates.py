@@ -4,6 +4,7 @@ import math
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,12 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluator.problem import ProblemTest
-from launch.curation.filtering.duplicates import (
-    BAND_VALUES,
-    BANDS,
-    CommonTests,
-    find_duplicates,
-)
+from launch.curation.filtering import duplicates
+from launch.curation.filtering.duplicates import BAND_VALUES, BANDS, CommonTests, _Buckets, find_duplicates
 from launch.curation.filtering.fingerprints import SIGNATURE_VALUES, Fingerprint, cut_examples, make_fingerprint
 from tests.launch.curation.candidates import make_candidate, make_tests
 
@@ -227,3 +224,16 @@ def test_fingerprints_are_the_same_in_another_process():
         [sys.executable, "-c", script], input=pickle.dumps(candidate), capture_output=True, check=True
     )
     assert pickle.loads(process.stdout) == make_fingerprint(candidate)
+
+
+def test_a_phrase_of_many_statements_does_not_make_all_of_them_compared(monkeypatch):
+    """Different problems have one band in common; a copy of the last one has all bands of it."""
+    compared = []
+    find_similar = _Buckets.find_similar
+    monkeypatch.setattr(duplicates, "MAX_COMPARED", 5)
+    monkeypatch.setattr(_Buckets, "find_similar", lambda *args: compared.append(find_similar(*args)) or compared[-1])
+    changed = (BANDS - 1) * BAND_VALUES
+    items = [make_similar_fingerprint(number, changed) for number in range(40)]
+    copy = replace(items[-1], question_id="copy", statement=b"copy")
+    assert list(find_duplicates([*items, copy])) == ["copy"]
+    assert [len(found) for found in compared] == [0, 1, 2, 3, 4, *[5] * 35, 6]
