@@ -87,13 +87,14 @@ class ChildProcess:
 
 
 @contextmanager
-def start_child(python: Path, module: str, request: Any) -> Iterator[ChildProcess]:
+def start_child(python: Path, module: str, request: Any, root: Path = ROOT) -> Iterator[ChildProcess]:
     """Start a child process and end it when the block is left.
 
     Args:
         python: interpreter to use.
         module: module of this repository whose main block calls ``serve``.
         request: JSON value that the child's session function receives.
+        root: checkout whose modules it imports.
 
     Raises:
         ChildError: the child died or was not ready in time.
@@ -111,7 +112,7 @@ def start_child(python: Path, module: str, request: Any) -> Iterator[ChildProces
                 stderr=output,
                 pass_fds=[child_socket.fileno()],
                 cwd=scratch,  # programs under test that write files write them here
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "PYTHONPATH": str(root)},
             )
         try:
             yield ChildProcess(process, parent_socket, log)
