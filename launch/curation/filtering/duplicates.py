@@ -40,7 +40,7 @@ MIN_EQUAL_OUTPUTS = 0.9
 BAND_VALUES = 3
 """Values of a signature in one of its bands. Pairs with an equal band are compared: 84 % at 0.35, 99.6 % at 0.5."""
 BANDS = SIGNATURE_VALUES // BAND_VALUES
-MAX_COMPARED = 500
+MAX_COMPARED = 100
 """Problems that are compared because of one equal band, or of an equal statement: the first ones. A phrase of all
 statements of a source gives thousands of them the same band. Without a limit, the time grows with the square of their
 number."""

@@ -15,6 +15,7 @@ from evaluator.problem import ProblemTest
 from launch.curation.filtering import duplicates
 from launch.curation.filtering.duplicates import BAND_VALUES, BANDS, CommonTests, _Buckets, find_duplicates
 from launch.curation.filtering.fingerprints import SIGNATURE_VALUES, Fingerprint, cut_examples, make_fingerprint
+from launch.curation.processing.process import STDIN_LINE
 from tests.launch.curation.candidates import make_candidate, make_tests
 
 STATEMENT = (
@@ -237,3 +238,12 @@ def test_a_phrase_of_many_statements_does_not_make_all_of_them_compared(monkeypa
     copy = replace(items[-1], question_id="copy", statement=b"copy")
     assert list(find_duplicates([*items, copy])) == ["copy"]
     assert [len(found) for found in compared] == [0, 1, 2, 3, 4, *[5] * 35, 6]
+
+
+def test_the_line_that_is_added_to_every_statement_makes_no_problems_similar():
+    first = make_with_tests("a/1", f"Print the sum of two numbers.\n\n{STDIN_LINE}")
+    second = make_with_tests("b/1", f"Print the product of three words.\n\n{STDIN_LINE}")
+    signatures = [np.frombuffer(make_fingerprint(item).signature, "<u4") for item in (first, second)]
+    assert np.mean(signatures[0] == signatures[1]) < 0.2
+    alone = make_with_tests("a/2", "Print the sum of two numbers.")
+    assert make_fingerprint(first).statement == make_fingerprint(alone).statement
