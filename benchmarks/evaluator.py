@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -107,6 +108,14 @@ def run_peer_evaluator(workload: JudgingWorkload) -> EvaluatorRun:
 
 def run_our_evaluator(workload: JudgingWorkload, adaptive: bool = False, runs: int = 1) -> list[EvaluatorRun]:
     """Run one instance of this project's evaluator ``runs`` times over the workload."""
+    with start_our_evaluator(workload, adaptive) as ours:
+        return [run_evaluator("ours, adaptive limits" if adaptive else "ours", ours) for _ in range(runs)]
+
+
+def start_our_evaluator(
+    workload: JudgingWorkload, adaptive: bool = False, root: Path = ROOT
+) -> AbstractContextManager[ChildProcess]:
+    """Start the evaluator of the checkout ``root`` in a child process, whose work is to judge the workload once."""
     request = {
         "workers": WORKERS,
         "timeout_s": TIMEOUT_S,
@@ -115,8 +124,7 @@ def run_our_evaluator(workload: JudgingWorkload, adaptive: bool = False, runs: i
         "problems": str(workload.problems_path),
         "programs": [[program.question_id, program.code] for program in workload.programs],
     }
-    with start_child(OUR_PYTHON, "benchmarks.tools.run_our_evaluator", request) as ours:
-        return [run_evaluator("ours, adaptive limits" if adaptive else "ours", ours) for _ in range(runs)]
+    return start_child(OUR_PYTHON, "benchmarks.tools.run_our_evaluator", request, root)
 
 
 def run_evaluator(name: str, evaluator: ChildProcess) -> EvaluatorRun:

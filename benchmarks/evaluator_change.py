@@ -18,15 +18,23 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.evaluator import FULL_SIZE, MEMORY_MB, OUR_PYTHON, TIMEOUT_S, WORKERS, JudgingWorkload, load_workload
+from benchmarks.evaluator import (
+    FULL_SIZE,
+    MEMORY_MB,
+    TIMEOUT_S,
+    WORKERS,
+    JudgingWorkload,
+    load_workload,
+    start_our_evaluator,
+)
 from benchmarks.tools.labelled_programs import DATA_DIRECTORY
-from benchmarks.tools.processes import ROOT, WorkMeasurement, start_child
+from benchmarks.tools.processes import ROOT, WorkMeasurement
 from evaluator import Evaluator, Limits
 
 MAX_SECONDS = 0.2  # of judging a program that is compared
@@ -80,15 +88,9 @@ def measure_passes(
     workload: JudgingWorkload, roots: Sequence[Path], passes: int
 ) -> list[tuple[WorkMeasurement, WorkMeasurement]]:
     """Measure the evaluators of two checkouts. Raises ChildError if one of them fails."""
-    request: dict[str, Any] = {"workers": WORKERS, "timeout_s": TIMEOUT_S, "memory_mb": MEMORY_MB, "adaptive": False}
-    request["problems"] = str(workload.problems_path)
-    request["programs"] = [[program.question_id, program.code] for program in workload.programs]
     measured = []
     with ExitStack() as stack:
-        children = [
-            stack.enter_context(start_child(OUR_PYTHON, "benchmarks.tools.run_our_evaluator", request, root))
-            for root in roots
-        ]
+        children = [stack.enter_context(start_our_evaluator(workload, root=root)) for root in roots]
         for child in children:
             child.run_work()
         for number in range(passes):
