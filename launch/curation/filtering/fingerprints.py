@@ -13,7 +13,7 @@ from rensa import RMinHash
 
 from evaluator.problem import ProblemTest
 from launch.curation.candidates import Candidate
-from launch.curation.processing.process import write_format_line
+from launch.curation.processing.process import remove_format_line
 
 SHINGLE_WORDS = 3
 SIGNATURE_VALUES = 128
@@ -62,8 +62,7 @@ class Fingerprint:
 def make_fingerprint(candidate: Candidate) -> Fingerprint:
     """Return the fingerprint of a candidate. It is the same in every process."""
     problem = candidate.problem
-    # The line is in every statement: short ones would be similar because of it.
-    statement = problem.question_content.replace(write_format_line(problem), "")
+    statement = remove_format_line(problem)  # short ones would be similar because of that line
     return Fingerprint(
         question_id=problem.question_id,
         source=candidate.source,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from launch.curation.candidates import Candidate, Dropped
-from launch.curation.processing.process import write_format_line
+from launch.curation.processing.process import remove_format_line
 
 MIN_WORDS = 8
 """Words of statement and starter code together. The shortest real statements, of MBPP, have 7 besides the signature."""
@@ -20,7 +20,7 @@ _LETTER = re.compile(r"[^\W\d_]")
 def find_text_defect(candidate: Candidate) -> Dropped | None:
     """Return the record of a candidate whose statement is too short or not in English; None if it is neither."""
     problem = candidate.problem
-    statement = problem.question_content.replace(write_format_line(problem), "")  # added to every statement
+    statement = remove_format_line(problem)
     words = len(_WORD.findall(f"{statement}\n{problem.starter_code}"))
     if words < MIN_WORDS:
         return _drop(candidate, "short_statement", f"{words} words")

@@ -115,6 +115,11 @@ def _write_example(test: ProblemTest) -> str:
     return f"\n\nExample\n\nInput\n\n{test.input.strip()}\n\nOutput\n\n{test.output.strip()}"
 
 
+def remove_format_line(problem: Problem) -> str:
+    """Return the statement without the line about input and output, which every processed statement has."""
+    return problem.question_content.replace(write_format_line(problem), "")
+
+
 def write_format_line(problem: Problem) -> str:
     """Return the line about input and output for the problem's type."""
     name = problem.func_name
