@@ -80,7 +80,8 @@ class RunConfig:
     are deleted."""
     deterministic: Switch
     """Make the run reproducible: all random numbers are functions of ``seed`` and the step, and no result depends on
-    timing. A run that was killed and resumed then equals an uninterrupted one bit for bit. On-policy only."""
+    timing. A run that was killed and resumed then equals an uninterrupted one bit for bit. Only on-policy and on
+    CPU."""
     tensorboard: Switch
     """Write TensorBoard event files into the run directory, in addition to metrics.jsonl."""
 
@@ -92,9 +93,10 @@ class ModelConfig:
     launch.warm_start)."""
     parameters_m: PositiveFloat
     """Number of parameters in millions. Used to plan memory if the checkpoint is not on this machine."""
-    attention: Literal["auto", "flash_attention_2", "sdpa"]
-    """Attention implementation of the learner; ``auto`` is flash_attention_2 if flash-attn is installed and the device
-    is CUDA, otherwise sdpa."""
+    attention: Literal["auto", "flash_attention_2", "varlen", "sdpa"]
+    """Attention of the learner. ``flash_attention_2``: the package flash-attn. ``varlen``: the variable-length kernel
+    of torch. ``sdpa``: torch's attention, one packed sequence at a time. ``auto``: on CUDA in bfloat16 the first of
+    these that works there, otherwise sdpa."""
     thinking: Literal["template", "on", "off"]
     """Thinking mode of a chat template that has one (Qwen3's): ``template`` leaves it to the template."""
     dtype: Literal["float32", "bfloat16"]

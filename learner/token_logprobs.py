@@ -84,7 +84,7 @@ class _TokenLogprobs(torch.autograd.Function):
             if head.dtype == head_gradient.dtype:
                 head_gradient.addmm_(logit_gradients.T, hidden[rows])
             else:  # products in the head's lower precision, their sum over chunks in float32
-                head_gradient += logit_gradients.T @ hidden[rows]
+                head_gradient += _multiply(logit_gradients.T, hidden[rows])
         return (
             hidden_gradient,
             head_gradient.to(head.dtype),
@@ -102,4 +102,18 @@ def _split_rows(tokens: int, head: Tensor) -> list[slice]:
 
 def _compute_logits(hidden: Tensor, head: Tensor, bias: Tensor | None, temperatures: Tensor) -> Tensor:
     """Compute logits divided by the temperature, [rows, V] float32, as a new tensor that may be modified in place."""
-    return torch.nn.functional.linear(hidden, head, bias).float().div_(temperatures[:, None])
+    logits = _multiply(hidden, head.T)
+    if bias is not None:
+        logits += bias
+    return logits.div_(temperatures[:, None])
+
+
+def _multiply(left: Tensor, right: Tensor) -> Tensor:
+    """Multiply two matrices of one dtype, into a new float32 matrix.
+
+    On CUDA, the sums of 16-bit products stay in float32: rounded to bfloat16, logits of 16 to 32 would be multiples of
+    0.125. Kernels on CPU have no such output; there the 16-bit result is converted.
+    """
+    if left.device.type == "cuda" and left.dtype != torch.float32:
+        return torch.mm(left, right, out_dtype=torch.float32)
+    return torch.mm(left, right).float()

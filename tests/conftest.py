@@ -7,9 +7,13 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    import torch
 
 # No deadline per example and no health check for slow data generation: on a busy machine they fail tests at random.
 # `make test-slow` runs the property tests with --hypothesis-profile=thorough.
@@ -45,6 +49,16 @@ def process_group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     with one_rank_group(tmp_path_factory.mktemp("group")):
         yield
+
+
+@pytest.fixture
+def cuda() -> torch.device:
+    """Return the first GPU; skip the test if there is none."""
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU, and torch sees none here")
+    return torch.device("cuda", 0)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import time
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from actors.weights.layout import WeightLayout
@@ -49,6 +50,9 @@ class NcclSender:
         from vllm.distributed.weight_transfer.packed_tensor import packed_nccl_broadcast_producer
 
         started = time.monotonic()
+        # vLLM reads the parameters on streams of its own, which do not wait for the optimizer's step on this one.
+        # Without the wait, an engine could get weights that the step has not written yet.
+        torch.cuda.current_stream().synchronize()
         for disconnected in self.groups.keys() - set(connected):
             self.groups.pop(disconnected).destroy()
         packed_nccl_broadcast_producer(
@@ -72,7 +76,10 @@ class NcclSender:
             endpoint = receivers.endpoint
             size = 1 + len(receivers.names)
             rendezvous = {"master_address": endpoint.address, "master_port": endpoint.port, "world_size": size}
-            self.groups[receivers] = trainer_init(rendezvous)
+            # Without a stream to use, vLLM would replace this process's current one for good, and the memory that is
+            # cached for the old one could not be used again.
+            with torch.cuda.stream(torch.cuda.Stream()):
+                self.groups[receivers] = trainer_init(rendezvous)
         return self.groups[receivers]
 
 

@@ -42,8 +42,13 @@ class WorkerExtension:
         return os.getpid()
 
     def seed_sampler(self, seed: int) -> None:
-        """Seed the random state that the sampler draws from, on every device of this worker."""
-        torch.manual_seed(seed)
+        """Seed every random state that a sampler of vLLM draws from.
+
+        The runner on CPU draws from torch, the one on CUDA from NumPy: there a request without a seed gets one.
+        """
+        from vllm.utils.torch_utils import set_random_seed
+
+        set_random_seed(seed)
 
     def connect_weights(self, plain: Mapping[str, Any]) -> str:
         """Connect to the weight sender; return the receiver name under which the sender knows this worker.

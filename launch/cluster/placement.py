@@ -84,7 +84,8 @@ def resolve_devices(config: Config, resources: Resources) -> Config:
     The driver's own node does not decide: it may be a head node without GPUs.
 
     Raises:
-        PlacementError: ``generator.tensor_parallel`` needs GPUs, but there are none.
+        PlacementError: ``generator.tensor_parallel`` needs GPUs, but there are none; or deterministic mode would run on
+            GPUs, where it is not deterministic.
     """
     device: Literal["cuda", "cpu"] = "cuda" if resources.gpus > 0 else "cpu"
     generator = config.generator
@@ -98,6 +99,13 @@ def resolve_devices(config: Config, resources: Resources) -> Config:
         generator = replace(generator, device=device)
     if learner.device == "auto":
         learner = replace(learner, device=device)
+    on_gpus = [name for name, role in (("generator", generator), ("learner", learner)) if role.device == "cuda"]
+    if config.run.deterministic and on_gpus:
+        raise PlacementError(
+            f"run.deterministic=true with {' and '.join(f'{name}.device=cuda' for name in on_gpus)}: on GPUs, tokens "
+            "depend on how an engine batches them, and gradients on the order of atomic additions; set "
+            "run.deterministic=false, or both devices to cpu"
+        )
     return replace(config, generator=generator, learner=learner)
 
 

@@ -129,6 +129,17 @@ def test_tensor_parallel_engines_need_gpus():
     assert resolve_devices(settings, PLENTY).generator.device == "cuda"
 
 
+def test_deterministic_mode_is_refused_on_gpus():
+    settings = ("run.deterministic=true", "evaluator.adaptive_timeout=false")
+    with pytest.raises(
+        PlacementError, match=r"generator\.device=cuda and learner\.device=cuda.*set run\.deterministic"
+    ):
+        resolve_devices(make_config("generator.device=auto", "learner.device=auto", *settings), PLENTY)
+    with pytest.raises(PlacementError, match=r"with learner\.device=cuda: "):
+        resolve_devices(make_config("generator.device=cpu", "learner.device=cuda", *settings), PLENTY)
+    resolve_devices(make_config("generator.device=cpu", "learner.device=cpu", *settings), PLENTY)
+
+
 def test_local_resources_are_measured_or_configured():
     assert measure_local_resources(make_config("cluster.num_cpus=7")).cpus == 7
     measured = measure_local_resources(make_config())
