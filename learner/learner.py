@@ -17,10 +17,11 @@ from torch.distributed.device_mesh import DeviceMesh
 from learner.batch_checks import check_logprobs_finite, check_token_ids
 from learner.collective_errors import raise_on_all_ranks
 from learner.mismatch import mismatch_statistics
+from learner.model_loading import PolicySettings, load_policy
 from learner.objective import LossSums, Objective, build_loss_tokens, concatenate_loss_tokens, policy_loss
 from learner.optimizer import Decay, GuardedOptimizer, NonFiniteGradient, group_parameters, learning_rate_factor
 from learner.packing import pack, plan_micro_batches
-from learner.policy import Policy, load_policy, set_gradient_sync, shard_policy
+from learner.policy import Policy, set_gradient_sync
 from learner.rollout import CompletionId, TrainBatch, TrainSequence
 from learner.skipped_batch import format_names, write_skipped_batch
 
@@ -109,11 +110,8 @@ class Learner:
         self.ranks = dist.get_world_size()
         self.device = torch.device(settings.device)
         torch.manual_seed(settings.seed)
-        self.policy = load_policy(
-            settings.model_path, settings.attention, self.device, settings.activation_checkpointing
-        )
         mesh = DeviceMesh(self.device.type, list(range(self.ranks)))
-        shard_policy(self.policy, mesh, DTYPES[settings.compute_dtype])
+        self.policy = self._load_policy(mesh, settings.activation_checkpointing)
         self.reference = self._load_reference(mesh) if settings.objective.kl_weight > 0 else None
         self.optimizer = torch.optim.AdamW(
             group_parameters(self.policy, settings.weight_decay), lr=settings.learning_rate, betas=settings.betas
@@ -126,11 +124,24 @@ class Learner:
         factor = learning_rate_factor(update, settings.warmup_updates, settings.total_updates, settings.decay)
         return settings.learning_rate * factor
 
+    def _load_policy(self, mesh: DeviceMesh, checkpoint_activations: bool) -> Policy:
+        """Load the policy at ``model_path``, also on resume, and shard it."""
+        settings = self.settings
+        return load_policy(
+            PolicySettings(
+                path=Path(settings.model_path),
+                attention=settings.attention,
+                device=self.device,
+                compute_dtype=DTYPES[settings.compute_dtype],
+                checkpoint_activations=checkpoint_activations,
+            ),
+            mesh,
+        )
+
     def _load_reference(self, mesh: DeviceMesh) -> Policy:
-        """Load the frozen reference policy from ``model_path``, also on resume, and shard it like the policy."""
-        reference = load_policy(self.settings.model_path, self.settings.attention, self.device, False)
+        """Load the frozen reference policy."""
+        reference = self._load_policy(mesh, checkpoint_activations=False)
         reference.eval().requires_grad_(False)
-        shard_policy(reference, mesh, DTYPES[self.settings.compute_dtype])
         return reference
 
     def prepare(self, sequences: Sequence[TrainSequence]) -> float:

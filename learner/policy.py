@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
-from transformers import AutoModelForCausalLM
 
+from learner.attention_choice import FLASH_ATTENTION
+from learner.attention_choice import choose_attention as choose_attention  # part of this module's interface
 from learner.packing import MicroBatch
 from learner.segment_attention import SEGMENT_ATTENTION
 from learner.token_logprobs import token_logprobs
+from learner.varlen_attention import VARLEN_ATTENTION
 
-FLASH_ATTENTION = "flash_attention_2"
-
-
-def choose_attention(attention: str, device: torch.device) -> str:
-    """Return the transformers name of the attention implementation for ``device``.
-
-    ``attention`` is ``flash_attention_2``, ``sdpa`` (torch's scaled-dot-product attention over one packed sequence at a
-    time, ``learner.segment_attention``), or ``auto``: flash-attn if the device is CUDA and the package is installed,
-    otherwise ``sdpa``.
-    """
-    available = device.type == "cuda" and importlib.util.find_spec("flash_attn") is not None
-    flash = available if attention == "auto" else attention == FLASH_ATTENTION
-    return FLASH_ATTENTION if flash else SEGMENT_ATTENTION
+PACKED_ATTENTION = (SEGMENT_ATTENTION, VARLEN_ATTENTION, FLASH_ATTENTION)
+"""Attention implementations that confine attention to the sequences of a packed row."""
 
 
 class Policy(nn.Module):
     """A causal LM whose forward pass, under one FSDP root, maps packed token ids to log-probs.
 
     Raises:
-        ValueError: if the model's attention is not one that ``choose_attention`` returns.
+        ValueError: if the model's attention is none of ``PACKED_ATTENTION``.
     """
 
     model: Any
@@ -44,7 +33,7 @@ class Policy(nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         attention = model.config._attn_implementation
-        if attention not in (SEGMENT_ATTENTION, FLASH_ATTENTION):
+        if attention not in PACKED_ATTENTION:
             raise ValueError(
                 f"attention {attention!r} would let packed sequences attend to each other or build a dense mask: "
                 "call model.set_attn_implementation(choose_attention(...)) first"
@@ -69,40 +58,6 @@ class Policy(nn.Module):
         ends = torch.tensor((0, *batch.lengths), device=batch.input_ids.device).cumsum(0, dtype=torch.int32)
         longest = max(batch.lengths)
         return {"cu_seq_lens_q": ends, "cu_seq_lens_k": ends, "max_length_q": longest, "max_length_k": longest}
-
-
-def load_policy(path: str, attention: str, device: torch.device, checkpoint_activations: bool) -> Policy:
-    """Load a Hugging Face checkpoint as a policy with float32 master weights.
-
-    Args:
-        path: folder of the checkpoint.
-        attention: as for ``choose_attention``.
-        device: device of the weights.
-        checkpoint_activations: recompute activations in the backward pass instead of keeping them.
-
-    Raises:
-        OSError: if ``path`` has no readable checkpoint.
-    """
-    model = AutoModelForCausalLM.from_pretrained(
-        path,
-        dtype=torch.float32,
-        attn_implementation=choose_attention(attention, device),
-    ).to(device)
-    if checkpoint_activations:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    model.train()
-    return Policy(model)
-
-
-def shard_policy(policy: Policy, mesh: DeviceMesh, compute_dtype: torch.dtype) -> None:
-    """Shard the policy with FSDP2: one unit per decoder layer, everything else in the root unit.
-
-    Computation runs in ``compute_dtype``, gradient reductions in float32.
-    """
-    precision = MixedPrecisionPolicy(param_dtype=compute_dtype, reduce_dtype=torch.float32)
-    for layer in policy.model.base_model.layers:
-        fully_shard(layer, mesh=mesh, mp_policy=precision)
-    fully_shard(policy, mesh=mesh, mp_policy=precision)
 
 
 def set_gradient_sync(policy: Policy, enabled: bool) -> None:

@@ -6,6 +6,7 @@ mask.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -56,14 +57,10 @@ def segment_attention(
     """
     if attention_mask is not None:
         raise ValueError("segment attention supports no attention mask: call the model without attention_mask")
-    unsupported = [name for name in ("softcap", "s_aux", "position_bias") if options.get(name) is not None]
-    if (options.get("sliding_window") or max(lengths)) < max(lengths):
-        unsupported.append("sliding_window")
-    if unsupported:
-        raise UnsupportedAttention(
-            f"this model's attention uses {', '.join(unsupported)}, which sdpa per sequence does not support: "
-            "set model.attention=flash_attention_2"
-        )
+    reject_unsupported(options, max(lengths))
+    if query.device.type == "cuda" and query.dtype == torch.float32:
+        # Of the kernels for CUDA, those that take groups compute in 16 bits, except one that builds [heads, L, L].
+        key, value = (states.repeat_interleave(query.shape[1] // states.shape[1], dim=1) for states in (key, value))
     # split and cat: their backward passes are one cat and one split, so the cost is linear in the number of sequences.
     parts = zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True)
     outputs = [
@@ -73,6 +70,23 @@ def segment_attention(
         for q, k, v in parts
     ]
     return torch.cat(outputs, dim=1), None
+
+
+def reject_unsupported(options: Mapping[str, Any], longest: int) -> None:
+    """Raise UnsupportedAttention if an option of the model's attention makes it more than plain causal attention.
+
+    Args:
+        options: options that the model's attention layer passes on.
+        longest: tokens of the longest sequence; a sliding window of at least that many changes nothing.
+    """
+    unsupported = [name for name in ("softcap", "s_aux", "position_bias") if options.get(name) is not None]
+    if (options.get("sliding_window") or longest) < longest:
+        unsupported.append("sliding_window")
+    if unsupported:
+        raise UnsupportedAttention(
+            f"this model's attention uses {', '.join(unsupported)}, which only flash-attn supports here: set "
+            "model.attention=flash_attention_2"
+        )
 
 
 AttentionInterface.register(SEGMENT_ATTENTION, segment_attention)

@@ -1,7 +1,6 @@
 """Packed forward passes give the same log-probs, entropies and gradients as separate ones, on two architectures."""
 
 import dataclasses
-import itertools
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,11 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers import modeling_flash_attention_utils as flash_utils
 
+from learner.attention_choice import AttentionUnavailable, choose_attention
 from learner.packing import pack
-from learner.policy import Policy, choose_attention
+from learner.policy import Policy
 from learner.segment_attention import SEGMENT_ATTENTION, segment_attention
+from tests.learner.attention_formula import attend_by_formula
 from tests.tiny_learner import MODEL_SHAPE, VOCABULARY_SIZE, make_sequence, make_sequences, make_tiny_qwen3
 
 CPU = torch.device("cpu")
@@ -123,21 +124,6 @@ def test_segment_attention_rejects_a_mask():
         segment_attention(*arguments, torch.ones(1, 3), lengths=(2, 1), scaling=1.0)
 
 
-@pytest.mark.parametrize(
-    ("device", "installed", "attention", "expected"),
-    [
-        ("cpu", True, "auto", SEGMENT_ATTENTION),
-        ("cuda", False, "auto", SEGMENT_ATTENTION),
-        ("cuda", True, "auto", "flash_attention_2"),
-        ("cuda", True, "sdpa", SEGMENT_ATTENTION),
-        ("cuda", False, "flash_attention_2", "flash_attention_2"),
-    ],
-)
-def test_choose_attention_depends_on_device_and_installation(monkeypatch, device, installed, attention, expected):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if installed else None)
-    assert choose_attention(attention, torch.device(device)) == expected
-
-
 @pytest.mark.parametrize("feature", [{"softcap": 30.0}, {"s_aux": torch.zeros(2)}, {"sliding_window": 2}])
 def test_segment_attention_rejects_unsupported_features(feature):
     heads = torch.zeros(1, 2, 3, 4)
@@ -150,20 +136,13 @@ def test_segment_attention_rejects_unsupported_features(feature):
 def fake_flash_attention(
     q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, dropout_p, softmax_scale, causal
 ):
-    """Fake of flash_attn_varlen_func by the plain formula: q is [T, heads, D], k and v are [T, groups, D]."""
+    """Fake of flash_attn_varlen_func."""
     assert causal
     assert dropout_p == 0.0
     assert torch.equal(cu_seqlens_q, cu_seqlens_k)
     assert max_seqlen_q == max_seqlen_k == int(cu_seqlens_q.diff().max())
     assert cu_seqlens_q.dtype == torch.int32
-    k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], 1) for x in (k, v))
-    outputs = []
-    for start, end in itertools.pairwise(cu_seqlens_q.tolist()):
-        scores = torch.einsum("ihd,jhd->hij", q[start:end], k[start:end]) * softmax_scale
-        hidden = torch.ones(end - start, end - start, dtype=torch.bool).triu(1)
-        weights = scores.masked_fill(hidden, -torch.inf).softmax(-1)
-        outputs.append(torch.einsum("hij,jhd->ihd", weights, v[start:end]))
-    return torch.cat(outputs)
+    return attend_by_formula(q, k, v, cu_seqlens_q, softmax_scale)
 
 
 def test_flash_attention_gets_the_sequence_boundaries(monkeypatch, kind):
@@ -176,3 +155,22 @@ def test_flash_attention_gets_the_sequence_boundaries(monkeypatch, kind):
     model = make_model(kind)
     model.config._attn_implementation = "flash_attention_2"  # set_attn_implementation would require the package
     torch.testing.assert_close(Policy(model)(micro), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("attention", ["flash_attention_2", "varlen", "sdpa"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_packed_forward_on_a_gpu_equals_that_on_the_cpu(cuda, kind, attention, dtype):
+    try:
+        name = choose_attention(attention, cuda, dtype)
+    except AttentionUnavailable as error:
+        pytest.skip(str(error))
+    sequences = make_uneven_sequences()
+    expected = Policy(make_model(kind))(pack(sequences, range(len(sequences)), CPU))
+    model = make_model(kind)
+    model.set_attn_implementation(name)
+    values = Policy(model.to(cuda, dtype))(pack(sequences, range(len(sequences)), cuda))
+    tolerance = 1e-3 if dtype == torch.float32 else 5e-2
+    for actual, reference in zip(values, expected, strict=True):
+        assert actual.dtype == torch.float32
+        torch.testing.assert_close(actual.cpu(), reference, rtol=tolerance, atol=tolerance)
