@@ -65,6 +65,7 @@ class LearnerActor:
             rank=self.rank,
             world_size=self.world_size,
             timeout=timedelta(seconds=deadline_s),
+            device_id=torch.device("cuda", 0) if settings.device == "cuda" else None,
         )
         self.learner = Learner(settings)
         if checkpoint is not None:
@@ -114,16 +115,17 @@ class LearnerActor:
             )
 
     def send_weights(
-        self, version: int, recipients: Sequence[ReceiverGroup], connected: Sequence[ReceiverGroup]
+        self, version: int, dtype: str, recipients: Sequence[ReceiverGroup], connected: Sequence[ReceiverGroup]
     ) -> SendResult:
         """Gather the model tensor by tensor on all ranks; rank 0, which has the sender, sends it.
 
         Args:
             version: version number of the weights.
+            dtype: dtype in which they are sent.
             recipients: receivers that get the weights.
             connected: all connected receivers; the sender closes its links to any others.
         """
-        parameters = iterate_parameters(self.learner.policy)
+        parameters = iterate_parameters(self.learner.policy, DTYPES[dtype])
         if self.sender is not None:
             result = self.sender.send(parameters, version, recipients, connected)
         else:
@@ -135,9 +137,9 @@ class LearnerActor:
 
     def weight_digests(self, dtype: str) -> dict[str, str]:
         """Return a digest of every tensor in the dtype in which it is sent, by parameter name."""
-        weights = iterate_parameters(self.learner.policy)
+        weights = iterate_parameters(self.learner.policy, DTYPES[dtype])
         # The copy is needed: a NumPy view of the tensor would prevent FSDP from freeing it.
-        return {name: tensor_digest(value.to("cpu", DTYPES[dtype], copy=True)) for name, value in weights}
+        return {name: tensor_digest(value.to("cpu", copy=True)) for name, value in weights}
 
     def close_weights(self) -> None:
         """Close the weight sender and free its buffers."""

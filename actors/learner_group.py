@@ -50,6 +50,9 @@ class LearnerGroup:
             "OMP_WAIT_POLICY": "PASSIVE",
             "TOKENIZERS_PARALLELISM": "false",
         }
+        if settings.device == "cuda":
+            # Micro-batches have many different sizes; blocks of fixed sizes would leave holes that nothing fits.
+            environment["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
         role: Any = ray.remote(LearnerActor)
         self.actors: list[Any] = [
             role.options(

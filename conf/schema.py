@@ -241,6 +241,9 @@ class LearnerConfig:
     network between ranks, but each rank then keeps 4 bytes per parameter during the update."""
     activation_checkpointing: Switch
     """Recompute layer activations in the backward pass, to save memory."""
+    compile: Switch
+    """Compile the decoder layers with torch.compile. It needs a C compiler (on GPUs also Python's headers) and minutes
+    in the first steps."""
     cpus: PositiveFloat
     """Ray CPUs reserved per rank."""
     threads: PositiveInt

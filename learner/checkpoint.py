@@ -1,8 +1,9 @@
 """Checkpoints: a Hugging Face checkpoint with the sharded trainer state beside it; either complete or absent.
 
-    step_000010/            config.json, model.safetensors, tokenizer files: readable by from_pretrained
-    step_000010/trainer/    parameters, optimizer and counters as a torch distributed checkpoint, RNG state per rank,
-                            the driver's files (``launch.training.driver_state``)
+    step_000010/            config.json, model.safetensors, tokenizer files: readable by from_pretrained. Weights have
+                            the dtype of the computation
+    step_000010/trainer/    float32 parameters, optimizer and counters as a torch distributed checkpoint, RNG state per
+                            rank, the driver's files (``launch.training.driver_state``)
 
 A checkpoint is written into a hidden folder beside its final path and renamed when everything is on disk. Before it is
 removed, it is renamed to a hidden name. When one rank cannot write or read its part, all ranks raise its error at once.
@@ -10,6 +11,7 @@ removed, it is renamed to a hidden name. When one rank cannot write or read its 
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 from collections.abc import Mapping
@@ -26,7 +28,7 @@ from transformers import AutoConfig, AutoTokenizer
 from evaluator.errors import UserError
 from learner.checkpoint_differences import ParameterLayout, compare_configs, compare_parameters, compare_vocabularies
 from learner.collective_errors import raise_on_all_ranks
-from learner.learner import Learner
+from learner.learner import DTYPES, Learner
 from learner.policy import gather_parameters
 
 
@@ -58,11 +60,11 @@ def save_checkpoint(learner: Learner, path: Path, driver_files: Mapping[str, byt
         dcp.save(_training_state(learner), checkpoint_id=str(unfinished / TRAINER_FOLDER))
     except dcp.api.CheckpointException as error:  # a BaseException: handlers of Exception would not catch it
         raise CheckpointError(f"{message}: {_format_failures(error)}") from error
-    weights = gather_parameters(learner.policy)
+    weights = gather_parameters(learner.policy, DTYPES[learner.settings.compute_dtype], keep=learner.rank == 0)
     with raise_on_all_ranks(message, CheckpointError):
         torch.save(_random_states(learner), unfinished / TRAINER_FOLDER / _random_state_name(learner))
         if learner.rank == 0:
-            learner.policy.model.save_pretrained(unfinished, state_dict=weights)
+            _save_model(learner, unfinished, weights)
             AutoTokenizer.from_pretrained(learner.settings.model_path).save_pretrained(unfinished)
             for name, content in driver_files.items():
                 (unfinished / TRAINER_FOLDER / name).write_bytes(content)
@@ -130,6 +132,16 @@ def remove_partial_checkpoints(folder: Path) -> None:
 def _training_state(learner: Learner) -> dict[str, Any]:
     model, optimizer = get_state_dict(learner.policy, learner.optimizer)
     return {"model": model, "optimizer": optimizer, "updates": learner.guarded_optimizer.state_dict()}
+
+
+def _save_model(learner: Learner, folder: Path, weights: dict[str, Tensor]) -> None:
+    """Write ``weights``, which are in the dtype of the computation, as a Hugging Face checkpoint of that dtype."""
+    model = learner.policy.model
+    model.save_pretrained(folder, state_dict=weights)
+    # transformers writes the dtype of the model's own parameters, and would convert the weights to it in every loading.
+    config = copy.deepcopy(model.config)
+    config.dtype = DTYPES[learner.settings.compute_dtype]
+    config.save_pretrained(folder)
 
 
 def _check_same_model(learner: Learner, path: Path, model: dict[str, Tensor]) -> None:

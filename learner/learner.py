@@ -21,7 +21,7 @@ from learner.model_loading import PolicySettings, load_policy
 from learner.objective import LossSums, Objective, build_loss_tokens, concatenate_loss_tokens, policy_loss
 from learner.optimizer import Decay, GuardedOptimizer, NonFiniteGradient, group_parameters, learning_rate_factor
 from learner.packing import pack, plan_micro_batches
-from learner.policy import Policy, set_gradient_sync
+from learner.policy import Policy, attention_work, set_gradient_sync
 from learner.rollout import CompletionId, TrainBatch, TrainSequence
 from learner.skipped_batch import format_names, write_skipped_batch
 
@@ -48,6 +48,7 @@ class LearnerSettings:
     micro_batch_tokens: int
     sync_every_micro_batch: bool
     activation_checkpointing: bool
+    compile_layers: bool
     objective: Objective
     seed: int
 
@@ -113,8 +114,12 @@ class Learner:
         mesh = DeviceMesh(self.device.type, list(range(self.ranks)))
         self.policy = self._load_policy(mesh, settings.activation_checkpointing)
         self.reference = self._load_reference(mesh) if settings.objective.kl_weight > 0 else None
+        self.attention_work = attention_work(self.policy)
         self.optimizer = torch.optim.AdamW(
-            group_parameters(self.policy, settings.weight_decay), lr=settings.learning_rate, betas=settings.betas
+            group_parameters(self.policy, settings.weight_decay),
+            lr=settings.learning_rate,
+            betas=settings.betas,
+            fused=self.device.type == "cuda",
         )
         self.guarded_optimizer = GuardedOptimizer(self.optimizer, settings.grad_clip, self._learning_rate)
         self.prepared: dict[CompletionId | None, SequenceLogprobs] = {}
@@ -134,6 +139,7 @@ class Learner:
                 device=self.device,
                 compute_dtype=DTYPES[settings.compute_dtype],
                 checkpoint_activations=checkpoint_activations,
+                compile_layers=settings.compile_layers,
             ),
             mesh,
         )
@@ -259,7 +265,7 @@ class Learner:
     def _plan(self, sequences: Sequence[TrainSequence]) -> list[list[int]]:
         """Plan this rank's micro-batches, as lists of indices into ``sequences``."""
         lengths = [len(sequence.token_ids) for sequence in sequences]
-        return plan_micro_batches(lengths, self.ranks, self.settings.micro_batch_tokens)[self.rank]
+        return plan_micro_batches(lengths, self.ranks, self.settings.micro_batch_tokens, self.attention_work)[self.rank]
 
     def _sum_over_ranks(self, values: Tensor) -> Tensor:
         if self.ranks == 1:

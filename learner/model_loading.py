@@ -42,6 +42,7 @@ class PolicySettings:
         device: device of this rank's shard.
         compute_dtype: dtype of the computation; master weights and reductions of gradients are float32.
         checkpoint_activations: recompute activations in the backward pass instead of keeping them.
+        compile_layers: compile the decoder layers with torch.compile.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class PolicySettings:
     device: torch.device
     compute_dtype: torch.dtype
     checkpoint_activations: bool
+    compile_layers: bool
 
 
 def load_policy(settings: PolicySettings, mesh: DeviceMesh) -> Policy:
@@ -68,6 +70,10 @@ def load_policy(settings: PolicySettings, mesh: DeviceMesh) -> Policy:
         ).to(settings.device)
     if settings.checkpoint_activations:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    if settings.compile_layers:
+        # Only what is inside a layer: FSDP2's hooks and the checkpointing of activations stay around it.
+        for layer in model.base_model.layers:
+            layer.forward = torch.compile(layer.forward, dynamic=True)
     model.train()
     policy = Policy(model)
     shard_policy(policy, mesh, settings.compute_dtype)

@@ -136,7 +136,8 @@ class GuardedOptimizer:
             for parameter in group["params"]:
                 data = parameter.detach()
                 self.optimizer.state[parameter] = {
-                    "step": torch.tensor(0.0),
+                    # The fused kernel for GPUs reads the number of steps there.
+                    "step": torch.tensor(0.0, device=data.device if group["fused"] else "cpu"),
                     "exp_avg": torch.zeros_like(data),
                     "exp_avg_sq": torch.zeros_like(data),
                 }

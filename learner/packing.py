@@ -1,7 +1,7 @@
 """Packing: split a mini-batch over ranks and micro-batches, and concatenate each micro-batch without padding.
 
-Linear layers see one row of tokens. Attention is confined to the sequences in the row (``learner.segment_attention``,
-or flash-attn's variable-length kernels), so no token attends to another sequence.
+Linear layers see one row of tokens. Attention is confined to the sequences in the row
+(``learner.attention_choice``), so no token attends to another sequence.
 """
 
 from __future__ import annotations
@@ -38,17 +38,21 @@ class MicroBatch:
     temperatures: Tensor
 
 
-def plan_micro_batches(lengths: Sequence[int], ranks: int, max_tokens: int) -> list[list[list[int]]]:
+def plan_micro_batches(
+    lengths: Sequence[int], ranks: int, max_tokens: int, attention_work: float
+) -> list[list[list[int]]]:
     """Assign sequences to ranks and micro-batches.
 
     All ranks get the same number of micro-batches, since FSDP ranks gather parameters together and must run the same
     number of forward passes; that number is as small as the budget allows. In each round the ranks get about the same
-    number of tokens. A sequence longer than the budget gets a micro-batch of its own.
+    work (``sequence_work``), because they wait for each other. A sequence longer than the budget gets a micro-batch of
+    its own.
 
     Args:
         lengths: number of tokens of each sequence.
         ranks: number of ranks.
         max_tokens: budget of tokens per micro-batch.
+        attention_work: as for ``sequence_work``; 0 for ranks with about the same number of tokens.
 
     Returns:
         For each rank, its micro-batches as lists of indices into ``lengths``. An empty list is a round in which the
@@ -57,26 +61,45 @@ def plan_micro_batches(lengths: Sequence[int], ranks: int, max_tokens: int) -> l
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
     # As few rounds as the tokens need, but no more than give each rank a sequence in every round.
     rounds = min(-(-sum(lengths) // (ranks * max_tokens)), -(-len(lengths) // ranks))
-    while (bins := _fill_evenly(lengths, order, ranks * rounds, max_tokens)) is None:
+    while (bins := _fill_evenly(lengths, order, ranks * rounds, max_tokens, attention_work)) is None:
         rounds += 1
     return [bins[rank::ranks] for rank in range(ranks)]
 
 
-def _fill_evenly(lengths: Sequence[int], order: Sequence[int], bins: int, max_tokens: int) -> list[list[int]] | None:
-    """Add each index of ``order`` (longest sequence first) to the bin with the fewest tokens.
+def sequence_work(length: int, attention_work: float) -> float:
+    """Work of a sequence, in units of the work of one token without attention.
+
+    Args:
+        length: number of tokens.
+        attention_work: work of one token's attention to one position of its sequence, in the same units
+            (``learner.policy.attention_work``).
+    """
+    return length * (1.0 + attention_work * length)
+
+
+def _fill_evenly(
+    lengths: Sequence[int], order: Sequence[int], bins: int, max_tokens: int, attention_work: float
+) -> list[list[int]] | None:
+    """Add each index of ``order`` (longest sequence first) to the bin with the least work that has room for it.
 
     Returns:
-        The indices in each bin, fullest bin first; None if a bin with several sequences would exceed ``max_tokens``.
+        The indices in each bin, most work first; None if no bin has room for a sequence within ``max_tokens``.
     """
     filled: list[list[int]] = [[] for _ in range(bins)]
-    loads = [(0, place) for place in range(bins)]
+    tokens = [0] * bins
+    by_work = [(0.0, place) for place in range(bins)]
     for index in order:
-        load, place = heapq.heappop(loads)
-        if filled[place] and load + lengths[index] > max_tokens:
+        without_room = []
+        while by_work and tokens[by_work[0][1]] and tokens[by_work[0][1]] + lengths[index] > max_tokens:
+            without_room.append(heapq.heappop(by_work))
+        if not by_work:
             return None
+        work, place = heapq.heappop(by_work)
         filled[place].append(index)
-        heapq.heappush(loads, (load + lengths[index], place))
-    return [filled[place] for _, place in sorted(loads, key=lambda item: (-item[0], item[1]))]
+        tokens[place] += lengths[index]
+        for entry in (*without_room, (work + sequence_work(lengths[index], attention_work), place)):
+            heapq.heappush(by_work, entry)
+    return [filled[place] for _, place in sorted(by_work, key=lambda item: (-item[0], item[1]))]
 
 
 def pack(sequences: Sequence[TrainSequence], indices: Sequence[int], device: torch.device) -> MicroBatch:

@@ -54,7 +54,7 @@ class Policy(nn.Module):
     def _attention_arguments(self, batch: MicroBatch) -> dict[str, Any]:
         """Boundaries of the packed sequences, as arguments that every layer passes on to the model's attention."""
         if self.model.config._attn_implementation == SEGMENT_ATTENTION:
-            return {"lengths": batch.lengths}
+            return {"lengths": torch.tensor(batch.lengths)}
         ends = torch.tensor((0, *batch.lengths), device=batch.input_ids.device).cumsum(0, dtype=torch.int32)
         longest = max(batch.lengths)
         return {"cu_seq_lens_q": ends, "cu_seq_lens_k": ends, "max_length_q": longest, "max_length_k": longest}
@@ -81,26 +81,42 @@ def list_published_parameters(policy: Policy) -> list[tuple[str, nn.Parameter]]:
     return sorted(policy.model.named_parameters(), key=lambda named: named[1] is embedding)
 
 
-def iterate_parameters(policy: Policy) -> Iterator[tuple[str, Tensor]]:
-    """Yield full parameters with their names, gathered one at a time, in the order of ``list_published_parameters``.
+def iterate_parameters(policy: Policy, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
+    """Yield full parameters in ``dtype`` with their names, gathered one at a time.
 
-    A yielded tensor may be the parameter itself: do not modify it. Collective: every rank must exhaust the iterator.
+    Their order is that of ``list_published_parameters``. Each rank converts its shard before it is gathered, so that
+    16-bit weights take half of the traffic. A yielded tensor may be the parameter itself: do not modify it. Collective:
+    every rank must exhaust the iterator.
     """
     for name, parameter in list_published_parameters(policy):
-        data = parameter.detach()
+        data = parameter.detach().to(dtype)
         if isinstance(data, DTensor):
             # With one rank, its shard is the full parameter: no gathering and no copy is needed.
             data = data.to_local() if data.device_mesh.size() == 1 else data.full_tensor()
         yield name, data
 
 
-def gather_parameters(policy: Policy) -> dict[str, Tensor]:
-    """Gather the full parameters on the CPU, by checkpoint name; a tied output embedding appears once.
+def gather_parameters(policy: Policy, dtype: torch.dtype = torch.float32, keep: bool = True) -> dict[str, Tensor]:
+    """Gather the full parameters on the CPU in ``dtype``, by checkpoint name; a tied output embedding appears once.
 
-    Collective: every rank must call it.
+    A rank that does not ``keep`` them takes part in the gathering and returns nothing, so that it never holds more than
+    one. Collective: every rank must call it.
     """
-    gathered = {}
-    for name, parameter in policy.model.named_parameters():
-        data = parameter.detach()
-        gathered[name] = (data.full_tensor() if isinstance(data, DTensor) else data).cpu()
-    return gathered
+    gathered = {name: data.cpu() if keep else None for name, data in iterate_parameters(policy, dtype)}
+    return {name: data for name, data in gathered.items() if data is not None}
+
+
+def attention_work(policy: Policy) -> float:
+    """Work of one token's attention to one position, in units of the other work of a token.
+
+    Counted in multiplications: with H heads of D numbers, a causal layer needs 2 H D for each pair of a token and an
+    earlier position, which is half of all pairs; everything else needs one for each parameter but the input embedding.
+    """
+    config = policy.model.config.get_text_config()
+    embedding = policy.model.get_input_embeddings().weight
+    head_is_separate = policy.model.get_output_embeddings().weight is not embedding
+    parameters = sum(parameter.numel() for parameter in policy.model.parameters())
+    others = parameters - (embedding.numel() if head_is_separate else 0)
+    head_dim = config.to_dict().get("head_dim")  # without one, an architecture divides its hidden size by the heads
+    width = config.num_attention_heads * head_dim if head_dim else config.hidden_size
+    return float(config.num_hidden_layers * width / others)

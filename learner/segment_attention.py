@@ -23,6 +23,7 @@ class UnsupportedAttention(UserError, ValueError):
     """The model needs an attention feature that is not implemented here; the message names the setting to change."""
 
 
+@torch.compiler.disable
 def segment_attention(
     module: nn.Module,
     query: Tensor,
@@ -30,7 +31,7 @@ def segment_attention(
     value: Tensor,
     attention_mask: Tensor | None,
     *,
-    lengths: tuple[int, ...],
+    lengths: Tensor,
     scaling: float,
     dropout: float = 0.0,
     **options: Any,
@@ -43,7 +44,8 @@ def segment_attention(
         key: [1, groups, T, D].
         value: [1, groups, T, D].
         attention_mask: must be None.
-        lengths: number of tokens of each sequence; they sum to T.
+        lengths: [sequences] int64 on the CPU, number of tokens of each sequence; they sum to T. Not a tuple: a compiled
+            layer would be compiled anew for each number of sequences.
         scaling: factor of the attention logits.
         dropout: dropout probability of the attention weights.
         options: further options of the model's attention.
@@ -57,12 +59,13 @@ def segment_attention(
     """
     if attention_mask is not None:
         raise ValueError("segment attention supports no attention mask: call the model without attention_mask")
-    reject_unsupported(options, max(lengths))
+    sizes = lengths.tolist()
+    reject_unsupported(options, max(sizes))
     if query.device.type == "cuda" and query.dtype == torch.float32:
         # Of the kernels for CUDA, those that take groups compute in 16 bits, except one that builds [heads, L, L].
         key, value = (states.repeat_interleave(query.shape[1] // states.shape[1], dim=1) for states in (key, value))
     # split and cat: their backward passes are one cat and one split, so the cost is linear in the number of sequences.
-    parts = zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True)
+    parts = zip(query.split(sizes, 2), key.split(sizes, 2), value.split(sizes, 2), strict=True)
     outputs = [
         scaled_dot_product_attention(
             q, k, v, dropout_p=dropout, is_causal=True, scale=scaling, enable_gqa=True

@@ -7,6 +7,7 @@ The kernel is FlashAttention's, built into torch. Its Python function is new, an
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,6 +17,16 @@ from transformers import AttentionInterface
 from learner.segment_attention import reject_unsupported
 
 VARLEN_ATTENTION = "varlen"
+
+
+def find_causal_arguments(kernel: Callable[..., Any]) -> dict[str, Any]:
+    """Return the arguments with which a version of ``varlen_attn`` attends causally, with fewer groups than heads."""
+    parameters = inspect.signature(kernel).parameters
+    causal: dict[str, Any] = {"window_size": (-1, 0)} if "window_size" in parameters else {"is_causal": True}
+    return causal | ({"enable_gqa": True} if "enable_gqa" in parameters else {})
+
+
+CAUSAL_ARGUMENTS = find_causal_arguments(varlen.varlen_attn)
 
 
 def varlen_attention(
@@ -65,17 +76,10 @@ def varlen_attention(
         max_q=max_length_q,
         max_k=max_length_q,
         scale=scaling,
-        **_causal_arguments(),
+        **CAUSAL_ARGUMENTS,
     )
     assert isinstance(output, Tensor)  # a pair only if the log of the softmax denominators is asked for
     return output.unsqueeze(0), None
-
-
-def _causal_arguments() -> dict[str, Any]:
-    """Return the arguments with which the installed torch attends causally, with fewer groups than heads."""
-    parameters = inspect.signature(varlen.varlen_attn).parameters
-    causal: dict[str, Any] = {"window_size": (-1, 0)} if "window_size" in parameters else {"is_causal": True}
-    return causal | ({"enable_gqa": True} if "enable_gqa" in parameters else {})
 
 
 AttentionInterface.register(VARLEN_ATTENTION, varlen_attention)

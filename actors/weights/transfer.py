@@ -245,7 +245,7 @@ class WeightTransfer:
         recipients = [self.receiver_groups[name] for name in names]
         connected = list(self.receiver_groups.values())
         sends: dict[str, Awaitable[SendResult]] = {
-            f"learner rank {index}": rank.send_weights.remote(version, recipients, connected)
+            f"learner rank {index}": rank.send_weights.remote(version, self.settings.dtype, recipients, connected)
             for index, rank in enumerate(self.ranks)
         }
         # The sender drops slow receivers at the deadline by itself; gathering the model may take as long again.

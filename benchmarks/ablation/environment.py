@@ -18,6 +18,7 @@ from launch.problems.datasets import load_dataset
 LATER_SETTINGS: tuple[tuple[str, str, Any], ...] = (
     ("dataset", "train", None),
     ("dataset", "exclude", ["lcb_v6", "humaneval", "mbpp"]),
+    ("learner", "compile", False),
 )
 
 

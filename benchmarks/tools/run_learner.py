@@ -76,6 +76,7 @@ def build_settings(request: dict[str, Any]) -> LearnerSettings:
         micro_batch_tokens=request["micro_batch_tokens"],
         sync_every_micro_batch=True,
         activation_checkpointing=request["checkpointing"],
+        compile_layers=False,
         decay="constant",
         total_updates=1_000,
         max_skipped_updates=1,

@@ -42,6 +42,7 @@ def make_learner_settings(config: Config, model: Path) -> LearnerSettings:
         micro_batch_tokens=learner.micro_batch_tokens,
         sync_every_micro_batch=learner.sync_every_micro_batch,
         activation_checkpointing=learner.activation_checkpointing,
+        compile_layers=learner.compile,
         objective=make_objective(config),
         seed=config.run.seed,
     )

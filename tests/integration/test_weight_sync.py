@@ -274,7 +274,7 @@ def test_engine_rejects_weights_of_an_unexpected_version(pair: LearnerEnginePair
 
     async def send_unexpected_version() -> None:
         loading = engine.load_weights.remote(pair.version + 2)
-        await asyncio.gather(*(rank.send_weights.remote(pair.version + 1, groups, groups) for rank in ranks))
+        await asyncio.gather(*(rank.send_weights.remote(pair.version + 1, "float32", groups, groups) for rank in ranks))
         await asyncio.wait_for(loading, 60)
 
     ranks = pair.learner.actors

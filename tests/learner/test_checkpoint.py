@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch.distributed.checkpoint.state_dict import get_state_dict
-from transformers import AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from learner.checkpoint import (
     CheckpointError,
@@ -23,6 +23,7 @@ from learner.checkpoint import (
 )
 from learner.learner import Learner
 from learner.optimizer import UpdateCounters
+from learner.policy import gather_parameters
 from learner.rollout import TrainBatch
 from tests.tiny_learner import VOCABULARY_SIZE, make_learner_settings, make_sequences, save_tiny_model
 from tests.two_ranks import run_on_two_ranks
@@ -178,6 +179,36 @@ def test_a_damaged_file_of_one_rank_is_an_error_on_both_ranks(model, two_rank_ch
         damaged = path.parent / "damaged___1_0.distcp"
         assert rank["failed_loads"]["__1_0.distcp"].startswith(f"{damaged}: cannot be read: rank ")
         assert "Traceback" not in rank["failed_loads"]["__1_0.distcp"]
+
+
+@pytest.mark.usefixtures("process_group")
+def test_published_weights_have_the_dtype_of_the_computation(model, tmp_path):
+    """The trainer's own parameters stay float32: a resumed run loses nothing."""
+    learner = Learner(make_learner_settings(model, compute_dtype="bfloat16", **SETTINGS))
+    path = tmp_path / "step_000001"
+    save_checkpoint(learner, path, {})
+    published = AutoModelForCausalLM.from_pretrained(path)
+    assert {parameter.dtype for parameter in published.parameters()} == {torch.bfloat16}
+    expected = gather_parameters(learner.policy)
+    for name, parameter in published.named_parameters():
+        assert torch.equal(parameter, expected[name].bfloat16()), name
+    with torch.no_grad():
+        for parameter in learner.policy.parameters():
+            parameter.zero_()
+    load_checkpoint(learner, path)
+    assert all(torch.equal(value, expected[name]) for name, value in gather_parameters(learner.policy).items())
+
+
+def gather_on_rank_0(rank, model):
+    learner = Learner(make_learner_settings(model))
+    return list(gather_parameters(learner.policy, torch.bfloat16, keep=rank == 0).values())
+
+
+@pytest.mark.heavy
+def test_only_the_rank_that_keeps_the_parameters_holds_them(model, tmp_path):
+    kept, dropped = run_on_two_ranks(gather_on_rank_0, tmp_path, model)
+    assert {value.dtype for value in kept} == {torch.bfloat16}
+    assert dropped == []
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """The learner on one rank with a tiny random model: gradients, updates, log-probs and checkpoints."""
 
 import dataclasses
+import functools
 import os
 
 import pytest
@@ -13,14 +14,16 @@ from learner.batch_checks import BadBatch
 from learner.checkpoint import CheckpointError, list_complete_checkpoints, load_checkpoint, save_checkpoint
 from learner.clipped_surrogate import Clip
 from learner.learner import Learner
-from learner.policy import gather_parameters
+from learner.policy import Policy, attention_work, gather_parameters
 from learner.rollout import CompletionId, TrainBatch
 from tests.tiny_learner import (
+    VOCABULARY_SIZE,
     compute_gradients,
     make_learner_settings,
     make_objective,
     make_sequence,
     make_sequences,
+    make_tiny_qwen3,
     save_tiny_model,
 )
 
@@ -380,6 +383,27 @@ def test_activation_checkpointing_does_not_change_gradients(tied):
     learner = Learner(make_learner_settings(tied, activation_checkpointing=True))
     assert learner.policy.model.is_gradient_checkpointing
     assert_close(compute_gradients(learner, sequences), expected)
+
+
+@pytest.mark.heavy
+def test_compiled_layers_compute_the_same_gradients(monkeypatch, tied):
+    """With the graphs that torch.compile captures, but without generated C++ code, which takes a minute."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    sequences = make_sequences(ADVANTAGES)
+    expected = compute_gradients(Learner(make_learner_settings(tied)), sequences)
+    learner = Learner(make_learner_settings(tied, compile_layers=True, activation_checkpointing=True))
+    assert_close(compute_gradients(learner, sequences), expected)
+
+
+@pytest.mark.parametrize("separate_head", [False, True])
+def test_attention_work_matches_a_count_by_hand(separate_head):
+    """Two layers with 4 heads of 16 numbers: 2 * 64 multiplications for each pair, over those of all other weights."""
+    attention = 64 * 64 + 2 * 64 * 32 + 64 * 64
+    norms = 64 + 2 * (64 + 64 + 16 + 16)
+    others = 2 * (attention + 3 * 64 * 96) + norms + VOCABULARY_SIZE * 64
+    model = make_tiny_qwen3(tie_word_embeddings=not separate_head)
+    model.set_attn_implementation("segments")
+    assert attention_work(Policy(model)) == pytest.approx(2 * 64 / others)
 
 
 @pytest.mark.heavy

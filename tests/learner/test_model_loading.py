@@ -24,6 +24,7 @@ def make_settings(path):
         device=torch.device("cpu"),
         compute_dtype=torch.float32,
         checkpoint_activations=False,
+        compile_layers=False,
     )
 
 

@@ -119,17 +119,19 @@ def test_segment_attention_rejects_a_mask():
     heads = torch.zeros(1, 2, 3, 4)
     groups = torch.zeros(1, 1, 3, 4)
     arguments = (torch.nn.Identity(), heads, groups, groups)
-    assert segment_attention(*arguments, None, lengths=(2, 1), scaling=1.0)[0].shape == (1, 3, 2, 4)
+    assert segment_attention(*arguments, None, lengths=torch.tensor((2, 1)), scaling=1.0)[0].shape == (1, 3, 2, 4)
     with pytest.raises(ValueError, match="no attention mask"):
-        segment_attention(*arguments, torch.ones(1, 3), lengths=(2, 1), scaling=1.0)
+        segment_attention(*arguments, torch.ones(1, 3), lengths=torch.tensor((2, 1)), scaling=1.0)
 
 
 @pytest.mark.parametrize("feature", [{"softcap": 30.0}, {"s_aux": torch.zeros(2)}, {"sliding_window": 2}])
 def test_segment_attention_rejects_unsupported_features(feature):
     heads = torch.zeros(1, 2, 3, 4)
     with pytest.raises(ValueError, match=f"uses {next(iter(feature))}.*flash_attention_2"):
-        segment_attention(torch.nn.Identity(), heads, heads, heads, None, lengths=(3,), scaling=1.0, **feature)
-    wide_window: dict[str, Any] = {"lengths": (2, 1), "scaling": 1.0, "sliding_window": 2}
+        segment_attention(
+            torch.nn.Identity(), heads, heads, heads, None, lengths=torch.tensor((3,)), scaling=1.0, **feature
+        )
+    wide_window: dict[str, Any] = {"lengths": torch.tensor((2, 1)), "scaling": 1.0, "sliding_window": 2}
     assert segment_attention(torch.nn.Identity(), heads, heads, heads, None, **wide_window)[0].shape == (1, 3, 2, 4)
 
 
