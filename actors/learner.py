@@ -15,6 +15,7 @@ import ray
 import torch
 import torch.distributed as dist
 
+from actors.log_files import redirect_output
 from actors.weights.layout import WeightLayout, tensor_digest
 from actors.weights.links import ReceiverGroup, SenderInfo, SendResult
 from actors.weights.nccl import NcclSender
@@ -25,15 +26,19 @@ from learner.learner import DTYPES, Learner, LearnerSettings, UpdateMetrics
 from learner.policy import iterate_parameters, list_published_parameters
 from learner.rollout import TrainBatch, TrainSequence
 
+CONTROL = "control"
+"""Ray concurrency group of calls that must not wait for a collective one."""
+
 
 class LearnerActor:
-    """FSDP2 rank ``rank`` of ``world_size``, with ``threads`` PyTorch threads.
+    """FSDP2 rank ``rank`` of ``world_size``, with ``threads`` PyTorch threads, whose output goes to ``log_path``.
 
     These methods are collective, so the driver must call them on all ranks at once: ``start``, ``prepare``, ``update``,
     ``logprobs``, ``send_weights``, ``weight_digests``, ``save`` and ``stop``.
     """
 
-    def __init__(self, rank: int, world_size: int, threads: int) -> None:
+    def __init__(self, rank: int, world_size: int, threads: int, log_path: Path | None = None) -> None:
+        redirect_output(log_path)
         self.rank = rank
         self.world_size = world_size
         self.sender: WeightSender | NcclSender | None = None  # only on rank 0, after `open_sender`
@@ -126,14 +131,22 @@ class LearnerActor:
             connected: all connected receivers; the sender closes its links to any others.
         """
         parameters = iterate_parameters(self.learner.policy, DTYPES[dtype])
-        if self.sender is not None:
-            result = self.sender.send(parameters, version, recipients, connected)
-        else:
-            collections.deque(parameters, maxlen=0)  # consumes the iterator: gathering is collective
-            result = SendResult(bytes=0, seconds=0.0, failed={})
+        result = SendResult(bytes=0, seconds=0.0, failed={})
+        try:
+            if self.sender is not None:
+                result = self.sender.send(parameters, version, recipients, connected)
+        finally:
+            # Gathering is collective: if the sender stops early, the other ranks would wait for this one.
+            collections.deque(parameters, maxlen=0)
         self.sent_version = version
         self.updated = False
         return result
+
+    @ray.method(concurrency_group=CONTROL)
+    def drop_receivers(self, receivers: Sequence[str]) -> None:
+        """Stop sending to receivers that failed, while ``send_weights`` runs. Call it on rank 0 only."""
+        if self.sender is not None:
+            self.sender.drop(receivers)
 
     def weight_digests(self, dtype: str) -> dict[str, str]:
         """Return a digest of every tensor in the dtype in which it is sent, by parameter name."""

@@ -7,14 +7,17 @@ waits for all ranks, until the deadline.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import ray
 from ray.actor import ActorHandle
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import SchedulingStrategyT
 
-from actors.learner import LearnerActor
+from actors.learner import CONTROL, LearnerActor
+from actors.log_files import get_log_path, make_actor_failed
 from actors.waiting import gather
 from learner.learner import LearnerSettings, UpdateMetrics
 from learner.rollout import TrainBatch, TrainSequence
@@ -26,7 +29,7 @@ class LearnerGroup:
     """FSDP2 ranks, called together.
 
     ``deadline_s`` of the methods bounds the whole call; they raise DeadlineExceeded with the ranks that are pending, or
-    the first error of a rank.
+    the first error of a rank: ActorFailed unless a UserError or RunFailed caused it.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class LearnerGroup:
         cpus: float,
         threads: int,
         settings: LearnerSettings,
+        logs: Path | None = None,
     ) -> None:
         """Create one actor per rank.
 
@@ -43,8 +47,11 @@ class LearnerGroup:
             cpus: CPUs that each rank reserves.
             threads: PyTorch threads of each rank.
             settings: settings of the learner.
+            logs: folder of the ranks' log files; None to leave their output to Ray.
         """
         self.settings = settings
+        self.names = [f"learner rank {rank}" for rank in range(len(strategies))]
+        self.log_paths = [get_log_path(logs, name) for name in self.names]
         environment = {
             "OMP_NUM_THREADS": str(threads),
             "OMP_WAIT_POLICY": "PASSIVE",
@@ -53,17 +60,17 @@ class LearnerGroup:
         if settings.device == "cuda":
             # Micro-batches have many different sizes; blocks of fixed sizes would leave holes that nothing fits.
             environment["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
-        role: Any = ray.remote(LearnerActor)
+        remote: Any = ray.remote  # its type has no concurrency groups
+        role = remote(concurrency_groups={CONTROL: 1})(LearnerActor)
         self.actors: list[Any] = [
             role.options(
                 num_cpus=cpus,
                 num_gpus=1 if settings.device == "cuda" else 0,
                 scheduling_strategy=strategy,
                 runtime_env={"env_vars": environment},
-            ).remote(rank, len(strategies), threads)
+            ).remote(rank, len(strategies), threads, self.log_paths[rank])
             for rank, strategy in enumerate(strategies)
         ]
-        self.names = [f"learner rank {rank}" for rank in range(len(strategies))]
 
     async def start(self, deadline_s: float, checkpoint: str | None) -> None:
         """Load the model on all ranks, from the directory ``checkpoint`` if given; return when all are ready."""
@@ -101,5 +108,14 @@ class LearnerGroup:
     async def _call_all(
         self, operation: str, deadline_s: float, call: Callable[[ActorHandle], Awaitable[T]]
     ) -> list[T]:
-        calls = {name: call(actor) for name, actor in zip(self.names, self.actors, strict=True)}
+        calls = {
+            name: self._call_rank(rank, call(actor))
+            for rank, (name, actor) in enumerate(zip(self.names, self.actors, strict=True))
+        }
         return await gather(calls, operation, deadline_s)
+
+    async def _call_rank(self, rank: int, call: Awaitable[T]) -> T:
+        try:
+            return await call
+        except RayError as error:
+            raise make_actor_failed(self.names[rank], error, self.log_paths[rank]) from error

@@ -93,7 +93,7 @@ async def measure(rounds: int) -> dict[str, dict[str, list[float]]]:
     actor_class: Any = ray.remote(EvaluatorActor).options(num_cpus=1, max_concurrency=1000)
     actor = actor_class.remote(SETTINGS)
     pool = EvaluatorPool(
-        lambda: EvaluatorHandle(SETTINGS, 1),
+        lambda name: EvaluatorHandle(SETTINGS, 1),
         sandboxes=SETTINGS.workers,
         cpus=1,
         bounds=Bounds(1, 1),

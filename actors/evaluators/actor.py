@@ -6,11 +6,13 @@ import asyncio
 import os
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
 
 from actors.evaluators.autoscaling import CALLS_PER_SANDBOX
+from actors.log_files import redirect_output
 from evaluator.comparison import Policy
 from evaluator.evaluator import Evaluator
 from evaluator.extraction import extract_code
@@ -41,7 +43,8 @@ class EvaluatorActor:
     Ray runs ``judge`` concurrently on one event loop; at most ``workers`` programs run at once, the rest queue here.
     """
 
-    def __init__(self, settings: EvaluatorSettings) -> None:
+    def __init__(self, settings: EvaluatorSettings, log_path: Path | None = None) -> None:
+        redirect_output(log_path)
         self.all_tests = settings.all_tests
         self.evaluator = Evaluator(
             settings.limits,
@@ -83,7 +86,7 @@ class EvaluatorActor:
 class EvaluatorHandle:
     """Driver's handle to one actor, which is pending until a node has ``cpus`` CPUs and one ``evaluator`` free."""
 
-    def __init__(self, settings: EvaluatorSettings, cpus: float) -> None:
+    def __init__(self, settings: EvaluatorSettings, cpus: float, log_path: Path | None = None) -> None:
         role: Any = ray.remote(EvaluatorActor).options(
             num_cpus=cpus,
             resources={EVALUATOR_RESOURCE: 1},
@@ -91,7 +94,7 @@ class EvaluatorHandle:
             # Room for the pool's calls, for as many cancelled ones that have not ended yet, and for pings.
             max_concurrency=2 * CALLS_PER_SANDBOX * settings.workers + 4,
         )
-        self.actor: Any = role.remote(settings)
+        self.actor: Any = role.remote(settings, log_path)
 
     def start(self) -> Awaitable[tuple[str, ...]]:
         """Call ``EvaluatorActor.start``."""

@@ -205,7 +205,7 @@ class EvaluatorMembers(PoolMembers[EvaluatorMember]):
 
     def __init__(
         self,
-        create: Callable[[], Handle],
+        create: Callable[[str], Handle],
         sandboxes: int,
         timeouts: PoolTimeouts,
         *,
@@ -270,9 +270,8 @@ class EvaluatorMembers(PoolMembers[EvaluatorMember]):
             self.background.spawn(self._stop(member))
 
     def _create_member(self) -> EvaluatorMember:
-        member = EvaluatorMember(
-            name=f"evaluator {next(self._numbers)}", handle=self._create(), timeouts=self._timeouts
-        )
+        name = f"evaluator {next(self._numbers)}"
+        member = EvaluatorMember(name=name, handle=self._create(name), timeouts=self._timeouts)
         self.membership.add(member)
         return member
 

@@ -110,7 +110,7 @@ class EvaluatorPool:
     ``actors.lifecycle.stop_all``.
 
     Args:
-        create: creates an actor and returns its handle.
+        create: creates an actor with the given name and returns its handle.
         sandboxes: number of sandboxes of each actor.
         cpus: CPUs that each actor reserves, for the reports to ``launch.scale``.
         bounds: fewest and most actors.
@@ -120,7 +120,7 @@ class EvaluatorPool:
 
     def __init__(
         self,
-        create: Callable[[], Handle],
+        create: Callable[[str], Handle],
         *,
         sandboxes: int,
         cpus: float,

@@ -9,10 +9,12 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from actors.log_files import redirect_output
 from actors.weights.generator_mixin import WeightLoadingMixin
 from actors.weights.vllm_worker import WorkerExtension
 from learner.rollout import Completion, CompletionId
@@ -111,6 +113,10 @@ def engine_environment(settings: GeneratorSettings) -> dict[str, str]:
 class GeneratorActor(WeightLoadingMixin):
     """Actor that samples completions. Ray runs its methods concurrently on one event loop, so requests overlap."""
 
+    def __init__(self, log_path: Path | None = None) -> None:
+        """Create the actor; its engine's output is appended to ``log_path``, if that is given."""
+        redirect_output(log_path)
+
     async def start(self, settings: GeneratorSettings) -> float:
         """Start the engine; return the seconds it took. Raises vLLM's error if the engine cannot start."""
         with gc_disabled():
@@ -150,7 +156,7 @@ class GeneratorActor(WeightLoadingMixin):
         # None selects vLLM's own grace period, in which several workers remove the resources that they share.
         self.stop_grace_s = 0.0 if settings.tensor_parallel == 1 else None
         self.tokenizer = AutoTokenizer.from_pretrained(settings.model_path)
-        self.workers: list[int] = await self.engine.collective_rpc("watch_parent")
+        self.workers: list[int] = await self.engine.collective_rpc("watch_actor", args=(os.getpid(),))
         self.version = 0
         await self.engine.update_weight_version(str(self.version))
         return time.monotonic() - started

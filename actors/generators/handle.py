@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayError
 from ray.util.scheduling_strategies import SchedulingStrategyT
 
+from actors.failure_causes import find_cause
 from actors.generators.actor import EngineFailed, GeneratorActor, GeneratorSettings, SampleRequest, engine_environment
 from actors.lifecycle import MemberFailed, summarize_error
+from actors.log_files import get_log_path, make_actor_failed, read_tail
 from learner.rollout import Completion
 
 T = TypeVar("T")
@@ -27,14 +30,18 @@ class RemoteGenerator:
     A call raises MemberFailed when the actor or its engine is dead. When its caller is cancelled, so is the call.
     """
 
-    def __init__(self, name: str, actor: Any, settings: GeneratorSettings) -> None:
+    def __init__(self, name: str, actor: Any, settings: GeneratorSettings, log_path: Path | None = None) -> None:
         self.name = name
         self.actor = actor
         self.settings = settings
+        self.log_path = log_path
 
     async def start(self) -> None:
-        """Start the engine. Raises RayTaskError with vLLM's error if the engine cannot start."""
-        await self._await_result(self.actor.start.remote(self.settings))
+        """Start the engine. Raises ActorFailed, with the last lines of its log, if the engine cannot start."""
+        try:
+            await self.actor.start.remote(self.settings)
+        except RayError as error:
+            raise make_actor_failed(self.name, error, self.log_path) from error
 
     async def generate(self, request: SampleRequest) -> Completion:
         """Sample one completion."""
@@ -49,7 +56,7 @@ class RemoteGenerator:
             async for reference in stream:
                 yield await self._await_result(reference)
         except RayActorError as error:
-            raise MemberFailed(self.name, summarize_error(error)) from error
+            raise self._make_failure(error) from error
         finally:
             ray.cancel(stream)
 
@@ -68,11 +75,20 @@ class RemoteGenerator:
             ray.cancel(reference)
             raise
         except (RayActorError, EngineFailed) as error:
-            raise MemberFailed(self.name, summarize_error(error)) from error
+            raise self._make_failure(error) from error
+
+    def _make_failure(self, error: BaseException) -> MemberFailed:
+        cause = find_cause("\n".join(read_tail(self.log_path)))
+        where = "" if self.log_path is None else f"; its log: {self.log_path}"
+        return MemberFailed(self.name, f"{summarize_error(error)}{f': {cause}' if cause else ''}{where}")
 
 
 def make_generator_factory(
-    strategies: Sequence[SchedulingStrategyT], cpus: float, concurrency: int, settings: GeneratorSettings
+    strategies: Sequence[SchedulingStrategyT],
+    cpus: float,
+    concurrency: int,
+    settings: GeneratorSettings,
+    logs: Path | None = None,
 ) -> Callable[[str, int, int], RemoteGenerator]:
     """Return a factory of generators: ``create(name, index, restart)`` creates the actor and returns its handle.
 
@@ -83,6 +99,7 @@ def make_generator_factory(
         cpus: CPUs that each actor reserves.
         concurrency: largest number of requests in flight per actor.
         settings: settings of the engines; each actor gets its own seed derived from ``settings.seed``.
+        logs: folder of the actors' log files; None to leave their output to Ray.
     """
     role: Any = ray.remote(GeneratorActor)
 
@@ -95,7 +112,7 @@ def make_generator_factory(
             max_concurrency=concurrency + CONTROL_CALLS,
             runtime_env={"env_vars": engine_environment(settings)},
             scheduling_strategy=strategies[index],
-        ).remote()
-        return RemoteGenerator(name, actor, replace(settings, seed=seed))
+        ).remote(get_log_path(logs, name))
+        return RemoteGenerator(name, actor, replace(settings, seed=seed), get_log_path(logs, name))
 
     return create

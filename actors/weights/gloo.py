@@ -26,6 +26,11 @@ Group: Any = dist.ProcessGroupGloo
 """Untyped, because PyTorch's stub is missing send, recv and the constructor's options."""
 SENDER = 0
 RECEIVER = 1
+POLL_S = 0.005
+JOINING = "joining/"
+"""Prefix of the key in the store that a receiver sets before it joins its group."""
+DROPPED = "dropped/"
+"""Prefix of the key in the store that tells the sender that a receiver will not join."""
 
 
 def _time_left(deadline: float) -> timedelta:
@@ -57,10 +62,23 @@ class GlooSendBuffers:
 
     def open_link(self, receiver: str, deadline: float) -> GlooSender:
         try:
+            self._wait_until_joining(receiver, deadline)
             group = _join_group(self.store, receiver, rank=SENDER, host=self.host, deadline=deadline)
         except RuntimeError as error:
             raise LinkError(f"did not join the process group: {_first_line(error)}") from error
         return GlooSender(group, self.buffers)
+
+    def _wait_until_joining(self, receiver: str, deadline: float) -> None:
+        """Wait until the receiver joins its group. Raises LinkError at the deadline, or if the receiver was dropped."""
+        while not self.store.check([JOINING + receiver]):
+            if self.store.check([DROPPED + receiver]):
+                raise LinkError("failed before it received anything")
+            if time.monotonic() > deadline:
+                raise LinkError("did not join the process group before the deadline")
+            time.sleep(POLL_S)
+
+    def drop(self, receiver: str) -> None:
+        self.store.set(DROPPED + receiver, "")
 
     def close(self) -> None:
         del self.store
@@ -130,6 +148,7 @@ class GlooReceiver:
     def receive(self, deadline: float) -> tuple[Header, np.ndarray, int]:
         try:
             if self.group is None:
+                self.store.set(JOINING + self.receiver, "")
                 self.group = _join_group(self.store, self.receiver, rank=RECEIVER, host=self.host, deadline=deadline)
             self._post_receive(self.group)
             bucket = self.pending

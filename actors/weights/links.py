@@ -118,5 +118,8 @@ class SendBuffers(Protocol):
     def open_link(self, receiver: str, deadline: float) -> SendingLink:
         """Return the link to ``receiver``, waiting until it has connected. Raises LinkError."""
 
+    def drop(self, receiver: str) -> None:
+        """End the wait of ``open_link`` for ``receiver``, which failed. Called by another thread than the sender's."""
+
     def close(self) -> None:
         """Free the buffers and close the endpoint."""

@@ -7,6 +7,8 @@ module has not been run so far, because no GPU was available (docs/gpu.md).
 
 from __future__ import annotations
 
+import concurrent.futures
+import threading
 import time
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
 
 
+POLL_S = 0.05
+FAILED = "failed while its weights were sent"
+
+
 class NcclSender:
     """Sender on the learner's rank 0 and its GPU."""
 
@@ -31,6 +37,7 @@ class NcclSender:
         self.settings = settings
         self.endpoint = Endpoint("nccl", host, 0)  # the port is chosen for each generator when it connects
         self.groups: dict[ReceiverGroup, Any] = {}
+        self.dropped: set[str] = set()
 
     def send(
         self,
@@ -46,6 +53,8 @@ class NcclSender:
             version: version of the weights. It is not sent: the driver passes it to ``NcclReceiver.load``.
             recipients: receivers that get the weights. A NCCL group is created when it is first used.
             connected: all connected receivers; the NCCL groups of any others are destroyed.
+
+        A receiver that fails meanwhile blocks the broadcast until ``drop`` is called.
         """
         from vllm.distributed.weight_transfer.packed_tensor import packed_nccl_broadcast_producer
 
@@ -55,32 +64,58 @@ class NcclSender:
         torch.cuda.current_stream().synchronize()
         for disconnected in self.groups.keys() - set(connected):
             self.groups.pop(disconnected).destroy()
+        groups = [group for receivers in recipients if (group := self._nccl_group(receivers)) is not None]
         packed_nccl_broadcast_producer(
             iterator=iter(tensors),
-            group=_MultiGroup([self._nccl_group(receivers) for receivers in recipients]),
+            group=_MultiGroup(groups),
             src=0,
             post_iter_func=lambda item: item[1].to(self.layout.dtype),
             buffer_size_bytes=self.settings.bucket_bytes,
         )
-        return SendResult(bytes=sum(self.layout.sizes), seconds=time.monotonic() - started, failed={})
+        failed = {name: FAILED for group in recipients for name in group.names if name in self.dropped}
+        return SendResult(bytes=sum(self.layout.sizes), seconds=time.monotonic() - started, failed=failed)
+
+    def drop(self, receivers: Collection[str]) -> None:
+        """Abort the NCCL groups of receivers that failed. Called by another thread while ``send`` runs.
+
+        After that, broadcasts to them return without an effect.
+        """
+        self.dropped.update(receivers)
+        for group in [group for key, group in self.groups.items() if self.dropped.intersection(key.names)]:
+            group.destroy()
 
     def close(self) -> None:
         """Destroy all NCCL groups."""
         for group in self.groups.values():
             group.destroy()
 
-    def _nccl_group(self, receivers: ReceiverGroup) -> Any:
-        from vllm.distributed.weight_transfer.nccl_common import trainer_init
+    def _nccl_group(self, receivers: ReceiverGroup) -> Any | None:
+        """Return the NCCL group of an engine, created when it is first used; None if the engine fails before it joins.
 
+        The group is created in a thread of its own, which would wait for minutes for an engine that never joins.
+        """
         if receivers not in self.groups:
-            endpoint = receivers.endpoint
-            size = 1 + len(receivers.names)
-            rendezvous = {"master_address": endpoint.address, "master_port": endpoint.port, "world_size": size}
-            # Without a stream to use, vLLM would replace this process's current one for good, and the memory that is
-            # cached for the old one could not be used again.
-            with torch.cuda.stream(torch.cuda.Stream()):
-                self.groups[receivers] = trainer_init(rendezvous)
+            creating: concurrent.futures.Future[Any] = concurrent.futures.Future()
+            thread = threading.Thread(target=_create_group, args=(receivers, creating), daemon=True, name="nccl-group")
+            thread.start()
+            while not concurrent.futures.wait([creating], POLL_S).done:
+                if self.dropped.intersection(receivers.names):
+                    return None
+            self.groups[receivers] = creating.result()
         return self.groups[receivers]
+
+
+def _create_group(receivers: ReceiverGroup, creating: concurrent.futures.Future[Any]) -> None:
+    """Create the NCCL group of rank 0 and the workers of one engine, and set it as the result of ``creating``."""
+    from vllm.distributed.weight_transfer.nccl_common import trainer_init
+
+    endpoint = receivers.endpoint
+    size = 1 + len(receivers.names)
+    rendezvous = {"master_address": endpoint.address, "master_port": endpoint.port, "world_size": size}
+    try:
+        creating.set_result(trainer_init(rendezvous))
+    except Exception as error:  # noqa: BLE001 - raised where the result is used
+        creating.set_exception(error)
 
 
 class _MultiGroup:

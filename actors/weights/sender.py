@@ -53,9 +53,8 @@ class WeightSender:
     ) -> SendResult:
         """Send the model to ``recipients`` as ``version``.
 
-        A receiver that accepts no bucket until the deadline is dropped. ``tensors`` is consumed in any case, because
-        the other ranks take part in gathering it. Everything runs in an idle-priority thread, so that it does not slow
-        down the engines, which share the cores and whose loading is the bottleneck.
+        A receiver that accepts no bucket until the deadline is dropped. Everything runs in an idle-priority thread, so
+        that it does not slow down the engines, which share the cores and whose loading is the bottleneck.
 
         Args:
             tensors: names and full tensors of the model, in the order of the layout.
@@ -92,6 +91,14 @@ class WeightSender:
         return SendResult(
             bytes=sum(self.layout.sizes), seconds=time.monotonic() - started, failed=receiver_links.failed
         )
+
+    def drop(self, receivers: Collection[str]) -> None:
+        """Stop waiting for receivers that failed. Called by another thread while ``send`` runs.
+
+        A link that is open ends by itself, because the other end has closed it.
+        """
+        for receiver in receivers:
+            self.send_buffers.drop(receiver)
 
     def close(self) -> None:
         """Close all links, which receivers notice, and free the buffers."""

@@ -79,6 +79,9 @@ class SharedMemorySendBuffers:
         else:
             connection.close()
 
+    def drop(self, receiver: str) -> None:
+        """Do nothing: a receiver is connected before it is published to, and its end closes its socket."""
+
     def close(self) -> None:
         self.listener.close()
         for connection in self.accepted.values():

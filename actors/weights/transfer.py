@@ -12,7 +12,8 @@ Who waits for whom: the sender waits until every receiver has released a bucket'
 bucket, and the driver waits until each generator has returned the version that it now serves. All waits are bounded:
 that of the sender by ``deadline_s``, the others by small multiples of it.
 
-Covered: generators that die, hang, or load something else than what was sent. They are dropped from the publication and
+Covered: generators that die, fail to load, hang, or load something else than what was sent. One that fails while rank 0
+sends is reported to it at once (``drop_receivers``), so that it does not wait. They are dropped from the publication and
 disconnected; they must not serve until they have been connected again and have acknowledged the current version. Not
 covered: a learner rank that dies or hangs, which ends ``publish`` with an error.
 """
@@ -162,10 +163,10 @@ class WeightTransfer:
             checking: Awaitable[None] = self.ranks[0].check_version.remote(version)
             await self._await_rank_0(f"checking that the learner can send version {version}", checking)
             started = time.monotonic()
-            loads: dict[str, Awaitable[int]] = {
-                name: self.generators[name].load_weights.remote(version) for name in names
+            loads: dict[str, asyncio.Future[int]] = {
+                name: asyncio.ensure_future(self.generators[name].load_weights.remote(version)) for name in names
             }
-            result = await self._send(version, names)
+            result, raised = await self._send_until_loads_fail(version, names, loads)
             dropped = {
                 name: result.failed[receiver]
                 for name in names
@@ -173,12 +174,14 @@ class WeightTransfer:
                 if receiver in result.failed
             }
             # The sender only noticed that their links closed; the generators raise the cause, unless they hang.
-            causes = await _gather_results({name: loads[name] for name in dropped}, "the cause", MARGIN_S)
+            unknown_causes = {name: loads[name] for name in dropped.keys() - raised.keys()}
+            causes = await _gather_results(unknown_causes, "the cause", MARGIN_S)
             dropped |= {
                 name: cause.reason
                 for name, cause in causes.items()
                 if isinstance(cause, _Failure) and cause.raised_by_actor
             }
+            dropped |= raised
             pending = {name: load for name, load in loads.items() if name not in dropped}
             echoed = await _gather_results(pending, f"loading weights version {version}", self.settings.deadline_s)
             dropped |= {
@@ -250,6 +253,36 @@ class WeightTransfer:
         }
         # The sender drops slow receivers at the deadline by itself; gathering the model may take as long again.
         return (await gather(sends, f"sending weights version {version}", 2 * self.settings.deadline_s + MARGIN_S))[0]
+
+    async def _send_until_loads_fail(
+        self, version: int, names: Sequence[str], loads: Mapping[str, asyncio.Future[int]]
+    ) -> tuple[SendResult, dict[str, str]]:
+        """Send, and tell the sender at once about each generator whose load fails meanwhile: it would wait for it.
+
+        Returns:
+            The result, and the reason for each generator whose load failed, by name.
+        """
+        sending = asyncio.ensure_future(self._send(version, names))
+        failed: dict[str, str] = {}
+        try:
+            while not sending.done():
+                waiting: set[asyncio.Future[Any]] = {sending, *(load for load in loads.values() if not load.done())}
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for name, load in loads.items():
+                    if name not in failed and load.done() and (error := load.exception()) is not None:
+                        failed[name] = summarize_error(error)
+                        await self._drop_receivers(name)
+            return sending.result(), failed
+        finally:
+            sending.cancel()
+
+    async def _drop_receivers(self, name: str) -> None:
+        """Close both ends of the links to the generator called ``name``, which may be dead or only failed to load."""
+        dropping = {
+            "learner rank 0": self.ranks[0].drop_receivers.remote(self.receiver_groups[name].names),
+            name: self.generators[name].disconnect_weights.remote(),
+        }
+        await _gather_results(dropping, f"disconnecting {name}", MARGIN_S)
 
     async def _compare_tensors(self, names: Sequence[str]) -> dict[str, str]:
         """Return the generators among ``names`` whose tensors differ from the learner's, each with an error message."""

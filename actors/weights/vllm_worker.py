@@ -7,10 +7,12 @@ arrive), so weights take a separate link, directly from the learner.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import select
+import signal
 import threading
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -36,9 +38,13 @@ class WorkerExtension:
     weight_transfer_engine: WeightTransferEngine | None
     weight_receiver: WeightReceiver | None = None
 
-    def watch_parent(self) -> int:
-        """End this worker when its parent dies, so that a killed driver leaves no engines behind. Returns the pid."""
-        threading.Thread(target=_exit_after, args=(os.getppid(),), daemon=True, name="watch-parent").start()
+    def watch_actor(self, actor: int) -> int:
+        """End this worker and the engine when the process ``actor`` ends, so that nothing outlives a killed actor.
+
+        A single worker is a thread of the engine, whose parent is the actor. Several workers are children of the
+        engine's process, which does not watch its own parent: they end it too. Returns the pid of the worker.
+        """
+        watch_processes(actor, os.getppid())
         return os.getpid()
 
     def seed_sampler(self, seed: int) -> None:
@@ -136,8 +142,19 @@ def retie_embeddings(model: Any) -> None:
     model.lm_head.cpu_linear = model.model.embed_tokens.cpu_linear
 
 
-def _exit_after(parent: int) -> None:
-    """Exit this process when the process ``parent`` has ended."""
-    while os.getppid() == parent:
-        time.sleep(POLL_S)
+def watch_processes(actor: int, parent: int) -> None:
+    """Start a thread that ends this process and ``parent`` when ``actor`` or ``parent`` has ended."""
+    watched = {pid: os.pidfd_open(pid) for pid in {actor, parent}}  # a pid may be used again, its descriptor is not
+    threading.Thread(target=_end_with, args=(watched, actor, parent), daemon=True, name="watch-actor").start()
+
+
+def _end_with(watched: Mapping[int, int], actor: int, parent: int) -> None:
+    ended = select.poll()
+    for descriptor in watched.values():
+        ended.register(descriptor, select.POLLIN)
+    while not ended.poll(POLL_S * 1000):
+        pass
+    if parent != actor:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(watched[parent], signal.SIGKILL)
     os._exit(1)

@@ -219,7 +219,7 @@ def build_generator_pool(count: int, state: FakeActorState) -> GeneratorPool:
 def build_evaluator_pool(count: int, sandboxes: int, state: FakeActorState) -> EvaluatorPool:
     """Build the real pool with ``count`` fake evaluators; problems are passed directly, not through Ray's store."""
     return EvaluatorPool(
-        lambda: FakeEvaluator(sandboxes, state),
+        lambda name: FakeEvaluator(sandboxes, state),
         sandboxes=sandboxes,
         cpus=1.0,
         bounds=Bounds(count, count),

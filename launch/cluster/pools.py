@@ -15,6 +15,7 @@ from actors.generators.actor import GeneratorSettings
 from actors.generators.handle import make_generator_factory
 from actors.generators.pool import GeneratorPool
 from actors.learner_group import LearnerGroup
+from actors.log_files import get_log_path
 from conf.schema import Config
 from evaluator.sandbox import Limits
 from launch.cluster.learner_settings import make_learner_settings
@@ -50,7 +51,8 @@ def make_generator_pool(
         threads=generator.threads,
         seed=int(np.random.SeedSequence([config.run.seed, previous_answers]).generate_state(1)[0]),
     )
-    factory = make_generator_factory(reservation.generator_strategies, generator.cpus, max_calls, settings)
+    strategies = reservation.generator_strategies
+    factory = make_generator_factory(strategies, generator.cpus, max_calls, settings, get_log_folder(config))
     return GeneratorPool(generator.actors, factory)
 
 
@@ -75,8 +77,9 @@ def make_evaluator_pool(config: Config) -> EvaluatorPool:
         strict=evaluator.strict,
         all_tests=needs_all_tests(config.algorithm.reward),
     )
+    logs = get_log_folder(config)
     return EvaluatorPool(
-        lambda: EvaluatorHandle(settings, evaluator.cpus),
+        lambda name: EvaluatorHandle(settings, evaluator.cpus, get_log_path(logs, name)),
         sandboxes=evaluator.workers,
         cpus=evaluator.cpus,
         bounds=Bounds(evaluator.min_actors, evaluator.max_actors),
@@ -88,4 +91,10 @@ def make_learner_group(config: Config, model: Path, reservation: Reservation) ->
     """Create the group of FSDP2 ranks, without starting it."""
     learner = config.learner
     settings = make_learner_settings(config, model)
-    return LearnerGroup(reservation.rank_strategies, learner.cpus, learner.threads, settings)
+    logs = get_log_folder(config)
+    return LearnerGroup(reservation.rank_strategies, learner.cpus, learner.threads, settings, logs)
+
+
+def get_log_folder(config: Config) -> Path:
+    """Return the absolute folder of the actors' log files, in the run directory."""
+    return Path(config.run.root, config.run.name, "logs").absolute()

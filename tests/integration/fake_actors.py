@@ -72,8 +72,9 @@ class FakeGeneratorActor:
 class FakeWeightReceiver:
     """Generator without an engine, with one of these behaviours when it loads weights.
 
-    Behaviours: "load", "hang", "die" (exit after the first tensor), "wrong version" (report another version than it
-    loaded), "wrong digest" (report another digest of a tensor).
+    Behaviours: "load", "hang", "die" (exit after the first tensor), "die at once" and "raise at once" (before it
+    receives anything), "raise" (after the first tensor), "wrong version" (report another version than it loaded),
+    "wrong digest" (report another digest of a tensor).
     """
 
     def __init__(self, behaviour: str) -> None:
@@ -87,8 +88,14 @@ class FakeWeightReceiver:
         return [connection.receiver]
 
     def load_weights(self, version: int) -> int:
+        if self.behaviour == "die at once":
+            os._exit(1)
+        if self.behaviour == "raise at once":
+            raise RuntimeError("no room for the weights")
         tensors = self.receiver.receive_tensors(version)
         next(tensors)
+        if self.behaviour == "raise":
+            raise RuntimeError("no room for the weights")
         if self.behaviour == "hang":
             time.sleep(3600)
         if self.behaviour == "die":

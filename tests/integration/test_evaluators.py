@@ -58,7 +58,7 @@ def answer(sleep_s: float = 0.0, program: str = ADDITION) -> str:
 def run_scenario(
     scenario: Callable[[EvaluatorPool], Awaitable[None]],
     bounds: Bounds,
-    create: Callable[[], EvaluatorHandle] = lambda: EvaluatorHandle(SETTINGS, 1),
+    create: Callable[[str], EvaluatorHandle] = lambda name: EvaluatorHandle(SETTINGS, 1),
     timeouts: PoolTimeouts = TIMEOUTS,
 ) -> None:
     """Start a pool, run ``scenario(pool)`` and stop the pool; check that no process of its actors is left.
@@ -66,7 +66,7 @@ def run_scenario(
     Args:
         scenario: coroutine function.
         bounds: smallest and largest number of actors.
-        create: creates an actor and returns its handle.
+        create: creates an actor with the given name and returns its handle.
         timeouts: timeouts of the pool.
     """
 
@@ -172,7 +172,7 @@ def test_program_that_kills_every_actor_is_a_sandbox_error(cluster: None) -> Non
         async def judge(self, problem: Any, text: str) -> Any:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def create() -> EvaluatorHandle:
+    def create(name: str) -> EvaluatorHandle:
         nonlocal created
         created += 1
         handle = EvaluatorHandle.__new__(EvaluatorHandle)

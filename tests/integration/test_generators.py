@@ -18,6 +18,7 @@ from actors.generators.actor import GeneratorSettings, SampleRequest
 from actors.generators.handle import make_generator_factory
 from actors.generators.pool import GeneratorPool
 from actors.lifecycle import stop_all
+from actors.log_files import ActorFailed
 from learner.rollout import Completion
 from tests.factories import CHECKPOINT_VOCABULARY
 
@@ -48,22 +49,26 @@ class FakeAdmission:
         await self.granted.wait()
 
 
+def make_settings(path: Path, kv_cache_gib: float = 0.25) -> GeneratorSettings:
+    return GeneratorSettings(
+        model_path=str(path),
+        dtype="float32",
+        device="cpu",
+        tensor_parallel=1,
+        max_model_tokens=1024,
+        max_sequences=MAX_SEQUENCES,
+        kv_cache_gib=kv_cache_gib,
+        gpu_memory_fraction=0.5,
+        threads=1,
+        seed=0,
+    )
+
+
 class Engines:
     """A pool of two engines and the event loop in which it is used."""
 
     def __init__(self, path: Path) -> None:
-        settings = GeneratorSettings(
-            model_path=str(path),
-            dtype="float32",
-            device="cpu",
-            tensor_parallel=1,
-            max_model_tokens=1024,
-            max_sequences=MAX_SEQUENCES,
-            kv_cache_gib=0.25,
-            gpu_memory_fraction=0.5,
-            threads=1,
-            seed=0,
-        )
+        settings = make_settings(path)
         self.runner = asyncio.Runner()
         self.pool = GeneratorPool(2, make_generator_factory(["DEFAULT"] * 2, 0.5, 64, settings))
         self.admission = FakeAdmission()
@@ -253,3 +258,21 @@ def test_death_of_an_idle_actor_is_noticed(engines: Engines) -> None:
     assert len(engines.run(engines.generate(make_requests(4, 2, 4)))) == 8
     assert pool.events[-1].name == "generator 1"
     assert "died" in pool.events[-1].reason
+
+
+def test_engine_that_cannot_start_is_reported_with_its_cause_and_its_log(
+    cluster: None, checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    """The cause is only in the output of vLLM's process, below the actor: the actor's own error does not have it."""
+    settings = make_settings(checkpoints["tied"], kv_cache_gib=0.0001)
+    pool = GeneratorPool(1, make_generator_factory(["DEFAULT"], 0.5, 64, settings, tmp_path))
+    try:
+        with pytest.raises(
+            ActorFailed, match=r"generator 0: the engine has too little memory for the KV cache"
+        ) as caught:
+            asyncio.run(asyncio.wait_for(pool.start(START_S, None), START_S))
+    finally:
+        stop_all(pool.actors)
+    path = tmp_path / "generator_0.log"
+    assert "raise generator.gpu_memory_fraction" in str(caught.value) and f"its log: {path}" in str(caught.value)
+    assert "No available memory for the cache blocks" in path.read_text()

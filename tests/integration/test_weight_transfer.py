@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,31 @@ def test_failed_generator_is_dropped_and_reconnects_at_the_current_version(
     assert harness.publish() == {}
     asyncio.run(harness.transfer.disconnect("failing"))
     ray.kill(replacement)
+
+
+def reopen_sender(harness: TransferHarness) -> None:
+    """Open the sender again, with the settings that the transfer has now."""
+    ray.get(harness.learner.actors[0].close_weights.remote(), timeout=60)
+    asyncio.run(harness.transfer.connect({"sound": harness.transfer.generators["sound"]}))
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("behaviour", ["raise at once", "raise", "die at once"])
+def test_generator_that_fails_inside_a_publication_does_not_hold_it_up(
+    harness: TransferHarness, monkeypatch: pytest.MonkeyPatch, behaviour: str
+) -> None:
+    """A rank that waited for the failed generator would hang this test: its deadline is longer than any test."""
+    monkeypatch.setattr(harness.transfer, "settings", replace(harness.transfer.settings, deadline_s=3600.0))
+    reopen_sender(harness)
+    failing = harness.connect("failing", behaviour)
+    dropped = harness.publish()
+    assert dropped.keys() == {"failing"}
+    expected = "ActorDiedError" if behaviour == "die at once" else "no room for the weights"
+    assert expected in dropped["failing"]
+    assert harness.publish() == {}
+    ray.kill(failing)
+    monkeypatch.undo()
+    reopen_sender(harness)
 
 
 @pytest.mark.faults

@@ -387,7 +387,7 @@ def test_activation_checkpointing_does_not_change_gradients(tied):
 
 @pytest.mark.heavy
 def test_compiled_layers_compute_the_same_gradients(monkeypatch, tied):
-    """With the graphs that torch.compile captures, but without generated C++ code, which takes a minute."""
+    """The graphs are those of torch.compile, but run without generated C++ code, which would take a minute."""
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
     sequences = make_sequences(ADVANTAGES)
     expected = compute_gradients(Learner(make_learner_settings(tied)), sequences)

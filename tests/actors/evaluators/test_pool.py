@@ -99,7 +99,7 @@ class FakeEvaluatorFactory:
         self.created = []
         self.started_texts = []
 
-    def create(self):
+    def create(self, name):
         self.created.append(FakeEvaluator(self))
         return self.created[-1]
 
