@@ -12,10 +12,10 @@ Who waits for whom: the sender waits until every receiver has released a bucket'
 bucket, and the driver waits until each generator has returned the version that it now serves. All waits are bounded:
 that of the sender by ``deadline_s``, the others by small multiples of it.
 
-Covered: generators that die, fail to load, hang, or load something else than what was sent. One that fails while rank 0
-sends is reported to it at once (``drop_receivers``), so that it does not wait. They are dropped from the publication and
-disconnected; they must not serve until they have been connected again and have acknowledged the current version. Not
-covered: a learner rank that dies or hangs, which ends ``publish`` with an error.
+Covered: generators that die, fail to load, hang, or load something else than what was sent. One that fails while rank
+0 sends is reported to it at once (``drop_receivers``), so that it does not wait. They are dropped from the publication
+and disconnected; they must not serve until they have been connected again and have acknowledged the current version.
+Not covered: a learner rank that dies or hangs, which ends ``publish`` with an error.
 """
 
 from __future__ import annotations
