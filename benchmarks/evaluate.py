@@ -53,7 +53,7 @@ from launch.composition import compose_config
 from launch.evaluation.answers import Answer, AnswerLog
 from launch.evaluation.evaluation import AnswerSource, EngineSource, Evaluation, compute_max_in_flight
 from launch.evaluation.model_evaluation import plan_evaluation_roles
-from launch.preflight import count_model_parameters
+from launch.preflight import read_model_shape
 from launch.problems.prompts import PromptedProblem, build_prompts, format_answer
 from launch.problems.starter import build_held_out_problems
 from launch.session import resolve_local_model
@@ -298,7 +298,7 @@ async def measure(config: Config, model: Path, data: Path, size: int, pairs: int
         size: number of recorded programs.
         pairs: evaluations per workload and mode.
     """
-    parts = plan_evaluation_roles(config, count_model_parameters(config, model))
+    parts = plan_evaluation_roles(config, read_model_shape(config, model))
     reservation = await reserve(parts, config.cluster.placement_deadline_s)
     evaluators = make_evaluator_pool(config)
     max_model_tokens = config.generator.max_prompt_tokens + config.generator.max_response_tokens

@@ -368,6 +368,9 @@ class ClusterConfig:
     """Ray CPUs of a local cluster; null uses the number of CPUs of the machine."""
     object_store_mb: PositiveInt
     """Size of the object store of a local cluster in MiB."""
+    gpu_memory_gib: PositiveFloat | None
+    """Memory of one GPU in GiB, by which the use of GPU memory is planned; null measures a GPU of this machine, and
+    assumes 80 if it has none."""
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -7,10 +7,10 @@ from pathlib import Path
 from transformers import AutoConfig
 
 from conf.schema import Config
+from launch.cluster.model_shape import ModelShape, estimate_shape, read_shape
 from launch.cluster.placement import (
     Resources,
     RolePlan,
-    count_parameters,
     find_missing_resources,
     plan_roles,
     raise_placement_errors,
@@ -19,9 +19,9 @@ from launch.cluster.placement import (
 from launch.cluster.ray_cluster import find_resources, ray_session
 
 
-def count_model_parameters(config: Config, model: Path) -> int:
-    """Count the parameters of the checkpoint ``model``; if it is no directory, return ``model.parameters_m``."""
-    return count_parameters(str(model)) or round(config.model.parameters_m * 1e6)
+def read_model_shape(config: Config, model: Path) -> ModelShape:
+    """Read the shape of the checkpoint ``model``; if it is no directory, estimate it from ``model.parameters_m``."""
+    return read_shape(model) or estimate_shape(round(config.model.parameters_m * 1e6))
 
 
 def read_context_length(model: Path) -> int:
@@ -53,8 +53,8 @@ def check_training_resources(config: Config) -> None:
     with ray_session():
         resources = find_resources(config)
         resolved = resolve_devices(config, resources)
-        parameters = count_model_parameters(resolved, Path(resolved.model.path))
-        check_resources(plan_roles(resolved, parameters), resolved, resources)
+        shape = read_model_shape(resolved, Path(resolved.model.path))
+        check_resources(plan_roles(resolved, shape), resolved, resources)
 
 
 def check_resources(roles: list[RolePlan], config: Config, resources: Resources) -> None:

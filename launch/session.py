@@ -12,7 +12,8 @@ import yaml
 from rich.console import Console
 
 from conf.schema import Config
-from launch.cluster.placement import RolePlan, find_missing_resources, resolve_devices
+from launch.cluster.model_shape import ModelShape
+from launch.cluster.placement import RolePlan, find_missing_resources, get_gpu_gib, resolve_devices
 from launch.cluster.ray_cluster import find_resources, ray_session
 from launch.cluster.reservation import Reservation, list_nodes, plan_bundles, reserve
 from launch.cluster.shared_files import check_shared_paths
@@ -20,7 +21,7 @@ from launch.cluster.tables import build_nodes_table, build_placement_table, buil
 from launch.command import print_line
 from launch.models.resolve import resolve_model
 from launch.models.starter_policy import build_default_starter
-from launch.preflight import count_model_parameters
+from launch.preflight import read_model_shape
 
 
 def resolve_local_model(config: Config, console: Console) -> Path:
@@ -28,24 +29,28 @@ def resolve_local_model(config: Config, console: Console) -> Path:
     return resolve_model(config.model.path, lambda: build_default_starter(console)).absolute()
 
 
-def print_plan(config: Config, plan: Callable[[Config, int], list[RolePlan]], console: Console) -> None:
+def print_plan(config: Config, plan: Callable[[Config, ModelShape, float], list[RolePlan]], console: Console) -> None:
     """Print the resolved configuration, the placement plan and the missing resources (``dry_run=true``).
 
     On a running cluster, also reserve the resources of the plan, print on which nodes they are, and release them.
 
     Args:
         config: configuration; its model may be missing on this machine.
-        plan: function (configuration, number of parameters) -> plan of each role.
+        plan: function (configuration, shape of the model, GiB of a GPU) -> plan of each role.
         console: where to print.
     """
     with ray_session():
         resources = find_resources(config)
         resolved = resolve_devices(config, resources)
-        parameters = count_model_parameters(config, Path(config.model.path))
-        roles = plan(resolved, parameters)
+        shape = read_model_shape(config, Path(config.model.path))
+        roles = plan(resolved, shape, get_gpu_gib(resolved, resources))
         print_line(console, yaml.safe_dump(asdict(config), sort_keys=False))
         console.print(build_placement_table(roles))
-        print_line(console, f"model: {config.model.path}, {parameters / 1e6:.1f}M parameters")
+        for role in roles:
+            if role.remark:
+                print_line(console, role.remark)
+        guess = ", not on this machine: its shape is estimated from its size" if shape.estimated else ""
+        print_line(console, f"model: {config.model.path}, {shape.parameters / 1e6:.1f}M parameters{guess}")
         missing = find_missing_resources(roles, resolved, resources)
         for message in missing:
             print_line(console, f"missing: {message}", "yellow")

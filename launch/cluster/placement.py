@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import psutil
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from actors.evaluators.actor import EVALUATOR_RESOURCE
 from conf.schema import Config
 from evaluator.errors import UserError
+from launch.cluster.memory_plan import (
+    ASSUMED_GPU_GIB,
+    GIB,
+    Parts,
+    count_cached_sequences,
+    plan_engine_memory,
+    plan_rank_memory,
+)
+from launch.cluster.model_shape import ModelShape
 
-GIB = 2**30
 ENGINE_GIB = 1.6
 """Resident memory of an idle vLLM engine without weights and cache: its two processes import torch and vLLM."""
 PROCESS_GIB = 0.8
@@ -45,11 +51,13 @@ class Resources:
         cpus: Ray CPUs.
         gpus: GPUs.
         free_gib: free memory of this machine in GiB; None for a running cluster.
+        gpu_gib: memory of a GPU in GiB; None if it is unknown.
     """
 
     cpus: float
     gpus: float
     free_gib: float | None
+    gpu_gib: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +70,9 @@ class RolePlan:
         device: "cpu" or "cuda".
         cpus: Ray CPUs per actor.
         gpus: GPUs per actor.
-        memory: (purpose, GiB) pairs, per actor.
+        memory: (purpose, GiB) pairs: host memory per actor on CPU, memory per GPU on CUDA.
+        cached_sequences: sequences of the greatest length that an engine's KV cache holds; None on CPU.
+        remark: what the memory is enough for.
     """
 
     name: str
@@ -70,11 +80,13 @@ class RolePlan:
     device: str
     cpus: float
     gpus: float
-    memory: tuple[tuple[str, float], ...]
+    memory: Parts
+    cached_sequences: int | None = None
+    remark: str = ""
 
     @property
     def memory_gib(self) -> float:
-        """Memory per actor in GiB."""
+        """Memory per actor in GiB; on CUDA per GPU."""
         return sum(size for _, size in self.memory)
 
 
@@ -109,41 +121,25 @@ def resolve_devices(config: Config, resources: Resources) -> Config:
     return replace(config, generator=generator, learner=learner)
 
 
-def count_parameters(path: str) -> int | None:
-    """Count the parameters of a local checkpoint from its configuration; return None if ``path`` is no directory."""
-    if not Path(path).is_dir():
-        return None
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(path))
-    return sum(parameter.numel() for parameter in model.parameters())
+def get_gpu_gib(config: Config, resources: Resources | None = None) -> float:
+    """Return the memory of a GPU in GiB: as configured, else as measured, else ``ASSUMED_GPU_GIB``."""
+    measured = None if resources is None else resources.gpu_gib
+    return config.cluster.gpu_memory_gib or measured or ASSUMED_GPU_GIB
 
 
-def plan_roles(config: Config, parameters: int) -> list[RolePlan]:
+def plan_roles(config: Config, model: ModelShape, gpu_gib: float | None = None) -> list[RolePlan]:
     """Plan the actors of a training run.
 
     Args:
         config: configuration without ``device: auto`` (see ``resolve_devices``).
-        parameters: number of the model's parameters, from which memory is estimated.
+        model: shape of the model, from which memory is estimated.
+        gpu_gib: memory of a GPU in GiB; None for ``get_gpu_gib``.
     """
-    generator = config.generator
     evaluator = config.evaluator
-    learner = config.learner
-    bytes_per_weight = 4 if config.model.dtype == "float32" else 2
-    assert "auto" not in (generator.device, learner.device), "call resolve_devices first"
-    sharded_parameters = parameters / learner.ranks
+    assert "auto" not in (config.generator.device, config.learner.device), "call resolve_devices first"
+    gpu_gib = get_gpu_gib(config) if gpu_gib is None else gpu_gib
     return [
-        RolePlan(
-            name=GENERATOR,
-            count=generator.actors,
-            device=generator.device,
-            cpus=generator.cpus,
-            gpus=generator.tensor_parallel if generator.device == "cuda" else 0,
-            memory=(
-                ("weights", parameters * bytes_per_weight / GIB),
-                ("KV cache", generator.kv_cache_gib if generator.device == "cpu" else 0.0),
-                ("engine", ENGINE_GIB),
-            ),
-        ),
+        _plan_generators(config, model, gpu_gib),
         RolePlan(
             name="evaluator",
             count=evaluator.max_actors,
@@ -156,21 +152,62 @@ def plan_roles(config: Config, parameters: int) -> list[RolePlan]:
                 ("programs, at most", evaluator.workers * evaluator.memory_mb / 1024),
             ),
         ),
-        RolePlan(
-            name=LEARNER_RANK,
-            count=learner.ranks,
-            device=learner.device,
-            cpus=learner.cpus,
-            gpus=1 if learner.device == "cuda" else 0,
-            memory=(
-                ("float32 weights", sharded_parameters * 4 / GIB),
-                ("gradients", sharded_parameters * 4 / GIB),
-                ("AdamW moments", sharded_parameters * 8 / GIB),
-                ("float32 reference", sharded_parameters * 4 / GIB if config.algorithm.kl_weight > 0 else 0.0),
-                ("process", PROCESS_GIB),
-            ),
-        ),
+        _plan_ranks(config, model),
     ]
+
+
+def _plan_generators(config: Config, model: ModelShape, gpu_gib: float) -> RolePlan:
+    generator = config.generator
+    on_gpu = generator.device == "cuda"
+    memory: Parts
+    sequences: int | None = None
+    remark = ""
+    if on_gpu:
+        memory = plan_engine_memory(model, config, gpu_gib)
+        tokens, sequences = count_cached_sequences(model, config, gpu_gib)
+        longest = generator.max_prompt_tokens + generator.max_response_tokens
+        remark = (
+            f"the KV cache of an engine holds {tokens:,} tokens: {sequences} sequences of {longest:,} tokens "
+            f"(generator.max_sequences={generator.max_sequences}), on GPUs of {gpu_gib:.0f} GiB"
+        )
+    else:
+        weight_bytes = 4 if config.model.dtype == "float32" else 2
+        memory = (
+            ("weights", model.parameters * weight_bytes / GIB),
+            ("KV cache", generator.kv_cache_gib),
+            ("engine", ENGINE_GIB),
+        )
+    return RolePlan(
+        name=GENERATOR,
+        count=generator.actors,
+        device=generator.device,
+        cpus=generator.cpus,
+        gpus=generator.tensor_parallel if on_gpu else 0,
+        memory=memory,
+        cached_sequences=sequences,
+        remark=remark,
+    )
+
+
+def _plan_ranks(config: Config, model: ModelShape) -> RolePlan:
+    learner = config.learner
+    shard_gib = model.parameters / learner.ranks / GIB
+    on_gpu = learner.device == "cuda"
+    memory: Parts = (
+        ("float32 weights", shard_gib * 4),
+        ("gradients", shard_gib * 4),
+        ("AdamW moments", shard_gib * 8),
+        ("float32 reference", shard_gib * 4 if config.algorithm.kl_weight > 0 else 0.0),
+        ("process", PROCESS_GIB),
+    )
+    return RolePlan(
+        name=LEARNER_RANK,
+        count=learner.ranks,
+        device=learner.device,
+        cpus=learner.cpus,
+        gpus=1 if on_gpu else 0,
+        memory=plan_rank_memory(model, config) if on_gpu else memory,
+    )
 
 
 def find_missing_resources(roles: list[RolePlan], config: Config, resources: Resources) -> list[str]:
@@ -192,6 +229,7 @@ def find_missing_resources(roles: list[RolePlan], config: Config, resources: Res
             "evaluator.max_actors or learner.cpus, or "
             f"{'set cluster.num_cpus' if is_local else 'add nodes to the cluster'}"
         )
+    missing += find_missing_gpu_memory(roles, config, get_gpu_gib(config, resources))
     # Host memory only: roles on GPUs keep their weights elsewhere, and a running cluster cannot be measured from here.
     needed_gib = (
         sum(role.count * role.memory_gib for role in roles if role.device == "cpu")
@@ -203,6 +241,34 @@ def find_missing_resources(roles: list[RolePlan], config: Config, resources: Res
             f"the plan needs {needed_gib:.1f} GiB of memory, but {resources.free_gib:.1f} GiB are free; "
             f"{largest.count} x {largest.name} needs most: choose a smaller model, or lower generator.kv_cache_gib or "
             "evaluator.workers x evaluator.memory_mb"
+        )
+    return missing
+
+
+def find_missing_gpu_memory(roles: list[RolePlan], config: Config, gpu_gib: float) -> list[str]:
+    """Return one message per role that does not fit into the memory of its GPUs, each with the keys to change."""
+    missing = []
+    by_name = {role.name: role for role in roles if role.device == "cuda"}
+    rank = by_name.get(LEARNER_RANK)
+    if rank is not None and rank.memory_gib > gpu_gib:
+        largest = max(rank.memory, key=lambda part: part[1])
+        missing.append(
+            f"a learner rank needs about {rank.memory_gib:.0f} GiB of GPU memory ({largest[0]}: {largest[1]:.0f}), but "
+            f"a GPU has {gpu_gib:.0f}: set learner.activation_checkpointing=true, lower learner.micro_batch_tokens, "
+            "raise learner.ranks, or set cluster.gpu_memory_gib if the GPUs have more"
+        )
+    engine = by_name.get(GENERATOR)
+    generator = config.generator
+    longest = generator.max_prompt_tokens + generator.max_response_tokens
+    if engine is not None and dict(engine.memory)["KV cache"] <= 0:
+        missing.append(
+            f"an engine's weights leave no room for a KV cache in generator.gpu_memory_fraction="
+            f"{generator.gpu_memory_fraction:g} of {gpu_gib:.0f} GiB: raise it or generator.tensor_parallel"
+        )
+    elif engine is not None and engine.cached_sequences == 0:
+        missing.append(
+            f"the KV cache of an engine holds no sequence of {longest:,} tokens: raise generator.gpu_memory_fraction "
+            "or generator.tensor_parallel, or lower generator.max_prompt_tokens or generator.max_response_tokens"
         )
     return missing
 
@@ -240,4 +306,6 @@ def find_missing_evaluator_slots(config: Config, total: Mapping[str, float], add
 def measure_local_resources(config: Config) -> Resources:
     """Return the resources of this machine, as a local cluster has them."""
     cpus = config.cluster.num_cpus or psutil.cpu_count() or 1
-    return Resources(cpus, torch.cuda.device_count(), psutil.virtual_memory().available / GIB)
+    gpus = torch.cuda.device_count()
+    gpu_gib = torch.cuda.get_device_properties(0).total_memory / GIB if gpus else None
+    return Resources(cpus, gpus, psutil.virtual_memory().available / GIB, gpu_gib)

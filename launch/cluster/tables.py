@@ -16,7 +16,7 @@ SHOWN = ("CPU", "GPU", "evaluator")
 def build_placement_table(roles: Sequence[RolePlan]) -> Table:
     """Build the table of the placement plan, one row per role."""
     table = Table(title="Placement", title_justify="left")
-    for heading in ("actor", "count", "device", "CPUs each", "GPUs each", "memory each (GiB)"):
+    for heading in ("actor", "count", "device", "CPUs each", "GPUs each", "memory each (GiB; on cuda: of a GPU)"):
         table.add_column(heading)
     for role in roles:
         memory = ", ".join(f"{name} {size:.2f}" for name, size in role.memory)

@@ -30,6 +30,7 @@ from actors.lifecycle import stop_all
 from conf.schema import Config
 from evaluator.problem import to_row
 from evaluator.sandbox import describe_missing_fences
+from launch.cluster.model_shape import ModelShape
 from launch.cluster.placement import RolePlan, plan_roles, resolve_devices
 from launch.cluster.pools import make_evaluator_pool, make_generator_pool
 from launch.cluster.ray_cluster import find_resources, ray_session, start_ray
@@ -53,7 +54,7 @@ from launch.evaluation.scores import (
     compute_scores,
     scores_to_json,
 )
-from launch.preflight import check_resources, count_model_parameters, read_context_length
+from launch.preflight import check_resources, read_context_length, read_model_shape
 from launch.problems.evaluation_set import EvaluationSet
 from launch.problems.prompts import PromptedProblem, build_messages, select_prompt_style
 from launch.records.display import show_answer_progress
@@ -65,10 +66,10 @@ INCOMPLETE_STATUS = 3
 NO_TOKENS = np.zeros(0, dtype=np.int32)  # token ids of a prompt that the server tokenizes
 
 
-def plan_evaluation_roles(config: Config, parameters: int) -> list[RolePlan]:
+def plan_evaluation_roles(config: Config, model: ModelShape, gpu_gib: float | None = None) -> list[RolePlan]:
     """Plan the actors of an evaluation: evaluators, and engines unless a server samples the answers."""
     names = ("evaluator",) if config.generator.endpoint is not None else ("generator", "evaluator")
-    return [role for role in plan_roles(config, parameters) if role.name in names]
+    return [role for role in plan_roles(config, model, gpu_gib) if role.name in names]
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def evaluate_model(config: Config, evaluation_set: EvaluationSet, console: Conso
         resources = find_resources(config)
         config = resolve_devices(config, resources)
         model = None if config.generator.endpoint is not None else resolve_local_model(config, console)
-        roles = plan_evaluation_roles(config, count_model_parameters(config, model or Path(config.model.path)))
+        roles = plan_evaluation_roles(config, read_model_shape(config, model or Path(config.model.path)))
         check_resources(roles, config, resources)
         prepared = prepare_evaluation(config, evaluation_set, model)
         for remark in prepared.remarks:

@@ -19,7 +19,7 @@ from launch.cluster.scaling import accept_scaling_requests
 from launch.command import print_line
 from launch.evaluation.fitting_problems import select_fitting_problems
 from launch.evaluation.scores import Scores, build_pass_at_1_table
-from launch.preflight import check_context_length, check_resources, count_model_parameters, read_context_length
+from launch.preflight import check_context_length, check_resources, read_context_length, read_model_shape
 from launch.problems.datasets import Dataset, DatasetError
 from launch.problems.prompts import PromptedProblem, build_prompts, select_prompt_style
 from launch.records.display import Display
@@ -45,11 +45,10 @@ def run_training(config: Config, dataset: Dataset, console: Console) -> None:
             print_line(console, remark, "yellow")
         if not Path(config.model.path).is_dir():
             # Before minutes go into building or fetching a model that does not fit.
-            check_resources(
-                plan_roles(config, count_model_parameters(config, Path(config.model.path))), config, resources
-            )
+            shape = read_model_shape(config, Path(config.model.path))
+            check_resources(plan_roles(config, shape), config, resources)
         model = resolve_local_model(config, console)
-        parts = plan_roles(config, count_model_parameters(config, model))
+        parts = plan_roles(config, read_model_shape(config, model))
         check_resources(parts, config, resources)
         check_context_length(config, model)
         directory = RunDirectory(config)

@@ -19,6 +19,7 @@ from ray.util.state import list_actors
 from actors.generators.actor import GeneratorSettings
 from actors.generators.handle import make_generator_factory
 from actors.generators.pool import GeneratorPool
+from launch.cluster.model_shape import estimate_shape
 from launch.cluster.placement import PlacementError, plan_roles
 from launch.cluster.reservation import list_nodes, reserve
 from launch.cluster.shared_files import check_shared_paths
@@ -111,7 +112,7 @@ def test_dry_run_shows_nodes_and_placement(nodes: RayNodes) -> None:
 def test_actors_run_on_their_reserved_nodes_until_release(
     nodes: RayNodes, checkpoints: dict[str, Path], tmp_path: Path
 ) -> None:
-    roles = plan_roles(make_config("generator.cpus=2", "learner.cpus=2"), 2**20)
+    roles = plan_roles(make_config("generator.cpus=2", "learner.cpus=2"), estimate_shape(2**20))
 
     async def reserve_and_place() -> None:
         reservation = await reserve(roles, 30.0)
@@ -157,7 +158,11 @@ def _get_node_id(actor: object) -> str:
 
 def test_reservation_that_fits_no_node_fails_at_its_deadline(nodes: RayNodes) -> None:
     with pytest.raises(PlacementError) as caught:
-        asyncio.run(asyncio.wait_for(reserve(plan_roles(make_config("generator.cpus=4.25"), 2**20), 3.0), DEADLINE_S))
+        asyncio.run(
+            asyncio.wait_for(
+                reserve(plan_roles(make_config("generator.cpus=4.25"), estimate_shape(2**20)), 3.0), DEADLINE_S
+            )
+        )
     assert "CPU: generator 0 takes 4.25 on one node, no node has more than 4 free" in str(caught.value)
     assert "CPU 1 of 1 free" in str(caught.value) and "CPU 4 of 4 free" in str(caught.value)
     assert sum(node.free["CPU"] for node in list_nodes()) == 5, "CPUs are still reserved"

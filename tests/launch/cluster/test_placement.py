@@ -1,16 +1,18 @@
 """Placement plan, and the messages about missing resources."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from launch.cluster.model_shape import estimate_shape, read_shape
 from launch.cluster.placement import (
     PlacementError,
     Resources,
     count_local_evaluator_slots,
-    count_parameters,
     find_missing_evaluator_slots,
     find_missing_resources,
+    get_gpu_gib,
     measure_local_resources,
     plan_roles,
     resolve_devices,
@@ -22,12 +24,12 @@ PLENTY = Resources(cpus=64, gpus=8, free_gib=512.0)
 
 
 def plan_by_name(*overrides, parameters=2**28, **experiment):
-    return {role.name: role for role in plan_roles(make_config(*overrides, **experiment), parameters)}
+    return {role.name: role for role in plan_roles(make_config(*overrides, **experiment), estimate_shape(parameters))}
 
 
 def find_missing(resources, *overrides, parameters=2**28, **experiment):
     settings = make_config(*overrides, **experiment)
-    return find_missing_resources(plan_roles(settings, parameters), settings, resources)
+    return find_missing_resources(plan_roles(settings, estimate_shape(parameters)), settings, resources)
 
 
 def test_plan_on_cpu_estimates_memory():
@@ -52,7 +54,6 @@ def test_bfloat16_halves_only_the_generators_weights():
 def test_plan_on_gpus():
     roles = plan_by_name("generator.tensor_parallel=2", experiment="lcb_v6")
     assert (roles["generator"].gpus, roles["evaluator"].gpus, roles["learner rank"].gpus) == (2, 0, 1)
-    assert dict(roles["generator"].memory)["KV cache"] == 0.0
     assert [role.device for role in roles.values()] == ["cuda", "cpu", "cuda"]
 
 
@@ -78,7 +79,7 @@ def test_missing_cpus_are_reported():
 def test_missing_memory_is_reported():
     (message,) = find_missing(Resources(64, 0, 3.0), parameters=2**30)
     settings = make_config()
-    roles = plan_roles(settings, 2**30)
+    roles = plan_roles(settings, estimate_shape(2**30))
     needed = sum(role.count * role.memory_gib for role in roles) + settings.cluster.object_store_mb / 1024
     assert message.startswith(
         f"the plan needs {needed:.1f} GiB of memory, but 3.0 GiB are free; 1 x learner rank needs most"
@@ -107,9 +108,63 @@ def test_parameters_of_a_local_checkpoint_are_counted(tmp_path):
     attention = 64 * 64 + 2 * 64 * 32 + 64 * 64
     mlp = 3 * 64 * 96
     expected = embedding + norms + 2 * (attention + mlp)
-    assert count_parameters(str(save_tiny_model(tmp_path / "tied"))) == expected
-    assert count_parameters(str(save_tiny_model(tmp_path / "untied", tied=False))) == expected + embedding
-    assert count_parameters("Qwen/Qwen3-4B-Instruct-2507") is None
+    tied = read_shape(save_tiny_model(tmp_path / "tied"))
+    untied = read_shape(save_tiny_model(tmp_path / "untied", tied=False))
+    assert tied is not None and untied is not None
+    assert (tied.parameters, untied.parameters) == (expected, expected + embedding)
+    assert (tied.layers, tied.hidden, tied.heads, tied.groups, tied.head_dim) == (2, 64, 4, 2, 16)
+    assert tied.layer_parameters == attention + mlp + (norms / 2)
+    assert read_shape(Path("Qwen/Qwen3-4B-Instruct-2507")) is None
+
+
+def test_absent_model_has_the_shape_of_the_nearest_known_one():
+    shape = estimate_shape(4_022_000_000)
+    assert (shape.layers, shape.hidden, shape.tied, shape.estimated) == (36, 2560, True, True)
+    # 36 x (attention 26.2M + MLP 74.7M) and the embedding of 389M: huggingface.co/Qwen/Qwen3-4B has 4.02B parameters.
+    assert 36 * shape.layer_parameters + shape.embeddings == pytest.approx(4_022_000_000)
+    assert estimate_shape(14_000_000_000).layers == 40
+
+
+def test_gpu_memory_of_the_reference_run_is_planned_by_part():
+    """Compared with a count by hand: 4B parameters on four ranks, rows of 16,384 tokens, H100."""
+    roles = plan_by_name("cluster.gpu_memory_gib=80", parameters=4_022_000_000, experiment="lcb_v6")
+    rank = dict(roles["learner rank"].memory)
+    # 4.02e9 parameters in bytes of 4, 4 and 8, over 4 ranks.
+    states = (rank["float32 weights"], rank["gradients"], rank["AdamW moments"])
+    assert states == pytest.approx((3.75, 3.75, 7.49), abs=0.01)
+    # Inputs of 36 layers of 16,384 x 2,560 bfloat16 numbers, and about 225 kB a token inside one layer.
+    assert rank["activations"] == pytest.approx(2.81 + 3.44, abs=0.05)
+    assert 28 < roles["learner rank"].memory_gib < 36
+    engine = dict(roles["generator"].memory)
+    assert engine["weights"] == pytest.approx(7.49, abs=0.01)
+    assert engine["KV cache"] == pytest.approx(0.85 * 80 - 7.49 - 4.0, abs=0.01)
+    # 147,456 bytes of keys and values a token.
+    assert roles["generator"].cached_sequences == int(engine["KV cache"] * 2**30 / 147_456) // (2048 + 4096)
+    assert "sequences of 6,144 tokens (generator.max_sequences=256), on GPUs of 80 GiB" in roles["generator"].remark
+
+
+def test_without_checkpointing_activations_of_all_layers_are_kept():
+    changes = ("learner.activation_checkpointing=false", "cluster.gpu_memory_gib=141")
+    rank = plan_by_name(*changes, parameters=4_022_000_000, experiment="lcb_v6")["learner rank"]
+    assert dict(rank.memory)["activations"] == pytest.approx(36 * 3.44, rel=0.02)
+    missing = find_missing(PLENTY, *changes, parameters=4_022_000_000, experiment="lcb_v6")
+    assert len(missing) == 1 and "(activations: 12" in missing[0]
+    assert "set learner.activation_checkpointing=true" in missing[0]
+
+
+def test_engine_without_room_for_a_sequence_is_reported():
+    (message,) = find_missing(PLENTY, "cluster.gpu_memory_gib=24", parameters=14_768_000_000, experiment="lcb_v6")[1:]
+    assert "leave no room for a KV cache" in message and "generator.tensor_parallel" in message
+    small = ("cluster.gpu_memory_gib=14.3", "learner.ranks=8")
+    messages = find_missing(PLENTY, *small, parameters=4_022_000_000, experiment="lcb_v6")
+    assert any("holds no sequence of 6,144 tokens" in message for message in messages)
+
+
+def test_gpu_memory_is_configured_or_measured_or_assumed():
+    resources = Resources(64, 8, 512.0, 141.0)
+    assert get_gpu_gib(make_config("cluster.gpu_memory_gib=96"), resources) == 96
+    assert get_gpu_gib(make_config(), resources) == 141
+    assert get_gpu_gib(make_config(), PLENTY) == get_gpu_gib(make_config()) == 80
 
 
 @pytest.mark.parametrize(("gpus", "device"), [(8, "cuda"), (0, "cpu")])

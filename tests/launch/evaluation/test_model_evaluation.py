@@ -11,6 +11,7 @@ from rich.console import Console
 
 from evaluator.problem import ProblemTest
 from evaluator.verdict import Status
+from launch.cluster.model_shape import estimate_shape
 from launch.evaluation.answers import Answer, AnswerLog
 from launch.evaluation.endpoint import EndpointError
 from launch.evaluation.evaluation import EngineSource
@@ -64,9 +65,11 @@ def make_evaluation_set(*problems):
 
 
 def test_evaluation_plans_no_learner_and_with_a_server_no_engine():
-    roles = plan_evaluation_roles(make_evaluation_config(), 1000)
+    roles = plan_evaluation_roles(make_evaluation_config(), estimate_shape(1000))
     assert [role.name for role in roles] == ["generator", "evaluator"]
-    roles = plan_evaluation_roles(make_evaluation_config("generator.endpoint=http://localhost:1/v1"), 1000)
+    roles = plan_evaluation_roles(
+        make_evaluation_config("generator.endpoint=http://localhost:1/v1"), estimate_shape(1000)
+    )
     assert [role.name for role in roles] == ["evaluator"]
 
 
