@@ -231,12 +231,10 @@ def find_missing_resources(roles: list[RolePlan], config: Config, resources: Res
         )
     missing += find_missing_gpu_memory(roles, config, get_gpu_gib(config, resources))
     # Host memory only: roles on GPUs keep their weights elsewhere, and a running cluster cannot be measured from here.
-    needed_gib = (
-        sum(role.count * role.memory_gib for role in roles if role.device == "cpu")
-        + config.cluster.object_store_mb / 1024
-    )
+    on_host = [role for role in roles if role.device == "cpu"]
+    needed_gib = sum(role.count * role.memory_gib for role in on_host) + config.cluster.object_store_mb / 1024
     if resources.free_gib is not None and needed_gib > resources.free_gib:
-        largest = max(roles, key=lambda role: role.count * role.memory_gib)
+        largest = max(on_host, key=lambda role: role.count * role.memory_gib)
         missing.append(
             f"the plan needs {needed_gib:.1f} GiB of memory, but {resources.free_gib:.1f} GiB are free; "
             f"{largest.count} x {largest.name} needs most: choose a smaller model, or lower generator.kv_cache_gib or "

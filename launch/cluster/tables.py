@@ -19,9 +19,9 @@ def build_placement_table(roles: Sequence[RolePlan]) -> Table:
     for heading in ("actor", "count", "device", "CPUs each", "GPUs each", "memory each (GiB; on cuda: of a GPU)"):
         table.add_column(heading)
     for role in roles:
-        memory = ", ".join(f"{name} {size:.2f}" for name, size in role.memory)
+        parts = "".join(f"\n{size:6.2f} {name}" for name, size in role.memory)
         cells = (role.name, str(role.count), role.device, f"{role.cpus:g}", f"{role.gpus:g}")
-        table.add_row(*cells, f"{role.memory_gib:.2f}: {memory}")
+        table.add_row(*cells, f"{role.memory_gib:6.2f} in all{parts}")
     return table
 
 
