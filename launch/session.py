@@ -12,6 +12,8 @@ import yaml
 from rich.console import Console
 
 from conf.schema import Config
+from launch.cluster.doctor.examination import examine_nodes
+from launch.cluster.doctor.report import print_checks
 from launch.cluster.model_shape import ModelShape
 from launch.cluster.placement import RolePlan, find_missing_resources, get_gpu_gib, resolve_devices
 from launch.cluster.ray_cluster import find_resources, ray_session
@@ -30,7 +32,7 @@ def resolve_local_model(config: Config, console: Console) -> Path:
 
 
 def print_plan(config: Config, plan: Callable[[Config, ModelShape, float], list[RolePlan]], console: Console) -> None:
-    """Print the resolved configuration, the placement plan and the missing resources (``dry_run=true``).
+    """Print the configuration, the placement plan, checks of the nodes, and the missing resources (``dry_run=true``).
 
     On a running cluster, also reserve the resources of the plan, print on which nodes they are, and release them.
 
@@ -51,6 +53,7 @@ def print_plan(config: Config, plan: Callable[[Config, ModelShape, float], list[
                 print_line(console, role.remark)
         guess = ", not on this machine: its shape is estimated from its size" if shape.estimated else ""
         print_line(console, f"model: {config.model.path}, {shape.parameters / 1e6:.1f}M parameters{guess}")
+        print_checks(examine_nodes(resolved, roles, shape), console)
         missing = find_missing_resources(roles, resolved, resources)
         for message in missing:
             print_line(console, f"missing: {message}", "yellow")

@@ -25,7 +25,15 @@ FORBIDDEN_LIBRARIES = {
     "conf": {"torch", "transformers", "ray", "vllm"},
 }
 """Libraries that each package must not import."""
-COMMANDS = {"launch.curate", "launch.driver", "launch.evaluate", "launch.export", "launch.scale", "launch.warm_start"}
+COMMANDS = {
+    "launch.curate",
+    "launch.doctor",
+    "launch.driver",
+    "launch.evaluate",
+    "launch.export",
+    "launch.scale",
+    "launch.warm_start",
+}
 EVALUATOR_LIBRARIES = {*sys.stdlib_module_names, "numpy", "pyarrow"}
 
 

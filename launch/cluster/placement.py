@@ -43,7 +43,7 @@ def raise_placement_errors(problems: Sequence[str]) -> None:
         raise PlacementError("\n".join(problems))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Resources:
     """Resources of this machine, or of a running cluster.
 
@@ -306,4 +306,4 @@ def measure_local_resources(config: Config) -> Resources:
     cpus = config.cluster.num_cpus or psutil.cpu_count() or 1
     gpus = torch.cuda.device_count()
     gpu_gib = torch.cuda.get_device_properties(0).total_memory / GIB if gpus else None
-    return Resources(cpus, gpus, psutil.virtual_memory().available / GIB, gpu_gib)
+    return Resources(cpus=cpus, gpus=gpus, free_gib=psutil.virtual_memory().available / GIB, gpu_gib=gpu_gib)

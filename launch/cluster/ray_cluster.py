@@ -72,7 +72,7 @@ def find_resources(config: Config) -> Resources:
         return measure_local_resources(config)
     join_cluster(config.cluster.address)
     total = ray.cluster_resources()
-    return Resources(total.get("CPU", 0), total.get("GPU", 0), None)
+    return Resources(cpus=total.get("CPU", 0), gpus=total.get("GPU", 0), free_gib=None)
 
 
 def is_ray_job() -> bool:

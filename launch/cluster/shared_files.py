@@ -38,7 +38,7 @@ async def check_shared_paths(reservation: Reservation, model: Path, run_director
     nodes_by_actor = reservation.nodes_by_actor()
     writers = {node for actor, node in nodes_by_actor.items() if actor.startswith(LEARNER_RANK)}
     task: Any = ray.remote(find_path_errors)
-    with _create_probe_file(run_directory) as probe:
+    with create_probe_file(run_directory) as probe:
         checks = {
             f"node {node}": task.options(
                 num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
@@ -51,7 +51,7 @@ async def check_shared_paths(reservation: Reservation, model: Path, run_director
 
 
 @contextlib.contextmanager
-def _create_probe_file(directory: Path | None) -> Iterator[Path | None]:
+def create_probe_file(directory: Path | None) -> Iterator[Path | None]:
     """Create a temporary file in ``directory`` with a unique name; its content is the name.
 
     Another node sees the same directory if and only if it can read the file.
@@ -67,16 +67,16 @@ def _create_probe_file(directory: Path | None) -> Iterator[Path | None]:
         probe.unlink()
 
 
-def find_path_errors(model: Path, probe: Path | None) -> list[str]:
+def find_path_errors(model: Path | None, probe: Path | None) -> list[str]:
     """Return the errors of this node's access to the model and to the run directory. Runs on the node, as a Ray task.
 
     Args:
-        model: absolute path of the model directory.
+        model: absolute path of the model directory; None if it is not to be checked.
         probe: absolute path of the probe file in the run directory; None if the node does not write there.
     """
     name = socket.gethostname()
     errors = []
-    if not (model / "config.json").is_file():
+    if model is not None and not (model / "config.json").is_file():
         errors.append(
             f"node {name} does not see the model at {model}: keep models (or the hub's cache, HF_HOME) on a file "
             "system that all nodes share, or put a copy at the same path on each node"

@@ -63,7 +63,7 @@ def test_sufficient_resources_give_no_message():
 
 
 def test_missing_gpus_are_reported():
-    (message,) = find_missing(Resources(64, 2, 512.0), experiment="lcb_v6")
+    (message,) = find_missing(Resources(cpus=64, gpus=2, free_gib=512.0), experiment="lcb_v6")
     assert message.startswith(
         "the plan needs 8 GPUs, but this machine has 2: set generator.device=cpu learner.device=cpu"
     )
@@ -71,35 +71,35 @@ def test_missing_gpus_are_reported():
 
 def test_missing_cpus_are_reported():
     overrides = ("generator.cpus=1", "evaluator.max_actors=2", "evaluator.cpus=1.5", "learner.cpus=0.5")
-    (message,) = find_missing(Resources(4, 0, 512.0), *overrides)
+    (message,) = find_missing(Resources(cpus=4, gpus=0, free_gib=512.0), *overrides)
     assert message.startswith("the plan needs 4.5 CPUs, but this machine has 4: lower generator.cpus")
-    assert find_missing(Resources(4.5, 0, 512.0), *overrides) == []
+    assert find_missing(Resources(cpus=4.5, gpus=0, free_gib=512.0), *overrides) == []
 
 
 def test_missing_memory_is_reported():
-    (message,) = find_missing(Resources(64, 0, 3.0), parameters=2**30)
+    (message,) = find_missing(Resources(cpus=64, gpus=0, free_gib=3.0), parameters=2**30)
     settings = make_config()
     roles = plan_roles(settings, estimate_shape(2**30))
     needed = sum(role.count * role.memory_gib for role in roles) + settings.cluster.object_store_mb / 1024
     assert message.startswith(
         f"the plan needs {needed:.1f} GiB of memory, but 3.0 GiB are free; 1 x learner rank needs most"
     )
-    assert find_missing(Resources(64, 0, needed + 0.01), parameters=2**30) == []
+    assert find_missing(Resources(cpus=64, gpus=0, free_gib=needed + 0.01), parameters=2**30) == []
 
 
 def test_memory_of_a_running_cluster_is_not_checked():
-    assert find_missing(Resources(64, 0, None), parameters=2**40) == []
+    assert find_missing(Resources(cpus=64, gpus=0, free_gib=None), parameters=2**40) == []
 
 
 def test_message_for_a_running_cluster_suggests_adding_nodes():
-    gpus, cpus = find_missing(Resources(4, 2, None), "cluster.address=auto", experiment="lcb_v6")
+    gpus, cpus = find_missing(Resources(cpus=4, gpus=2, free_gib=None), "cluster.address=auto", experiment="lcb_v6")
     assert gpus.startswith("the plan needs 8 GPUs, but the cluster at auto has 2")
     assert gpus.endswith("or add nodes to the cluster")
     assert cpus.endswith("or add nodes to the cluster")
 
 
 def test_all_missing_resources_are_reported_together():
-    assert len(find_missing(Resources(1, 0, 0.1), experiment="lcb_v6")) == 3
+    assert len(find_missing(Resources(cpus=1, gpus=0, free_gib=0.1), experiment="lcb_v6")) == 3
 
 
 def test_parameters_of_a_local_checkpoint_are_counted(tmp_path):
@@ -161,7 +161,7 @@ def test_engine_without_room_for_a_sequence_is_reported():
 
 
 def test_gpu_memory_is_configured_or_measured_or_assumed():
-    resources = Resources(64, 8, 512.0, 141.0)
+    resources = replace(PLENTY, gpu_gib=141.0)
     assert get_gpu_gib(make_config("cluster.gpu_memory_gib=96"), resources) == 96
     assert get_gpu_gib(make_config(), resources) == 141
     assert get_gpu_gib(make_config(), PLENTY) == get_gpu_gib(make_config()) == 80

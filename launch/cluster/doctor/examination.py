@@ -1,0 +1,85 @@
+"""Examination of all nodes of a run: collect the facts on each, and check them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from actors.evaluators.actor import EVALUATOR_RESOURCE
+from actors.waiting import gather
+from conf.schema import Config
+from launch.cluster.doctor.checks import Check, check_any_gpu, check_node, check_versions, find_needs
+from launch.cluster.doctor.facts import NodeFacts, Question, collect_facts
+from launch.cluster.doctor.gpus import TorchGpus
+from launch.cluster.model_shape import ModelShape
+from launch.cluster.placement import RolePlan
+from launch.cluster.reservation import Node, list_nodes
+from launch.cluster.shared_files import create_probe_file
+
+DEADLINE_S = 180.0
+"""Seconds for a process to start on every node, use its GPUs and start a sandbox."""
+
+
+def examine_nodes(config: Config, roles: Sequence[RolePlan], model: ModelShape) -> list[Check]:
+    """Examine this machine, or all nodes of the running cluster that this process has joined.
+
+    Args:
+        config: configuration without ``device: auto``.
+        roles: placement plan.
+        model: shape of the model.
+    """
+    root = Path(config.run.root)
+    path = Path(config.model.path)
+    with create_probe_file(root if root.is_dir() else None) as probe:
+        question = Question(model=path.absolute() if path.is_dir() else None, probe=probe, with_sandbox=True)
+        if config.cluster.address is None:
+            nodes = [collect_facts(question, TorchGpus())]
+        else:
+            nodes = asyncio.run(_ask_nodes(list_nodes(), question))
+    needs = find_needs(config, roles, model, len(nodes))
+    return [
+        *(check for facts in nodes for check in check_node(facts, needs)),
+        *check_any_gpu(nodes, needs),
+        *check_versions(nodes),
+        *_note_unchecked_paths(config),
+    ]
+
+
+def _note_unchecked_paths(config: Config) -> list[Check]:
+    """Return a note for each path that does not exist yet, so that no node could be asked for it."""
+    notes = []
+    if config.model.path != "starter" and not Path(config.model.path).is_dir():
+        detail = f"{config.model.path} is not on this machine: the driver downloads it from the hub"
+        remedy = "with several nodes, put the hub's cache (HF_HOME) on a file system that all nodes share"
+        notes.append(Check(node="all nodes", subject="model", state="note", detail=detail, remedy=remedy))
+    if config.cluster.address is not None and not Path(config.run.root).is_dir():
+        detail = f"{config.run.root} does not exist yet: access to it was not checked"
+        remedy = "create it on a file system that all nodes share"
+        notes.append(Check(node="all nodes", subject="run directory", state="note", detail=detail, remedy=remedy))
+    return notes
+
+
+async def _ask_nodes(nodes: Sequence[Node], question: Question) -> list[NodeFacts]:
+    """Collect the facts on each node, with all GPUs that are free there."""
+    task: Any = ray.remote(_collect_on_node)
+    asking = {}
+    for node in nodes:
+        on_node = Question(
+            model=question.model, probe=question.probe, with_sandbox=node.total.get(EVALUATOR_RESOURCE, 0.0) > 0
+        )
+        options = task.options(
+            num_cpus=0,
+            num_gpus=int(node.free.get("GPU", 0)),
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
+        )
+        asking[node.name] = options.remote(on_node)
+    return await gather(asking, "examining the nodes", DEADLINE_S)
+
+
+def _collect_on_node(question: Question) -> NodeFacts:
+    return collect_facts(question, TorchGpus())
