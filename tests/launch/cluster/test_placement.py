@@ -11,6 +11,7 @@ from launch.cluster.placement import (
     Resources,
     count_local_evaluator_slots,
     find_missing_evaluator_slots,
+    find_missing_gpu_memory,
     find_missing_resources,
     get_gpu_gib,
     measure_local_resources,
@@ -228,3 +229,23 @@ def test_running_cluster_must_declare_evaluator_slots():
         "with room for N evaluators by  ray start --address=10.0.0.1:6379 --resources='{\"evaluator\": N}'"
     )
     assert find_missing_evaluator_slots(settings, {"evaluator": 1.0}, "10.0.0.1:6379")
+
+
+@pytest.mark.parametrize(
+    ("experiment", "overrides", "parameters"),
+    [
+        ("lcb_v6", ("cluster=h100_8",), 4_022_000_000),
+        ("lcb_v6", ("cluster=h200_8",), 4_022_000_000),
+        ("lcb_v6", ("cluster=two_nodes",), 4_022_000_000),
+        ("lcb_v6", ("cluster=two_nodes", "model=qwen3_14b"), 14_768_000_000),
+        ("lcb_v6_1p7b", ("cluster=h100_8",), 1_721_000_000),
+        ("lcb_v6_32k", ("cluster=h100_8",), 4_022_000_000),
+        ("lcb_v6_async", ("cluster=h100_8",), 4_022_000_000),
+    ],
+)
+def test_presets_fit_the_gpus_that_they_are_for(experiment, overrides, parameters):
+    config = make_config(*overrides, experiment=experiment)
+    roles = plan_roles(config, estimate_shape(parameters))
+    assert find_missing_gpu_memory(roles, config, get_gpu_gib(config)) == []
+    by_name = {role.name: role for role in roles}
+    assert by_name["generator"].cached_sequences >= 8
