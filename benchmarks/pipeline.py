@@ -5,7 +5,8 @@
 There are three comparisons, each between training runs in turn (``tools/trainer_run.py`` starts ours by the command
 that a user types):
 
-- Sampling ahead: the quickstart with ``max_staleness`` 0 and 1, generators and learner on one core each in both.
+- Overlap: the quickstart with ``max_staleness`` 0 and 1, and with old log-probs that wait for the last completion;
+  generators and learner on one core each in all of them.
 - Streamed judging: the reward that a step waits for, against judging the same programs after generation.
 - TRL's GRPOTrainer with its own ``generate``, judged by the same evaluator: the same policy, questions, lengths, groups
   and steps, on the quickstart and with a policy of uneven lengths, some of whose programs loop
@@ -31,7 +32,7 @@ from benchmarks.tools.judging_afterwards import time_judging_afterwards
 from benchmarks.tools.pipeline_report import (
     QUICKSTART,
     UNEVEN,
-    StalenessComparison,
+    OverlapComparison,
     StreamedJudging,
     TrainerComparison,
     check_same_work,
@@ -64,6 +65,7 @@ SHARED_OVERRIDES = (
 )
 CORE_EACH_OVERRIDES = ("generator.threads=1", "learner.threads=1")
 SAMPLING_AHEAD_OVERRIDE = "algorithm.max_staleness=1"
+IN_TURN_OVERRIDE = "learner.logprobs_while_sampling=false"
 
 progress = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -124,14 +126,16 @@ class PipelineBenchmark:
             workload=workload.name, steps=ours, afterwards_s=afterwards_s, lengths=lengths, timed_out=timed_out
         )
 
-    def compare_staleness(self, workload: TrainingWorkload, rounds: int) -> StalenessComparison:
-        """Run our trainer on-policy and a step ahead in turn, with generators and learner on a core each."""
+    def compare_overlap(self, workload: TrainingWorkload, rounds: int) -> OverlapComparison:
+        """Run our trainer on-policy, a step ahead, and in turn, with generators and learner on a core each."""
         on_policy: list[StepMeasurement] = []
         ahead: list[StepMeasurement] = []
+        in_turn: list[StepMeasurement] = []
         for _ in range(rounds):
             on_policy += self.run_ours(workload, CORE_EACH_OVERRIDES, pinned=True).steps
             ahead += self.run_ours(workload, (*CORE_EACH_OVERRIDES, SAMPLING_AHEAD_OVERRIDE), pinned=True).steps
-        return StalenessComparison(on_policy, ahead)
+            in_turn += self.run_ours(workload, (*CORE_EACH_OVERRIDES, IN_TURN_OVERRIDE), pinned=True).steps
+        return OverlapComparison(on_policy, ahead, in_turn)
 
     def print_medians(self, name: str, steps: Sequence[StepMeasurement]) -> None:
         """Print the median time and tokens of a run's steps."""
@@ -168,11 +172,11 @@ def main(
         benchmark = PipelineBenchmark(Path(scratch), steps)
         (quickstart, uneven) = build_workloads()
         results = [benchmark.compare_with_trl(workload, rounds) for workload in (quickstart, uneven)]
-        staleness = benchmark.compare_staleness(quickstart, rounds)
+        overlap = benchmark.compare_overlap(quickstart, rounds)
     trainer_comparisons = [comparison for comparison, _ in results]
     streamed = [judging for _, judging in results]
-    print_report(trainer_comparisons, streamed, staleness)
-    summary = compute_summary(trainer_comparisons, streamed, staleness)
+    print_report(trainer_comparisons, streamed, overlap)
+    summary = compute_summary(trainer_comparisons, streamed, overlap)
     print(json.dumps({**summary, "rounds": rounds, "steps": steps, "peer": PEER}))
 
 

@@ -241,6 +241,9 @@ class LearnerConfig:
     network between ranks, but each rank then keeps 4 bytes per parameter during the update."""
     activation_checkpointing: Switch
     """Recompute layer activations in the backward pass, to save memory."""
+    logprobs_while_sampling: Switch
+    """Compute the old log-probs of a group as soon as its completions are there, while others are sampled. It hides
+    that time where learner and generators do not share processors; ``run.deterministic`` computes them together."""
     compile: Switch
     """Compile the decoder layers with torch.compile. It needs a C compiler (on GPUs also Python's headers) and minutes
     in the first steps."""

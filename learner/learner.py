@@ -151,14 +151,15 @@ class Learner:
         return reference
 
     def prepare(self, sequences: Sequence[TrainSequence]) -> float:
-        """Cache the old log-probs of a step's completions for ``update``; return the seconds it took.
+        """Cache the old log-probs of completions for ``update``; return the seconds it took.
 
-        The completions need no verdict yet: advantages are not used. Raises BadBatch on every rank.
+        A step's completions may come in several calls; ``update`` uses and clears what they cached. They need no
+        verdict yet: advantages are not used. Raises BadBatch on every rank.
         """
         started = time.monotonic()
         check_token_ids(sequences, self.policy.model.get_input_embeddings().num_embeddings)
         computed = self.compute_logprobs(sequences).sequences
-        self.prepared = {
+        self.prepared |= {
             sequence.id: policy for sequence, policy in zip(sequences, computed, strict=True) if sequence.id is not None
         }
         return time.monotonic() - started

@@ -22,6 +22,7 @@ from evaluator.verdict import Status, Verdict
 from launch.composition import compose_config, compose_tree
 from launch.records.timeline import Lap, Laps
 from launch.training.metrics import rollout_metrics, timing_metrics, update_metrics
+from launch.training.old_logprobs import PreparedStep
 from launch.training.rollouts import SampledStep
 from launch.training.run import credit_settings
 from launch.training.step_outcome import StepCredit, StepOutcome
@@ -186,7 +187,7 @@ def make_step_outcome(groups: Sequence[CreditedGroup] = (), **update_changes: An
         ),
         credit=StepCredit(list(groups), diversity, TrainBatch(())),
         temperature=TemperatureState(value=1.0),
-        prepare_seconds=0.5,
+        prepared=PreparedStep(sequences={}, early_seconds=2.5, seconds=0.5),
         update=make_update_metrics(**({"old_logprob_seconds": 1.5} | update_changes)),
         publication=Publication(version=1, bytes=8_000_000, write_seconds=0.5, load_seconds=0.25, dropped={}),
         laps=laps,

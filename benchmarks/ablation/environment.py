@@ -19,6 +19,7 @@ LATER_SETTINGS: tuple[tuple[str, str, Any], ...] = (
     ("dataset", "train", None),
     ("dataset", "exclude", ["lcb_v6", "humaneval", "mbpp"]),
     ("learner", "compile", False),
+    ("learner", "logprobs_while_sampling", True),
     ("cluster", "gpu_memory_gib", None),
 )
 

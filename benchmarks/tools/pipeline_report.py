@@ -20,6 +20,7 @@ QUICKSTART = "quickstart"
 UNEVEN = "uneven"
 ON_POLICY = "max_staleness 0"
 AHEAD = "max_staleness 1"
+IN_TURN = "max_staleness 0, old log-probs at the end"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,11 +60,18 @@ class StreamedJudging:
 
 
 @dataclass(frozen=True)
-class StalenessComparison:
-    """Steps of on-policy runs and of runs that sample a step ahead, with generators and learner on a core each."""
+class OverlapComparison:
+    """Steps of runs whose generators and learner work at the same time or not, with a core each.
+
+    Attributes:
+        on_policy: steps that sample with the newest weights; old log-probs are computed while others are sampled.
+        ahead: steps that sample ahead.
+        in_turn: as ``on_policy``, but old log-probs are computed after the last completion.
+    """
 
     on_policy: Sequence[StepMeasurement]
     ahead: Sequence[StepMeasurement]
+    in_turn: Sequence[StepMeasurement]
 
 
 def median_over_steps(steps: Sequence[StepMeasurement], value: Callable[[StepMeasurement], float]) -> float:
@@ -113,7 +121,7 @@ def visible_reward_fraction(steps: Sequence[StepMeasurement]) -> float:
     return median_over_steps(steps, lambda step: step.phases["reward"] / step.seconds)
 
 
-def hidden_fraction(comparison: StalenessComparison) -> float:
+def hidden_fraction(comparison: OverlapComparison) -> float:
     """Return the seconds per step saved by sampling ahead, divided by the shorter of generation and learning.
 
     The wait for verdicts is subtracted from both modes first, so only overlap with learning counts.
@@ -127,14 +135,27 @@ def hidden_fraction(comparison: StalenessComparison) -> float:
     return (on_policy_s - ahead_s) / min(generation_s, learning_s)
 
 
+def early_logprobs_ratio(comparison: OverlapComparison) -> float:
+    """Divide the seconds per step with early old log-probs by those without."""
+    return median_seconds(comparison.on_policy) / median_seconds(comparison.in_turn)
+
+
 def compute_summary(
     trainer_comparisons: Sequence[TrainerComparison],
     streamed: Sequence[StreamedJudging],
-    staleness: StalenessComparison,
+    overlap: OverlapComparison,
 ) -> dict[str, float]:
     """Compute the metrics of the JSON line. Keys without a suffix belong to the quickstart."""
-    summary = {"overlap_hidden_fraction": hidden_fraction(staleness)}
-    for side, steps in (("pinned_on_policy", staleness.on_policy), ("pinned_ahead", staleness.ahead)):
+    summary = {
+        "overlap_hidden_fraction": hidden_fraction(overlap),
+        "early_logprobs_ratio": early_logprobs_ratio(overlap),
+    }
+    sides = (
+        ("pinned_on_policy", overlap.on_policy),
+        ("pinned_ahead", overlap.ahead),
+        ("pinned_in_turn", overlap.in_turn),
+    )
+    for side, steps in sides:
         summary[f"seconds_per_step_{side}"] = median_seconds(steps)
     for comparison in trainer_comparisons:
         suffix = metric_suffix(comparison.workload)
@@ -167,16 +188,16 @@ def visible_reward_goal(steps: Sequence[StepMeasurement]) -> float:
 def print_report(
     trainer_comparisons: Sequence[TrainerComparison],
     streamed: Sequence[StreamedJudging],
-    staleness: StalenessComparison,
+    overlap: OverlapComparison,
 ) -> None:
     """Print all tables to standard output."""
     console = Console(width=150)
-    console.print(build_steps_table(trainer_comparisons, staleness))
+    console.print(build_steps_table(trainer_comparisons, overlap))
     console.print(build_reward_table(streamed))
-    console.print(build_goals_table(compute_summary(trainer_comparisons, streamed, staleness), streamed))
+    console.print(build_goals_table(compute_summary(trainer_comparisons, streamed, overlap), streamed))
 
 
-def build_steps_table(trainer_comparisons: Sequence[TrainerComparison], staleness: StalenessComparison) -> Table:
+def build_steps_table(trainer_comparisons: Sequence[TrainerComparison], overlap: OverlapComparison) -> Table:
     """Build the table of time, CPU time and speed, a row per workload and trainer."""
     table = Table(
         *("workload, trainer", "steps", "s/step (range)", "generation s", "visible reward s"),
@@ -186,8 +207,9 @@ def build_steps_table(trainer_comparisons: Sequence[TrainerComparison], stalenes
     rows = [(f"{comparison.workload}, ours", comparison.ours) for comparison in trainer_comparisons]
     rows += [(f"{comparison.workload}, {comparison.peer}", comparison.theirs) for comparison in trainer_comparisons]
     rows += [
-        (f"{QUICKSTART}, a core each, {ON_POLICY}", staleness.on_policy),
-        (f"{QUICKSTART}, a core each, {AHEAD}", staleness.ahead),
+        (f"{QUICKSTART}, a core each, {ON_POLICY}", overlap.on_policy),
+        (f"{QUICKSTART}, a core each, {AHEAD}", overlap.ahead),
+        (f"{QUICKSTART}, a core each, {IN_TURN}", overlap.in_turn),
     ]
     for name, steps in sorted(rows, key=lambda row: row[0].split(",")[0]):
         lowest = min(step.seconds for step in steps)

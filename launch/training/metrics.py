@@ -136,13 +136,14 @@ def timing_metrics(outcome: StepOutcome) -> dict[str, float]:
     """Wall seconds of a step's parts, what they leave unaccounted, and throughput in tokens per second.
 
     ``timing_s/wait/learner`` is the wait for the learner beyond its own seconds; ``timing_s/span/gen`` runs from the
-    first request to the last completion, waited for or not.
+    first request to the last completion, ``timing_s/span/old_log_prob`` is the learner's time for old log-probs, both
+    waited for or not.
     """
     sampled = outcome.sampled
     laps = outcome.laps
     update = outcome.update
     publication = outcome.publication
-    old_log_prob = outcome.prepare_seconds + update.old_logprob_seconds
+    old_log_prob = outcome.prepared.seconds + update.old_logprob_seconds
     waited_for_learner = laps.seconds("old_log_prob") + laps.seconds("update")
     parts = {
         "timing_s/gen": laps.seconds("generate") + sampled.generation_seconds,
@@ -160,6 +161,7 @@ def timing_metrics(outcome: StepOutcome) -> dict[str, float]:
         "timing_s/unaccounted": laps.total - sum(parts.values()),
         "timing_s/step": laps.total,
         "timing_s/span/gen": sampled.generation_span,
+        "timing_s/span/old_log_prob": outcome.prepared.early_seconds + old_log_prob,
         "perf/throughput": tokens / laps.total,
         "perf/weights_mb": publication.bytes / 1e6,
     }

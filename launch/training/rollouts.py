@@ -107,7 +107,8 @@ class StepProgress:
         last_completion_at: time of the last completion so far.
         expected: number of completions requested.
         judged: number of completions judged.
-        unfinished: number of completions still to come; ``all_finished`` is set when it reaches 0.
+        unfinished: number of completions still to come; ``all_finished`` is set when it reaches 0, and
+            ``another_finished`` whenever it changes.
         finished: finished completions.
         dropped: number of dropped groups by reason.
         generation_seconds, reward_seconds: see ``SampledStep``.
@@ -121,6 +122,7 @@ class StepProgress:
     unfinished: int = 0
     finished: list[Completion] = field(default_factory=list)
     all_finished: asyncio.Event = field(default_factory=asyncio.Event)
+    another_finished: asyncio.Event = field(default_factory=asyncio.Event)
     dropped: Counter[DropReason] = field(default_factory=Counter)
     generation_seconds: float = 0.0
     reward_seconds: float = 0.0
@@ -179,6 +181,19 @@ class Rollouts:
             with contextlib.suppress(DeadlineExceeded):
                 await gather(awaitables, f"the completions of step {step}", self._seconds_left(progress))
         return sorted(progress.finished, key=lambda completion: completion.id)
+
+    async def wait_for_completion(self, step: int) -> None:
+        """Wait until another completion of ``step`` is finished. Cancel it: it may never come."""
+        progress = self.progress[step]
+        await progress.another_finished.wait()
+        progress.another_finished.clear()
+
+    def complete_groups(self, step: int) -> list[Completion]:
+        """Return the completions of the groups of ``step`` whose completions are all there, sorted by their ids."""
+        finished = self.progress[step].finished
+        counts = Counter(completion.id.claim for completion in finished)
+        complete = [completion for completion in finished if counts[completion.id.claim] == self.plan.group_size]
+        return sorted(complete, key=lambda completion: completion.id)
 
     async def verdicts(self, step: int, version: int) -> SampledStep:
         """Wait for all verdicts of ``step`` and return its groups.
@@ -346,6 +361,7 @@ class Rollouts:
         finally:
             progress.last_completion_at = time.monotonic()
             progress.unfinished -= 1
+            progress.another_finished.set()
             if not progress.unfinished:
                 progress.all_finished.set()
             self.generating -= 1

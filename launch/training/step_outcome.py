@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from actors.waiting import run_in_thread
 from actors.weights.transfer import Publication
 from launch.records.timeline import Laps
+from launch.training.old_logprobs import PreparedStep
 from launch.training.rollouts import SampledStep
 from launch.training.run import Run, credit_settings
 from learner.credit import CreditedGroup, assign_credit, build_train_batch
@@ -56,14 +57,14 @@ class StepOutcome:
 
     Attributes:
         temperature: state with the step's diversity in it.
-        prepare_seconds: time of the learner for the old log-probs computed before the update.
+        prepared: the step's sequences, and the learner's time for the old log-probs computed before the update.
         laps: times of the step's parts on the driver.
     """
 
     sampled: SampledStep
     credit: StepCredit
     temperature: TemperatureState
-    prepare_seconds: float
+    prepared: PreparedStep
     update: UpdateMetrics
     publication: Publication
     laps: Laps

@@ -7,8 +7,9 @@
 The parts of a step. Every wait also ends at a deadline:
 
     part          waits for                                      meanwhile
-    generate      the step's last completion                     finished completions are judged
-    old_log_prob  the learner's forward pass, without verdicts   the last completions are judged
+    generate      the step's last completion                     finished completions are judged, and the learner
+                                                                 computes the old log-probs of complete groups
+    old_log_prob  those of the last groups, without verdicts     the last completions are judged
     reward        the step's last verdict                        with dynamic sampling, further groups are sampled
     credit        a thread of the driver                         completions of later steps are judged
     update        the learner's optimizer updates                completions of later steps are sampled and judged
@@ -27,12 +28,12 @@ from launch.evaluation.scores import Scores
 from launch.training.driver_state import DriverState
 from launch.training.gc_settings import gc_frozen
 from launch.training.metrics import actor_metrics, step_metrics, timing_metrics
+from launch.training.old_logprobs import prepare_step
 from launch.training.policy_evaluation import evaluate_policy, is_evaluation_due
 from launch.training.rollouts import Rollouts
 from launch.training.run import Run
 from launch.training.step_outcome import StepOutcome, credit_step
 from launch.training.temperature_stages import TemperatureStages
-from learner.credit import build_train_sequences
 
 
 async def train(run: Run) -> Scores | None:
@@ -74,15 +75,11 @@ async def train(run: Run) -> Scores | None:
 async def train_step(run: Run, step: int, rollouts: Rollouts, stages: TemperatureStages) -> StepOutcome:
     """Train on the groups of ``step`` and publish the new weights to the engines."""
     laps = run.records.laps()
-    with laps("generate"):
-        completions = await rollouts.completions(step)
-    with laps("old_log_prob"):
-        sequences = build_train_sequences(completions)
-        prepare_seconds = await run.learner.prepare(list(sequences.values()))
+    prepared = await prepare_step(run, step, rollouts, laps)
     with laps("reward"):
         sampled = await rollouts.verdicts(step, run.learner.version)
     with laps("credit"):
-        credit = await credit_step(run, step, sampled, sequences)
+        credit = await credit_step(run, step, sampled, prepared.sequences)
         temperature = stages.after_step(sampled.groups, credit.diversity)
     with laps("update"):
         update = await run.learner.update(credit.batch)
@@ -96,7 +93,7 @@ async def train_step(run: Run, step: int, rollouts: Rollouts, stages: Temperatur
         sampled=sampled,
         credit=credit,
         temperature=temperature,
-        prepare_seconds=prepare_seconds,
+        prepared=prepared,
         update=update,
         publication=publication,
         laps=laps,
@@ -125,14 +122,11 @@ async def record_step(run: Run, step: int, outcome: StepOutcome) -> dict[str, fl
 
 
 def draw_actors(run: Run, step: int, outcome: StepOutcome) -> None:
-    """Draw the actors' tracks in the timeline; the learner's durations are drawn to end with the driver's laps."""
+    """Draw the actors' tracks in the timeline; the learner's update is drawn to end with the driver's lap."""
     timeline = run.records.timeline
-    old_log_prob = outcome.laps.by_name["old_log_prob"]
     update = outcome.laps.by_name["update"]
     publish = outcome.laps.by_name["publish"]
     for rank in run.learner.ranks:
-        started = old_log_prob.ended - outcome.prepare_seconds
-        timeline.add_span(rank, "old log-probs", started, old_log_prob.ended, step=step)
         timeline.add_span(rank, "update", update.ended - outcome.update.update_seconds, update.ended, step=step)
         timeline.add_span(rank, "publish", publish.started, publish.ended, step=step)
     for generator in run.sampler.generators.live:

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.tools.pipeline_report import (
-    StalenessComparison,
+    OverlapComparison,
     StreamedJudging,
     TrainerComparison,
     build_goals_table,
@@ -37,16 +37,16 @@ def make_streamed(workload="quickstart"):
     )
 
 
-def make_staleness():
+def make_overlap():
     """Make steps of 9.5 s on-policy and 6.5 s ahead, without the reward: 3 of 4 s of generation are hidden."""
-    return StalenessComparison([make_step()] * 3, [make_step(7.0)] * 3)
+    return OverlapComparison([make_step()] * 3, [make_step(7.0)] * 3, [make_step(12.5)] * 3)
 
 
 def test_compute_summary():
     summary = compute_summary(
         [make_comparison(), make_comparison("uneven", 15.0)],
         [make_streamed(), make_streamed("uneven")],
-        make_staleness(),
+        make_overlap(),
     )
     assert summary["ratio_e2e_vs_trl"] == 2.0
     assert summary["ratio_e2e_vs_trl_uneven"] == 1.5
@@ -63,17 +63,18 @@ def test_compute_summary():
     assert summary["overlap_hidden_fraction"] == pytest.approx(0.75)
     assert summary["seconds_per_step_pinned_on_policy"] == 10.0
     assert summary["seconds_per_step_pinned_ahead"] == 7.0
+    assert summary["early_logprobs_ratio"] == 0.8
 
 
 def test_hidden_fraction_does_not_count_hidden_reward():
     """2 s of reward are visible on-policy and none ahead; nothing of generation or learning is hidden."""
-    comparison = StalenessComparison([make_step(11.0, reward=2.0)], [make_step(9.0, reward=0.0)])
+    comparison = OverlapComparison([make_step(11.0, reward=2.0)], [make_step(9.0, reward=0.0)], [])
     assert hidden_fraction(comparison) == 0.0
 
 
 def test_hidden_fraction_is_relative_to_the_shorter_of_generation_and_learning():
     fast_learner = [make_step(7.5, update=1.0)]
-    assert hidden_fraction(StalenessComparison(fast_learner, [make_step(6.0)])) == pytest.approx(0.75)
+    assert hidden_fraction(OverlapComparison(fast_learner, [make_step(6.0)], [])) == pytest.approx(0.75)
 
 
 def compare_tokens(theirs):
@@ -96,7 +97,7 @@ def test_goals_table_has_a_lower_goal_for_long_steps():
         workload="uneven", steps=[make_step(40.0, reward=1.2)], afterwards_s=[3.0], lengths=[50], timed_out=0.1
     )
     streamed = [make_streamed(), long_steps]
-    summary = compute_summary([make_comparison(), make_comparison("uneven")], streamed, make_staleness())
+    summary = compute_summary([make_comparison(), make_comparison("uneven")], streamed, make_overlap())
     table = build_goals_table(summary, streamed)
     assert list(table.columns[-1].cells) == ["yes", "yes", "no", "yes", "no"]
 
@@ -105,6 +106,6 @@ def test_print_report_names_the_other_trainer(capsys):
     print_report(
         [make_comparison(), make_comparison("uneven", 15.0)],
         [make_streamed(), make_streamed("uneven")],
-        make_staleness(),
+        make_overlap(),
     )
     assert "quickstart, TRL" in capsys.readouterr().out

@@ -12,6 +12,7 @@ from evaluator.verdict import Status
 from launch.records.run_directory import RunDirectory
 from launch.records.timeline import FILE
 from launch.training.driver_state import read_driver_state
+from learner.batch_checks import BadBatch
 from learner.credit import NoTrainableCompletion
 from learner.rollout import CompletionId, Judgement
 from tests.factories import make_verdict
@@ -199,6 +200,62 @@ def test_old_log_probs_are_computed_before_the_verdicts_and_reused_by_the_update
         assert after.token_ids is before.token_ids  # built once
 
 
+class HeldActors(HalfRightActors):
+    """Fake actors that finish the second group of a step only after the learner has prepared the first one.
+
+    Attributes:
+        prepared_calls: number of sequences of each call of ``prepare``.
+    """
+
+    def __init__(self, *settings):
+        super().__init__(*settings)
+        self.first_prepared = asyncio.Event()
+        self.prepared_calls = []
+
+    async def generate(self, request):
+        if request.claim % 2:
+            await self.first_prepared.wait()
+        return await super().generate(request)
+
+    def sample_in_order(self, requests, seed):
+        return [asyncio.ensure_future(self.generate(request)) for request in requests]
+
+    async def prepare(self, sequences, deadline_s):
+        self.prepared_calls.append(len(sequences))
+        self.first_prepared.set()
+        return 0.25
+
+
+def test_old_log_probs_of_a_complete_group_are_computed_while_others_are_sampled(tmp_path):
+    """The second group waits for the first one's old log-probs: without that, it would never be sampled."""
+    actors = HeldActors(all_distinct)
+    directory, _ = run_training(tmp_path, actors, "run.steps=1")
+    assert actors.prepared_calls[0] == 4 and sum(actors.prepared_calls) == 8
+    (all_seconds,) = read_column(directory, "timing_s/span/old_log_prob")
+    (waited_for,) = read_column(directory, "timing_s/old_log_prob")
+    assert all_seconds - waited_for >= 0.25
+
+
+@pytest.mark.parametrize(
+    "override", ["learner.logprobs_while_sampling=false", "run.deterministic=true", "algorithm.max_staleness=1"]
+)
+def test_old_log_probs_are_computed_together_if_nothing_is_sampled_meanwhile(tmp_path, override):
+    actors = HeldActors(all_distinct)
+    actors.first_prepared.set()
+    run_training(tmp_path, actors, "run.steps=2", "evaluator.adaptive_timeout=false", override)
+    assert actors.prepared_calls[-1] == 8
+
+
+def test_error_in_early_old_log_probs_ends_the_run(tmp_path):
+    class FailingActors(HeldActors):
+        async def prepare(self, sequences, deadline_s):
+            self.first_prepared.set()
+            raise BadBatch("completion q#3: token 9")
+
+    with pytest.raises(BadBatch, match="token 9"):
+        run_training(tmp_path, FailingActors(all_distinct), "run.steps=1")
+
+
 def test_partial_rewards_are_trained_on(tmp_path):
     class PartialActors(FakeActors):
         """Fake actors whose answers all fail, and pass 1, 2, 1, 2, ... of three tests."""
@@ -227,7 +284,7 @@ def test_partial_rewards_are_trained_on(tmp_path):
 def test_all_time_of_a_step_is_accounted_for(tmp_path, monkeypatch):
     actors = ClockedActors(all_distinct)
     monkeypatch.setattr(time, "monotonic", lambda: actors.now)
-    directory, _ = run_training(tmp_path, actors, "run.steps=2")
+    directory, _ = run_training(tmp_path, actors, "run.steps=2", "learner.logprobs_while_sampling=false")
     assert read_column(directory, "timing_s/step") == [2 * 4 * (3.0 + 1.0) + 0.5 + 5.0 + 0.75] * 2
     assert read_column(directory, "timing_s/unaccounted") == [0.0, 0.0]
     assert read_column(directory, "timing_s/old_log_prob") == [1.5, 1.5]
