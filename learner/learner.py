@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import NoReturn
@@ -105,8 +105,12 @@ class Learner:
     Every public method is collective: all ranks must call it with the same arguments.
     """
 
-    def __init__(self, settings: LearnerSettings) -> None:
+    def __init__(
+        self, settings: LearnerSettings, load: Callable[[PolicySettings, DeviceMesh], Policy] = load_policy
+    ) -> None:
+        """Load the policy with ``load``, which takes the place of a checkpoint where there is none."""
         self.settings = settings
+        self.load = load
         self.rank = dist.get_rank()
         self.ranks = dist.get_world_size()
         self.device = torch.device(settings.device)
@@ -132,7 +136,7 @@ class Learner:
     def _load_policy(self, mesh: DeviceMesh, checkpoint_activations: bool) -> Policy:
         """Load the policy at ``model_path``, also on resume, and shard it."""
         settings = self.settings
-        return load_policy(
+        return self.load(
             PolicySettings(
                 path=Path(settings.model_path),
                 attention=settings.attention,

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import init_empty_weights
 from safetensors import safe_open
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
@@ -71,9 +70,7 @@ def load_policy(settings: PolicySettings, mesh: DeviceMesh) -> Policy:
     if settings.checkpoint_activations:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if settings.compile_layers:
-        # Only what is inside a layer: FSDP2's hooks and the checkpointing of activations stay around it.
-        for layer in model.base_model.layers:
-            layer.forward = torch.compile(layer.forward, dynamic=True)
+        compile_layers(model)
     model.train()
     policy = Policy(model)
     shard_policy(policy, mesh, settings.compute_dtype)
@@ -81,6 +78,12 @@ def load_policy(settings: PolicySettings, mesh: DeviceMesh) -> Policy:
         _allocate(policy, settings.device)
         _read_rows(model, files)
     return policy
+
+
+def compile_layers(model: Any) -> None:
+    """Compile what is inside each decoder layer; FSDP2's hooks and the checkpointing of activations stay around it."""
+    for layer in model.base_model.layers:
+        layer.forward = torch.compile(layer.forward, dynamic=True)
 
 
 def shard_policy(policy: Policy, mesh: DeviceMesh, compute_dtype: torch.dtype) -> None:
@@ -117,6 +120,9 @@ def read_rows(file: Path, name: str, start: int, stop: int) -> Tensor:
 
 def _build_on_meta(path: Path, attention: str) -> Any:
     """Build the model without allocating its parameters. Its buffers, which no file has, are real."""
+    # Imported here: benchmarks/gpu_check, which builds its models another way, runs where accelerate is not installed.
+    from accelerate import init_empty_weights
+
     with init_empty_weights(include_buffers=False):
         model = AutoModelForCausalLM.from_config(
             AutoConfig.from_pretrained(path), dtype=torch.float32, attn_implementation=attention
