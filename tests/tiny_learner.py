@@ -41,10 +41,10 @@ MODEL_SHAPE: dict[str, Any] = {
 
 
 @contextmanager
-def one_rank_group(folder: Path) -> Iterator[None]:
-    """Make this process the only rank of a gloo group, whose file store lies in the empty ``folder``."""
+def one_rank_group(folder: Path, backend: str = "gloo") -> Iterator[None]:
+    """Make this process the only rank of a process group, whose file store lies in the empty ``folder``."""
     store = dist.FileStore(str(folder / "store"), 1)
-    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+    dist.init_process_group(backend, store=store, rank=0, world_size=1)
     try:
         yield
     finally:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ from tests.factories import CHECKPOINT_VOCABULARY
 pytestmark = [pytest.mark.engine, pytest.mark.integration, pytest.mark.timeout(1200)]
 TEMPERATURE = 0.8
 TOLERANCE = 1e-3
+GPU_TOLERANCE = 0.05
+"""Largest difference of log-probs between two bfloat16 implementations of the model."""
 BUCKET_MB = 1
 """Bucket size. The model has 11 MB, and its embeddings are larger than a bucket, so they are split."""
 DEADLINE_S = 300.0
@@ -145,6 +147,38 @@ def unconnected_pair(
     asyncio.run(start())
     yield LearnerEnginePair(learner=learner, generators=generators)
     stop_all([*generators.actors, *learner.actors])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("model", ["tied", "untied"])
+def test_weights_published_between_gpus_are_served(
+    cuda: torch.device, cluster: None, checkpoints: dict[str, Path], prompts: list[np.ndarray], model: str
+) -> None:
+    """Learner and engine on a GPU each, over NCCL, in bfloat16: as ``test_published_weights_are_served``."""
+    if torch.cuda.device_count() < 2:
+        pytest.skip(f"needs two GPUs, and torch sees {torch.cuda.device_count()} here")
+    path = str(checkpoints[model])
+    on_gpu = replace(make_learner_settings(path), device="cuda", compute_dtype="bfloat16")
+    learner = LearnerGroup(["DEFAULT"], 0.5, 1, on_gpu)
+    settings = replace(make_generator_settings(path), device="cuda", dtype="bfloat16", gpu_memory_fraction=0.3)
+    generators = GeneratorPool(1, make_generator_factory(["DEFAULT"], 0.5, 64, settings))
+    transfer_settings = TransferSettings(dtype="bfloat16", bucket_mb=BUCKET_MB, checksum=True, deadline_s=DEADLINE_S)
+
+    async def start() -> WeightTransfer:
+        await asyncio.gather(generators.start(600.0), learner.start(600.0, None))
+        members = {"generator 0": generators.actors[0]}
+        return await open_transfer(learner.actors, members, "auto", ("cuda", "cuda"), transfer_settings)
+
+    try:
+        gpu_pair = LearnerEnginePair(learner=learner, generators=generators, transfer=asyncio.run(start()))
+        for _ in range(3):
+            gpu_pair.publish()
+            fresh = gpu_pair.sample(prompts)
+            assert gpu_pair.compute_mismatch(fresh) < GPU_TOLERANCE
+            gpu_pair.train_on(fresh)
+            assert gpu_pair.compute_mismatch(gpu_pair.sample(prompts)) > 5 * GPU_TOLERANCE
+    finally:
+        stop_all([*generators.actors, *learner.actors])
 
 
 @pytest.fixture(scope="module", params=["shared_memory", "gloo"])

@@ -25,7 +25,13 @@ from learner.learner import Learner
 from learner.optimizer import UpdateCounters
 from learner.policy import gather_parameters
 from learner.rollout import TrainBatch
-from tests.tiny_learner import VOCABULARY_SIZE, make_learner_settings, make_sequences, save_tiny_model
+from tests.tiny_learner import (
+    VOCABULARY_SIZE,
+    make_learner_settings,
+    make_sequences,
+    one_rank_group,
+    save_tiny_model,
+)
 from tests.two_ranks import run_on_two_ranks
 
 SETTINGS = {"warmup_updates": 5, "weight_decay": 0.1}
@@ -324,3 +330,24 @@ def test_an_interrupted_removal_leaves_no_partial_checkpoint(tmp_path):
     remove_partial_checkpoints(tmp_path)
     assert os.listdir(tmp_path) == []
     remove_checkpoint(path)
+
+
+@pytest.mark.gpu
+def test_training_on_a_gpu_continues_from_its_checkpoint(cuda, model, tmp_path):
+    """The weights after the next update are equal up to the order of atomic additions; the learner is that of a run."""
+    settings = {"device": "cuda", "compute_dtype": "bfloat16", "attention": "auto", **SETTINGS}
+    batch = TrainBatch((tuple(make_sequences((1.0, -0.5, 2.0), seed=5)),))
+    (tmp_path / "group").mkdir()
+    with one_rank_group(tmp_path / "group", "nccl"):
+        learner = Learner(make_learner_settings(model, **settings))
+        learner.update(batch)
+        save_checkpoint(learner, tmp_path / "step_000001", {})
+        expected = gather_parameters(learner.policy)
+        restored = Learner(make_learner_settings(model, **settings))
+        load_checkpoint(restored, tmp_path / "step_000001")
+        assert all(torch.equal(value, expected[name]) for name, value in gather_parameters(restored.policy).items())
+        metrics = learner.update(batch)
+        assert restored.update(batch).pg_loss == pytest.approx(metrics.pg_loss, abs=1e-3)
+        after = gather_parameters(learner.policy)
+        for name, value in gather_parameters(restored.policy).items():
+            torch.testing.assert_close(value, after[name], rtol=1e-3, atol=1e-4)

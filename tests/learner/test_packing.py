@@ -1,6 +1,7 @@
 """Splitting a mini-batch over ranks and micro-batches, and packing one micro-batch."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -128,3 +129,14 @@ def test_pack_without_indices_packs_the_shortest_sequence():
     sequences = [make_sequence(response=[7] * length, prompt=(5,)) for length in (5, 2, 9)]
     micro = pack(sequences, [], CPU)
     np.testing.assert_array_equal(micro.input_ids, sequences[1].token_ids)
+
+
+@pytest.mark.gpu
+def test_pack_on_a_gpu_equals_that_on_the_cpu(cuda):
+    sequences = make_sequences([1.0] * 5, seed=3)
+    ours = pack(sequences, [4, 0, 2], cuda)
+    expected = pack(sequences, [4, 0, 2], CPU)
+    for name in ("input_ids", "position_ids", "rows", "targets", "temperatures"):
+        value = getattr(ours, name)
+        assert value.device == cuda and torch.equal(value.cpu(), getattr(expected, name))
+    assert ours.lengths == expected.lengths

@@ -125,3 +125,15 @@ def test_only_log_probs_carry_gradient():
     logprobs, entropies = token_logprobs(*make_inputs(), torch.ones(TOKENS))
     assert logprobs.requires_grad
     assert not entropies.requires_grad
+
+
+@pytest.mark.gpu
+def test_logprobs_of_16_bit_products_are_not_rounded_to_16_bits(cuda):
+    """Logits up to about 30, where neighbouring bfloat16 numbers differ by 0.125."""
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(TOKENS, 256, generator=generator).bfloat16().to(cuda)
+    head = (0.6 * torch.randn(VOCABULARY, 256, generator=generator)).bfloat16().to(cuda)
+    targets = torch.randint(VOCABULARY, (TOKENS,), generator=generator).to(cuda)
+    logprobs, _ = token_logprobs(hidden, head, None, targets, torch.ones(TOKENS, device=cuda))
+    exact = (hidden.double() @ head.double().T).log_softmax(-1).gather(1, targets[:, None])[:, 0]
+    assert (logprobs.double() - exact).abs().max() < 1e-3
