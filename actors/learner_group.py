@@ -17,7 +17,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import SchedulingStrategyT
 
 from actors.learner import CONTROL, LearnerActor
-from actors.log_files import get_log_path, make_actor_failed
+from actors.log_files import get_log_path, raise_actor_failed
 from actors.waiting import gather
 from learner.learner import LearnerSettings, UpdateMetrics
 from learner.rollout import TrainBatch, TrainSequence
@@ -118,4 +118,4 @@ class LearnerGroup:
         try:
             return await call
         except RayError as error:
-            raise make_actor_failed(self.names[rank], error, self.log_paths[rank]) from error
+            raise_actor_failed(self.names[rank], error, self.log_paths[rank])

@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from ray.exceptions import RayTaskError
 
@@ -88,8 +89,8 @@ def describe_failure(actor: str, error: BaseException, path: Path | None) -> str
     return "\n".join([f"{actor}: {details}{where}", *(f"  | {line}" for line in tail)])
 
 
-def make_actor_failed(actor: str, error: BaseException, path: Path | None) -> BaseException:
-    """Return ``error`` itself if it is addressed to the user already, else ActorFailed with a description of it."""
+def raise_actor_failed(actor: str, error: BaseException, path: Path | None) -> NoReturn:
+    """Raise ``error`` itself if it is addressed to the user already, else ActorFailed with a description of it."""
     if isinstance(error, RayTaskError) and isinstance(error.cause, UserError | RunFailed):
-        return error
-    return ActorFailed(describe_failure(actor, error, path))
+        raise error
+    raise ActorFailed(describe_failure(actor, error, path)) from error

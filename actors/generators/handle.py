@@ -16,7 +16,7 @@ from ray.util.scheduling_strategies import SchedulingStrategyT
 from actors.failure_causes import find_cause
 from actors.generators.actor import EngineFailed, GeneratorActor, GeneratorSettings, SampleRequest, engine_environment
 from actors.lifecycle import MemberFailed, summarize_error
-from actors.log_files import get_log_path, make_actor_failed, read_tail
+from actors.log_files import get_log_path, raise_actor_failed, read_tail
 from learner.rollout import Completion
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ class RemoteGenerator:
         try:
             await self.actor.start.remote(self.settings)
         except RayError as error:
-            raise make_actor_failed(self.name, error, self.log_path) from error
+            raise_actor_failed(self.name, error, self.log_path)
 
     async def generate(self, request: SampleRequest) -> Completion:
         """Sample one completion."""

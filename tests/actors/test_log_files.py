@@ -12,7 +12,7 @@ from actors.log_files import (
     ActorFailed,
     describe_failure,
     get_log_path,
-    make_actor_failed,
+    raise_actor_failed,
     read_tail,
     redirect_output,
 )
@@ -93,5 +93,8 @@ def test_unknown_cause_has_the_traceback_and_the_last_lines(tmp_path):
 
 def test_errors_for_the_user_keep_their_own_message():
     expected = make_task_error(UserError("set model.attention=sdpa"))
-    assert make_actor_failed("learner rank 0", expected, None) is expected
-    assert isinstance(make_actor_failed("learner rank 0", make_task_error(KeyError("x")), None), ActorFailed)
+    with pytest.raises(RayTaskError) as raised:
+        raise_actor_failed("learner rank 0", expected, None)
+    assert raised.value is expected
+    with pytest.raises(ActorFailed, match=r"learner rank 0: Traceback"):
+        raise_actor_failed("learner rank 0", make_task_error(KeyError("x")), None)
