@@ -53,12 +53,13 @@ def print_plan(config: Config, plan: Callable[[Config, ModelShape, float], list[
                 print_line(console, role.remark)
         guess = ", not on this machine: its shape is estimated from its size" if shape.estimated else ""
         print_line(console, f"model: {config.model.path}, {shape.parameters / 1e6:.1f}M parameters{guess}")
-        print_checks(examine_nodes(resolved, roles, shape), console)
         missing = find_missing_resources(roles, resolved, resources)
         for message in missing:
             print_line(console, f"missing: {message}", "yellow")
         if config.cluster.address is not None and not missing:
             asyncio.run(print_reservation(roles, config.cluster.placement_deadline_s, console))
+        # Last, because it takes the nodes' free GPUs for a moment.
+        print_checks(examine_nodes(resolved, roles, shape), console)
 
 
 async def print_reservation(roles: list[RolePlan], deadline_s: float, console: Console) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
@@ -119,6 +120,9 @@ class GeneratorActor(WeightLoadingMixin):
 
     async def start(self, settings: GeneratorSettings) -> float:
         """Start the engine; return the seconds it took. Raises vLLM's error if the engine cannot start."""
+        # The engine's processes talk over sockets in this folder; by default they would stay in /tmp for good.
+        self.sockets = tempfile.TemporaryDirectory(prefix="vllm-")
+        os.environ["VLLM_RPC_BASE_PATH"] = self.sockets.name
         with gc_disabled():
             from transformers import AutoTokenizer
             from vllm.engine.arg_utils import AsyncEngineArgs
@@ -237,6 +241,7 @@ class GeneratorActor(WeightLoadingMixin):
         which vLLM would wait.
         """
         self.engine.shutdown(timeout=self.stop_grace_s)
+        self.sockets.cleanup()
 
 
 @contextmanager
