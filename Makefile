@@ -57,9 +57,10 @@ endef
 	@if command -v nvcc > /dev/null || [ -x "$${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" ]; then \
 	  echo ".venv-gpu: compiling flash-attn, up to an hour (for one GPU model: FLASH_ATTN_CUDA_ARCHS=90) ..."; \
 	  .venv-gpu/bin/uv pip install --quiet --python .venv-gpu/bin/python --no-deps \
-	    --no-build-isolation-package flash-attn -r requirements/gpu.lock; \
+	    --no-build-isolation-package flash-attn -r requirements/gpu.lock || \
+	    echo ".venv-gpu: flash-attn could not be compiled; model.attention=auto uses torch's own kernel (varlen)" >&2; \
 	else \
-	  echo ".venv-gpu: no nvcc here, so flash-attn is left out; model.attention=auto uses torch's own kernel (varlen)"; \
+	  echo ".venv-gpu: no nvcc here, so no flash-attn; model.attention=auto uses torch's own kernel (varlen)"; \
 	fi
 	@touch $@
 

@@ -21,9 +21,19 @@ from evaluator.errors import RunFailed, UserError
 
 log = logging.getLogger(__name__)
 
+HEADER = "--- "
+"""Begins the first line that a process writes: a restarted actor appends to the same file."""
 TAIL_LINES = 40
 TAIL_BYTES = 16_384
 """Number of bytes at the end of a log file in which its last lines are searched."""
+
+
+def describe_death(error: BaseException, path: Path | None) -> str:
+    """Describe in one line why an actor or its engine died, with the cause if it is known."""
+    tail = read_tail(path)
+    cause = find_cause(str(error)) or find_cause("\n".join(tail))
+    where = f"; its log: {path}" if tail else ""
+    return f"{summarize_error(error)}{f': {cause}' if cause else ''}{where}"
 
 
 class ActorFailed(RunFailed, RuntimeError):
@@ -54,11 +64,14 @@ def redirect_output(path: Path | None) -> None:
     os.dup2(target, 2)
     os.close(target)
     now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-    os.write(2, f"--- {now} process {os.getpid()} on {socket.gethostname()}\n".encode())
+    os.write(2, f"{HEADER}{now} process {os.getpid()} on {socket.gethostname()}\n".encode())
 
 
 def read_tail(path: Path | None) -> list[str]:
-    """Return the last lines of a log file, without control characters; none if this node cannot read the file."""
+    """Return the last lines that the newest process wrote to a log file, without control characters.
+
+    There are none if this node cannot read the file.
+    """
     if path is None:
         return []
     try:
@@ -68,7 +81,13 @@ def read_tail(path: Path | None) -> list[str]:
     except OSError:
         return []
     lines = ("".join(character for character in line if character.isprintable()) for line in text.splitlines())
-    return [line for line in lines if line.strip()][-TAIL_LINES:]
+    written: list[str] = []
+    for line in lines:
+        if line.startswith(HEADER):
+            written.clear()
+        elif line.strip():
+            written.append(line)
+    return written[-TAIL_LINES:]
 
 
 def describe_failure(actor: str, error: BaseException, path: Path | None) -> str:
@@ -82,7 +101,7 @@ def describe_failure(actor: str, error: BaseException, path: Path | None) -> str
     tail = read_tail(path)
     summary = summarize_error(error)
     where = f"; its log: {path}" if tail else ""
-    if cause := find_cause("\n".join([str(error), *tail])):
+    if cause := find_cause(str(error)) or find_cause("\n".join(tail)):
         return f"{actor}: {cause} ({summary}){where}"
     # Ray's text contains the actor's traceback; an actor that died has none.
     details = str(error) if isinstance(error, RayTaskError) else summary

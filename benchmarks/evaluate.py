@@ -45,7 +45,7 @@ from benchmarks.tools.labelled_programs import (
     select_programs,
 )
 from conf.schema import Config
-from launch.cluster.placement import resolve_devices
+from launch.cluster.placement import get_gpu_gib, resolve_devices
 from launch.cluster.pools import make_evaluator_pool, make_generator_pool
 from launch.cluster.ray_cluster import find_resources, start_ray
 from launch.cluster.reservation import reserve
@@ -298,7 +298,7 @@ async def measure(config: Config, model: Path, data: Path, size: int, pairs: int
         size: number of recorded programs.
         pairs: evaluations per workload and mode.
     """
-    parts = plan_evaluation_roles(config, read_model_shape(config, model))
+    parts = plan_evaluation_roles(config, read_model_shape(config, model), get_gpu_gib(config))
     reservation = await reserve(parts, config.cluster.placement_deadline_s)
     evaluators = make_evaluator_pool(config)
     max_model_tokens = config.generator.max_prompt_tokens + config.generator.max_response_tokens

@@ -1,4 +1,4 @@
-"""Examine the machines that a training run would use, and say what is missing.
+"""Examine the machines that a training run would use, and print what is missing.
 
 python -m launch.doctor +experiment=lcb_v6 [key=value ...]
 """
@@ -33,9 +33,10 @@ HELP = Help(
 
 
 def examine(config: Config, console: Console) -> int:
-    """Examine the nodes, reduce over all processes of the run, and print everything; return the exit status."""
+    """Examine the nodes, then reduce over all processes of the run; print what is found, return the exit status."""
     # Imported only now: torch, Ray and transformers take many seconds, and a wrong key is reported before.
     from launch.cluster.doctor.checks import Check
+    from launch.cluster.doctor.collective import SUBJECT as COLLECTIVE
     from launch.cluster.doctor.collective import check_collective
     from launch.cluster.doctor.examination import examine_nodes
     from launch.cluster.doctor.report import print_checks
@@ -48,18 +49,20 @@ def examine(config: Config, console: Console) -> int:
         config = resolve_devices(config, resources)
         shape = read_model_shape(config, Path(config.model.path))
         roles = plan_roles(config, shape, get_gpu_gib(config, resources))
-        checks = examine_nodes(config, roles, shape)
         missing = find_missing_resources(roles, config, resources)
-        for message in missing:
-            detail, _, remedy = message.partition(": ")
-            checks.append(Check(node="all nodes", subject="plan", state="missing", detail=detail, remedy=remedy))
+        checks = [
+            *examine_nodes(config, roles, shape),
+            *(Check(node="all nodes", subject="plan", state="missing", detail=message) for message in missing),
+        ]
+        print_checks(checks, console)
         if missing:
             detail = "not tried, because resources are missing"
-            checks.append(Check(node="all nodes", subject="collective", state="note", detail=detail))
+            collective = Check(node="all nodes", subject=COLLECTIVE, state="note", detail=detail)
         else:
             start_ray(config)
-            checks.append(asyncio.run(check_collective(roles, config.cluster.placement_deadline_s)))
-    print_checks(checks, console)
+            collective = asyncio.run(check_collective(roles, config.cluster.placement_deadline_s))
+        print_checks([collective], console)
+    checks.append(collective)
     failed = sum(check.state == "missing" for check in checks)
     print_line(console, f"{failed} of {len(checks)} checks failed" if failed else "nothing is missing")
     return 1 if failed else 0

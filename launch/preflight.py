@@ -12,6 +12,7 @@ from launch.cluster.placement import (
     Resources,
     RolePlan,
     find_missing_resources,
+    get_gpu_gib,
     plan_roles,
     raise_placement_errors,
     resolve_devices,
@@ -54,7 +55,7 @@ def check_training_resources(config: Config) -> None:
         resources = find_resources(config)
         resolved = resolve_devices(config, resources)
         shape = read_model_shape(resolved, Path(resolved.model.path))
-        check_resources(plan_roles(resolved, shape), resolved, resources)
+        check_resources(plan_roles(resolved, shape, get_gpu_gib(resolved, resources)), resolved, resources)
 
 
 def check_resources(roles: list[RolePlan], config: Config, resources: Resources) -> None:

@@ -45,7 +45,8 @@ def choose_attention(attention: str, device: torch.device, compute_dtype: torch.
             return name
         if attention != "auto":
             raise AttentionUnavailable(f"model.attention={name}: {reason}; set model.attention=auto or sdpa")
-        log.info("attention: not %s: %s", name, reason)
+        if device.type == "cuda":
+            log.warning("model.attention=auto does not use %s: %s", name, reason)
     return SEGMENT_ATTENTION
 
 

@@ -44,7 +44,7 @@ def plan_micro_batches(
     """Assign sequences to ranks and micro-batches.
 
     All ranks get the same number of micro-batches, since FSDP ranks gather parameters together and must run the same
-    number of forward passes; that number is as small as the budget allows. In each round the ranks get about the same
+    number of forward passes; a greedy assignment finds a small number. In each round the ranks get about the same
     work (``sequence_work``), because they wait for each other. A sequence longer than the budget gets a micro-batch of
     its own.
 

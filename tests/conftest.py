@@ -57,7 +57,7 @@ def cuda() -> torch.device:
     import torch
 
     if not torch.cuda.is_available():
-        pytest.skip("needs a GPU, and torch sees none here")
+        pytest.skip("needs a GPU, and torch sees none here" + ("" if torch.version.cuda else " (make venv-gpu)"))
     return torch.device("cuda", 0)
 
 

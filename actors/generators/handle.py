@@ -13,10 +13,9 @@ import ray
 from ray.exceptions import RayActorError, RayError
 from ray.util.scheduling_strategies import SchedulingStrategyT
 
-from actors.failure_causes import find_cause
 from actors.generators.actor import EngineFailed, GeneratorActor, GeneratorSettings, SampleRequest, engine_environment
-from actors.lifecycle import MemberFailed, summarize_error
-from actors.log_files import get_log_path, raise_actor_failed, read_tail
+from actors.lifecycle import MemberFailed
+from actors.log_files import describe_death, get_log_path, raise_actor_failed
 from learner.rollout import Completion
 
 T = TypeVar("T")
@@ -56,7 +55,7 @@ class RemoteGenerator:
             async for reference in stream:
                 yield await self._await_result(reference)
         except RayActorError as error:
-            raise self._make_failure(error) from error
+            raise MemberFailed(self.name, describe_death(error, self.log_path)) from error
         finally:
             ray.cancel(stream)
 
@@ -75,12 +74,7 @@ class RemoteGenerator:
             ray.cancel(reference)
             raise
         except (RayActorError, EngineFailed) as error:
-            raise self._make_failure(error) from error
-
-    def _make_failure(self, error: BaseException) -> MemberFailed:
-        cause = find_cause("\n".join(read_tail(self.log_path)))
-        where = "" if self.log_path is None else f"; its log: {self.log_path}"
-        return MemberFailed(self.name, f"{summarize_error(error)}{f': {cause}' if cause else ''}{where}")
+            raise MemberFailed(self.name, describe_death(error, self.log_path)) from error
 
 
 def make_generator_factory(

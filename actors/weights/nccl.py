@@ -10,7 +10,7 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -37,7 +37,7 @@ class NcclSender:
         self.settings = settings
         self.endpoint = Endpoint("nccl", host, 0)  # the port is chosen for each generator when it connects
         self.groups: dict[ReceiverGroup, Any] = {}
-        self.dropped: set[str] = set()
+        self.dropped: dict[str, str] = {}  # reasons by receiver
 
     def send(
         self,
@@ -64,25 +64,26 @@ class NcclSender:
         torch.cuda.current_stream().synchronize()
         for disconnected in self.groups.keys() - set(connected):
             self.groups.pop(disconnected).destroy()
-        groups = [group for receivers in recipients if (group := self._nccl_group(receivers)) is not None]
+        groups = {receivers: group for receivers in recipients if (group := self._nccl_group(receivers)) is not None}
         packed_nccl_broadcast_producer(
             iterator=iter(tensors),
-            group=_MultiGroup(groups),
+            group=_LiveGroups(groups, self.dropped),
             src=0,
             post_iter_func=lambda item: item[1].to(self.layout.dtype),
             buffer_size_bytes=self.settings.bucket_bytes,
         )
-        failed = {name: FAILED for group in recipients for name in group.names if name in self.dropped}
+        failed = {name: self.dropped[name] for group in recipients for name in group.names if name in self.dropped}
         return SendResult(bytes=sum(self.layout.sizes), seconds=time.monotonic() - started, failed=failed)
 
     def drop(self, receivers: Collection[str]) -> None:
         """Abort the NCCL groups of receivers that failed. Called by another thread while ``send`` runs.
 
-        After that, broadcasts to them return without an effect.
+        They are marked first: while vLLM aborts a group, nothing may be broadcast to it.
         """
-        self.dropped.update(receivers)
-        for group in [group for key, group in self.groups.items() if self.dropped.intersection(key.names)]:
-            group.destroy()
+        self.dropped.update(dict.fromkeys(receivers, FAILED))
+        for key, group in list(self.groups.items()):
+            if set(receivers).intersection(key.names):
+                group.destroy()
 
     def close(self) -> None:
         """Destroy all NCCL groups."""
@@ -90,18 +91,26 @@ class NcclSender:
             group.destroy()
 
     def _nccl_group(self, receivers: ReceiverGroup) -> Any | None:
-        """Return the NCCL group of an engine, created when it is first used; None if the engine fails before it joins.
+        """Return the NCCL group of an engine, created when it is first used; None if the engine was dropped before.
 
-        The group is created in a thread of its own, which would wait for minutes for an engine that never joins.
+        The group is created in a thread of its own, which waits without limit for an engine that never joins.
         """
+        if self.dropped.keys() & set(receivers.names):
+            return None
         if receivers not in self.groups:
             creating: concurrent.futures.Future[Any] = concurrent.futures.Future()
             thread = threading.Thread(target=_create_group, args=(receivers, creating), daemon=True, name="nccl-group")
             thread.start()
             while not concurrent.futures.wait([creating], POLL_S).done:
-                if self.dropped.intersection(receivers.names):
+                if self.dropped.keys() & set(receivers.names):
                     return None
+            if (error := creating.exception()) is not None:
+                self.dropped.update(dict.fromkeys(receivers.names, f"no NCCL group with it: {error}"))
+                return None
             self.groups[receivers] = creating.result()
+            if self.dropped.keys() & set(receivers.names):  # dropped after the last look, so nobody has aborted it
+                self.groups[receivers].destroy()
+                return None
         return self.groups[receivers]
 
 
@@ -118,15 +127,17 @@ def _create_group(receivers: ReceiverGroup, creating: concurrent.futures.Future[
         creating.set_exception(error)
 
 
-class _MultiGroup:
-    """Several NCCL groups behind the interface of one: broadcasts each tensor to all of them."""
+class _LiveGroups:
+    """NCCL groups behind the interface of one: broadcasts each tensor to those whose receivers were not dropped."""
 
-    def __init__(self, groups: list[Any]) -> None:
+    def __init__(self, groups: Mapping[ReceiverGroup, Any], dropped: Mapping[str, str]) -> None:
         self.groups = groups
+        self.dropped = dropped
 
     def broadcast(self, tensor: Tensor, src: int) -> None:
-        for group in self.groups:
-            group.broadcast(tensor, src=src)
+        for receivers, group in self.groups.items():
+            if not self.dropped.keys() & set(receivers.names):
+                group.broadcast(tensor, src=src)
 
 
 class NcclReceiver:

@@ -10,7 +10,7 @@ load them in place as they arrive.
 
 Who waits for whom: the sender waits until every receiver has released a bucket's slot, a generator waits for the next
 bucket, and the driver waits until each generator has returned the version that it now serves. All waits are bounded:
-that of the sender by ``deadline_s``, the others by small multiples of it.
+that of the sender by ``deadline_s`` (over NCCL the driver ends it), the others by small multiples of it.
 
 Covered: generators that die, fail to load, hang, or load something else than what was sent. One that fails while rank
 0 sends is reported to it at once (``drop_receivers``), so that it does not wait. They are dropped from the publication
@@ -264,15 +264,26 @@ class WeightTransfer:
         """
         sending = asyncio.ensure_future(self._send(version, names))
         failed: dict[str, str] = {}
+        deadline = time.monotonic() + self.settings.deadline_s
         try:
             while not sending.done():
                 waiting: set[asyncio.Future[Any]] = {sending, *(load for load in loads.values() if not load.done())}
-                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                # Only the sender over NCCL does not notice by itself that a receiver hangs.
+                ends_here = self.backend == "nccl" and waiting != {sending}
+                left_s = max(0.0, deadline - time.monotonic()) if ends_here else None
+                done, _ = await asyncio.wait(waiting, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
                 for name, load in loads.items():
-                    if name not in failed and load.done() and (error := load.exception()) is not None:
-                        failed[name] = summarize_error(error)
+                    reason = _find_load_failure(load, hangs=not done)
+                    if name not in failed and reason:
+                        failed[name] = reason
                         await self._drop_receivers(name)
-            return sending.result(), failed
+                if not done:
+                    break
+            return await sending, failed
+        except ACTOR_ERRORS as error:
+            if not failed:
+                raise
+            raise WeightTransferError(f"{summarize_error(error)}; {_format_reasons(failed)}") from error
         finally:
             sending.cancel()
 
@@ -347,6 +358,14 @@ async def _gather_results(
 
     guarded = {name: result_or_failure(name, call) for name, call in calls.items()}
     return dict(zip(calls, await gather(guarded, operation, deadline_s + MARGIN_S), strict=True))
+
+
+def _find_load_failure(load: asyncio.Future[int], hangs: bool) -> str:
+    """Return why a generator's load failed; an empty string if it did not, or is in progress and not said to hang."""
+    if not load.done():
+        return "it did not load the weights before the deadline" if hangs else ""
+    error = load.exception()
+    return "" if error is None else summarize_error(error)
 
 
 def _version_mismatch(echoed: int | _Failure, version: int) -> str:

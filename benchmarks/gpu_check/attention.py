@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 from benchmarks.gpu_check.measuring import Device, Report
-from learner.attention_choice import KERNELS, find_obstacle
+from learner.attention_choice import FLASH_ATTENTION, KERNELS, find_obstacle
 from learner.segment_attention import segment_attention
 from learner.varlen_attention import varlen_attention
 
@@ -39,7 +39,7 @@ class Case:
 def check_attention(device: Device, report: Report) -> None:
     """Report milliseconds and TFLOP/s of each implementation, forward and with the backward pass, and differences."""
     for name, run in KERNELS.items():
-        report.tell("attention", kernel=name, obstacle=find_obstacle(run, device.torch_device, device.dtype))
+        report.add("attention", kernel=name, obstacle=find_obstacle(run, device.torch_device, device.dtype))
     for row, lengths in ({"uneven": (32, 64, 128)} if device.quick else ROWS).items():
         outputs = {}
         for name, attend in _implementations(lengths, device).items():
@@ -48,7 +48,7 @@ def check_attention(device: Device, report: Report) -> None:
         for name, output in outputs.items():
             if name != "sdpa":
                 difference = float((output - outputs["sdpa"]).abs().max())
-                report.tell("attention", row=row, implementation=name, largest_difference_from_sdpa=difference)
+                report.add("attention", row=row, implementation=name, largest_difference_from_sdpa=difference)
     _check_grouped_kernels(device, report)
 
 
@@ -68,9 +68,20 @@ def _implementations(lengths: tuple[int, ...], device: Device) -> dict[str, Call
         options = {"cu_seq_lens_q": bounds, "max_length_q": max(lengths), "scaling": scaling}
         return varlen_attention(module, query, key, value, None, **options)[0]
 
+    def attend_by_flash_attention(states: States) -> Tensor:
+        from flash_attn import flash_attn_varlen_func
+
+        q, k, v = (part[0].transpose(0, 1) for part in states)
+        longest = max(lengths)
+        arguments = {"cu_seqlens_q": bounds, "cu_seqlens_k": bounds, "max_seqlen_q": longest, "max_seqlen_k": longest}
+        output: Tensor = flash_attn_varlen_func(q, k, v, **arguments, softmax_scale=scaling, causal=True)
+        return output.unsqueeze(0)
+
     implementations: dict[str, Callable[[States], Tensor]] = {"sdpa": attend_by_segments}
     if device.is_gpu:
         implementations["varlen"] = attend_by_varlen
+        if not find_obstacle(KERNELS[FLASH_ATTENTION], device.torch_device, device.dtype):
+            implementations[FLASH_ATTENTION] = attend_by_flash_attention
     return implementations
 
 
@@ -89,7 +100,7 @@ def _measure(device: Device, report: Report, case: Case, attend: Callable[[State
         forward_s = device.seconds(lambda: attend(states))
         output = attend(states).float()
     both_s = device.seconds(lambda: attend(states).float().square().mean().backward())
-    report.tell(
+    report.add(
         "attention",
         row=case.row,
         implementation=case.implementation,
@@ -114,4 +125,4 @@ def _check_grouped_kernels(device: Device, report: Report) -> None:
                 works[backend.name] = True
             except RuntimeError:
                 works[backend.name] = False
-        report.tell("attention", dtype=str(dtype), kernels_that_take_groups=works)
+        report.add("attention", dtype=str(dtype), kernels_that_take_groups=works)

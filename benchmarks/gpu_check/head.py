@@ -35,9 +35,9 @@ def check_head(device: Device, report: Report) -> None:
         with mock.patch.dict(module.CHUNK_ELEMENTS, {device.torch_device.type: 2**power}):
             took_s = device.seconds(in_chunks)
             peak_gib = device.peak_gib(in_chunks)
-        report.tell("head", chunk=f"2^{power}", us_per_token=1e6 * took_s / tokens, peak_gib=peak_gib)
+        report.add("head", chunk=f"2^{power}", us_per_token=1e6 * took_s / tokens, peak_gib=peak_gib)
     took_s = device.seconds(at_once)
-    report.tell("head", chunk="whole", us_per_token=1e6 * took_s / tokens, peak_gib=device.peak_gib(at_once))
+    report.add("head", chunk="whole", us_per_token=1e6 * took_s / tokens, peak_gib=device.peak_gib(at_once))
     with torch.no_grad():
         few = slice(0, CHECKED_TOKENS)
         exact = (states[few].double() @ weight.double().T).log_softmax(-1).gather(1, targets[few, None])[:, 0]
@@ -46,4 +46,4 @@ def check_head(device: Device, report: Report) -> None:
         rounded = rounded.log_softmax(-1).gather(1, targets[few, None])[:, 0]
         for name, values in (("ours", ours), ("logits rounded to the dtype", rounded)):
             error = (values.double() - exact).abs()
-            report.tell("head", logprobs=name, error_mean=float(error.mean()), error_max=float(error.max()))
+            report.add("head", logprobs=name, error_mean=float(error.mean()), error_max=float(error.max()))

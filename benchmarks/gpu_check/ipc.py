@@ -25,7 +25,7 @@ def check_ipc(device: Device, report: Report) -> None:
         device.synchronize()
         asked.put(buffer)
         gb_per_s, is_right = answered.get(timeout=DEADLINE_S)
-        report.tell("ipc", gb_per_s=gb_per_s, right=is_right)
+        report.add("ipc", gb_per_s=gb_per_s, right=is_right)
         asked.put(None)
         child.join(DEADLINE_S)
     finally:

@@ -76,14 +76,17 @@ class Device:
 
 
 class Report:
-    """Lines of the check, printed and written to ``path`` as they come: a run that is cut off has said what it knew."""
+    """Findings of the check, a JSON line each, printed and written to ``path`` as they come.
+
+    So a run that is interrupted has reported what it found until then.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self.lines: list[str] = []
         self.failed = 0
 
-    def tell(self, part: str, **values: Any) -> None:
+    def add(self, part: str, **values: Any) -> None:
         """Report what ``part`` found."""
         self.lines.append(json.dumps({"part": part, **values}))
         print(self.lines[-1], flush=True)
@@ -97,6 +100,6 @@ class Report:
             work()
         except Exception as error:  # noqa: BLE001 - out of memory, a missing kernel: all are findings of this part
             self.failed += 1
-            self.tell(name, error=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}")
+            self.add(name, error=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}")
         device.free_memory()
-        self.tell(name, part_seconds=round(time.perf_counter() - started, 1))
+        self.add(name, part_seconds=round(time.perf_counter() - started, 1))

@@ -24,13 +24,13 @@ def check_numbers(device: Device, report: Report, name: str, shape: Shape) -> No
         del learner
         device.free_memory()
     gap = (logprobs["bfloat16"] - logprobs["float32"]).abs()
-    report.tell("numbers", shape=name, bfloat16_gap_mean=float(gap.mean()), bfloat16_gap_max=float(gap.max()))
+    report.add("numbers", shape=name, bfloat16_gap_mean=float(gap.mean()), bfloat16_gap_max=float(gap.max()))
     for strict in (False, True):
         torch.use_deterministic_algorithms(strict, warn_only=True)
         first = _update_once(device, shape, batch)
         second = _update_once(device, shape, batch)
         torch.use_deterministic_algorithms(False)
-        report.tell(
+        report.add(
             "numbers",
             shape=name,
             use_deterministic_algorithms=strict,

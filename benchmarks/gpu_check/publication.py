@@ -24,11 +24,11 @@ def check_publication(device: Device, report: Report, name: str, shape: Shape) -
     if device.is_gpu:
         for waits in (False, True):
             stale, tensors = _count_stale(learner, batch, waits)
-            report.tell("publication", shape=name, waits_for_the_update=waits, tensors=tensors, stale=stale)
+            report.add("publication", shape=name, waits_for_the_update=waits, tensors=tensors, stale=stale)
     size = sum(parameter.numel() for parameter in learner.policy.parameters()) * device.dtype.itemsize
     for bucket_mb in BUCKETS_MB[:1] if device.quick else BUCKETS_MB:
         took_s = device.seconds(partial(_pack, learner, device.dtype, bucket_mb * 2**20))
-        report.tell("publication", shape=name, bucket_mb=bucket_mb, packed_gb_per_s=size / took_s / 1e9)
+        report.add("publication", shape=name, bucket_mb=bucket_mb, packed_gb_per_s=size / took_s / 1e9)
 
 
 def _count_stale(learner: Learner, batch: Sequence[TrainSequence], waits: bool) -> tuple[int, int]:

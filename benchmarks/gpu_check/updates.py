@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from benchmarks.gpu_check.measuring import Device, Report
-from benchmarks.gpu_check.workload import LearnerOptions, Shape, build_learner, make_batch, read_old_logprobs
+from benchmarks.gpu_check.workload import (
+    LearnerOptions,
+    Shape,
+    build_learner,
+    make_batch,
+    make_sequence,
+    read_old_logprobs,
+)
 
 NOMINAL_TFLOPS = {"H100": 989.0, "H200": 989.0, "H800": 989.0, "A100": 312.0, "B200": 2250.0}
 """Dense bfloat16 peak of a GPU by a part of its name (NVIDIA's data sheets), by which MFU is counted."""
@@ -29,7 +37,7 @@ def check_updates(
     if device.quick:
         batch = make_batch(shape, 256, 16)
     elif one_row:
-        batch = make_batch(shape, 1, budget // 9)
+        batch = [make_sequence(shape, np.random.default_rng(0), budget // 9, budget - budget // 9)]
     else:
         batch = make_batch(shape, 4 * budget, 500)
     old = read_old_logprobs(batch)
@@ -50,7 +58,7 @@ def check_updates(
     )
     forward_flops = 2 * parameters * tokens + attention
     peak = _nominal_flops(device)
-    report.tell(
+    report.add(
         "updates",
         shape=name,
         attention=learner.policy.model.config._attn_implementation,

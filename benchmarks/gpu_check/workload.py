@@ -123,17 +123,22 @@ def make_batch(shape: Shape, tokens: int, shortest: int) -> list[TrainSequence]:
     total = 0
     while total < tokens:
         response = int(shortest * 8 ** random.random())
-        sequences.append(
-            TrainSequence(
-                token_ids=random.integers(3, shape.vocabulary, shortest + response),
-                prompt_length=shortest,
-                sampler_logprobs=np.full(response, -np.log(shape.vocabulary), np.float32),
-                temperature=1.0,
-                advantage=1.0 if len(sequences) % 2 else -0.5,
-            )
-        )
+        sequences.append(make_sequence(shape, random, shortest, response, 1.0 if len(sequences) % 2 else -0.5))
         total += shortest + response
     return sequences
+
+
+def make_sequence(
+    shape: Shape, random: np.random.Generator, prompt: int, response: int, advantage: float = 1.0
+) -> TrainSequence:
+    """Make a sequence of random tokens with a prompt and a response of the given lengths."""
+    return TrainSequence(
+        token_ids=random.integers(3, shape.vocabulary, prompt + response),
+        prompt_length=prompt,
+        sampler_logprobs=np.full(response, -np.log(shape.vocabulary), np.float32),
+        temperature=1.0,
+        advantage=advantage,
+    )
 
 
 def read_old_logprobs(batch: Sequence[TrainSequence]) -> list[torch.Tensor]:

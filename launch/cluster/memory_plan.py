@@ -1,7 +1,7 @@
 """Memory of a learner rank and of an engine on a GPU, by part.
 
 All figures are estimates from the model's shape: what each part must hold, with the sizes of the code that holds it.
-What a GPU really has left is measured by ``launch.doctor``; docs/gpu.md says which figures were compared with a run.
+None of them has been compared with a run. What a GPU really has left is measured by ``launch.doctor``.
 """
 
 from __future__ import annotations
@@ -39,8 +39,10 @@ def plan_rank_memory(model: ModelShape, config: Config) -> Parts:
         "float32 reference": 4 * shard if config.algorithm.kl_weight > 0 else 0.0,
         "gathered layers": gathered,
         "activations": activation_bytes(model, learner.micro_batch_tokens, width, learner.activation_checkpointing),
-        # Logits, their exponentials or gradients in float32 and in the dtype of the computation; the head's gradient.
-        "logits chunk": CHUNK_ELEMENTS["cuda"] * (8 + width) + (4 + width) * model.vocabulary * model.hidden,
+        # Logits, their exponentials or gradients in float32 and in the dtype of the computation; the sum of the head's
+        # gradients over chunks and the next summand, both float32.
+        "logits chunk": CHUNK_ELEMENTS["cuda"] * (8 + width) + 8 * model.vocabulary * model.hidden,
+        "buckets to publish": 3 * config.weight_transfer.bucket_mb * 2**20 + width * model.vocabulary * model.hidden,
         "CUDA and NCCL": CUDA_GIB * GIB,
     }
     return tuple((name, size / GIB) for name, size in bytes_.items() if size)

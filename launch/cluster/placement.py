@@ -127,17 +127,16 @@ def get_gpu_gib(config: Config, resources: Resources | None = None) -> float:
     return config.cluster.gpu_memory_gib or measured or ASSUMED_GPU_GIB
 
 
-def plan_roles(config: Config, model: ModelShape, gpu_gib: float | None = None) -> list[RolePlan]:
+def plan_roles(config: Config, model: ModelShape, gpu_gib: float) -> list[RolePlan]:
     """Plan the actors of a training run.
 
     Args:
         config: configuration without ``device: auto`` (see ``resolve_devices``).
         model: shape of the model, from which memory is estimated.
-        gpu_gib: memory of a GPU in GiB; None for ``get_gpu_gib``.
+        gpu_gib: memory of a GPU in GiB, as from ``get_gpu_gib``.
     """
     evaluator = config.evaluator
     assert "auto" not in (config.generator.device, config.learner.device), "call resolve_devices first"
-    gpu_gib = get_gpu_gib(config) if gpu_gib is None else gpu_gib
     return [
         _plan_generators(config, model, gpu_gib),
         RolePlan(
@@ -301,9 +300,17 @@ def find_missing_evaluator_slots(config: Config, total: Mapping[str, float], add
     ]
 
 
+def _measure_gpu_gib() -> float | None:
+    """Return the memory of the first GPU in GiB; None if torch cannot use it, which ``launch.doctor`` explains."""
+    try:
+        return torch.cuda.get_device_properties(0).total_memory / GIB
+    except RuntimeError:
+        return None
+
+
 def measure_local_resources(config: Config) -> Resources:
     """Return the resources of this machine, as a local cluster has them."""
     cpus = config.cluster.num_cpus or psutil.cpu_count() or 1
     gpus = torch.cuda.device_count()
-    gpu_gib = torch.cuda.get_device_properties(0).total_memory / GIB if gpus else None
+    gpu_gib = _measure_gpu_gib() if gpus else None
     return Resources(cpus=cpus, gpus=gpus, free_gib=psutil.virtual_memory().available / GIB, gpu_gib=gpu_gib)

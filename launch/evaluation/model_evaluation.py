@@ -31,7 +31,7 @@ from conf.schema import Config
 from evaluator.problem import to_row
 from evaluator.sandbox import describe_missing_fences
 from launch.cluster.model_shape import ModelShape
-from launch.cluster.placement import RolePlan, plan_roles, resolve_devices
+from launch.cluster.placement import RolePlan, get_gpu_gib, plan_roles, resolve_devices
 from launch.cluster.pools import make_evaluator_pool, make_generator_pool
 from launch.cluster.ray_cluster import find_resources, ray_session, start_ray
 from launch.command import print_line
@@ -66,7 +66,7 @@ INCOMPLETE_STATUS = 3
 NO_TOKENS = np.zeros(0, dtype=np.int32)  # token ids of a prompt that the server tokenizes
 
 
-def plan_evaluation_roles(config: Config, model: ModelShape, gpu_gib: float | None = None) -> list[RolePlan]:
+def plan_evaluation_roles(config: Config, model: ModelShape, gpu_gib: float) -> list[RolePlan]:
     """Plan the actors of an evaluation: evaluators, and engines unless a server samples the answers."""
     names = ("evaluator",) if config.generator.endpoint is not None else ("generator", "evaluator")
     return [role for role in plan_roles(config, model, gpu_gib) if role.name in names]
@@ -103,7 +103,9 @@ def evaluate_model(config: Config, evaluation_set: EvaluationSet, console: Conso
         resources = find_resources(config)
         config = resolve_devices(config, resources)
         model = None if config.generator.endpoint is not None else resolve_local_model(config, console)
-        roles = plan_evaluation_roles(config, read_model_shape(config, model or Path(config.model.path)))
+        roles = plan_evaluation_roles(
+            config, read_model_shape(config, model or Path(config.model.path)), get_gpu_gib(config, resources)
+        )
         check_resources(roles, config, resources)
         prepared = prepare_evaluation(config, evaluation_set, model)
         for remark in prepared.remarks:

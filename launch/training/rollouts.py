@@ -183,10 +183,14 @@ class Rollouts:
         return sorted(progress.finished, key=lambda completion: completion.id)
 
     async def wait_for_completion(self, step: int) -> None:
-        """Wait until another completion of ``step`` is finished. Cancel it: it may never come."""
+        """Wait until another completion of ``step`` is finished or failed, without a deadline."""
         progress = self.progress[step]
         await progress.another_finished.wait()
         progress.another_finished.clear()
+
+    def is_sampled(self, step: int) -> bool:
+        """Return True if no completion of ``step`` is being sampled."""
+        return self.progress[step].unfinished == 0
 
     def complete_groups(self, step: int) -> list[Completion]:
         """Return the completions of the groups of ``step`` whose completions are all there, sorted by their ids."""

@@ -13,7 +13,7 @@ from actors.evaluators.pool import EvaluatorPool
 from actors.generators.pool import GeneratorPool
 from conf.schema import Config
 from evaluator.problem import Problem
-from launch.cluster.placement import RolePlan, plan_roles, resolve_devices
+from launch.cluster.placement import RolePlan, get_gpu_gib, plan_roles, resolve_devices
 from launch.cluster.ray_cluster import find_resources, ray_session, start_ray
 from launch.cluster.scaling import accept_scaling_requests
 from launch.command import print_line
@@ -46,9 +46,9 @@ def run_training(config: Config, dataset: Dataset, console: Console) -> None:
         if not Path(config.model.path).is_dir():
             # Before minutes go into building or fetching a model that does not fit.
             shape = read_model_shape(config, Path(config.model.path))
-            check_resources(plan_roles(config, shape), config, resources)
+            check_resources(plan_roles(config, shape, get_gpu_gib(config, resources)), config, resources)
         model = resolve_local_model(config, console)
-        parts = plan_roles(config, read_model_shape(config, model))
+        parts = plan_roles(config, read_model_shape(config, model), get_gpu_gib(config, resources))
         check_resources(parts, config, resources)
         check_context_length(config, model)
         directory = RunDirectory(config)

@@ -10,6 +10,7 @@ from ray.exceptions import ActorDiedError, RayTaskError
 from actors.log_files import (
     TAIL_LINES,
     ActorFailed,
+    describe_death,
     describe_failure,
     get_log_path,
     raise_actor_failed,
@@ -31,7 +32,7 @@ os.write(2, b"from a library\\n")
 
 
 def make_task_error(cause):
-    return RayTaskError("start", "Traceback\nin start\nRuntimeError: engine core initialization failed", cause)
+    return RayTaskError("start", f"Traceback\nin start\nRuntimeError: {cause}", cause)
 
 
 @pytest.mark.heavy
@@ -70,6 +71,16 @@ def test_tail_has_the_last_lines_without_control_characters(tmp_path):
     assert len(tail) == TAIL_LINES
     assert tail[-2:] == ["line 4999", "[31mred[0m"]
     assert read_tail(tmp_path / "absent") == read_tail(None) == []
+
+
+def test_lines_of_an_earlier_process_are_not_quoted(tmp_path):
+    path = tmp_path / "generator_0.log"
+    path.write_text("--- then process 1 on a\nCUDA out of memory\n--- now process 2 on a\nlast words\n")
+    assert read_tail(path) == ["last words"]
+    killed = make_task_error(RuntimeError("Task was killed due to the node running low on memory"))
+    assert "the node ran out of memory" in describe_failure("generator 0", killed, path)
+    assert describe_death(RuntimeError("odd"), path) == f"RuntimeError: odd; its log: {path}"
+    assert describe_death(RuntimeError("Bus error"), None).startswith("RuntimeError: Bus error: shared memory")
 
 
 def test_known_cause_is_one_sentence(tmp_path):

@@ -46,7 +46,7 @@ def test_failing_part_is_reported_and_does_not_end_the_others(tmp_path, capsys):
         raise RuntimeError("CUDA out of memory\nmore")
 
     report.run("first", fail, CPU)
-    report.run("second", lambda: report.tell("second", value=1), CPU)
+    report.run("second", lambda: report.add("second", value=1), CPU)
     lines = [json.loads(line) for line in Path(tmp_path / "lines.jsonl").read_text().splitlines()]
     assert lines[0] == {"part": "first", "error": "RuntimeError: CUDA out of memory"}
     assert {"part": "second", "value": 1} in lines

@@ -112,7 +112,7 @@ def test_dry_run_shows_nodes_and_placement(nodes: RayNodes) -> None:
 def test_actors_run_on_their_reserved_nodes_until_release(
     nodes: RayNodes, checkpoints: dict[str, Path], tmp_path: Path
 ) -> None:
-    roles = plan_roles(make_config("generator.cpus=2", "learner.cpus=2"), estimate_shape(2**20))
+    roles = plan_roles(make_config("generator.cpus=2", "learner.cpus=2"), estimate_shape(2**20), 80.0)
 
     async def reserve_and_place() -> None:
         reservation = await reserve(roles, 30.0)
@@ -160,7 +160,7 @@ def test_reservation_that_fits_no_node_fails_at_its_deadline(nodes: RayNodes) ->
     with pytest.raises(PlacementError) as caught:
         asyncio.run(
             asyncio.wait_for(
-                reserve(plan_roles(make_config("generator.cpus=4.25"), estimate_shape(2**20)), 3.0), DEADLINE_S
+                reserve(plan_roles(make_config("generator.cpus=4.25"), estimate_shape(2**20), 80.0), 3.0), DEADLINE_S
             )
         )
     assert "CPU: generator 0 takes 4.25 on one node, no node has more than 4 free" in str(caught.value)

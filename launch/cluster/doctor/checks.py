@@ -1,4 +1,4 @@
-"""Checks: what the facts about nodes say about a run, each with what to do."""
+"""Checks of a run's needs against the facts about its nodes, each with what to do."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Check:
         subject: what was checked.
         state: "ok"; "missing" if the run cannot work; "note" if it works with a restriction.
         detail: what was found.
-        remedy: what to do; empty if the state is "ok".
+        remedy: what to do; empty if the state is "ok", or if ``detail`` contains it.
     """
 
     node: str
@@ -50,7 +50,8 @@ class Needs:
     Attributes:
         on_gpus: engines or learner ranks run on GPUs.
         gpu_gib: planned use of a GPU by the larger of both, in GiB.
-        host_gib: host memory of an engine, a rank, and the copy of the model that a checkpoint is written from, in GiB.
+        host_gib: host memory of a node's share of engines and ranks, and of the copy of the model that a checkpoint is
+            written from, in GiB.
         shared_memory_gib: free space in /dev/shm, in GiB.
         between_nodes: learner ranks and engines communicate between nodes.
         compiles: something is compiled at run time: Triton's kernels on GPUs, or the learner's layers.
@@ -77,8 +78,9 @@ def find_needs(config: Config, roles: Sequence[RolePlan], model: ModelShape, nod
     """
     gpu_roles = [role for role in roles if role.device == "cuda"]
     copy_gib = model.parameters * (4 if config.model.dtype == "float32" else 2) / GIB
-    names = {role.name for role in roles}
-    host_gib = (ENGINE_GIB if GENERATOR in names else 0.0) + (PROCESS_GIB + copy_gib if LEARNER_RANK in names else 0.0)
+    counts = {role.name: role.count for role in roles}
+    processes_gib = counts.get(GENERATOR, 0) * ENGINE_GIB + counts.get(LEARNER_RANK, 0) * PROCESS_GIB
+    host_gib = processes_gib / nodes + (copy_gib if LEARNER_RANK in counts else 0.0)
     return Needs(
         on_gpus=bool(gpu_roles),
         gpu_gib=max((role.memory_gib for role in gpu_roles), default=0.0),
@@ -94,13 +96,21 @@ def check_node(facts: NodeFacts, needs: Needs) -> list[Check]:
     """Check one node. Nodes without a GPU are checked as nodes of evaluators, if the run uses GPUs at all."""
     checks = []
     if facts.gpus or not needs.on_gpus:
-        checks += [check_compiler(facts, needs), check_host_memory(facts, needs)]
+        checks += [check_machine(facts), check_compiler(facts, needs), check_host_memory(facts, needs)]
         checks += check_paths(facts)
     if needs.on_gpus:
         checks += check_driver(facts)
         checks += check_gpus(facts, needs)
     checks += [check_shared_memory(facts, needs), *check_locked_memory(facts, needs), *check_sandbox(facts, needs)]
     return checks
+
+
+def check_machine(facts: NodeFacts) -> Check:
+    """Check the instruction set: the lock files have packages for x86-64 only."""
+    if facts.machine == "x86_64":
+        return Check(node=facts.name, subject="machine", state="ok", detail=facts.machine)
+    remedy = "use x86-64 nodes, or resolve a lock file for this machine"
+    return Check(node=facts.name, subject="machine", state="missing", detail=facts.machine, remedy=remedy)
 
 
 def check_driver(facts: NodeFacts) -> list[Check]:
@@ -130,7 +140,10 @@ def check_driver(facts: NodeFacts) -> list[Check]:
 def check_gpus(facts: NodeFacts, needs: Needs) -> list[Check]:
     """Check that each GPU computes, is free, and is large enough."""
     checks = []
-    if facts.driver is not None and facts.cuda is not None and not facts.gpus:
+    if facts.reserved_gpus and not facts.gpus:
+        detail = f"{facts.reserved_gpus} GPUs are reserved by other jobs, so they were not examined"
+        checks.append(Check(node=facts.name, subject="GPUs", state="note", detail=detail, remedy="wait for these jobs"))
+    elif facts.driver is not None and facts.cuda is not None and not facts.gpus:
         remedy = "check nvidia-smi on this node, and CUDA_VISIBLE_DEVICES of the process that started Ray"
         detail = "there is a driver, but torch sees no GPU"
         checks.append(Check(node=facts.name, subject="GPUs", state="missing", detail=detail, remedy=remedy))
@@ -146,7 +159,9 @@ def check_gpus(facts: NodeFacts, needs: Needs) -> list[Check]:
             detail = f"{detail}, {needs.gpu_gib:.0f} GiB planned"
             remedy = "set cluster.gpu_memory_gib to what it has, and follow the plan's advice (dry_run=true)"
         else:
-            checks.append(Check(node=facts.name, subject=subject, state="ok", detail=f"{detail}, product right"))
+            checks.append(
+                Check(node=facts.name, subject=subject, state="ok", detail=f"{detail}, matrix product correct")
+            )
             continue
         checks.append(Check(node=facts.name, subject=subject, state="missing", detail=detail, remedy=remedy))
     return checks
@@ -165,7 +180,7 @@ def check_compiler(facts: NodeFacts, needs: Needs) -> Check:
 
 def check_host_memory(facts: NodeFacts, needs: Needs) -> Check:
     """Check the free host memory."""
-    detail = f"{facts.free_gib:.1f} GiB free, {needs.host_gib:.1f} needed for an engine and a learner rank"
+    detail = f"{facts.free_gib:.1f} GiB free, {needs.host_gib:.1f} needed for engines and learner ranks"
     if facts.free_gib >= needs.host_gib:
         return Check(node=facts.name, subject="host memory", state="ok", detail=detail)
     remedy = "end other processes, or use a larger node or a smaller model"
@@ -196,13 +211,15 @@ def check_locked_memory(facts: NodeFacts, needs: Needs) -> list[Check]:
 def check_paths(facts: NodeFacts) -> list[Check]:
     """Check that the node can access the model and the run directory."""
     if not facts.path_errors:
-        return [Check(node=facts.name, subject="paths", state="ok", detail="nothing that exists is inaccessible")]
-    # Each error ends with what to do, after its last colon.
-    parts = [error.rpartition(": ") for error in facts.path_errors]
-    return [
-        Check(node=facts.name, subject="paths", state="missing", detail=detail, remedy=remedy)
-        for detail, _, remedy in parts
-    ]
+        return [
+            Check(
+                node=facts.name,
+                subject="paths",
+                state="ok",
+                detail="model and run directory can be used, if they exist",
+            )
+        ]
+    return [Check(node=facts.name, subject="paths", state="missing", detail=error) for error in facts.path_errors]
 
 
 def check_sandbox(facts: NodeFacts, needs: Needs) -> list[Check]:
@@ -224,7 +241,7 @@ def check_sandbox(facts: NodeFacts, needs: Needs) -> list[Check]:
 
 def check_any_gpu(nodes: Sequence[NodeFacts], needs: Needs) -> list[Check]:
     """Check that at least one node has a GPU, for a run that uses GPUs."""
-    if not needs.on_gpus or any(facts.gpus for facts in nodes):
+    if not needs.on_gpus or any(facts.gpus or facts.reserved_gpus for facts in nodes):
         return []
     drivers = "a driver, but no GPU that torch can use" if any(facts.driver for facts in nodes) else "no NVIDIA driver"
     remedy = "run it where GPUs are, or set generator.device=cpu learner.device=cpu"

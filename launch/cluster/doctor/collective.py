@@ -95,11 +95,17 @@ async def _reduce_everywhere(roles: Sequence[RolePlan], reservation: Reservation
             DEADLINE_S,
         )
     except (RayError, DeadlineExceeded) as error:
-        remedy = find_cause(str(error)) or (
-            "check that the nodes reach each other on all ports; on GPUs set NCCL_DEBUG=INFO, and NCCL_SOCKET_IFNAME "
-            "to the network between the nodes"
+        # The sentence for NCCL's errors advises to run this command.
+        cause = find_cause(str(error))
+        remedy = (
+            cause
+            if cause is not None and "launch.doctor" not in cause
+            else (
+                "check that the nodes reach each other on all ports; on GPUs set NCCL_DEBUG=INFO, and "
+                "NCCL_SOCKET_IFNAME to the network between the nodes"
+            )
         )
-        detail = f"no sum over {len(reducers)} {what}: {summarize_error(error)}"
+        detail = f"all-reduce over {len(reducers)} {what} failed: {summarize_error(error)}"
         return Check(node="all nodes", subject=SUBJECT, state="missing", detail=detail, remedy=remedy)
     finally:
         for reducer in reducers:

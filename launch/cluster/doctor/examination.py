@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.evaluators.actor import EVALUATOR_RESOURCE
-from actors.waiting import gather
+from actors.lifecycle import summarize_error
+from actors.waiting import DeadlineExceeded, gather
 from conf.schema import Config
 from launch.cluster.doctor.checks import Check, check_any_gpu, check_node, check_versions, find_needs
-from launch.cluster.doctor.facts import NodeFacts, Question, collect_facts
+from launch.cluster.doctor.facts import Examination, NodeFacts, collect_facts
 from launch.cluster.doctor.gpus import TorchGpus
 from launch.cluster.model_shape import ModelShape
 from launch.cluster.placement import RolePlan
@@ -36,16 +38,19 @@ def examine_nodes(config: Config, roles: Sequence[RolePlan], model: ModelShape) 
     root = Path(config.run.root)
     path = Path(config.model.path)
     with create_probe_file(root if root.is_dir() else None) as probe:
-        question = Question(model=path.absolute() if path.is_dir() else None, probe=probe, with_sandbox=True)
-        if config.cluster.address is None:
-            nodes = [collect_facts(question, TorchGpus())]
-        else:
-            nodes = asyncio.run(_ask_nodes(list_nodes(), question))
+        examination = Examination(model=path.absolute() if path.is_dir() else None, probe=probe, with_sandbox=True)
+        answers: Sequence[NodeFacts | Check] = (
+            [collect_facts(examination, TorchGpus())]
+            if config.cluster.address is None
+            else asyncio.run(_ask_nodes(list_nodes(), examination))
+        )
+    nodes = [answer for answer in answers if isinstance(answer, NodeFacts)]
     needs = find_needs(config, roles, model, len(nodes))
     return [
         *(check for facts in nodes for check in check_node(facts, needs)),
         *check_any_gpu(nodes, needs),
-        *check_versions(nodes),
+        *(check_versions(nodes) if nodes else []),
+        *(answer for answer in answers if isinstance(answer, Check)),
         *_note_unchecked_paths(config),
     ]
 
@@ -64,22 +69,30 @@ def _note_unchecked_paths(config: Config) -> list[Check]:
     return notes
 
 
-async def _ask_nodes(nodes: Sequence[Node], question: Question) -> list[NodeFacts]:
-    """Collect the facts on each node, with all GPUs that are free there."""
+async def _ask_nodes(nodes: Sequence[Node], examination: Examination) -> Sequence[NodeFacts | Check]:
+    """Collect the facts on each node, with all GPUs that are free there; a node that fails is a check instead."""
+    return await asyncio.gather(*(_ask_node(node, examination) for node in nodes))
+
+
+async def _ask_node(node: Node, examination: Examination) -> NodeFacts | Check:
+    free_gpus = int(node.free.get("GPU", 0))
+    on_node = Examination(
+        model=examination.model,
+        probe=examination.probe,
+        with_sandbox=node.total.get(EVALUATOR_RESOURCE, 0.0) > 0,
+        reserved_gpus=int(node.total.get("GPU", 0)) - free_gpus,
+    )
     task: Any = ray.remote(_collect_on_node)
-    asking = {}
-    for node in nodes:
-        on_node = Question(
-            model=question.model, probe=question.probe, with_sandbox=node.total.get(EVALUATOR_RESOURCE, 0.0) > 0
-        )
-        options = task.options(
-            num_cpus=0,
-            num_gpus=int(node.free.get("GPU", 0)),
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
-        )
-        asking[node.name] = options.remote(on_node)
-    return await gather(asking, "examining the nodes", DEADLINE_S)
+    asking = task.options(
+        num_cpus=0, num_gpus=free_gpus, scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False)
+    ).remote(on_node)
+    try:
+        facts: list[NodeFacts] = await gather({node.name: asking}, f"examining {node.name}", DEADLINE_S)
+    except (RayError, DeadlineExceeded) as error:
+        remedy = "check that this project's environment is on the node, and Ray's logs there"
+        return Check(node=node.name, subject="node", state="missing", detail=summarize_error(error), remedy=remedy)
+    return facts[0]
 
 
-def _collect_on_node(question: Question) -> NodeFacts:
-    return collect_facts(question, TorchGpus())
+def _collect_on_node(examination: Examination) -> NodeFacts:
+    return collect_facts(examination, TorchGpus())

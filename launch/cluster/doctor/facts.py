@@ -25,18 +25,20 @@ SHARED_MEMORY = Path("/dev/shm")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Question:
+class Examination:
     """Paths and parts of a node that are to be examined.
 
     Attributes:
         model: folder of the model; None if it is a hub id, which the driver downloads.
         probe: file in the run directory, as for ``find_path_errors``; None if the node does not write there.
         with_sandbox: start a sandbox.
+        reserved_gpus: GPUs of the node that other jobs have reserved.
     """
 
     model: Path | None
     probe: Path | None
     with_sandbox: bool
+    reserved_gpus: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +53,7 @@ class NodeFacts:
         cuda: version of CUDA that torch was built for, or None.
         driver: version of the NVIDIA driver, or None.
         gpus: GPUs that torch sees.
+        reserved_gpus: as in ``Examination``.
         compiler: path of a C compiler, or None.
         has_python_headers: Python.h is there.
         shared_memory_gib: free space in /dev/shm, in GiB.
@@ -76,12 +79,13 @@ class NodeFacts:
     path_errors: tuple[str, ...]
     missing_fences: tuple[str, ...] | None
     sandbox_error: str
+    reserved_gpus: int = 0
 
 
-def collect_facts(question: Question, gpus: GpuInterface) -> NodeFacts:
+def collect_facts(examination: Examination, gpus: GpuInterface) -> NodeFacts:
     """Collect the facts about this node."""
     locked, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    fences, sandbox_error = _try_sandbox() if question.with_sandbox else (None, "")
+    fences, sandbox_error = _try_sandbox() if examination.with_sandbox else (None, "")
     return NodeFacts(
         name=socket.gethostname(),
         python=platform.python_version(),
@@ -90,12 +94,13 @@ def collect_facts(question: Question, gpus: GpuInterface) -> NodeFacts:
         cuda=gpus.cuda_version(),
         driver=gpus.driver_version(),
         gpus=tuple(gpus.find_gpus()),
+        reserved_gpus=examination.reserved_gpus,
         compiler=shutil.which(os.environ.get("CC", "gcc")) or shutil.which("clang"),
         has_python_headers=Path(sysconfig.get_path("include"), "Python.h").is_file(),
         shared_memory_gib=shutil.disk_usage(SHARED_MEMORY).free / GIB if SHARED_MEMORY.is_dir() else 0.0,
         locked_memory_mib=None if locked == resource.RLIM_INFINITY else locked / 2**20,
         free_gib=psutil.virtual_memory().available / GIB,
-        path_errors=tuple(find_path_errors(question.model, question.probe)),
+        path_errors=tuple(find_path_errors(examination.model, examination.probe)),
         missing_fences=fences,
         sandbox_error=sandbox_error,
     )

@@ -66,7 +66,10 @@ class TorchGpus:
 
 def _describe_gpu(index: int) -> GpuFacts:
     device = torch.device("cuda", index)
-    properties = torch.cuda.get_device_properties(device)
+    try:
+        properties = torch.cuda.get_device_properties(device)
+    except RuntimeError as failure:  # for example a driver that is too old
+        return GpuFacts(name="unknown", total_gib=0.0, free_gib=0.0, error=str(failure).splitlines()[0])
     total_gib = properties.total_memory / GIB
     try:
         free, _ = torch.cuda.mem_get_info(device)

@@ -14,7 +14,7 @@ STYLES = {"ok": None, "missing": "red", "note": "yellow"}
 
 def print_checks(checks: Sequence[Check], console: Console) -> None:
     """Print each check as ``state  node  subject: detail``, and its remedy below it."""
-    width = max(len(check.node) for check in checks)
+    width = max(len("all nodes"), *(len(check.node) for check in checks))
     for check in checks:
         print_line(
             console, f"{check.state:8} {check.node:{width}} {check.subject}: {check.detail}", STYLES[check.state]

@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType, SimpleNamespace
 from typing import ClassVar
@@ -27,24 +28,27 @@ class FakeGroup:
         events: what all groups did, in order.
         failed: ports of engines that fail while they receive, of which ``waiting`` is set then.
         absent: ports of engines that fail before they join, likewise.
+        refused: ports at which no group can be created.
     """
 
     events: ClassVar[list[str]] = []
     failed: ClassVar[set[int]] = set()
     absent: ClassVar[set[int]] = set()
+    refused: ClassVar[set[int]] = set()
     waiting = threading.Event()
 
     def __init__(self, rendezvous):
         self.port = rendezvous["master_port"]
         self.aborted = threading.Event()
+        if self.port in self.refused:
+            raise OSError("address already in use")
         if self.port in self.absent:
             self.waiting.set()
             self.aborted.wait(600)
         self.events.append(f"group {self.port} created for {rendezvous['world_size']}")
 
     def broadcast(self, tensor, src):
-        if self.aborted.is_set():
-            return
+        assert not self.aborted.is_set(), "NCCL would crash: this group is being aborted"
         self.events.append(f"group {self.port} got {tensor.dtype} {tensor.numel()}")
         if self.port in self.failed:
             self.waiting.set()
@@ -52,6 +56,7 @@ class FakeGroup:
 
     def destroy(self):
         self.aborted.set()
+        time.sleep(0.2)  # an abort takes a while, in which the sender goes on
         self.events.append(f"group {self.port} destroyed")
 
 
@@ -123,3 +128,10 @@ def test_receiver_that_fails_does_not_hold_up_the_others(events, monkeypatch, wh
         "group 2 got torch.bfloat16 2",
         "group 2 got torch.bfloat16 3",
     ]
+
+
+def test_group_that_cannot_be_created_fails_its_engine_only(events, monkeypatch):
+    monkeypatch.setattr(FakeGroup, "refused", {1})
+    result = send(NcclSender(LAYOUT, SETTINGS, "host"), [FIRST, SECOND], [FIRST, SECOND])
+    assert result.failed == {"generator 0 #1/0": "no NCCL group with it: address already in use"}
+    assert "group 2 got torch.bfloat16 3" in events

@@ -15,7 +15,7 @@ def make_node(number, free, total=None):
 
 def test_every_engine_and_rank_has_a_bundle_but_evaluators_have_none():
     bundles = plan_bundles(
-        plan_roles(make_config("generator.tensor_parallel=2", experiment="lcb_v6"), estimate_shape(2**28))
+        plan_roles(make_config("generator.tensor_parallel=2", experiment="lcb_v6"), estimate_shape(2**28), 80.0)
     )
     assert [bundle.actor for bundle in bundles] == [
         f"{role} {i}" for role in ("generator", "learner rank") for i in range(4)
@@ -24,7 +24,7 @@ def test_every_engine_and_rank_has_a_bundle_but_evaluators_have_none():
 
 
 def test_bundle_on_cpu_contains_no_gpus():
-    bundles = plan_bundles(plan_roles(make_config(), estimate_shape(2**28)))
+    bundles = plan_bundles(plan_roles(make_config(), estimate_shape(2**28), 80.0))
     assert [dict(bundle.resources) for bundle in bundles] == [{"CPU": 0.5}, {"CPU": 0.5}]
 
 

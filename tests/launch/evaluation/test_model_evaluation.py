@@ -65,10 +65,10 @@ def make_evaluation_set(*problems):
 
 
 def test_evaluation_plans_no_learner_and_with_a_server_no_engine():
-    roles = plan_evaluation_roles(make_evaluation_config(), estimate_shape(1000))
+    roles = plan_evaluation_roles(make_evaluation_config(), estimate_shape(1000), 80.0)
     assert [role.name for role in roles] == ["generator", "evaluator"]
     roles = plan_evaluation_roles(
-        make_evaluation_config("generator.endpoint=http://localhost:1/v1"), estimate_shape(1000)
+        make_evaluation_config("generator.endpoint=http://localhost:1/v1"), estimate_shape(1000), 80.0
     )
     assert [role.name for role in roles] == ["evaluator"]
 

@@ -67,7 +67,7 @@ def test_printed_line_is_not_interpreted_as_markup(console):
 
 
 def test_placement_table_shows_name_count_and_device(console):
-    console.print(build_placement_table(plan_roles(make_config("learner.ranks=3"), estimate_shape(2**28))))
+    console.print(build_placement_table(plan_roles(make_config("learner.ranks=3"), estimate_shape(2**28), 80.0)))
     rows = [[cell.strip() for cell in line.split("│")] for line in console.file.getvalue().splitlines()]
     (learner,) = [row for row in rows if "learner rank" in row]
     assert learner[1:4] == ["learner rank", "3", "cpu"]

@@ -57,6 +57,7 @@ def test_sound_node_has_nothing_missing():
     checks = check_node(NODE, NEEDS)
     assert {check.state for check in checks} == {"ok"}
     assert {check.subject for check in checks} == {
+        "machine",
         "compiler",
         "host memory",
         "paths",
@@ -90,7 +91,7 @@ def test_sound_node_has_nothing_missing():
         ({"has_python_headers": False}, "compiler", "python3.11-dev"),
         ({"shared_memory_gib": 0.06}, "/dev/shm", "--shm-size=16g"),
         ({"free_gib": 3.0}, "host memory", "larger node"),
-        ({"path_errors": ("node gpu1 does not see the model at /m: put a copy there",)}, "paths", "put a copy there"),
+        ({"machine": "aarch64"}, "machine", "x86-64"),
         ({"sandbox_error": "no user namespaces", "missing_fences": None}, "sandbox", "docs/evaluator.md"),
     ],
 )
@@ -98,6 +99,16 @@ def test_missing_thing_is_found_with_what_to_do(changes, subject, remedy):
     missing = find("missing", **changes)
     assert list(missing) == [subject]
     assert remedy in missing[subject].remedy
+
+
+def test_path_that_the_node_cannot_access_is_missing():
+    error = "node gpu1 does not see the model at /m: put a copy there"
+    assert find("missing", path_errors=(error,))["paths"].detail == error
+
+
+def test_gpus_of_other_jobs_are_not_examined():
+    note = find("note", gpus=(), reserved_gpus=8)["GPUs"]
+    assert note.detail == "8 GPUs are reserved by other jobs, so they were not examined"
 
 
 def test_newer_driver_and_minor_versions_are_accepted():
@@ -151,11 +162,11 @@ def test_versions_must_be_equal_on_all_nodes():
 def test_needs_follow_from_the_configuration():
     config = make_config("cluster.gpu_memory_gib=80", experiment="lcb_v6")
     shape = estimate_shape(4_022_000_000)
-    needs = find_needs(config, plan_roles(config, shape), shape, 1)
+    needs = find_needs(config, plan_roles(config, shape, 80.0), shape, 1)
     assert needs.on_gpus and needs.compiles and not needs.between_nodes
     assert needs.gpu_gib == pytest.approx(68.0)
-    assert needs.host_gib == pytest.approx(1.6 + 0.8 + 7.49, abs=0.01)
+    assert needs.host_gib == pytest.approx(4 * (1.6 + 0.8) + 7.49, abs=0.01)
     assert needs.shared_memory_gib == 9.0
     quickstart = make_config(experiment="quickstart")
-    needs = find_needs(quickstart, plan_roles(quickstart, shape), shape, 1)
+    needs = find_needs(quickstart, plan_roles(quickstart, shape, 80.0), shape, 1)
     assert (needs.on_gpus, needs.compiles, needs.gpu_gib) == (False, False, 0.0)

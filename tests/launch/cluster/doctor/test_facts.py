@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from launch.cluster.doctor.facts import Question, collect_facts, find_versions
+from launch.cluster.doctor.facts import Examination, collect_facts, find_versions
 from launch.cluster.doctor.gpus import SIZE, GpuFacts, TorchGpus, find_product_error
 
 GPU = GpuFacts(name="fake", total_gib=80.0, free_gib=79.0, error="")
@@ -26,7 +26,7 @@ class FakeGpus:
 @pytest.mark.heavy
 def test_facts_about_this_machine(tmp_path):
     (tmp_path / "config.json").touch()
-    facts = collect_facts(Question(model=tmp_path, probe=None, with_sandbox=True), FakeGpus())
+    facts = collect_facts(Examination(model=tmp_path, probe=None, with_sandbox=True), FakeGpus())
     assert (facts.cuda, facts.driver, facts.gpus) == ("13.0", "580.65.06", (GPU,))
     assert facts.path_errors == () and facts.missing_fences is not None
     assert facts.free_gib > 0 and facts.shared_memory_gib > 0
@@ -34,7 +34,7 @@ def test_facts_about_this_machine(tmp_path):
 
 
 def test_absent_model_is_a_path_error(tmp_path):
-    facts = collect_facts(Question(model=tmp_path / "absent", probe=None, with_sandbox=False), FakeGpus())
+    facts = collect_facts(Examination(model=tmp_path / "absent", probe=None, with_sandbox=False), FakeGpus())
     assert len(facts.path_errors) == 1 and "does not see the model" in facts.path_errors[0]
     assert facts.missing_fences is None and facts.sandbox_error == ""
 
