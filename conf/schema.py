@@ -372,8 +372,8 @@ class ClusterConfig:
     object_store_mb: PositiveInt
     """Size of the object store of a local cluster in MiB."""
     gpu_memory_gib: PositiveFloat | None
-    """Memory of one GPU in GiB, by which the use of GPU memory is planned; null measures a GPU of this machine, and
-    assumes 80 if it has none."""
+    """Memory of one GPU in GiB, by which the use of GPU memory is planned. Null measures a GPU of this machine; without
+    one, and on a running cluster, 80 is assumed."""
 
 
 @dataclass(frozen=True, config=STRICT)
