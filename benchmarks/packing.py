@@ -5,7 +5,7 @@
 A round of micro-batches takes as long as its slowest rank. Each micro-batch of a plan is run forward and backward
 alone, on one thread, so that no other process disturbs it; a plan's time is the sum over rounds of the slowest
 micro-batch. The model is small, and its sequences are as long for it as up to 29,000 tokens are for Qwen3-4B: at that
-length attention is about as much work as everything else.
+length attention is about as much work as everything else. Tokens, not work, limit a micro-batch.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ from learner.policy import Policy, attention_work
 from learner.rollout import TrainSequence
 from learner.segment_attention import SEGMENT_ATTENTION
 
-SEQUENCES = 32
+SEQUENCES = 64
 SHORTEST = 128
 LONGEST = 4096
+BUDGET = LONGEST * 17 // 16
+"""Tokens of a micro-batch: as in conf/experiment/lcb_v6_32k.yaml, the longest sequence fills one."""
 VOCABULARY = 2048
 Plan = list[list[list[int]]]
 
@@ -104,7 +106,7 @@ def main(
     lengths = [len(sequence.token_ids) for sequence in batch]
     work = attention_work(policy)
     plans = {
-        name: plan_micro_batches(lengths, ranks, 2 * LONGEST, weight)
+        name: plan_micro_batches(lengths, ranks, BUDGET, weight)
         for name, weight in (("equal tokens", 0.0), ("equal work", work))
     }
     measured: dict[str, list[PlanTime]] = {name: [] for name in plans}
