@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import os
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -15,6 +14,7 @@ import ray
 import torch
 import torch.distributed as dist
 
+from actors.free_address import find_free_address
 from actors.log_files import redirect_output
 from actors.weights.layout import WeightLayout, tensor_digest
 from actors.weights.links import ReceiverGroup, SenderInfo, SendResult
@@ -48,9 +48,7 @@ class LearnerActor:
 
     def find_free_address(self) -> str:
         """Return a free ``host:port`` on this node, at which a process group can initialize."""
-        with socket.socket() as free:
-            free.bind(("", 0))
-            return f"{ray.util.get_node_ip_address()}:{free.getsockname()[1]}"
+        return find_free_address()
 
     def start(self, settings: LearnerSettings, address: str, deadline_s: float, checkpoint: str | None) -> float:
         """Join the process group and load the model; return the seconds it took.

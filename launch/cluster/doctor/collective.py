@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Awaitable, Sequence
 from datetime import timedelta
@@ -15,6 +14,7 @@ import torch.distributed as dist
 from ray.exceptions import RayError
 
 from actors.failure_causes import find_cause
+from actors.free_address import find_free_address
 from actors.lifecycle import summarize_error
 from actors.waiting import DeadlineExceeded, gather
 from launch.cluster.doctor.checks import Check
@@ -33,9 +33,7 @@ class Reducer:
 
     def find_address(self) -> str:
         """Return a free ``host:port`` on this node."""
-        with socket.socket() as free:
-            free.bind(("", 0))
-            return f"{ray.util.get_node_ip_address()}:{free.getsockname()[1]}"
+        return find_free_address()
 
     def reduce(self, rank: int, processes: int, backend: str, address: str) -> tuple[float, float]:
         """Sum ``rank`` + 1 over all processes; return the sum and the seconds of a second reduction."""

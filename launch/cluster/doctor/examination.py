@@ -22,6 +22,7 @@ from launch.cluster.model_shape import ModelShape
 from launch.cluster.placement import RolePlan
 from launch.cluster.reservation import Node, list_nodes
 from launch.cluster.shared_files import create_probe_file
+from launch.models.model_path import STARTER
 
 DEADLINE_S = 180.0
 """Seconds for a process to start on every node, use its GPUs and start a sandbox."""
@@ -58,7 +59,7 @@ def examine_nodes(config: Config, roles: Sequence[RolePlan], model: ModelShape) 
 def _note_unchecked_paths(config: Config) -> list[Check]:
     """Return a note for each path that does not exist yet, so that no node could be asked for it."""
     notes = []
-    if config.model.path != "starter" and not Path(config.model.path).is_dir():
+    if config.model.path != STARTER and not Path(config.model.path).is_dir():
         detail = f"{config.model.path} is not on this machine: the driver downloads it from the hub"
         remedy = "with several nodes, put the hub's cache (HF_HOME) on a file system that all nodes share"
         notes.append(Check(node="all nodes", subject="model", state="note", detail=detail, remedy=remedy))

