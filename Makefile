@@ -19,7 +19,7 @@ pinned = $(shell sed -n 's/^ *"\($(1)==[^"]*\)".*/\1/p' pyproject.toml)
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 PYTEST := $(RUN) python -m pytest
 
-.PHONY: help venv venv-gpu lock ruff lint check test test-slow gpu-test demo exam bench ablation clean
+.PHONY: help venv venv-gpu browser lock ruff lint check test test-slow gpu-test demo exam bench ablation clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -71,6 +71,9 @@ endef
 	@touch $@
 	@echo "$*: ready"
 
+browser: venv ## fetch a headless Chromium into .cache for the browser tests (no root); instant when it is there
+	@$(RUN) python -m tests.browser.fetch
+
 .venv/bin/uv:
 	@$(MAKE) venv
 
@@ -88,7 +91,7 @@ lint: ruff ## ruff and mypy
 # Where a tier has two runs of pytest, ARGS='-k name' may leave one of them without tests: exit code 5.
 TOGETHER := source .ci/together.sh;
 may_be_empty = || [ $$? -eq 5 ]
-FAST := not slow and not engine and not integration
+FAST := not slow and not engine and not integration and not browser
 THOROUGH := --hypothesis-profile=thorough
 
 # Several runs of pytest at a time, each of some folders: a single one would leave a core idle for much of its time.

@@ -18,12 +18,9 @@ DEVELOPMENT = ("benchmarks", "tests")
 NOT_IMPORTED = {
     "cuda-python": "pinned so that the resolver does not pair new bindings with an old release",
     "gguf": "transformers' GGUF loader imports it",
-    "jinja2": "renders the run report",
     "mypy": "a command-line tool",
     "pandas": "Ray Data imports it without declaring it as a dependency",
-    "playwright": "drives the browser of the browser tests",
     "plotly": "only its plotly.min.js is used, as a file",
-    "pygments": "colours code in the run report",
     "pytest-timeout": "a pytest plugin, loaded by pytest itself",
     "ruff": "a command-line tool",
     "setuptools": "builds this package without isolation",
