@@ -34,7 +34,7 @@ from evaluator.sandbox import (
     SandboxError,
 )
 from evaluator.surrogates import escape_surrogates
-from evaluator.verdict import Status, Verdict, build_verdict_without_tests
+from evaluator.verdict import MAX_TEXT_BYTES, FailedTest, Status, Verdict, build_verdict_without_tests, cut_text
 
 logger = logging.getLogger(__name__)
 
@@ -67,12 +67,14 @@ class TestResult:
         accepted_by: comparison strategy that accepted the answer; set only if the test passed.
         detail: explanation for a reader.
         seconds: wall time of the program.
+        actual: ``FailedTest.actual``; None if the test passed.
     """
 
     status: Status
     accepted_by: str | None = None
     detail: str = ""
     seconds: float = 0.0
+    actual: str | None = None
 
 
 @dataclass(kw_only=True)
@@ -99,7 +101,7 @@ class VerdictBuilder:
             return False
         return self.all_tests or not self.results or self.results[-1].status is Status.PASSED
 
-    def build_verdict(self, seconds: float) -> Verdict:
+    def build_verdict(self, problem: Problem, seconds: float) -> Verdict:
         """Return the verdict: the first failed test decides the status, except that any sandbox error overrides it."""
         failed = [index for index, result in enumerate(self.results) if result.status is not Status.PASSED]
         sandbox_errors = [index for index in failed if self.results[index].status is Status.SANDBOX_ERROR]
@@ -114,7 +116,16 @@ class VerdictBuilder:
             accepted_by=None if failed else find_loosest_strategy(strategies),
             seconds=seconds,
             detail=escape_surrogates(decisive.detail) if decisive else "",
+            failed_test=self._describe_test(problem, failed[0]) if failed and not sandbox_errors else None,
         )
+
+    def _describe_test(self, problem: Problem, index: int) -> FailedTest | None:
+        """Return the texts of a failed test. They come from the problem here: no candidate sees an expected output."""
+        tests = problem.tests
+        if index >= len(tests):  # the budget ran out after the last test
+            return None
+        actual = self.results[index].actual
+        return FailedTest(input=cut_text(tests[index].input), expected=cut_text(tests[index].output), actual=actual)
 
     def build_verdict_without_tests(self, status: Status, detail: str, seconds: float = 0.0) -> Verdict:
         """Return a verdict with this status for a program of which no test was run."""
@@ -202,7 +213,7 @@ def judge(
         # A fault of this package, or a problem that was not parsed by it. It must not end a run of many programs.
         logger.exception("judging a program of problem %r failed", problem.question_id)
         builder.results.append(TestResult(status=Status.SANDBOX_ERROR, detail=describe_error(error)))
-    return builder.build_verdict(time.monotonic() - start_time)
+    return builder.build_verdict(problem, time.monotonic() - start_time)
 
 
 def _limit_to_budget(
@@ -347,6 +358,15 @@ def compute_max_compared_length(expected: str) -> int:
 
 
 def _judge_process(process: ProcessResult, limits: Limits, test: ProblemTest, answer_judge: _AnswerJudge) -> TestResult:
+    result = _judge_output(process, limits, test, answer_judge)
+    if result.status is Status.PASSED:
+        return result
+    is_complete = result.status is Status.WRONG_ANSWER
+    actual = cut_output(process.stdout) if process.stdout or is_complete else None
+    return replace(result, actual=actual)
+
+
+def _judge_output(process: ProcessResult, limits: Limits, test: ProblemTest, answer_judge: _AnswerJudge) -> TestResult:
     fail = partial(TestResult, seconds=process.wall_s)
     if len(process.stdout) >= limits.output_bytes:
         return fail(status=Status.OUTPUT_LIMIT, detail=f"{len(process.stdout)} bytes of output")
@@ -370,8 +390,10 @@ def _judge_reply(
     if reply.kind != "value":
         return TestResult(status=_FAILED_CALL_STATUS[reply.kind], detail=reply.text, seconds=seconds)
     if len(reply.text) > max_length:
-        return TestResult(status=Status.WRONG_ANSWER, detail=describe_long_answer(test), seconds=seconds)
-    return answer_judge.judge_answer(test, reply.text, seconds)
+        result = TestResult(status=Status.WRONG_ANSWER, detail=describe_long_answer(test), seconds=seconds)
+    else:
+        result = answer_judge.judge_answer(test, reply.text, seconds)
+    return result if result.status is Status.PASSED else replace(result, actual=cut_text(reply.text))
 
 
 class _AnswerJudge:
@@ -467,6 +489,14 @@ def encode_input(text: str) -> bytes:
 def decode_output(data: bytes) -> str:
     """Decode standard output, such that different bytes give different texts."""
     return data.decode("utf-8", "surrogateescape")
+
+
+def cut_output(data: bytes) -> str:
+    """Return standard output as ``cut_text`` does. Only its beginning is decoded, since it may be large."""
+    end = MAX_TEXT_BYTES
+    while MAX_TEXT_BYTES - 4 < end < len(data) and data[end] >> 6 == 0b10:  # inside a character
+        end -= 1
+    return cut_text(decode_output(data[:end]), max(0, len(data) - end))
 
 
 def restore_output(text: str) -> str:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from evaluator.errors import UserError
 from evaluator.problem import Problem
 from evaluator.surrogates import escape_surrogates
-from evaluator.verdict import Status, Verdict
+from evaluator.verdict import FailedTest, Status, Verdict
 from launch.records.verdict_columns import VERDICT_FIELDS, make_verdict_columns
 from learner.rollout import Judgement
 
@@ -148,6 +148,8 @@ class AnswerLog:
             verdict["status"] = Status(verdict["status"])
             if verdict["status"] is Status.SANDBOX_ERROR:
                 return  # not the program's failure, but the sandbox's: judge the answer again
+            if verdict.get("failed_test") is not None:  # logs of earlier versions lack it
+                verdict["failed_test"] = FailedTest(**verdict["failed_test"])
             self.judgements[question_id, sample_index] = Judgement(verdict=Verdict(**verdict), **fields)
 
     def _read_complete_lines(self) -> Iterator[Any]:

@@ -42,6 +42,7 @@ ARRAYS = {
     "sampler_logprobs": np.float32,
     "policy_versions": np.int32,
 }
+FAILED_TEST = pa.struct([("input", pa.string()), ("expected", pa.string()), ("actual", pa.string())])
 VERDICT = pa.struct(
     [
         ("status", pa.string()),
@@ -52,6 +53,7 @@ VERDICT = pa.struct(
         ("accepted_by", pa.string()),
         ("seconds", pa.float64()),
         ("detail", pa.string()),
+        ("failed_test", FAILED_TEST),  # null in checkpoints of earlier versions, which lack it
     ]
 )
 JUDGEMENT = pa.struct(

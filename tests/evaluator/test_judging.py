@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from evaluator import Evaluator, Limits, ProblemTest, SandboxError, Status, judging, to_row
 from evaluator.judging import MAX_EXTRA_ANSWER, VerdictBuilder, decode_output, encode_input, restore_output
+from evaluator.verdict import MAX_TEXT_BYTES, FailedTest
 from tests.evaluator.problems import make_problem_with_tests
 
 ROOT = Path(__file__).parents[2]
@@ -98,6 +99,9 @@ def test_any_text_in_a_program_has_a_verdict_that_can_be_written(evaluator, sour
         verdict = evaluator.evaluate(problem, source)
         assert verdict.status is not Status.SANDBOX_ERROR
         assert verdict.detail.encode().decode() == verdict.detail
+        failed = verdict.failed_test
+        texts = [] if failed is None else [failed.input, failed.expected, failed.actual or ""]
+        assert all(text.encode().decode() == text for text in texts)
 
 
 def test_message_of_a_program_can_be_written(evaluator):
@@ -145,6 +149,90 @@ def test_no_text_of_a_row_ends_a_run(tmp_path):
     assert not [row for row in judged if row["status"] in ("passed", "sandbox_error")], completed.stderr
     assert completed.returncode == 3  # for the row without a problem
     assert b"Traceback" not in completed.stderr
+
+
+# --- the first failed test ------------------------------------------------------------------------------------------
+
+
+def test_passed_program_has_no_failed_test(evaluator):
+    assert evaluator.evaluate(make_stdin_problem(("1\n", "1\n")), "print(input())").failed_test is None
+
+
+@pytest.mark.parametrize("all_tests", [False, True])
+def test_texts_of_the_first_failed_test_are_recorded(evaluator, all_tests):
+    problem = make_stdin_problem(("1\n", "1\n"), ("2\n", "4\n"), ("3\n", "9\n"))
+    verdict = evaluator.evaluate(problem, "print(input())", all_tests=all_tests)
+    assert (verdict.first_failed, verdict.failed_test) == (1, FailedTest(input="2\n", expected="4\n", actual="2\n"))
+    problem = make_functional_problem(("1", "1"), ("[2]", "[4]"), ("3", "9"))
+    verdict = evaluator.evaluate(problem, "def f(x): return x", all_tests=all_tests)
+    assert (verdict.first_failed, verdict.failed_test) == (1, FailedTest(input="[2]", expected="[4]", actual="[2]"))
+
+
+@pytest.mark.parametrize(
+    ("source", "status", "actual"),
+    [
+        ("", Status.WRONG_ANSWER, ""),
+        ("print(7)\nraise SystemExit(1)", Status.RUNTIME_ERROR, "7\n"),
+        ("1 / 0", Status.RUNTIME_ERROR, None),
+        ("print(7, flush=True)\nwhile True: pass", Status.TIME_LIMIT, "7\n"),
+        ("while True: pass", Status.TIME_LIMIT, None),
+        ("print(7, flush=True)\nx = bytearray(1 << 31)", Status.MEMORY_LIMIT, "7\n"),
+        ("import os\nos.write(1, b'a\\xff\\xed\\xa0\\x80\\0')", Status.WRONG_ANSWER, "a\\udcff\\udced\\udca0\\udc80\0"),
+    ],
+)
+def test_output_of_a_failed_program_is_recorded_as_far_as_it_got(evaluator, source, status, actual):
+    verdict = evaluator.evaluate(make_stdin_problem(("1\n", "1\n"), time_limit_s=1), source)
+    assert (verdict.status, verdict.failed_test.actual) == (status, actual)
+
+
+@pytest.mark.parametrize(
+    ("source", "status", "actual"),
+    [
+        ("def f(x): return 'a\\ud800'", Status.WRONG_ANSWER, '"a\\ud800"'),
+        ("def f(x): return object()", Status.WRONG_ANSWER, None),
+        ("def f(x): 1 / 0", Status.RUNTIME_ERROR, None),
+        ("def f(x):\n    while True: pass", Status.TIME_LIMIT, None),
+        ("import os\ndef f(x): os._exit(0)", Status.RUNTIME_ERROR, None),
+    ],
+)
+def test_returned_value_is_recorded_as_json(evaluator, source, status, actual):
+    verdict = evaluator.evaluate(make_functional_problem(("1", "1"), time_limit_s=1), source)
+    assert (verdict.status, verdict.failed_test.actual) == (status, actual)
+
+
+@pytest.mark.parametrize(
+    "source", ["print('7' * 3_000_000)\ndef f(x): return [7] * 1_000_000", "while True: print('7' * 9999)"]
+)
+def test_long_texts_of_a_failed_test_are_bounded(evaluator, source):
+    long = "1 " * 5000
+    for problem in (make_stdin_problem((long, long)), make_functional_problem((f"[{long[:1]}]", f'"{long}"'))):
+        failed = evaluator.evaluate(replace(problem, time_limit_s=5), source).failed_test
+        texts = [text for text in (failed.input, failed.expected, failed.actual) if text is not None]
+        assert all(len(text.encode()) <= MAX_TEXT_BYTES for text in texts)
+        assert failed.expected.endswith("more bytes)")
+
+
+def test_answer_that_a_checker_rejects_is_recorded(evaluator):
+    checker = {"type": "custom", "code": "def check(inp, out, exp): return out.strip() == '1'"}
+    verdict = evaluator.evaluate(make_stdin_problem(("5\n", "1\n"), checker=checker), "print(2)")
+    assert verdict.failed_test == FailedTest(input="5\n", expected="1\n", actual="2\n")
+
+
+def test_failure_of_the_evaluator_has_no_failed_test(evaluator, caplog):
+    problem = make_stdin_problem(("", "1"), checker={"type": "no such type"})
+    assert evaluator.evaluate(problem, "print(2)").failed_test is None
+    builder = VerdictBuilder(total=2, all_tests=True, closing=threading.Event())
+    builder.results.append(judging.TestResult(status=Status.WRONG_ANSWER, actual="7"))
+    assert builder.build_verdict(make_stdin_problem(("", "1"), ("", "2")), 0.0).failed_test.actual == "7"
+    builder.results.append(judging.TestResult(status=Status.SANDBOX_ERROR))
+    assert builder.build_verdict(make_stdin_problem(("", "1"), ("", "2")), 0.0).failed_test is None
+
+
+def test_budget_that_runs_out_after_the_last_test_has_no_failed_test():
+    builder = VerdictBuilder(total=1, all_tests=False, closing=threading.Event())
+    builder.results += [judging.TestResult(status=Status.PASSED), judging.TestResult(status=Status.TIME_LIMIT)]
+    verdict = builder.build_verdict(make_stdin_problem(("", "1")), 0.0)
+    assert (verdict.status, verdict.failed_test) == (Status.TIME_LIMIT, None)
 
 
 # --- answers that cannot be compared --------------------------------------------------------------------------------

@@ -1,11 +1,14 @@
 """Log of answers: reopening it after a kill, and rejecting other settings."""
 
+import json
+from dataclasses import replace
+
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluator.verdict import Status, Verdict
+from evaluator.verdict import FailedTest, Status, Verdict
 from launch.evaluation.answers import SCHEMA, Answer, AnswerLog, AnswerLogError
 from learner.rollout import Judgement
 from tests.factories import make_problem
@@ -72,6 +75,24 @@ def test_log_with_other_settings_is_rejected(path):
     write_log(path)
     with pytest.raises(AnswerLogError, match=r"temperature was 0\.6, now 1\.0"):
         AnswerLog(path, {**SETTINGS, "temperature": 1.0})
+
+
+def test_log_keeps_failed_tests_and_may_lack_them(path):
+    """Logs of earlier versions have no key ``failed_test``."""
+    log = AnswerLog(path, SETTINGS)
+    log.add_answer(make_answer())
+    judgement = make_judgement(Status.WRONG_ANSWER)
+    failed_test = FailedTest(input="1\n", expected="2\n", actual=None)
+    judgement = replace(judgement, verdict=replace(judgement.verdict, first_failed=0, failed_test=failed_test))
+    log.add_judgement(("q", 0), judgement)
+    log.close()
+    assert AnswerLog(path, SETTINGS).judgements == {("q", 0): judgement}
+    (row,) = AnswerLog(path, SETTINGS).rows({"q": make_problem()})
+    assert (row["failed_input"], row["failed_expected"], row["failed_actual"]) == ("1\n", "2\n", None)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    del lines[-1]["judgement"]["verdict"]["failed_test"]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert AnswerLog(path, SETTINGS).judgements["q", 0].verdict.failed_test is None
 
 
 def test_damaged_line_is_an_error_with_its_number(path):
