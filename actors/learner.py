@@ -22,7 +22,7 @@ from actors.weights.nccl import NcclSender
 from actors.weights.sender import SenderSettings, WeightSender
 from actors.weights.transports import TRANSPORTS
 from learner.checkpoint import load_checkpoint, save_checkpoint
-from learner.learner import DTYPES, Learner, LearnerSettings, UpdateMetrics
+from learner.learner import DTYPES, Learner, LearnerSettings, UpdateResult
 from learner.policy import iterate_parameters, list_published_parameters
 from learner.rollout import TrainBatch, TrainSequence
 
@@ -79,8 +79,8 @@ class LearnerActor:
         """Compute and cache the old log-probs of a step's completions; return the seconds it took."""
         return self.learner.prepare(sequences)
 
-    def update(self, batch: TrainBatch) -> UpdateMetrics:
-        """Run one training step and return its metrics."""
+    def update(self, batch: TrainBatch) -> UpdateResult:
+        """Run one training step; return its metrics and, on rank 0, the old log-probs."""
         self.updated = True
         return self.learner.update(batch)
 

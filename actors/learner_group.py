@@ -19,7 +19,7 @@ from ray.util.scheduling_strategies import SchedulingStrategyT
 from actors.learner import CONTROL, LearnerActor
 from actors.log_files import get_log_path, raise_actor_failed
 from actors.waiting import gather
-from learner.learner import LearnerSettings, UpdateMetrics
+from learner.learner import LearnerSettings, UpdateResult
 from learner.rollout import TrainBatch, TrainSequence
 
 T = TypeVar("T")
@@ -87,8 +87,8 @@ class LearnerGroup:
         shared = ray.put(sequences)
         return (await self._call_all("old log-probs", deadline_s, lambda rank: rank.prepare.remote(shared)))[0]
 
-    async def update(self, batch: TrainBatch, deadline_s: float) -> UpdateMetrics:
-        """Run one training step on all ranks; return the metrics of rank 0, which equal those of the others."""
+    async def update(self, batch: TrainBatch, deadline_s: float) -> UpdateResult:
+        """Run one training step on all ranks; return the result of rank 0, whose metrics equal those of the others."""
         shared = ray.put(batch)
         return (await self._call_all("the update", deadline_s, lambda rank: rank.update.remote(shared)))[0]
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import NoReturn
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -99,6 +100,20 @@ class UpdateMetrics:
     update_seconds: float
 
 
+@dataclass(frozen=True, eq=False)
+class UpdateResult:
+    """Result of one training step.
+
+    Attributes:
+        metrics: metrics of the step, equal on all ranks.
+        old_logprobs: old log-probs [R] float32 of the response tokens of each sequence that has an id; empty on all
+            ranks but 0.
+    """
+
+    metrics: UpdateMetrics
+    old_logprobs: Mapping[CompletionId, np.ndarray]
+
+
 class Learner:
     """Policy and optimizer of one rank; requires an initialised torch.distributed process group.
 
@@ -178,7 +193,7 @@ class Learner:
             [next(computed) if sequence.id not in prepared else prepared[sequence.id] for sequence in sequences]
         )
 
-    def update(self, batch: TrainBatch) -> UpdateMetrics:
+    def update(self, batch: TrainBatch) -> UpdateResult:
         """Make one training step: old log-probs unless ``prepare`` cached them, then one update per mini-batch.
 
         Raises:
@@ -212,7 +227,7 @@ class Learner:
         mini_batches = max(1, len(norms))
         tokens = max(1.0, active_tokens)
         made = sum(map(math.isfinite, norms))
-        return UpdateMetrics(
+        metrics = UpdateMetrics(
             pg_loss=pg_loss / mini_batches,
             kl_loss=kl_loss / mini_batches,
             clipfrac_higher=clipped_high / tokens,
@@ -231,6 +246,7 @@ class Learner:
             old_logprob_seconds=old_done - started,
             update_seconds=time.monotonic() - old_done,
         )
+        return UpdateResult(metrics, map_logprobs(sequences, old) if self.rank == 0 else {})
 
     def _reference_logprobs(self, sequences: Sequence[TrainSequence]) -> list[Tensor] | None:
         """Compute log-probs [R_i] of each sequence under the reference policy; None without a KL penalty."""
@@ -343,6 +359,15 @@ class Learner:
             (loss * self.ranks).backward()
             totals += torch.stack([value.cpu() for value in astuple(sums)])
         return self._sum_over_ranks(totals)
+
+
+def map_logprobs(sequences: Sequence[TrainSequence], policy: PolicyLogprobs) -> dict[CompletionId, np.ndarray]:
+    """Map the ids of sequences to their log-probs [R] float32; sequences without an id are left out."""
+    return {
+        sequence.id: logprobs.numpy()
+        for sequence, logprobs in zip(sequences, policy.logprobs, strict=True)
+        if sequence.id is not None
+    }
 
 
 def mean_grad_norm(norms: Sequence[float]) -> float:

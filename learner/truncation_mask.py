@@ -66,16 +66,20 @@ class MaskDecision:
 
     Attributes:
         truncated: the output reached the length limit.
+        incomplete: the output has no complete code block, or ends inside an open fence (``Judgement.incomplete``).
         repeats: the output ends in a repetition (``has_repeated_tail``).
         repeats_any_period: the output ends in a repetition of any period (``has_repeated_tail_any_period``); for
             metrics only.
+        draw: the output's draw from U(0,1).
         eligible: all conditions of the conditional mask hold, except the random draw.
         masked: the mask in use sets the advantage to 0.
     """
 
     truncated: bool
+    incomplete: bool
     repeats: bool
     repeats_any_period: bool
+    draw: float
     eligible: bool
     masked: bool
 
@@ -120,16 +124,19 @@ def decide_mask(rollout: Rollout, mask: TruncationMask, draw: MaskDraw) -> MaskD
     repeats = has_repeated_tail(completion.response_token_ids, mask.window)
     non_incorrect = judgement.verdict.passed or judgement.incomplete
     eligible = rollout.truncated and non_incorrect and not repeats
+    drawn = draw.uniform(completion.question_id, completion.sample_index)
     if mask.kind == "conditional":
-        masked = eligible and draw.uniform(completion.question_id, completion.sample_index) < mask.probability
+        masked = eligible and drawn < mask.probability
     elif mask.kind == "failing":
         masked = rollout.truncated and rollout.reward is not None and not rollout.passed
     else:
         masked = rollout.truncated and mask.kind == "all"
     return MaskDecision(
         truncated=rollout.truncated,
+        incomplete=judgement.incomplete,
         repeats=repeats,
         repeats_any_period=has_repeated_tail_any_period(completion.response_token_ids, mask.window),
+        draw=drawn,
         eligible=eligible,
         masked=masked,
     )

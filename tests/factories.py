@@ -18,7 +18,7 @@ from actors.weights.transfer import Publication
 from conf.schema import Config
 from conf.validation import parse_config
 from evaluator.problem import Problem, ProblemTest
-from evaluator.verdict import Status, Verdict
+from evaluator.verdict import FailedTest, Status, Verdict
 from launch.composition import compose_config, compose_tree
 from launch.records.timeline import Lap, Laps
 from launch.training.metrics import rollout_metrics, timing_metrics, update_metrics
@@ -28,7 +28,7 @@ from launch.training.run import credit_settings
 from launch.training.step_outcome import StepCredit, StepOutcome
 from learner.credit import CreditedGroup, CreditSettings, assign_group_credit
 from learner.diversity import distinct_ngram_ratio, mean_distinct_ngram_ratio
-from learner.learner import UpdateMetrics
+from learner.learner import UpdateMetrics, UpdateResult
 from learner.reward import passed, reward_rollout
 from learner.rollout import FinishReason, Group, Judgement, Rollout, TrainBatch
 from learner.temperature_rules import TemperatureState
@@ -64,6 +64,7 @@ def make_verdict(status: Status = Status.PASSED, tests: int = 3) -> Verdict:
         accepted_by=None,
         seconds=0.25,
         detail="detail",
+        failed_test=FailedTest(input="1 2\n", expected="3\n", actual="4\n"),
     )
 
 
@@ -125,6 +126,18 @@ def make_update_metrics(**changes: Any) -> UpdateMetrics:
         "update_seconds": 3.0,
     }
     return UpdateMetrics(**(values | changes))
+
+
+def make_update_result(batch: TrainBatch, **changes: Any) -> UpdateResult:
+    """Return the result of an update on ``batch``: the learner's log-probs equal the sampler's.
+
+    Args:
+        batch: sequences of the update.
+        changes: fields of ``UpdateMetrics`` to replace.
+    """
+    sequences = [sequence for mini_batch in batch.mini_batches for sequence in mini_batch]
+    old_logprobs = {sequence.id: sequence.sampler_logprobs for sequence in sequences if sequence.id is not None}
+    return UpdateResult(make_update_metrics(**changes), old_logprobs)
 
 
 def make_credit_settings(seed: int = 0, max_response_tokens: int = 20, **algorithm_changes: Any) -> CreditSettings:
@@ -189,6 +202,7 @@ def make_step_outcome(groups: Sequence[CreditedGroup] = (), **update_changes: An
         temperature=TemperatureState(value=1.0),
         prepared=PreparedStep(sequences={}, early_seconds=2.5, seconds=0.5),
         update=make_update_metrics(**({"old_logprob_seconds": 1.5} | update_changes)),
+        learner_logprobs={},
         publication=Publication(version=1, bytes=8_000_000, write_seconds=0.5, load_seconds=0.25, dropped={}),
         laps=laps,
     )

@@ -26,7 +26,7 @@ from launch.training.start import make_sampler
 from launch.training.train import train
 from learner.checkpoint import TRAINER_FOLDER
 from learner.rollout import Judgement
-from tests.factories import make_completion, make_config, make_problem, make_update_metrics, make_verdict
+from tests.factories import make_completion, make_config, make_problem, make_update_result, make_verdict
 
 SMALL_RUN = (
     "run.name=r",
@@ -99,7 +99,7 @@ class FakeActors:
     async def update(self, batch, deadline_s):
         if self.version == self.kill_at:
             raise SimulatedKill
-        return make_update_metrics()
+        return make_update_result(batch)
 
     async def save(self, path, driver_files, deadline_s):
         (Path(path) / TRAINER_FOLDER).mkdir(parents=True)

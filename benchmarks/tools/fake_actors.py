@@ -22,7 +22,7 @@ from actors.generators.pool import GeneratorPool
 from actors.weights.transfer import Publication
 from benchmarks.tools.memory import read_peak_bytes, reset_peak
 from evaluator.verdict import Status, Verdict
-from learner.learner import UpdateMetrics
+from learner.learner import UpdateMetrics, UpdateResult
 from learner.rollout import Completion, Judgement, TrainBatch, TrainSequence
 
 VOCABULARY = 151_936
@@ -239,11 +239,15 @@ class FakeLearner:
         """Compute nothing, in 0 seconds."""
         return 0.0
 
-    async def update(self, batch: TrainBatch, deadline_s: float) -> UpdateMetrics:
-        """Wait for the time of an update and return metrics that are otherwise 0."""
+    async def update(self, batch: TrainBatch, deadline_s: float) -> UpdateResult:
+        """Wait for the time of an update; return metrics that are otherwise 0, and the sampler's log-probs."""
         await asyncio.sleep(self.update_seconds)
         zeros: dict[str, Any] = {metric.name: 0 for metric in fields(UpdateMetrics)}
-        return UpdateMetrics(**zeros | {"update_seconds": self.update_seconds})
+        sequences = [sequence for mini_batch in batch.mini_batches for sequence in mini_batch]
+        return UpdateResult(
+            UpdateMetrics(**zeros | {"update_seconds": self.update_seconds}),
+            {sequence.id: sequence.sampler_logprobs for sequence in sequences if sequence.id is not None},
+        )
 
     async def save(self, path: str, driver_files: object, deadline_s: float) -> None:
         """Write no checkpoint."""

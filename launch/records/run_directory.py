@@ -37,6 +37,7 @@ from launch.records.run_path import check_run_directory_unused
 from launch.records.verdict_columns import VERDICT_FIELDS, make_verdict_columns
 from learner.checkpoint import list_complete_checkpoints, remove_checkpoint, remove_partial_checkpoints
 from learner.credit import CreditedGroup, CreditedRollout
+from learner.rollout import CompletionId
 from learner.temperature_rules import Decision
 
 SCHEMA = pa.schema(
@@ -50,11 +51,17 @@ SCHEMA = pa.schema(
         ("response", pa.string()),
         ("response_token_ids", pa.list_(pa.int32())),
         ("sampler_logprobs", pa.list_(pa.float32())),
+        ("learner_logprobs", pa.list_(pa.float32())),
         ("finish_reason", pa.string()),
         ("temperature", pa.float32()),
         ("reward", pa.float32()),
         ("shaped_reward", pa.float32()),
+        ("unmasked_advantage", pa.float32()),
         ("advantage", pa.float32()),
+        ("truncated", pa.bool_()),
+        ("incomplete", pa.bool_()),
+        ("repeated_tail", pa.bool_()),
+        ("mask_draw", pa.float32()),
         ("masked", pa.bool_()),
         ("trained", pa.bool_()),
         *VERDICT_FIELDS,
@@ -71,6 +78,8 @@ DICTIONARY_COLUMNS = (
     "finish_reason",
     "status",
     "accepted_by",
+    "failed_input",
+    "failed_expected",
 )
 METRICS = "metrics.jsonl"
 DECISIONS = "temperature.jsonl"
@@ -156,10 +165,22 @@ class RunDirectory:
             return None
         return SummaryWriter(str(self.path / "tensorboard"), purge_step=self.first_step)
 
-    def write_rollouts(self, step: int, groups: Sequence[CreditedGroup]) -> None:
-        """Write ``rollouts/step_*.parquet``, with one row per completion."""
+    def write_rollouts(
+        self, step: int, groups: Sequence[CreditedGroup], learner_logprobs: Mapping[CompletionId, np.ndarray]
+    ) -> None:
+        """Write ``rollouts/step_*.parquet``, with one row per completion.
+
+        Args:
+            step: training step.
+            groups: all credited groups of the step.
+            learner_logprobs: old log-probs [R] float32 of the completions that the learner trained on.
+        """
         path = self.path / "rollouts" / f"step_{step:06d}.parquet"
-        rows = [_make_row(step, group, credited) for group in groups for credited in group.rollouts]
+        rows = [
+            _make_row(step, group, credited, learner_logprobs.get(credited.rollout.completion.id))
+            for group in groups
+            for credited in group.rollouts
+        ]
         unfinished = path.with_suffix(".unfinished")
         columns = [_make_column(field.type, [row[field.name] for row in rows]) for field in SCHEMA]
         pq.write_table(pa.table(columns, schema=SCHEMA), unfinished, use_dictionary=list(DICTIONARY_COLUMNS))
@@ -257,18 +278,24 @@ def _read_commit() -> str | None:
 
 
 def _make_column(kind: pa.DataType, values: Sequence[Any]) -> pa.Array:
-    """Build an Arrow array. Values of a list type are numpy arrays, which are concatenated first.
+    """Build an Arrow array; None becomes null. Values of a list type are numpy arrays, which are concatenated first.
 
     Otherwise Arrow would convert their numbers one by one.
     """
     if not pa.types.is_list(kind):
         return pa.array(values, kind)
-    numbers = np.concatenate([np.zeros(0, kind.value_type.to_pandas_dtype()), *values])
-    offsets = np.cumsum([0, *map(len, values)])
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(numbers, kind.value_type))
+    empty = np.zeros(0, kind.value_type.to_pandas_dtype())
+    arrays = [empty if value is None else value for value in values]
+    return pa.ListArray.from_arrays(
+        pa.array(np.cumsum([0, *map(len, arrays)]), pa.int32()),
+        pa.array(np.concatenate([empty, *arrays]), kind.value_type),
+        mask=pa.array([value is None for value in values], pa.bool_()),
+    )
 
 
-def _make_row(step: int, group: CreditedGroup, credited: CreditedRollout) -> dict[str, object]:
+def _make_row(
+    step: int, group: CreditedGroup, credited: CreditedRollout, learner_logprobs: np.ndarray | None
+) -> dict[str, object]:
     """Return the row of ``SCHEMA`` for a completion."""
     completion = credited.rollout.completion
     judgement = credited.rollout.judgement
@@ -282,11 +309,17 @@ def _make_row(step: int, group: CreditedGroup, credited: CreditedRollout) -> dic
         "response": completion.text,
         "response_token_ids": completion.response_token_ids,
         "sampler_logprobs": completion.sampler_logprobs,
+        "learner_logprobs": learner_logprobs,
         "finish_reason": completion.finish_reason,
         "temperature": completion.temperature,
         "reward": credited.rollout.reward,
         "shaped_reward": credited.shaped_reward,
+        "unmasked_advantage": credited.unmasked_advantage,
         "advantage": credited.advantage,
+        "truncated": credited.mask.truncated,
+        "incomplete": credited.mask.incomplete,
+        "repeated_tail": credited.mask.repeats,
+        "mask_draw": credited.mask.draw,
         "masked": credited.mask.masked,
         "trained": group.trained and credited.advantage is not None,
         **make_verdict_columns(judgement.verdict),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from actors.waiting import run_in_thread
 from actors.weights.transfer import Publication
 from launch.records.timeline import Laps
@@ -53,11 +55,12 @@ async def credit_step(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepOutcome:
-    """Everything that a step's metrics are computed from.
+    """Everything that a step's metrics and records are computed from.
 
     Attributes:
         temperature: state with the step's diversity in it.
         prepared: the step's sequences, and the learner's time for the old log-probs computed before the update.
+        learner_logprobs: the learner's old log-probs [R] of the completions that the update trained on.
         laps: times of the step's parts on the driver.
     """
 
@@ -66,6 +69,7 @@ class StepOutcome:
     temperature: TemperatureState
     prepared: PreparedStep
     update: UpdateMetrics
+    learner_logprobs: Mapping[CompletionId, np.ndarray]
     publication: Publication
     laps: Laps
 

@@ -94,7 +94,8 @@ async def train_step(run: Run, step: int, rollouts: Rollouts, stages: Temperatur
         credit=credit,
         temperature=temperature,
         prepared=prepared,
-        update=update,
+        update=update.metrics,
+        learner_logprobs=update.old_logprobs,
         publication=publication,
         laps=laps,
     )
@@ -111,7 +112,7 @@ async def record_step(run: Run, step: int, outcome: StepOutcome) -> dict[str, fl
     """Write the step's rollouts, draw its actors in the timeline, and return its metrics."""
 
     def write() -> dict[str, float]:
-        run.records.directory.write_rollouts(step, outcome.credit.groups)
+        run.records.directory.write_rollouts(step, outcome.credit.groups, outcome.learner_logprobs)
         return step_metrics(outcome)
 
     with outcome.laps("record"):

@@ -39,7 +39,7 @@ def compute_step(learner):
     return {
         "gradients": [compute_gradients(learner, mini_batch) for mini_batch in mini_batches],
         "metrics": dataclasses.asdict(
-            learner.update(TrainBatch(tuple(tuple(mini_batch) for mini_batch in mini_batches)))
+            learner.update(TrainBatch(tuple(tuple(mini_batch) for mini_batch in mini_batches))).metrics
         ),
         "logprobs": torch.cat(learner.compute_logprobs(mini_batches[0]).logprobs),
     }

@@ -346,8 +346,8 @@ def test_training_on_a_gpu_continues_from_its_checkpoint(cuda, model, tmp_path):
         restored = Learner(make_learner_settings(model, **settings))
         load_checkpoint(restored, tmp_path / "step_000001")
         assert all(torch.equal(value, expected[name]) for name, value in gather_parameters(restored.policy).items())
-        metrics = learner.update(batch)
-        assert restored.update(batch).pg_loss == pytest.approx(metrics.pg_loss, abs=1e-3)
+        metrics = learner.update(batch).metrics
+        assert restored.update(batch).metrics.pg_loss == pytest.approx(metrics.pg_loss, abs=1e-3)
         after = gather_parameters(learner.policy)
         for name, value in gather_parameters(restored.policy).items():
             torch.testing.assert_close(value, after[name], rtol=1e-3, atol=1e-4)

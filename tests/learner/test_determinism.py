@@ -21,7 +21,7 @@ def train_one_step(model):
     torch.set_num_threads(2)
     learner = Learner(make_learner_settings(model, micro_batch_tokens=10_000, warmup_updates=2))
     mini_batches = tuple(tuple(make_sequences(ADVANTAGES, seed=seed)) for seed in range(2))
-    metrics = dataclasses.asdict(learner.update(TrainBatch(mini_batches)))
+    metrics = dataclasses.asdict(learner.update(TrainBatch(mini_batches)).metrics)
     moments = [state["exp_avg_sq"].full_tensor() for state in learner.optimizer.state.values()]
     return {
         "parameters": list(gather_parameters(learner.policy).values()),

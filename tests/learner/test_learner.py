@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import os
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -169,13 +170,13 @@ def test_reference_policy_remains_the_initial_policy_after_update_and_resume(tie
         assert all(torch.equal(value, initial[name]) for name, value in gather_parameters(trained.reference).items())
         assert any(not torch.equal(value, initial[name]) for name, value in gather_parameters(trained.policy).items())
         assert not any(parameter.requires_grad for parameter in trained.reference.parameters())
-    assert without_times(resumed.update(make_batch(1))) == without_times(learner.update(make_batch(1)))
+    assert without_times(resumed.update(make_batch(1)).metrics) == without_times(learner.update(make_batch(1)).metrics)
 
 
 def test_no_reference_is_loaded_without_a_kl_penalty(tied):
     learner = Learner(make_learner_settings(tied))
     assert learner.reference is None
-    assert learner.update(make_batch(0)).kl_loss == 0.0
+    assert learner.update(make_batch(0)).metrics.kl_loss == 0.0
 
 
 @pytest.mark.heavy
@@ -185,7 +186,7 @@ def test_kl_loss_is_reported_and_a_large_weight_keeps_it_small(tied):
     for beta in (0.001, 100.0):
         constants = make_objective(kl_weight=beta)
         learner = Learner(make_learner_settings(tied, objective=constants, learning_rate=3e-3))
-        reported[beta] = [learner.update(TrainBatch(sequences)).kl_loss for _ in range(6)]
+        reported[beta] = [learner.update(TrainBatch(sequences)).metrics.kl_loss for _ in range(6)]
     assert reported[0.001][0] == pytest.approx(0.0, abs=1e-9)
     assert reported[0.001][-1] > 3 * reported[100.0][-1] > 0
 
@@ -196,7 +197,7 @@ def test_non_finite_sampler_log_probs_are_excluded_and_counted(tied, bad):
     broken = next(item for item in sequences if item.response_length > 2)
     broken.sampler_logprobs[1] = bad
     learner = Learner(make_learner_settings(tied))
-    metrics = learner.update(TrainBatch((tuple(sequences),)))
+    metrics = learner.update(TrainBatch((tuple(sequences),))).metrics
     assert metrics.mismatch_non_finite == 1
     assert all(torch.tensor(value).isfinite() for value in dataclasses.astuple(metrics))
     assert all(value.isfinite().all() for value in gather_parameters(learner.policy).values())
@@ -213,7 +214,7 @@ def test_batches_without_learning_signal_have_zero_loss_and_gradient(tied, beta)
         ((tuple(make_sequences([0.0, 0.0])),), int(beta > 0)),
         ((unknown, unknown), 2),
     ):
-        metrics = learner.update(TrainBatch(mini_batches))
+        metrics = learner.update(TrainBatch(mini_batches)).metrics
         assert (metrics.updates, metrics.updates_without_advantage) == (updates, len(mini_batches) - updates)
         assert all(torch.tensor(value).isfinite() for value in dataclasses.astuple(metrics))
         assert (metrics.pg_loss, metrics.ppo_kl, metrics.clipfrac_lower) == (0.0, 0.0, 0.0)
@@ -267,7 +268,7 @@ def test_a_mini_batch_of_advantage_zero_does_not_change_the_policy(checkpoint):
     assert not any(value.any() for value in compute_gradients(learner, sequences).values())
     before = gather_parameters(learner.policy)
     before = {name: value.clone() for name, value in before.items()}
-    metrics = learner.update(TrainBatch((tuple(sequences),)))
+    metrics = learner.update(TrainBatch((tuple(sequences),))).metrics
     assert all(torch.tensor(value).isfinite() for value in dataclasses.astuple(metrics))
     assert (metrics.pg_loss, metrics.grad_norm, metrics.clipfrac_higher) == (0.0, 0.0, 0.0)
     assert all(torch.equal(value, before[name]) for name, value in gather_parameters(learner.policy).items())
@@ -286,8 +287,10 @@ def test_an_update_raises_log_probs_of_positive_advantages(checkpoint):
 def test_the_second_update_of_a_step_is_off_policy(tied):
     """Old log-probs are computed before the first update, so the ratios in the second update differ from 1."""
     mini_batch = tuple(make_sequences([1.0, -1.0]))
-    once = Learner(make_learner_settings(tied, learning_rate=1e-2)).update(TrainBatch((mini_batch,)))
-    twice = Learner(make_learner_settings(tied, learning_rate=1e-2)).update(TrainBatch((mini_batch, mini_batch)))
+    once, twice = (
+        Learner(make_learner_settings(tied, learning_rate=1e-2)).update(TrainBatch((mini_batch,) * count)).metrics
+        for count in (1, 2)
+    )
     assert (once.ppo_kl, once.clipfrac_higher, once.updates) == (pytest.approx(0.0, abs=1e-6), 0.0, 1)
     assert twice.updates == 2
     assert twice.clipfrac_higher > 0
@@ -302,7 +305,7 @@ def test_update_metrics_match_hand_computed_values(tied):
     difference = [values - torch.from_numpy(item.sampler_logprobs) for values, item in zip(old, sequences, strict=True)]
     weights = [values.exp().clamp(max=2.0) for values in difference]
     surrogate = [values * item.advantage for values, item in zip(weights, sequences, strict=True)]
-    metrics = learner.update(TrainBatch((tuple(sequences),)))
+    metrics = learner.update(TrainBatch((tuple(sequences),))).metrics
     assert metrics.pg_loss == pytest.approx(-float(torch.cat(surrogate).mean()), rel=1e-4)
     assert metrics.mismatch_kl == pytest.approx(-float(torch.cat(difference).mean()), rel=1e-4)
     assert metrics.mismatch_ratio_max == pytest.approx(float(torch.cat(difference).max().exp()), rel=1e-4)
@@ -318,20 +321,39 @@ def test_an_update_uses_prepared_log_probs_and_computes_the_others(tied, known):
     size = len(given.mini_batches[0])
     again = TrainBatch((tuple(numbered[:size]), tuple(numbered[size:])))
     plain, prepared = (Learner(make_learner_settings(tied)) for _ in range(2))
-    expected = plain.update(given)
+    expected = plain.update(given).metrics
     prepared.prepare([dataclasses.replace(numbered[number], advantage=0.0) for number in known])
     computed = []
     compute_logprobs = prepared.compute_logprobs
     prepared.compute_logprobs = lambda sequences, policy=None: (
         computed.append(len(sequences)) or compute_logprobs(sequences, policy)
     )
-    metrics = prepared.update(again)
+    metrics = prepared.update(again).metrics
     assert computed == [len(numbered) - len(known)]
     assert without_times(metrics) == pytest.approx(without_times(expected), rel=1e-4, abs=1e-6)
     for name, value in gather_parameters(plain.policy).items():
         torch.testing.assert_close(gather_parameters(prepared.policy)[name], value, rtol=1e-4, atol=1e-6)
     prepared.update(again)
     assert computed[1:] == [len(numbered)]
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_an_update_returns_old_log_probs_by_completion(tied, prepared):
+    sequences = make_sequences(ADVANTAGES)
+    named = [dataclasses.replace(item, id=CompletionId(7 - number, 1)) for number, item in enumerate(sequences[:3])]
+    learner = Learner(make_learner_settings(tied, learning_rate=1e-2))
+    expected = learner.compute_logprobs(sequences[:3]).logprobs
+    if prepared:
+        learner.prepare(named[::-1])
+    old_logprobs = learner.update(TrainBatch(((*named[:1], *sequences[3:]), tuple(named[1:])))).old_logprobs
+    assert old_logprobs.keys() == {item.id for item in named}
+    for item, values in zip(named, expected, strict=True):
+        assert old_logprobs[item.id].dtype == np.float32
+        assert old_logprobs[item.id] == pytest.approx(values.numpy(), rel=1e-4, abs=1e-5)
+
+
+def test_an_update_without_sequences_returns_no_log_probs(tied):
+    assert Learner(make_learner_settings(tied)).update(TrainBatch(())).old_logprobs == {}
 
 
 def test_gradients_are_clipped_and_the_learning_rate_warms_up(tied):
@@ -341,7 +363,7 @@ def test_gradients_are_clipped_and_the_learning_rate_warms_up(tied):
     norms = []
     learner.optimizer.register_step_pre_hook(lambda *_: norms.append(gradient_norm(learner)))
     for seed in range(3):
-        assert learner.update(make_batch(seed)).grad_norm > 1e-2  # the norm before clipping
+        assert learner.update(make_batch(seed)).metrics.grad_norm > 1e-2  # the norm before clipping
     assert rates == pytest.approx([0.0025, 0.005, 0.0075, 0.01, 0.01, 0.01])
     assert norms == pytest.approx([1e-3] * 6, rel=1e-2)
 
@@ -411,14 +433,14 @@ def test_training_continues_from_a_checkpoint_bit_for_bit(checkpoint, tmp_path):
     constants = make_learner_settings(checkpoint, warmup_updates=5)
     uninterrupted = Learner(constants)
     uninterrupted.update(make_batch(0))
-    expected = uninterrupted.update(make_batch(1))
+    expected = uninterrupted.update(make_batch(1)).metrics
     first = Learner(constants)
     first.update(make_batch(0))
     save_checkpoint(first, tmp_path / "step_000001", {})
     torch.manual_seed(123)
     second = Learner(dataclasses.replace(constants, seed=9))
     load_checkpoint(second, tmp_path / "step_000001")
-    assert without_times(second.update(make_batch(1))) == without_times(expected)
+    assert without_times(second.update(make_batch(1)).metrics) == without_times(expected)
     ours = gather_parameters(second.policy)
     assert all(torch.equal(ours[name], value) for name, value in gather_parameters(uninterrupted.policy).items())
 

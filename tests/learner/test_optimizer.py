@@ -177,7 +177,8 @@ def break_gradients(learner, updates):
 def test_training_step_counts_skipped_updates(tmp_path):
     learner = Learner(make_learner_settings(save_tiny_model(tmp_path / "model")))
     break_gradients(learner, {1})
-    metrics = learner.update(TrainBatch((make_mini_batch("a"), make_mini_batch("b"), make_mini_batch("c"))))
+    batch = TrainBatch((make_mini_batch("a"), make_mini_batch("b"), make_mini_batch("c")))
+    metrics = learner.update(batch).metrics
     assert (metrics.updates, metrics.skipped_updates) == (2, 1)
     assert math.isfinite(metrics.grad_norm)
     assert learner.guarded_optimizer.counters == UpdateCounters(2, 1, 0)
@@ -187,7 +188,7 @@ def test_training_step_counts_skipped_updates(tmp_path):
 def test_training_step_with_all_updates_skipped_has_nan_grad_norm(tmp_path):
     learner = Learner(make_learner_settings(save_tiny_model(tmp_path / "model")))
     break_gradients(learner, {0})
-    metrics = learner.update(TrainBatch((make_mini_batch("a"),)))
+    metrics = learner.update(TrainBatch((make_mini_batch("a"),))).metrics
     assert (metrics.updates, metrics.skipped_updates, math.isnan(metrics.grad_norm)) == (0, 1, True)
 
 
@@ -236,7 +237,7 @@ def train_with_nan_on_one_rank(rank, model, folder):
     learner = Learner(make_learner_settings(model, max_skipped_updates=2, skipped_folder=folder))
     break_gradients(learner, {1, 3, 4} if rank == 1 else set())
     batch = TrainBatch(tuple(tuple(make_sequences((1.0, -1.0), seed=seed)) for seed in range(3)))
-    metrics = learner.update(batch)
+    metrics = learner.update(batch).metrics
     parameters = gather_parameters(learner.policy)
     with pytest.raises(NonFiniteGradient) as caught:
         learner.update(batch)

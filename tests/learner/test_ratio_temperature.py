@@ -87,6 +87,6 @@ def test_mismatch_is_computed_at_the_sampling_temperature(checkpoint):
     model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
     for item in items:
         item.sampler_logprobs[:] = logprobs_at(model, item, item.temperature).detach().numpy()
-    metrics = learner.update(TrainBatch((tuple(items),)))
+    metrics = learner.update(TrainBatch((tuple(items),))).metrics
     assert metrics.mismatch_kl == pytest.approx(0.0, abs=1e-5)
     assert metrics.mismatch_ratio_max == pytest.approx(1.0, abs=1e-4)

@@ -61,6 +61,18 @@ def test_eligible_output_is_masked_if_its_draw_is_below_the_probability():
     assert not decide(item, probability=0.0).masked
 
 
+@pytest.mark.parametrize("kind", ["none", "failing", "all", "conditional"])
+@pytest.mark.parametrize("make_item", [make_rollout, make_truncated_rollout])
+def test_decision_has_every_condition_and_the_draw(make_item, kind):
+    """Check also masks that do not depend on them."""
+    for incomplete, tokens in ((True, FRESH), (False, REPEATING)):
+        item = make_item(Status.WRONG_ANSWER, incomplete=incomplete, tokens=tokens, sample_index=2)
+        decision = decide(item, kind=kind, step=1)
+        assert decision.truncated is (make_item is make_truncated_rollout)
+        assert (decision.incomplete, decision.repeats) == (incomplete, tokens is REPEATING)
+        assert decision.draw == pytest.approx(EXPECTED_DRAW, abs=1e-15)
+
+
 @pytest.mark.parametrize("incomplete", [True, False])
 def test_a_correct_truncated_output_is_non_incorrect(incomplete):
     assert decide(make_truncated_rollout(Status.PASSED, incomplete=incomplete, tokens=FRESH)).masked

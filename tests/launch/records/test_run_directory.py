@@ -15,7 +15,14 @@ from launch.records.run_directory import SCHEMA, RunDirectory
 from launch.records.run_path import RunDirectoryError
 from learner.credit import assign_group_credit
 from learner.rollout import Group
-from tests.factories import make_config, make_credit_settings, make_credited_group, make_rollout
+from learner.truncation_mask import MaskDraw
+from tests.factories import (
+    make_config,
+    make_credit_settings,
+    make_credited_group,
+    make_rollout,
+    make_truncated_rollout,
+)
 
 PASSED = Status.PASSED
 WRONG = Status.WRONG_ANSWER
@@ -76,7 +83,9 @@ def test_rollouts_file_has_all_fields_of_every_completion(fresh):
         make_rollout(WRONG, sample_index=1, finish_reason="length", code="print(2)", seconds=0.125),
         make_rollout(ERROR, sample_index=2, code=None),
     )
-    fresh.write_rollouts(3, [assign_group_credit(Group("q", "the prompt", rollouts), make_credit_settings(), 3)])
+    learner_logprobs = {rollouts[0].completion.id: np.array([-0.5, -1.25, -0.25], dtype=np.float32)}
+    group = assign_group_credit(Group("q", "the prompt", rollouts), make_credit_settings(), 3)
+    fresh.write_rollouts(3, [group], learner_logprobs)
     table = pq.read_table(fresh.path / "rollouts" / "step_000003.parquet")
     assert table.schema.equals(SCHEMA)
     first, second, third = table.to_pylist()
@@ -91,11 +100,17 @@ def test_rollouts_file_has_all_fields_of_every_completion(fresh):
         "response": "é\n```",
         "response_token_ids": [7, 8, 2],
         "sampler_logprobs": [-0.5, -1.5, -0.25],
+        "learner_logprobs": [-0.5, -1.25, -0.25],
         "finish_reason": "stop",
         "temperature": 0.75,
         "reward": 1.0,
         "shaped_reward": 1.0,
+        "unmasked_advantage": advantage,
         "advantage": advantage,
+        "truncated": False,
+        "incomplete": False,
+        "repeated_tail": False,
+        "mask_draw": pytest.approx(MaskDraw(0, 3).uniform("q", 0)),
         "masked": False,
         "trained": True,
         "status": "passed",
@@ -103,6 +118,9 @@ def test_rollouts_file_has_all_fields_of_every_completion(fresh):
         "first_failed": None,
         "tests_passed": 3,
         "tests_total": 3,
+        "failed_input": None,
+        "failed_expected": None,
+        "failed_actual": None,
         "code": "print(1)",
         "generation_seconds": 1.5,
         "evaluation_seconds": 0.5,
@@ -110,16 +128,49 @@ def test_rollouts_file_has_all_fields_of_every_completion(fresh):
     assert (second["finish_reason"], second["reward"], -second["advantage"]) == ("length", 0.0, advantage)
     assert (second["status"], second["first_failed"], second["tests_passed"]) == ("wrong_answer", 1, 1)
     assert (second["code"], second["evaluation_seconds"], second["accepted_by"]) == ("print(2)", 0.125, None)
+    assert (second["learner_logprobs"], second["truncated"]) == (None, True)
+    assert [second[f"failed_{name}"] for name in ("input", "expected", "actual")] == ["1 2\n", "3\n", "4\n"]
     assert (third["status"], third["reward"], third["advantage"], third["code"]) == ("sandbox_error", None, None, None)
+    assert third["unmasked_advantage"] is None
 
 
 @pytest.mark.parametrize("probability", [0, 1])
 def test_masked_rollouts_are_marked_with_advantage_0(fresh, probability):
     group = Group("q", "", (make_rollout(finish_reason="length"), make_rollout(WRONG)))
-    fresh.write_rollouts(0, [assign_group_credit(group, make_credit_settings(mask_probability=probability), 0)])
+    fresh.write_rollouts(0, [assign_group_credit(group, make_credit_settings(mask_probability=probability), 0)], {})
     rows = pq.read_table(fresh.path / "rollouts" / "step_000000.parquet").to_pylist()
     masked = probability == 1
     assert [(row["masked"], row["advantage"] == 0.0) for row in rows] == [(masked, masked), (False, False)]
+    assert [row["unmasked_advantage"] for row in rows] == pytest.approx([0.70711, -0.70711], abs=1e-4)
+    assert all((row["mask_draw"] < probability) == masked for row in rows)
+
+
+def test_conditions_of_the_mask_are_written(fresh):
+    repeating = (10, 11, 12, 13) * 3
+    rollouts = (
+        make_truncated_rollout(incomplete=True),
+        make_truncated_rollout(sample_index=1, incomplete=True, tokens=repeating),
+        make_rollout(WRONG, sample_index=2, tokens=repeating),
+    )
+    credited = assign_group_credit(Group("q", "", rollouts), make_credit_settings(mask_probability=1), 0)
+    fresh.write_rollouts(0, [credited], {})
+    rows = pq.read_table(fresh.path / "rollouts" / "step_000000.parquet").to_pylist()
+    conditions = [(row["truncated"], row["incomplete"], row["repeated_tail"], row["masked"]) for row in rows]
+    assert conditions == [(True, True, False, True), (True, True, True, False), (False, False, True, False)]
+
+
+def test_log_probs_of_any_subset_of_the_completions_are_written(fresh):
+    """Completions that were not trained on have none."""
+    groups = [make_credited_group(PASSED, WRONG, ERROR, question_id=name) for name in "ab"]
+    completions = [item.rollout.completion for item in groups[0].rollouts]
+    values = {completions[index].id: np.full(4, -index, dtype=np.float32) for index in (1, 2)}
+    fresh.write_rollouts(0, groups[:1], values)
+    column = pq.read_table(fresh.path / "rollouts" / "step_000000.parquet")["learner_logprobs"].to_pylist()
+    assert column == [None, [-1.0] * 4, [-2.0] * 4]
+    fresh.write_rollouts(1, groups, {})
+    assert pq.read_table(fresh.path / "rollouts" / "step_000001.parquet")["learner_logprobs"].null_count == 6
+    fresh.write_rollouts(2, [], {})
+    assert pq.read_table(fresh.path / "rollouts" / "step_000002.parquet").num_rows == 0
 
 
 def test_evaluations_have_their_own_folder(fresh):
@@ -128,7 +179,7 @@ def test_evaluations_have_their_own_folder(fresh):
 
 
 def test_failed_write_keeps_the_old_file(fresh, monkeypatch):
-    fresh.write_rollouts(0, GROUPS)
+    fresh.write_rollouts(0, GROUPS, {})
     path = fresh.path / "rollouts" / "step_000000.parquet"
     before = path.read_bytes()
 
@@ -139,7 +190,7 @@ def test_failed_write_keeps_the_old_file(fresh, monkeypatch):
     monkeypatch.setattr(pq, "write_table", fail_midway)
     for step in (0, 1):
         with pytest.raises(OSError, match="disk full"):
-            fresh.write_rollouts(step, GROUPS)
+            fresh.write_rollouts(step, GROUPS, {})
     assert path.read_bytes() == before
     assert not (fresh.path / "rollouts" / "step_000001.parquet").exists()
 
@@ -148,7 +199,7 @@ def write_killed_run(directory, done, checkpoint):
     """Write the files of a run that was killed after ``done`` steps, with its last checkpoint after ``checkpoint``."""
     for step in range(done):
         directory.append_metrics({"step": step})
-        directory.write_rollouts(step, GROUPS)
+        directory.write_rollouts(step, GROUPS, {})
     for step in (0, checkpoint, done):
         for suffix in (".parquet", ".jsonl"):
             directory.evaluation_path(step).with_suffix(suffix).write_bytes(b"")
@@ -178,7 +229,7 @@ def test_resuming_deletes_the_records_of_steps_to_be_repeated(tmp_path, fresh):
 
 def test_run_without_checkpoint_restarts_from_step_0(tmp_path, fresh):
     fresh.append_metrics({"step": 0})
-    fresh.write_rollouts(0, GROUPS)
+    fresh.write_rollouts(0, GROUPS, {})
     resumed = RunDirectory(make_settings(tmp_path, "run.resume=true"))
     assert (resumed.first_step, resumed.read_metrics(), list_names(resumed.path / "rollouts")) == (0, [], [])
 
@@ -194,3 +245,4 @@ def test_only_the_newest_checkpoints_are_kept(tmp_path):
 def test_schema_has_32_bit_lists():
     assert SCHEMA.field("response_token_ids").type == pa.list_(pa.int32())
     assert SCHEMA.field("sampler_logprobs").type == pa.list_(pa.float32())
+    assert SCHEMA.field("learner_logprobs").type == pa.list_(pa.float32())

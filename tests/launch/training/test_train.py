@@ -15,7 +15,7 @@ from launch.training.driver_state import read_driver_state
 from learner.batch_checks import BadBatch
 from learner.credit import NoTrainableCompletion
 from learner.rollout import CompletionId, Judgement
-from tests.factories import make_verdict
+from tests.factories import make_update_result, make_verdict
 from tests.fake_actors import FakeActors, read_column, run_training
 
 
@@ -55,7 +55,8 @@ class ClockedActors(HalfRightActors):
 
     async def update(self, batch, deadline_s):
         self.now += 5.0
-        return replace(await super().update(batch, deadline_s), old_logprob_seconds=1.0, update_seconds=4.0)
+        await super().update(batch, deadline_s)
+        return make_update_result(batch, old_logprob_seconds=1.0, update_seconds=4.0)
 
     async def publish(self, version):
         self.now += 0.75
@@ -119,19 +120,38 @@ def test_a_checkpoint_contains_the_groups_sampled_ahead(tmp_path):
     assert len(actors.temperatures) == 4 * 8 - 4 * len(state.buffer.ready)
 
 
+def test_rollouts_have_the_learners_log_probs(tmp_path):
+    """The fake learner returns the sampler's; excluded completions have none."""
+
+    class ExcludingActors(HalfRightActors):
+        """Fake actors whose evaluator fails on the last completion."""
+
+        async def judge(self, problem, text):
+            judgement = await super().judge(problem, text)
+            if self.judged < 8:
+                return judgement
+            return replace(judgement, verdict=make_verdict(Status.SANDBOX_ERROR))
+
+    directory, _ = run_training(tmp_path, ExcludingActors(all_distinct), "run.steps=1")
+    rows = pq.read_table(directory.path / "rollouts" / "step_000000.parquet").to_pylist()
+    assert [row["learner_logprobs"] is None for row in rows] == [row["status"] == "sandbox_error" for row in rows]
+    assert sum(row["status"] == "sandbox_error" for row in rows) == 1
+    assert all(row["learner_logprobs"] in (None, row["sampler_logprobs"]) for row in rows)
+
+
 def test_completions_are_judged_while_rollouts_are_written(tmp_path, monkeypatch):
     """The step that is sampled ahead does not wait for the driver to write the last one."""
     actors = HalfRightActors(all_distinct)
     write = RunDirectory.write_rollouts
     judged = []
 
-    def slow_write(directory, step, groups):
+    def slow_write(directory, step, groups, learner_logprobs):
         ahead = 8 * min(step + 3, 4)
         ends = time.monotonic() + 60
         while actors.judged < ahead and time.monotonic() < ends:
             time.sleep(0.01)
         judged.append(actors.judged)
-        write(directory, step, groups)
+        write(directory, step, groups, learner_logprobs)
 
     monkeypatch.setattr(RunDirectory, "write_rollouts", slow_write)
     run_training(tmp_path, actors, "run.steps=4", "algorithm.max_staleness=1")
