@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+import psutil
 
 from actors.evaluators.pool import EvaluatorPool
 from actors.generators.pool import GeneratorPool
@@ -93,7 +94,7 @@ def dynamic_sampling_metrics(sampled: SampledStep) -> dict[str, float]:
 
 
 def actor_metrics(generators: GeneratorPool, evaluators: EvaluatorPool) -> dict[str, float]:
-    """Load of the evaluator pool over the step, and state of the engines.
+    """Load of the evaluator pool over the step, state of the engines, and memory.
 
     ``generator/restarts`` (engines started in place of another) and ``generator/retries`` (requests sent again because
     their engine died) count since the driver started.
@@ -109,6 +110,19 @@ def actor_metrics(generators: GeneratorPool, evaluators: EvaluatorPool) -> dict[
         "evaluator/retries": load.retried,
         "evaluator/lost": load.unjudged,
         "evaluator/repeated": load.repeated,
+        **memory_metrics(),
+    }
+
+
+def memory_metrics() -> dict[str, float]:
+    """Memory in GiB: resident memory of the driver's process, and memory in use on the driver's node.
+
+    ``perf/cpu_memory_used_gb`` is verl's name and, as in verl, in GiB. It is what all processes of the node use, those
+    of other jobs included, without caches that the kernel can free.
+    """
+    return {
+        "perf/memory/driver_gib": psutil.Process().memory_info().rss / 2**30,
+        "perf/cpu_memory_used_gb": psutil.virtual_memory().used / 2**30,
     }
 
 

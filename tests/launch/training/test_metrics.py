@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from actors.evaluators.load import EvaluatorLoad
@@ -178,7 +179,10 @@ def test_evaluator_seconds_and_statuses():
     assert {f"evaluator/status/{status.value}" for status in Status} <= metrics.keys()
 
 
-def test_actor_metrics():
+def test_actor_metrics(monkeypatch):
+    driver = SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=3 * 2**29))
+    monkeypatch.setattr(psutil, "Process", lambda: driver)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(used=20 * 2**30))
     load = EvaluatorLoad(queue_max=7, busy_share=0.5, actors=2, retried=3, unjudged=1, repeated=40)
     generators: Any = SimpleNamespace(live={"a": 1, "b": 2, "c": 3}, restarts=2, retried=17)
     evaluators: Any = SimpleNamespace(load=lambda: load)
@@ -192,6 +196,8 @@ def test_actor_metrics():
         "evaluator/retries": 3,
         "evaluator/lost": 1,
         "evaluator/repeated": 40,
+        "perf/memory/driver_gib": 1.5,
+        "perf/cpu_memory_used_gb": 20.0,
     }
 
 
