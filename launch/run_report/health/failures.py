@@ -139,7 +139,8 @@ def check_restarts(rows: Sequence[MetricsRow], settings: RecordedSettings) -> li
             rule="generator_restarts",
             severity="problem" if _sum(events) > MANY_RESTARTS else "warning",
             step=events[0].step,
-            text=f"engine restarts: {_sum(events):.0f} in {format_steps(events)}; {_sum(repeated):.0f} requests sent again",
+            text=f"engine restarts: {_sum(events):.0f} in {format_steps(events)}; {_sum(repeated):.0f} requests "
+            "sent again",
             advice="events.jsonl and the logs of the engines have the cause; if memory ran out, lower "
             f"{format_key(settings, 'generator.gpu_memory_fraction')} (on CPU "
             f"{format_key(settings, 'generator.kv_cache_gib')}) or {format_key(settings, 'generator.max_sequences')}",

@@ -118,8 +118,9 @@ def check_skipped_updates(rows: Sequence[MetricsRow], settings: RecordedSettings
             step=events[0].step,
             text=f"{sum(point.value for point in events):.0f} updates skipped in {len(events)} of {len(points)} steps, "
             f"first in step {events[0].step}: their gradient was not finite",
-            advice=f"lower {format_key(settings, 'learner.learning_rate')}, and look at the completions of the skipped "
-            f"batches in the run directory; the run ends after {format_key(settings, 'learner.max_skipped_updates')} in a row",
+            advice=f"lower {format_key(settings, 'learner.learning_rate')}, and look at the completions in "
+            "skipped_updates/ of the run directory; the run ends after "
+            f"{format_key(settings, 'learner.max_skipped_updates')} in a row",
             metric=SKIPPED,
         )
     ]

@@ -285,6 +285,7 @@ def test_counter_starts_again_in_a_resumed_run():
 
 
 def test_series_is_sorted_and_has_the_last_value_of_a_step():
+    rows: list[dict[str, float]]
     rows = [{"step": 2.0, "a": 1.0}, {"step": 1, "a": math.nan}, {"step": 0, "a": 5}, {"a": 9}, {"step": 2, "a": 3}]
     assert read_series(rows, "a") == [Point(0, 5), Point(2, 3)]
 
