@@ -79,7 +79,8 @@ def estimate(
         ValueError: there are no problems, or a problem has fewer than ``k`` attempts.
     """
     values = _pass_at_k_per_problem(attempts, k)
-    return _bootstrap(values, _name_clusters(attempts, clusters), samples, confidence, seed)
+    names = _name_clusters(attempts, clusters)
+    return estimate_mean(values, names, samples=samples, confidence=confidence, seed=seed)
 
 
 def paired_difference(
@@ -103,7 +104,8 @@ def paired_difference(
         raise ValueError(f"{len(unpaired)} problems are in one run only, for example {unpaired[0]!r}")
     second_in_order = {question_id: second[question_id] for question_id in first}
     differences = _pass_at_k_per_problem(second_in_order, k) - _pass_at_k_per_problem(first, k)
-    return _bootstrap(differences, _name_clusters(first, clusters), samples, confidence, seed)
+    names = _name_clusters(first, clusters)
+    return estimate_mean(differences, names, samples=samples, confidence=confidence, seed=seed)
 
 
 def _pass_at_k_per_problem(attempts: Mapping[str, Attempts], k: int) -> np.ndarray:
@@ -121,8 +123,25 @@ def _name_clusters(attempts: Mapping[str, Attempts], clusters: Mapping[str, str]
     return [clusters[question_id] if clusters else question_id for question_id in attempts]
 
 
-def _bootstrap(values: np.ndarray, clusters: Sequence[str], samples: int, confidence: float, seed: int) -> Estimate:
-    """Resample whole clusters; the mean of a resample is over all problems of the drawn clusters."""
+def estimate_mean(
+    values: np.ndarray,
+    clusters: Sequence[str],
+    *,
+    samples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Estimate:
+    """Estimate the mean of a quantity of problems with a bootstrap interval.
+
+    The bootstrap resamples whole clusters; the mean of a resample is over all problems of the drawn clusters.
+
+    Args:
+        values: values of the problems, float [problems].
+        clusters: name of each problem's cluster.
+        samples: number of bootstrap resamples.
+        confidence: coverage of the interval.
+        seed: seed of the resampling.
+    """
     import numpy as np
 
     names, cluster_of = np.unique(np.array(clusters), return_inverse=True)

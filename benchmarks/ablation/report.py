@@ -23,11 +23,11 @@ from benchmarks.ablation.arms import (
 )
 from benchmarks.ablation.rows import Row, Scored
 from evaluator.pass_at_k import Estimate, pass_at_k
+from launch.records.gains import estimate_mean_over_seeds
 
 MAIN_TEMPERATURE = 1.0
 PART = "trained"
 """Problems of the comparison: other numbers of the trained families."""
-RESAMPLES = 2000
 FIGURES = (
     ("pass_at_1_low", f"held-out pass@1 at T {LOW_TEMPERATURE:g}"),
     ("pass_at_1", f"held-out pass@1 at T {MAIN_TEMPERATURE:g}"),
@@ -111,26 +111,7 @@ def estimate_difference(arm: Mapping[int, Row], reference: Mapping[int, Row], te
     common = sorted(set.intersection(*(set(scores) for pair in pairs for scores in pair)))
     differences = np.array([[ours[name] - theirs[name] for name in common] for ours, theirs in pairs])
     problems = arm[seeds[0]].problems
-    return bootstrap_mean(differences, [problems[name][1] for name in common])
-
-
-def bootstrap_mean(values: np.ndarray, families: Sequence[str]) -> Estimate:
-    """Estimate the mean of values [seeds, problems]; ``families`` has the family of each problem.
-
-    The interval resamples seeds and families of problems, both with replacement.
-    """
-    seeds = len(values)
-    names, family_of = np.unique(families, return_inverse=True)
-    sizes = np.bincount(family_of)
-    totals = np.array([np.bincount(family_of, weights=row) for row in values])  # [seeds, families]
-    generator = np.random.default_rng(0)
-    means = []
-    for _ in range(RESAMPLES):
-        rows = generator.integers(seeds, size=seeds)
-        columns = generator.integers(len(names), size=len(names))
-        means.append(totals[np.ix_(rows, columns)].sum() / (seeds * sizes[columns].sum()))
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Estimate(float(values.mean()), float(low), float(high))
+    return estimate_mean_over_seeds(differences, [problems[name][1] for name in common])
 
 
 def compare_arms(rows: Sequence[Row]) -> list[Comparison]:

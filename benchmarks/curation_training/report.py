@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.ablation.report import bootstrap_mean, get_scored
+from benchmarks.ablation.report import get_scored
 from benchmarks.ablation.rows import Row
 from benchmarks.curation_training.pool import ARMS, CLEAN, PLANTED, ArmName, TrainingSets
 from benchmarks.curation_training.runs import LOW_TEMPERATURE, SEEDS, TEMPERATURE
 from benchmarks.tools.planted_defects import Defect
 from evaluator.pass_at_k import Estimate
 from launch.problems.starter import FAMILIES
+from launch.records.gains import estimate_mean_over_seeds
 
 DIFFICULTIES = {family.name: family.difficulty for family in FAMILIES}
 Select = Callable[[str, str], bool]
@@ -77,7 +78,9 @@ def make_lines(rows: Sequence[Row]) -> Iterator[str]:
             before, curated, random = (
                 np.array([[each[question_id] for question_id in names] for each in column]) for column in scores
             )
-            estimates = [bootstrap_mean(values, families) for values in (before, curated, random, curated - random)]
+            estimates = [
+                estimate_mean_over_seeds(values, families) for values in (before, curated, random, curated - random)
+            ]
             cells = (f"{temperature:g}", name, str(len(names)), *map(format_estimate, estimates))
             yield f"| {' | '.join(cells)} |"
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from evaluator.pass_at_k import Attempts, Estimate, estimate, paired_difference
@@ -20,6 +21,7 @@ from evaluator.verdict import Status
 ALL = "all"
 STARTER_PARTS = ("trained", "untrained", "unknown")
 FENCE = "```"
+RESAMPLES = 2000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,6 +149,30 @@ def _compare(
         estimate(after, k, clusters=clusters),
         paired_difference(before, after, k, clusters=clusters),
     )
+
+
+def estimate_mean_over_seeds(values: np.ndarray, clusters: Sequence[str]) -> Estimate:
+    """Estimate the mean of a quantity of problems that several seeds measured.
+
+    The 95 % interval resamples seeds and clusters of problems, both with replacement. So it also covers how much
+    training with another seed would have changed the mean, but with few seeds that part of it is rough.
+
+    Args:
+        values: values by seed and problem, float [seeds, problems].
+        clusters: name of each problem's cluster.
+    """
+    seeds = len(values)
+    names, cluster_of = np.unique(clusters, return_inverse=True)
+    sizes = np.bincount(cluster_of)
+    totals = np.array([np.bincount(cluster_of, weights=row) for row in values])  # [seeds, clusters]
+    generator = np.random.default_rng(0)
+    means = []
+    for _ in range(RESAMPLES):
+        rows = generator.integers(seeds, size=seeds)
+        columns = generator.integers(len(names), size=len(names))
+        means.append(totals[np.ix_(rows, columns)].sum() / (seeds * sizes[columns].sum()))
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Estimate(float(values.mean()), float(low), float(high))
 
 
 def split_gain(before: Sequence[JudgedAnswer], after: Sequence[JudgedAnswer]) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """Gains on the problems of the evaluation, and the verdict made from them."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from launch.records.gains import (
     Gain,
     JudgedAnswer,
     compare_with_best_untrained,
+    estimate_mean_over_seeds,
     judge_learning,
     list_parts,
     measure_gain,
@@ -135,3 +137,13 @@ def test_parts_of_the_gain_add_up(terse, worked, terse_after, worked_after):
     after = [*make_answers("a", *terse_after), *make_answers("a", *worked_after, terse=False)]
     gain = sum(x.passed for x in after) / len(after) - sum(x.passed for x in before) / len(before)
     assert sum(split_gain(before, after)) == pytest.approx(gain)
+
+
+def test_the_interval_over_seeds_contains_other_seeds_and_other_clusters():
+    clusters = ["a", "a", "b", "b"]
+    same = np.full((3, 4), 0.25)
+    assert estimate_mean_over_seeds(same, clusters) == Estimate(0.25, 0.25, 0.25)
+    seeds_differ = np.array([[0.0] * 4, [0.5] * 4])
+    assert estimate_mean_over_seeds(seeds_differ, clusters) == Estimate(0.25, 0.0, 0.5)
+    clusters_differ = np.array([[0.0, 0.0, 1.0, 1.0]] * 2)
+    assert estimate_mean_over_seeds(clusters_differ, clusters) == Estimate(0.5, 0.0, 1.0)
