@@ -112,6 +112,8 @@ def test_run_directory_is_complete(finished: tuple[Path, str]) -> None:
         table = pq.read_table(directory / "rollouts" / f"step_{step:06d}.parquet")
         assert table.schema.equals(SCHEMA)
         assert table.num_rows == 16
+        for learner, sampler in zip(table["learner_logprobs"], table["sampler_logprobs"], strict=True):
+            assert learner.as_py() == pytest.approx(sampler.as_py(), abs=1e-2)
         assert set(table["policy_version_min"].to_pylist()) == {step}
         assert table["temperature"].to_pylist() == pytest.approx([(1.0, 1.2)[step]] * 16)
     (decision,) = (json.loads(line) for line in (directory / "temperature.jsonl").read_text().splitlines())
