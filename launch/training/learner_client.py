@@ -18,7 +18,7 @@ from actors.generators.pool import GeneratorPool
 from actors.learner_group import LearnerGroup
 from actors.weights.transfer import Publication, WeightTransfer, WeightTransferError
 from launch.records.display import Display
-from learner.learner import UpdateMetrics
+from learner.learner import UpdateResult
 from learner.rollout import TrainBatch, TrainSequence
 
 
@@ -61,12 +61,12 @@ class LearnerClient:
         async with self.weights_lock:
             return await self.learner.prepare(sequences, self.deadline_s)
 
-    async def update(self, batch: TrainBatch) -> UpdateMetrics:
+    async def update(self, batch: TrainBatch) -> UpdateResult:
         """Train one step and increase ``version`` by 1."""
         async with self.weights_lock:
-            metrics = await self.learner.update(batch, self.deadline_s)
+            result = await self.learner.update(batch, self.deadline_s)
             self.version += 1
-        return metrics
+        return result
 
     async def publish(self) -> Publication:
         """Send the learner's version to all engines; replace those that do not load it in time.
