@@ -1,4 +1,4 @@
-"""Busy time of a pool's members, recorded as spans for the timeline."""
+"""Activity of a pool's members: their number by state, and their busy time, recorded as spans for the timeline."""
 
 from __future__ import annotations
 
@@ -9,6 +9,27 @@ from dataclasses import dataclass
 MIN_GAP_S = 0.1
 """Shortest pause that ends a span. Without it the timeline would have one span per call."""
 MAX_SPANS = 100_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PoolCounts:
+    """Number of a pool's members by state, at one moment.
+
+    Attributes:
+        busy: members with calls in progress.
+        idle: members that accept calls and have none.
+        dead: members that failed and whose replacement does not accept calls yet.
+        starting: further members that do not accept calls yet.
+        restarts: members that were started, or are due to be started, in place of one that failed, since the start.
+        queue: calls that wait for a member; 0 if the pool has no queue.
+    """
+
+    busy: int
+    idle: int
+    dead: int
+    starting: int
+    restarts: int
+    queue: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +86,10 @@ class Activity:
         span = self.open_spans[member]
         span.in_progress -= 1
         span.ended = time.monotonic()
+
+    def busy_members(self) -> set[str]:
+        """Return the names of the members with calls in progress. Other threads may call this."""
+        return {name for name, span in self.open_spans.copy().items() if span.in_progress}
 
     def take(self) -> list[Span]:
         """Return all spans since the previous ``take``; a span with unfinished calls is split at the current time."""

@@ -35,6 +35,10 @@ class LoadBuckets(Generic[M]):
         """Remove ``member``. Raises KeyError if it is not there."""
         del self.buckets[self.load.pop(member)][member]
 
+    def count(self, load: int) -> int:
+        """Return the number of members with this load."""
+        return len(self.buckets[load])
+
     def least_loaded(self) -> M | None:
         """Return the member with the least load; None if there is none or all have ``max_load``."""
         for bucket in self.buckets[:-1]:

@@ -137,6 +137,16 @@ class PoolMembership:
         return len(self._running)
 
     @property
+    def idle(self) -> int:
+        """Number of members that accept calls and have none."""
+        return self._running.count(0)
+
+    @property
+    def draining(self) -> int:
+        """Number of members that finish their calls and get no further ones."""
+        return len(self._members) - self.size
+
+    @property
     def sandboxes(self) -> int:
         """Number of sandboxes of all members that have started."""
         return self._sandboxes_per_member * self._ready
@@ -201,6 +211,10 @@ class EvaluatorMembers(PoolMembers[EvaluatorMember]):
         timeouts: deadlines of the pool.
         on_change: called when a member begins or ceases to accept calls.
         on_error: called with an exception that a background task raised, which is a bug in this code base.
+
+    Attributes:
+        failures: members that were replaced so far.
+        dead: those of them whose replacement does not accept calls yet.
     """
 
     def __init__(
@@ -214,6 +228,7 @@ class EvaluatorMembers(PoolMembers[EvaluatorMember]):
     ) -> None:
         super().__init__(on_error)
         self.membership = PoolMembership(sandboxes)
+        self.failures = self.dead = 0
         self._create = create
         self._timeouts = timeouts
         self._on_change = on_change
@@ -243,6 +258,7 @@ class EvaluatorMembers(PoolMembers[EvaluatorMember]):
         for _ in range(size - len(staying)):
             self.background.spawn(self._add(self._create_member()))
         surplus = max(0, len(staying) - size)
+        self.dead = min(self.dead, max(0, size - self.membership.running))  # a smaller pool replaces fewer of them
         for member in sorted(staying, key=lambda member: (member.ready, member.busy))[:surplus]:
             self.remove_when_idle(member)
 
@@ -261,6 +277,8 @@ class EvaluatorMembers(PoolMembers[EvaluatorMember]):
         """
         if member in self.membership.members:
             self._record_event(member.name, "removed", reason)
+            self.failures += 1
+            self.dead += not member.draining
             self._kill(member)
 
     def release(self, member: EvaluatorMember) -> None:
@@ -293,6 +311,7 @@ class EvaluatorMembers(PoolMembers[EvaluatorMember]):
     def _mark_ready(self, member: EvaluatorMember) -> None:
         self.membership.mark_ready(member)
         if member.ready:  # otherwise it was removed while it started
+            self.dead = max(0, self.dead - 1)
             self._watch(member)
             self._on_change()
 

@@ -29,7 +29,7 @@ from typing import Any
 import ray
 from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 
-from actors.activity import Activity
+from actors.activity import Activity, PoolCounts
 from actors.evaluators.actor import EvaluatorSettings
 from actors.evaluators.autoscaling import CALLS_PER_SANDBOX, Bounds, PoolState, compute_target_size, has_spare_actor
 from actors.evaluators.load import EvaluatorLoad, LoadMeter
@@ -193,6 +193,21 @@ class EvaluatorPool:
     def load(self) -> EvaluatorLoad:
         """Return the pool's load since the previous call, and start a new interval."""
         return self._meter.take()
+
+    def count_members(self) -> PoolCounts:
+        """Return the number of actors by state, without side effects. Other threads may call this."""
+        members = self._membership
+        running = members.running
+        idle = members.idle
+        dead = self._members.dead
+        return PoolCounts(
+            busy=max(0, running - idle) + members.draining,
+            idle=idle,
+            dead=dead,
+            starting=max(0, members.size - running - dead),
+            restarts=self._members.failures,
+            queue=len(self._queue),
+        )
 
     def resize(self, actors: int) -> None:
         """Set the pool's size to exactly ``actors`` from now on."""

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from actors.activity import Activity
+from actors.activity import Activity, PoolCounts
 from actors.generators.actor import SampleRequest
 from actors.generators.handle import RemoteGenerator
 from actors.generators.members import AdmitGenerator, CreateGenerator, GeneratorMembers
@@ -67,6 +67,20 @@ class GeneratorPool:
     def restarts(self) -> int:
         """Number of actors that were started to replace another."""
         return sum(self.members.restarts.values())
+
+    def count_members(self) -> PoolCounts:
+        """Return the number of engines by state, without side effects. Other threads may call this."""
+        members = self.members
+        live = members.live.copy()
+        busy = len(self.activity.busy_members() & live.keys())
+        dead = len(members.restarting) + len(members.given_up)
+        return PoolCounts(
+            busy=busy,
+            idle=len(live) - busy,
+            dead=dead,
+            starting=max(0, len(members.names) - len(live) - dead),
+            restarts=self.restarts,
+        )
 
     @property
     def events(self) -> Sequence[MemberEvent]:

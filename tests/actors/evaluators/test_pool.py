@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 
+from actors.activity import PoolCounts
 from actors.evaluators import autoscaling
 from actors.evaluators.actor import EvaluatorSettings
 from actors.evaluators.autoscaling import CALLS_PER_SANDBOX, Bounds
@@ -279,6 +280,35 @@ def test_busy_and_idle_actors_that_answer_no_ping_are_replaced():
             evaluator.finish()
         assert await task is DONE
         assert pool.load().actors == 2
+
+    run_scenario(scenario, minimum=2)
+
+
+def test_actors_are_counted_by_state():
+    async def scenario(factory, pool, judge):
+        assert pool.count_members() == PoolCounts(busy=0, idle=2, dead=0, starting=0, restarts=0)
+        tasks = [judge(text) for text in "abc"]
+        await wait_until(lambda: len(factory.started_texts) == 3)
+        assert pool.count_members() == PoolCounts(busy=2, idle=0, dead=0, starting=0, restarts=0)
+        tasks += [judge(text) for text in "de"]
+        await wait_until(lambda: pool.count_members().queue == 1)
+        factory.start_s = 1.0
+        factory.created[0].die()
+        await wait_until(lambda: len(factory.created) == 3)
+        assert (pool.count_members().dead, pool.count_members().restarts) == (1, 1)
+        pool.resize(4)
+        assert (pool.count_members().dead, pool.count_members().starting) == (1, 2)
+        await wait_until(lambda: pool.count_members().starting == 0)
+        assert pool.count_members().dead == 0
+        factory.created[1].die()
+        await wait_until(lambda: pool.count_members().dead == 1)
+        pool.resize(1)
+        assert pool.count_members().dead == 0
+        load = pool.load()
+        assert load.queue_max > 0  # counting has not started a new interval
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     run_scenario(scenario, minimum=2)
 

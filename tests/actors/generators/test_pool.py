@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.activity import PoolCounts
 from actors.generators.actor import SampleRequest
 from actors.generators.members import MAX_RESTARTS
 from actors.generators.pool import MAX_RETRIES, GenerationFailed, GeneratorPool, assign_by_question
@@ -200,6 +201,29 @@ async def test_restarted_generator_serves_only_after_its_admission():
 
 
 @async_test
+async def test_generators_are_counted_by_state():
+    go = asyncio.Event()
+
+    async def admit(name, actor):
+        await go.wait()
+
+    harness = PoolHarness(3)
+    pool = harness.pool
+    assert pool.count_members() == PoolCounts(busy=0, idle=0, dead=0, starting=3, restarts=0)
+    await pool.start(10.0, admit)
+    tasks = [asyncio.ensure_future(pool.generate(make_request("q", index))) for index in range(2)]
+    await settle()
+    assert pool.count_members() == PoolCounts(busy=1, idle=2, dead=0, starting=0, restarts=0)
+    harness.newest(2).die()
+    await settle()
+    assert pool.count_members() == PoolCounts(busy=1, idle=1, dead=1, starting=0, restarts=1)
+    go.set()
+    await harness.answer_all()
+    await asyncio.gather(*tasks)
+    assert pool.count_members() == PoolCounts(busy=0, idle=3, dead=0, starting=0, restarts=1)
+
+
+@async_test
 async def test_replace_kills_the_generator_and_starts_another():
     harness = await start_pool(2)
     task = asyncio.ensure_future(harness.pool.generate(make_request("q")))
@@ -229,6 +253,7 @@ async def test_generator_is_given_up_after_the_maximum_of_restarts():
     with pytest.raises(NoLiveMember, match=re.escape(f"generator 0: it was restarted {MAX_RESTARTS} times")):
         await harness.pool.generate(make_request("q"))
     assert harness.pool.restarts == MAX_RESTARTS
+    assert harness.pool.count_members().dead == 1
     assert all(generator.killed for generator in harness.generators)
     assert [event.reason for event in harness.pool.events if event.change == "replacement failed"] == [
         "RuntimeError: no weights"
