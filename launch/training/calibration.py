@@ -109,7 +109,7 @@ async def calibrate(
     problems: Sequence[PromptedProblem],
     settings: CalibrationSettings,
     end_token_ids: Collection[int],
-    show_phase: Callable[[str], None],
+    show_phase: Callable[[str, int, int], None],
     *,
     step: int = 0,
 ) -> Calibration:
@@ -120,7 +120,7 @@ async def calibrate(
         problems: problems to sample.
         settings: temperatures and number of responses.
         end_token_ids: tokens that do not count in the diversity.
-        show_phase: called with a description of the progress.
+        show_phase: called with the name of the phase, the responses judged, and all responses.
         step: step before which is measured, so that deterministic mode draws other random numbers each time.
 
     Raises CalibrationError if no response at a temperature could be judged, or none has four tokens.
@@ -130,7 +130,7 @@ async def calibrate(
         started = time.monotonic()
 
         def show_progress(judged: int, total: int, temperature: float = temperature) -> None:
-            show_phase(f"calibrate T {temperature:g}: {judged}/{total}")
+            show_phase(f"calibrate at T {temperature:g}", judged, total)
 
         stream_key = (CALIBRATION, index, step) if step else (CALIBRATION, index)
         groups = await sampler.sample(problems, settings.samples, temperature, stream_key, show_progress)

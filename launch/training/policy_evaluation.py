@@ -70,7 +70,7 @@ async def _evaluate_at(run: Run, step: int, other_temperature: float | None) -> 
     log = AnswerLog(path.with_suffix(".jsonl"), {"step": step, **get_sampling_settings(config, temperature)})
     try:
         with run.records.timeline.record_span("driver", "evaluation", step=step):
-            await running.run(log, lambda done, total: run.records.display.set_phase(f"{phase} {done}/{total}"))
+            await running.run(log, lambda done, total: run.records.display.set_phase(phase, done, total))
         problems = [prompted.problem for prompted in run.held_out]
         log.write_parquet(path, problems)
         scores = compute_scores(problems, samples, log.answers, log.judgements)

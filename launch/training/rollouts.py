@@ -242,7 +242,7 @@ class Rollouts:
                 left = self._seconds_left(self.progress[step])
                 await gather({"completions in flight": self.idle.wait()}, "draining the engines", left)
             except DeadlineExceeded as error:
-                self.display.print_line(
+                self.display.warn(
                     f"step {step:>4}  groups are dropped: {error} (raise generator.deadline_s if this recurs)"
                 )
                 for slot in generating:
@@ -359,7 +359,7 @@ class Rollouts:
         except GenerationFailed as error:
             slot = self.buffer.slots.get(claim.number)
             if slot is not None:
-                self.display.print_line(f"step {claim.step:>4}  a group is dropped: {error}")
+                self.display.warn(f"step {claim.step:>4}  a group is dropped: {error}")
                 self._drop(slot, DropReason.FAILED)
             return None
         finally:
@@ -385,7 +385,7 @@ class Rollouts:
         try:
             await gather(awaitables, f"the rollouts of step {step}", self._seconds_left(progress))
         except DeadlineExceeded as error:
-            self.display.print_line(
+            self.display.warn(
                 f"step {step:>4}  groups are dropped: {error} (raise generator.deadline_s if this recurs)"
             )
             for slot in self.buffer.step_slots(step):

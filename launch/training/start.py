@@ -74,12 +74,13 @@ async def run_training_actors(
         training = fitting_problems(dataset.training, tokenizer, config, display)
         held_out, remark = select_fitting_problems(dataset.held_out, tokenizer, read_context_length(model), config)
         if remark:
-            display.print_line(remark)
+            display.warn(remark)
         if not training:
             raise DatasetError("every prompt is longer than generator.max_prompt_tokens: raise it")
         display.set_phase("reserving room")
         reservation = await reserve_resources(config, parts, model, directory.path)
         team = make_team(config, model, reservation, held_out)
+        display.watch_pools(team.generators.count_members, team.evaluators.count_members)
         try:
             run = Run(
                 config=config,
@@ -100,6 +101,7 @@ async def run_training_actors(
                 return await train(run)
         finally:
             display.set_phase("stopping")
+            display.forget_pools()
             await team.stop()
 
 
@@ -122,7 +124,7 @@ def fitting_problems(
     style = select_prompt_style(config.dataset)
     kept = build_prompts(problems, tokenizer, style, config.generator.max_prompt_tokens, config.model.thinking)
     if len(kept) < len(problems):
-        display.print_line(
+        display.warn(
             f"{len(problems) - len(kept)} of {len(problems)} problems dropped: their prompt is longer than "
             f"generator.max_prompt_tokens={config.generator.max_prompt_tokens}"
         )

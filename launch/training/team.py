@@ -48,7 +48,7 @@ class Team:
             self.learner.start(config.learner.start_deadline_s, checkpoint),
         )
         if missing:
-            display.print_line(describe_missing_fences(missing))
+            display.warn(describe_missing_fences(missing))
         settings = config.weight_transfer
         transfer = await open_transfer(
             self.learner.actors,

@@ -140,7 +140,7 @@ async def first_temperature(
         calibration = await measure_grid(config, training, sampler, end_token_ids, records)
     decision = choose_initial_temperature(calibration.measurements, config.temperature.target_diversity)
     write_calibration(path, calibration, decision)
-    records.display.console.print(calibration_table(calibration, decision))
+    records.display.print_table(calibration_table(calibration, decision))
     record_decision(decision, records)
     (start,) = [item for item in calibration.measurements if item.temperature == decision.new]
     return TemperatureState(value=decision.new, start_diversity=start.diversity), (decision,)
