@@ -85,7 +85,7 @@ class LearnerClient:
                     dropped=dict.fromkeys(self.generators.live, str(error)),
                 )
         for name, reason in publication.dropped.items():
-            self.display.print_line(f"{name} did not load weights version {self.version} and is restarted: {reason}")
+            self.display.warn(f"{name} did not load weights version {self.version} and is restarted: {reason}")
             self.generators.replace(name, reason)
         return publication
 
