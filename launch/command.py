@@ -22,7 +22,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from evaluator.errors import RunFailed, UserError
-from evaluator.surrogates import escape_surrogates
+from launch.records.terminal_text import escape_control_characters
 
 CONF = Path(__file__).parents[1] / "conf"
 BROKEN_PIPE_STATUS = 141
@@ -114,9 +114,10 @@ def report_failures(console: Console, how_to_resume: str = "resume with run.resu
 def print_line(console: Console, text: str, style: str | None = None) -> None:
     """Print ``text`` unchanged: brackets are no markup, ``:x:`` is no emoji, and numbers are not colored.
 
-    Only lone surrogates, which a row of a file may contain, are printed as backslash escapes.
+    Only control characters and lone surrogates, which a row of a file or a quoted message may contain, are printed as
+    backslash escapes; line breaks and tabs stay.
     """
-    console.print(escape_surrogates(text), style=style, highlight=False, markup=False, emoji=False)
+    console.print(escape_control_characters(text, keep="\n\t"), style=style, highlight=False, markup=False, emoji=False)
 
 
 def describe_experiments() -> dict[str, str]:

@@ -55,6 +55,11 @@ def test_expected_error_is_printed_as_message(error, expected_status, expected_o
     assert status == expected_status and output.startswith(expected_output)
 
 
+def test_control_characters_in_a_message_are_escaped():
+    status, output = run_failing_command(ConfigError("row 3: \x1b[2J\x07\u202e\ud800 is no name\nsecond line"))
+    assert (status, output) == (2, "error: row 3: \\x1b[2J\\x07\\u202e\\ud800 is no name\nsecond line\n")
+
+
 def test_unexpected_error_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError), report_failures(Console(file=io.StringIO())):
         raise ZeroDivisionError
