@@ -48,7 +48,7 @@ class EvaluationPoint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Learning:
-    """What training changed between the first evaluation and the last one.
+    """Changes between the first evaluation and the last one.
 
     Attributes:
         verdict: the verdict of ``judge_learning``.

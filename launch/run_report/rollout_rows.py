@@ -21,7 +21,7 @@ class UnreadableRollouts(ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RolloutRow:
-    """One completion of a rollout file, with the file's column names; None is unknown.
+    """Completion of a rollout file, with the file's column names; None is unknown.
 
     Attributes:
         response_tokens: number of response tokens.

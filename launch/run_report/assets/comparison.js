@@ -1,0 +1,4 @@
+// The page of a comparison has charts only.
+"use strict";
+
+drawFrontCharts();

@@ -1,0 +1,125 @@
+// Data files of the report: each is a script that calls report.receive, since a page on a disk cannot fetch.
+"use strict";
+
+const MAX_TEXT_FILES = 40; // texts that stay in memory; older ones are loaded again when needed
+
+const report = {
+  received: new Map(),
+  pending: new Map(),
+  shown: null, // what "copy as JSON" copies
+
+  receive(name, value) {
+    this.received.set(name, value);
+    const texts = [...this.received.keys()].filter((key) => /^texts_\d+_/.test(key));
+    for (const key of texts.slice(0, -MAX_TEXT_FILES)) this.received.delete(key);
+  },
+
+  // Load data/NAME.js once; the promise is rejected with a message if there is no such file.
+  load(name) {
+    if (this.received.has(name)) return Promise.resolve(this.received.get(name));
+    if (!this.pending.has(name)) {
+      this.pending.set(name, new Promise((resolve, reject) => {
+        const script = document.createElement("script");
+        script.src = `data/${name}.js`;
+        script.onload = () => {
+          script.remove();
+          this.pending.delete(name);
+          resolve(this.received.get(name));
+        };
+        script.onerror = () => {
+          script.remove();
+          this.pending.delete(name);
+          reject(new Error(`This report has no file data/${name}.js. Build it again with launch.report.`));
+        };
+        document.head.append(script);
+      }));
+    }
+    return this.pending.get(name);
+  },
+
+  stepName(step) {
+    return `step_${String(step).padStart(6, "0")}`;
+  },
+
+  async loadStep(step) {
+    return new StepData(await this.load(this.stepName(step)));
+  },
+
+  // Texts of a group: {prompt, samples, tokens}; null if the report has only figures of it.
+  async loadGroupTexts(step, group) {
+    const front = await this.load("front");
+    const entry = front.steps.find((item) => item.step === step);
+    if (!entry || !entry.level || entry.level === "none") return null;
+    const name = `texts_${String(step).padStart(6, "0")}`;
+    const index = await this.load(name);
+    const chunk = index.chunks.findIndex((groups) => groups.includes(group));
+    if (chunk < 0) return null;
+    const content = await this.load(`${name}_${chunk}`);
+    return { ...content.groups.find((item) => item.group === group), tokens: content.tokens };
+  },
+};
+
+// A column is a list, or {all: value} where all values are equal.
+function columnAt(column, index) {
+  return Array.isArray(column) ? column[index] : column.all;
+}
+
+// Figures of a step, by completion and by group.
+class StepData {
+  constructor(page) {
+    this.step = page.step;
+    this.names = page.names;
+    this.columns = page.columns;
+    this.groups = [];
+    this.rows = [];
+    page.questions.forEach((question, index) => {
+      const group = { index, question, trained: page.trained[index] === 1, rows: [] };
+      for (let place = 0; place < page.sizes[index]; place += 1) {
+        const row = this.makeRow(this.rows.length, group);
+        group.rows.push(row);
+        this.rows.push(row);
+      }
+      Object.assign(group, summarizeRows(group.rows));
+      this.groups.push(group);
+    });
+  }
+
+  makeRow(index, group) {
+    const get = (name) => {
+      const value = columnAt(this.columns[name], index);
+      return value === undefined ? null : value;
+    };
+    const named = (name) => (get(name) === null ? null : this.names[get(name)]);
+    return {
+      step: this.step, group: group.index, question: group.question, sample: get("sample"),
+      reward: get("reward"), shaped_reward: get("shaped"), advantage: get("advantage"),
+      unmasked_advantage: get("unmasked"), tokens: get("length"), status: named("status"),
+      accepted_by: named("accepted"), first_failed: get("first_failed"), tests_passed: get("passed_tests"),
+      tests_total: get("tests"), mask_draw: get("draw"), temperature: get("temperature"),
+      policy_version_min: get("version_min"), policy_version_max: get("version_max"),
+      generation_seconds: get("generation"), evaluation_seconds: get("evaluation"),
+      at_limit: get("at_limit"), masked: get("masked"), incomplete: get("incomplete"),
+      repeated_tail: get("repeated_tail"), trained: group.trained,
+    };
+  }
+}
+
+function summarizeRows(rows) {
+  const rewards = rows.map((row) => row.reward).filter((reward) => reward !== null);
+  const lengths = rows.map((row) => row.tokens).filter((tokens) => tokens !== null);
+  const average = mean(rewards);
+  return {
+    passed: rows.filter((row) => row.status === "passed").length,
+    mean: average,
+    spread: rewards.length ? Math.sqrt(mean(rewards.map((reward) => (reward - average) ** 2))) : 0,
+    signal: new Set(rewards).size > 1,
+    tokens: mean(lengths),
+    atLimit: rows.filter((row) => row.at_limit).length,
+    masked: rows.filter((row) => row.masked).length,
+    excluded: rows.length - rewards.length,
+  };
+}
+
+function mean(values) {
+  return values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : null;
+}

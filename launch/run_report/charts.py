@@ -1,0 +1,216 @@
+"""Charts of a run as data: what is drawn, with which names and units. ``assets/charts.js`` draws them with Plotly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from evaluator.pass_at_k import Estimate
+from launch.run_report.evaluations import EvaluationHistory, EvaluationPoint
+from launch.run_report.run_files import MetricsRow, RunFiles
+from launch.run_report.step_pages import Json, round_figure
+
+MAX_POINTS = 2000
+"""Points of a line: longer series are drawn as means of equal numbers of steps."""
+
+SHARE_LIMITS = (-0.02, 1.02)
+"""Vertical range of shares and scores, with room for lines at both ends."""
+
+Kind = Literal["line", "points", "area"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Series:
+    """A series of a chart.
+
+    Attributes:
+        x: steps.
+        y: values; None where unknown, which leaves a gap.
+        low: lower ends of the band around the series; None without a band.
+        high: upper ends of the band.
+        kind: "area" series of a chart are stacked.
+        second_axis: the values belong to the axis on the right.
+    """
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float | None]
+    low: Sequence[float | None] | None = None
+    high: Sequence[float | None] | None = None
+    kind: Kind = "line"
+    second_axis: bool = False
+    dash: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """True if no value is known."""
+        return all(value is None for value in self.y)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mark:
+    """A vertical line with a label, for example a change of the temperature."""
+
+    step: float
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chart:
+    """A chart.
+
+    Attributes:
+        caption: what a reader looks for in it.
+        unit: label of the vertical axis.
+        metrics: names of the metrics in it, for links from findings.
+        limits: fixed range of the vertical axis; None for that of the data.
+        second_unit: label of the axis on the right.
+    """
+
+    id: str
+    title: str
+    caption: str
+    unit: str
+    series: tuple[Series, ...]
+    metrics: tuple[str, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    limits: tuple[float, float] | None = None
+    second_unit: str | None = None
+    logarithmic: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """True if no series has a value."""
+        return all(series.is_empty for series in self.series)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetricLine:
+    """A metric in a chart of metrics."""
+
+    name: str
+    metric: str
+    second_axis: bool = False
+    dash: bool = False
+
+
+def chart_to_json(chart: Chart) -> Json:
+    """Return a chart as the JSON value that ``assets/charts.js`` draws."""
+    return {
+        "id": chart.id,
+        "title": chart.title,
+        "unit": chart.unit,
+        "second_unit": chart.second_unit,
+        "limits": chart.limits,
+        "logarithmic": chart.logarithmic,
+        "marks": [{"step": mark.step, "label": mark.label} for mark in chart.marks],
+        "series": [_series_to_json(series) for series in chart.series if not series.is_empty],
+    }
+
+
+def _series_to_json(series: Series) -> Json:
+    return {
+        "name": series.name,
+        "kind": series.kind,
+        "second_axis": series.second_axis,
+        "dash": series.dash,
+        "x": list(series.x),
+        "y": [round_figure(value) for value in series.y],
+        **({} if series.low is None else {"low": [round_figure(value) for value in series.low]}),
+        **({} if series.high is None else {"high": [round_figure(value) for value in series.high]}),
+    }
+
+
+def thin_rows(rows: Sequence[MetricsRow], limit: int = MAX_POINTS) -> tuple[int, list[MetricsRow]]:
+    """Average rows of neighbouring steps so that at most ``limit`` are left.
+
+    Returns:
+        The number of steps in a row, and the rows, each with the step in the middle.
+    """
+    size = -(-len(rows) // limit)
+    if size <= 1:
+        return 1, list(rows)
+    return size, [_average(rows[start : start + size]) for start in range(0, len(rows), size)]
+
+
+def _average(rows: Sequence[MetricsRow]) -> MetricsRow:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
+
+
+def make_metric_chart(
+    rows: Sequence[MetricsRow],
+    lines: Sequence[MetricLine],
+    *,
+    id: str,
+    title: str,
+    caption: str,
+    unit: str,
+    second_unit: str | None = None,
+    limits: tuple[float, float] | None = None,
+    marks: Sequence[Mark] = (),
+    logarithmic: bool = False,
+) -> Chart:
+    """Return a chart of metrics over the steps; steps without a metric leave a gap."""
+    series = [
+        Series(
+            name=line.name,
+            x=[row["step"] for row in rows],
+            y=[row.get(line.metric) for row in rows],
+            second_axis=line.second_axis,
+            dash=line.dash,
+        )
+        for line in lines
+    ]
+    return Chart(
+        id=id,
+        title=title,
+        caption=caption,
+        unit=unit,
+        second_unit=second_unit,
+        series=tuple(series),
+        metrics=tuple(line.metric for line in lines),
+        marks=tuple(marks),
+        limits=limits,
+        logarithmic=logarithmic,
+    )
+
+
+def make_score_chart(
+    history: EvaluationHistory,
+    part: str,
+    get_score: Callable[[EvaluationPoint], Estimate],
+    *,
+    id: str,
+    title: str,
+    caption: str,
+) -> Chart:
+    """Return a chart of a score of the evaluations at every temperature, with its interval as a band."""
+    series = []
+    for temperature in history.answers:
+        points = history.select(part, temperature)
+        scores = [get_score(point) for point in points]
+        series.append(
+            Series(
+                name=f"T {temperature:g}",
+                x=[point.step for point in points],
+                y=[score.mean for score in scores],
+                low=[score.low for score in scores],
+                high=[score.high for score in scores],
+            )
+        )
+    return Chart(id=id, title=title, caption=caption, unit="", series=tuple(series), limits=SHARE_LIMITS)
+
+
+def list_temperature_marks(run: RunFiles) -> list[Mark]:
+    """Return the changes of the sampling temperature."""
+    marks = []
+    for decision in run.decisions:
+        step = decision.get("step")
+        new = decision.get("new")
+        if isinstance(step, int) and isinstance(new, int | float) and decision.get("old") not in (None, new):
+            marks.append(Mark(step=step, label=f"T {new:g}"))
+    return marks
