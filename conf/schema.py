@@ -391,6 +391,13 @@ class WeightTransferConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class LoggingConfig:
+    report_every: NonNegativeInt
+    """Steps between updates of the run's report (``report/index.html``), in a process of its own; 0: only at the end of
+    the run."""
+
+
+@dataclass(frozen=True, config=STRICT)
 class Config:
     """Complete configuration of a run. ``conf.validation.parse_config`` rejects keys that conflict with each other."""
 
@@ -405,6 +412,7 @@ class Config:
     evaluation: EvaluationConfig
     weight_transfer: WeightTransferConfig
     cluster: ClusterConfig
+    logging: LoggingConfig
     dry_run: Switch
     """Print the resolved configuration and the placement plan, without starting a run."""
 
@@ -523,3 +531,22 @@ class CurateConfig:
     dropped."""
     cluster: CurationClusterConfig
     """Ray cluster that does the work."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class ReportConfig:
+    """Settings of ``launch.report``."""
+
+    run: str | None
+    """Directory of a training run, or its name in ``runs/``."""
+    runs: Annotated[list[str], BeforeValidator(_make_list)]
+    """Runs to compare, each as ``run``; at least two. Needs ``output``."""
+    output: str | None
+    """Directory of the report; null: ``report/`` in the run directory."""
+    show: Annotated[list[str], BeforeValidator(_make_list)]
+    """Views to print instead of writing pages: ``summary``, ``health``, ``slow``, ``step:STEP``, ``problem:ID``,
+    ``sample:STEP/ID/INDEX``. Put the list in single quotes, for the shell. Put an item in double quotes if its id has
+    spaces, commas, brackets, quotes or other characters that Hydra interprets; there, a backslash before a double quote
+    makes it part of the id."""
+    format: Literal["text", "json"]
+    """Format of ``show``: text, or one JSON object with the data of each item."""

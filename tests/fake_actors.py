@@ -130,7 +130,13 @@ def run_training(root, actors, *overrides):
         training=prompts,
         held_out=(),
         end_token_ids=frozenset({2}),
-        records=RunRecords(directory=directory, display=display, timeline=Timeline(directory.path), tensorboard=None),
+        records=RunRecords(
+            directory=directory,
+            display=display,
+            timeline=Timeline(directory.path),
+            tensorboard=None,
+            report=None,
+        ),
         resumed=resumed_state(directory.checkpoint),
     )
     # A run starts with a full garbage collection. With everything that the tests have imported, that would take longer

@@ -21,6 +21,7 @@ LATER_SETTINGS: tuple[tuple[str, str, Any], ...] = (
     ("learner", "compile", False),
     ("learner", "logprobs_while_sampling", True),
     ("cluster", "gpu_memory_gib", None),
+    ("logging", "report_every", 20),
 )
 
 
@@ -43,4 +44,6 @@ def select_settings(config: Config) -> dict[str, Any]:
     for group, key, default in LATER_SETTINGS:
         if settings[group][key] == default:
             del settings[group][key]
+            if not settings[group]:  # the group was added with its key
+                del settings[group]
     return settings

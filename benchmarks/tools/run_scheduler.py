@@ -173,7 +173,13 @@ def build_run(config: Config, settings: LoopSettings, state: FakeActorState, tra
         training=[build_prompted_problem(index) for index in range(PROBLEMS)],
         held_out=(),
         end_token_ids=frozenset({EOS_TOKEN_ID}),
-        records=RunRecords(directory=directory, display=display, timeline=Timeline(directory.path), tensorboard=None),
+        records=RunRecords(
+            directory=directory,
+            display=display,
+            timeline=Timeline(directory.path),
+            tensorboard=None,
+            report=None,
+        ),
         resumed=None,
     )
 

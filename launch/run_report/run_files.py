@@ -42,9 +42,10 @@ class RecordedSettings:
         return value
 
     def get_number(self, key: str) -> float | None:
-        """Return the number at ``key``; None if there is none."""
+        """Return the finite number at ``key``; None if there is none."""
         value = self.get(key)
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return float(value) if is_number else None
 
     def flatten(self) -> dict[str, str]:
         """Return all values as text, by dotted key."""

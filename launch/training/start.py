@@ -23,6 +23,7 @@ from launch.preflight import check_context_length, check_resources, read_context
 from launch.problems.datasets import Dataset, DatasetError
 from launch.problems.prompts import PromptedProblem, build_prompts, select_prompt_style
 from launch.records.display import Display
+from launch.records.report_updates import ReportUpdates
 from launch.records.run_directory import RunDirectory
 from launch.records.run_records import RunRecords
 from launch.records.summary import summarize_run
@@ -52,19 +53,33 @@ def run_training(config: Config, dataset: Dataset, console: Console) -> None:
         check_resources(parts, config, resources)
         check_context_length(config, model)
         directory = RunDirectory(config)
-        start_ray(config)
-        scores = asyncio.run(
-            run_training_actors(
-                config=config, parts=parts, model=model, dataset=dataset, directory=directory, console=console
+        with ReportUpdates(directory.path, config.logging.report_every, console) as report:
+            start_ray(config)
+            scores = asyncio.run(
+                run_training_actors(
+                    config=config,
+                    parts=parts,
+                    model=model,
+                    dataset=dataset,
+                    directory=directory,
+                    report=report,
+                    console=console,
+                )
             )
-        )
     console.print(summarize_run(directory.path, config))
     if scores is not None:
         console.print(build_pass_at_1_table(scores))
 
 
 async def run_training_actors(
-    config: Config, parts: list[RolePlan], model: Path, dataset: Dataset, directory: RunDirectory, console: Console
+    *,
+    config: Config,
+    parts: list[RolePlan],
+    model: Path,
+    dataset: Dataset,
+    directory: RunDirectory,
+    report: ReportUpdates,
+    console: Console,
 ) -> Scores | None:
     """Start all actors, train, and stop all actors, whatever happens; return the scores of the last evaluation."""
     resumed = resumed_state(directory.checkpoint)
@@ -94,6 +109,7 @@ async def run_training_actors(
                     display=display,
                     timeline=Timeline(directory.path),
                     tensorboard=directory.open_tensorboard(),
+                    report=report,
                 ),
                 resumed=resumed,
             )
