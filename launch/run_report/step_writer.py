@@ -53,20 +53,23 @@ def write_step_pages(run: RunFiles, folder: ReportFolder) -> StepPages:
     """Write or update the pages of all steps of a run."""
     manifest_path = folder.path / DATA / "manifest.json"
     tokenizer = find_tokenizer(run)
+    source = None if tokenizer is None else tokenizer.name  # not its path: checkpoints come and go
     old = read_manifest(manifest_path)
-    if old.tokenizer != (tokenizer and str(tokenizer.name)):
+    if old.tokenizer != source:
         old = Manifest()
     notes: list[str] = []
     every, files = choose_steps(run)
     if every > 1:
         notes.append(f"figures of every {every}th step only, since those of all steps would take too much room")
     records = {file.step: record for file in files if (record := _write_figures(file, folder, old, notes)) is not None}
-    levels = choose_levels([record.size for record in records.values()], run.best and run.best.step, TEXT_BUDGET)
+    levels = choose_levels(
+        [record.size for record in records.values()], None if run.best is None else run.best.step, TEXT_BUDGET
+    )
     decoder = TokenTexts(tokenizer)
     if decoder.note and records:
         notes.append(decoder.note)
     records = _write_all_texts({file.step: file for file in files}, records, levels, folder, decoder)
-    folder.write(f"{DATA}/manifest.json", encode_manifest(Manifest(tokenizer and str(tokenizer.name), records)))
+    folder.write(f"{DATA}/manifest.json", encode_manifest(Manifest(source, records)))
     _write_group_index(list(records.values()), folder)
     names = ["groups", *(name for record in records.values() for name in list_names(record))]
     return StepPages(records=tuple(records.values()), every=every, notes=tuple(notes), names=tuple(names))
