@@ -53,6 +53,9 @@ STEP_FIGURES = (
 )
 """Metrics in the list of steps."""
 
+LOST_REASONS = ("deadline", "failed")
+"""Ends of the metrics ``group/lost/*``: groups without verdicts, of which the rollouts have no rows."""
+
 
 def build_report(path: Path, output: Path) -> Path:
     """Write or update the report of a run; return the path of its front page.
@@ -124,6 +127,7 @@ def _list_steps(run: RunFiles, records: tuple[StepRecord, ...]) -> list[Json]:
             "step": step,
             "level": levels.get(step),
             "figures": [round_figure(rows.get(step, {}).get(metric)) for metric in STEP_FIGURES],
+            "lost": {reason: round_figure(rows.get(step, {}).get(f"group/lost/{reason}")) for reason in LOST_REASONS},
         }
         for step in sorted({*levels, *rows})
     ]

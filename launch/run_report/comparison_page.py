@@ -13,7 +13,7 @@ from launch.run_report.build import STYLES, load_templates
 from launch.run_report.charts import SHARE_LIMITS, Chart, Series, chart_to_json
 from launch.run_report.comparison import ComparisonTable, Score, compare_settings
 from launch.run_report.evaluations import EvaluationHistory, EvaluationPoint, read_evaluations
-from launch.run_report.front_page import ABSENT, format_estimate
+from launch.run_report.front_page import ABSENT, format_estimate, format_score
 from launch.run_report.metric_bands import make_band
 from launch.run_report.report_folder import ReportFolder
 from launch.run_report.run_files import read_run_files
@@ -139,19 +139,14 @@ def _make_score_rows(table: ComparisonTable) -> tuple[ScoreRow, ...]:
                     step=ABSENT if comparison.step is None else str(comparison.step),
                     setting=label,
                     seeds=len(scores.runs),
-                    pass_at_1=_format_score(scores.pass_at_1),
+                    pass_at_1=format_score(scores.pass_at_1.estimate),
                     pass_at_1_change=_format_change(scores.pass_at_1),
                     k=comparison.k,
-                    pass_at_k=_format_score(scores.pass_at_k),
+                    pass_at_k=format_score(scores.pass_at_k.estimate),
                     pass_at_k_change=_format_change(scores.pass_at_k),
                 )
             )
     return tuple(rows)
-
-
-def _format_score(score: Score) -> str:
-    value = score.estimate
-    return f"{value.mean:.3f} [{value.low:.3f}, {value.high:.3f}]"
 
 
 def _format_change(score: Score) -> str:

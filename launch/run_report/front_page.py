@@ -9,7 +9,7 @@ from typing import Any
 from evaluator.pass_at_k import Estimate
 from launch.records.gains import Gain
 from launch.run_report.charts import Chart
-from launch.run_report.evaluations import EvaluationHistory, Learning
+from launch.run_report.evaluations import EvaluationHistory, EvaluationPoint, Learning
 from launch.run_report.health import Finding
 from launch.run_report.run_files import MetricsRow, RunFiles
 from launch.run_report.step_records import SlowCompletion, StepRecord
@@ -56,6 +56,19 @@ class GainRow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationRow:
+    """A row of the table of evaluations, as text."""
+
+    step: int
+    part: str
+    temperature: str
+    problems: int
+    pass_at_1: str
+    k: int
+    pass_at_k: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FrontPage:
     """Content of the front page.
 
@@ -75,6 +88,7 @@ class FrontPage:
     tiles: tuple[Tile, ...]
     findings: tuple[Finding, ...]
     gains: tuple[GainRow, ...]
+    evaluations: tuple[EvaluationRow, ...]
     charts: tuple[Chart, ...]
     slow_programs: tuple[SlowCompletion, ...]
     slow_generations: tuple[SlowCompletion, ...]
@@ -107,6 +121,7 @@ def make_front_page(
         tiles=make_tiles(run.training_rows),
         findings=tuple(findings),
         gains=tuple(make_gain_row(gain) for gain in gains),
+        evaluations=tuple(make_evaluation_row(point) for point in history.points),
         charts=tuple(charts),
         slow_programs=_find_slowest(records, lambda item: item.evaluation_seconds),
         slow_generations=_find_slowest(records, lambda item: item.generation_seconds),
@@ -159,6 +174,11 @@ def format_estimate(value: Estimate) -> str:
     return f"{value.mean:+.3f} [{value.low:+.3f}, {value.high:+.3f}]"
 
 
+def format_score(value: Estimate) -> str:
+    """Return a score with its interval."""
+    return f"{value.mean:.3f} [{value.low:.3f}, {value.high:.3f}]"
+
+
 def make_tiles(rows: Sequence[MetricsRow]) -> tuple[Tile, ...]:
     """Return the figures of the last step, each with the one at the beginning."""
     last = rows[-1] if rows else {}
@@ -187,6 +207,19 @@ def make_gain_row(gain: Gain) -> GainRow:
         k=gain.k,
         pass_at_k=f"{before_k.mean:.3f} → {after_k.mean:.3f}",
         pass_at_k_change=format_estimate(change_k),
+    )
+
+
+def make_evaluation_row(point: EvaluationPoint) -> EvaluationRow:
+    """Format the scores of an evaluation."""
+    return EvaluationRow(
+        step=point.step,
+        part=point.part,
+        temperature=f"{point.temperature:g}",
+        problems=point.problems,
+        pass_at_1=format_score(point.pass_at_1),
+        k=point.k,
+        pass_at_k=format_score(point.pass_at_k),
     )
 
 

@@ -15,6 +15,16 @@ async function showSteps() {
   return [el("h1", {}, "Steps"), table(headers, rows)];
 }
 
+const LOST = { deadline: "missed the deadline", failed: "engines died" };
+
+// Groups of a step that were never judged, with the reason; they have no completions to show.
+async function lostTiles(step) {
+  const front = await report.load("front");
+  const lost = front.steps.find((item) => item.step === step)?.lost || {};
+  return Object.entries(lost).filter(([, count]) => count > 0)
+    .map(([reason, count]) => tile("dropped, not judged", count, LOST[reason]));
+}
+
 async function showStep(step, query) {
   const data = await report.loadStep(step);
   const filter = Object.fromEntries(FILTERS.map((name) => [name, query.get(name) || ""]));
@@ -26,7 +36,7 @@ async function showStep(step, query) {
   drawRewardAgainstLength(chart, rows);
   return [
     await stepHeading(step, `Step ${step}`),
-    stepTiles(data),
+    stepTiles(data, await lostTiles(step)),
     filterBar(data, filter, (changed) => { location.hash = withQuery(stepLink(step), changed); }),
     el("section", { class: "charts" }, el("figure", {}, el("figcaption", {}, el("strong", {}, "Reward against length"),
       el("br"), "One point a completion; crosses reached the length limit. A click opens it."), chart)),
@@ -45,7 +55,7 @@ async function stepHeading(step, title) {
     link(steps[place - 1], "\u2190 previous step", "p"), link(steps[place + 1], "next step \u2192", "n"), copyButton());
 }
 
-function stepTiles(data) {
+function stepTiles(data, lost) {
   const summary = summarizeRows(data.rows);
   const withSignal = data.groups.filter((group) => group.signal).length;
   const dropped = data.groups.filter((group) => !group.trained).length;
@@ -57,6 +67,7 @@ function stepTiles(data) {
     tile("all solved", data.groups.filter((group) => group.passed === group.rows.length).length, "groups"),
     tile("none solved", data.groups.filter((group) => group.passed === 0).length, "groups"),
     tile("dropped", dropped, "groups"),
+    ...lost,
     tile("mean length", number(summary.tokens, 1), "tokens"),
     tile("truncated", percent(data.rows.length ? summary.atLimit / data.rows.length : null), `${summary.masked} masked`),
     ...[...counts].sort((first, second) => second[1] - first[1]).map(([status, count]) => tile(status ?? ABSENT, count)));
