@@ -61,6 +61,7 @@ SHARED_OVERRIDES = (
     "evaluation.samples=0",
     "run.checkpoint_every=1000",
     "run.tensorboard=false",
+    "logging.report_every=0",
     "learner.learning_rate=1e-6",
 )
 CORE_EACH_OVERRIDES = ("generator.threads=1", "learner.threads=1")

@@ -121,6 +121,14 @@ def test_run_directory_is_complete(finished: tuple[Path, str]) -> None:
     assert json.loads((directory / "environment.json").read_text())["packages"]["torch"]
 
 
+def test_report_contains_the_last_step(finished: tuple[Path, str]) -> None:
+    directory, output = finished
+    assert f"report: {directory / 'report' / 'index.html'}" in "".join(output.split("\n"))
+    assert f"{STEPS} of {STEPS} steps" in (directory / "report" / "index.html").read_text()
+    assert (directory / "report" / "data" / f"texts_{STEPS - 1:06d}_0.js").is_file()
+    assert (directory / "logs" / "report.log").read_text() == ""
+
+
 def test_output_has_a_line_per_step_and_a_summary(finished: tuple[Path, str]) -> None:
     directory, output = finished
     assert [line.split()[1] for line in output.splitlines() if line.startswith("step ") and "reward" in line] == [

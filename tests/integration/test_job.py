@@ -216,6 +216,7 @@ def test_job_trains_and_writes_a_complete_run_directory(nodes: RayNodes, model: 
         "environment.json",
         "rollouts/step_000000.parquet",
         "checkpoints/step_000001/config.json",
+        "report/index.html",
     ):
         assert (tmp_path / "small" / file).is_file()
     assert not list((tmp_path / "small").glob(".seen-*"))
