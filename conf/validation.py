@@ -19,6 +19,7 @@ from conf.schema import (
     CurateConfig,
     DatasetConfig,
     ExportConfig,
+    ReportConfig,
     ScaleConfig,
     TemperatureConfig,
     WarmStartConfig,
@@ -40,6 +41,14 @@ def parse_export(values: Any) -> ExportConfig:
 def parse_curate(values: Any) -> CurateConfig:
     """Validate the values of ``launch.curate``. Raises ConfigError as ``parse_config`` does."""
     return _validate(CurateConfig, values)
+
+
+def parse_report(values: Any) -> ReportConfig:
+    """Validate the values of ``launch.report``. Raises ConfigError as ``parse_config`` does."""
+    config = _validate(ReportConfig, values)
+    if problems := _find_report_conflicts(config):
+        raise ConfigError("\n".join(problems))
+    return config
 
 
 def parse_warm_start(values: Any) -> WarmStartConfig:
@@ -172,6 +181,26 @@ def _find_determinism_conflicts(config: Config) -> list[str]:
             "run.deterministic=true with evaluator.adaptive_timeout=true: time limits would depend on timing; set "
             "evaluator.adaptive_timeout=false"
         )
+    return problems
+
+
+def _find_report_conflicts(config: ReportConfig) -> list[str]:
+    """Return a message for each key of ``launch.report`` that is missing or conflicts with another."""
+    problems = []
+    if config.run is None and not config.runs:
+        problems.append("run: missing; set run=runs/NAME, or runs=[NAME,NAME] output=DIR to compare runs")
+    if config.run is not None and config.runs:
+        problems.append("run and runs are both set: set run for one run, or runs to compare several")
+    if len(config.runs) == 1:
+        problems.append(f"runs={config.runs}: a comparison needs two runs; for one run set run={config.runs[0]}")
+    if config.runs and config.output is None:
+        problems.append("output: missing; a comparison belongs to no single run, so set output=DIR")
+    if config.runs and config.show:
+        problems.append("show with runs: views are of one run; set run=NAME")
+    if config.run is not None and config.show and config.output is not None:
+        problems.append("output with show: views are printed; remove one of the two")
+    if config.format == "json" and not config.show:
+        problems.append("format=json is a format of show: set show=[summary], for example")
     return problems
 
 

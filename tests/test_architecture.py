@@ -31,6 +31,7 @@ COMMANDS = {
     "launch.driver",
     "launch.evaluate",
     "launch.export",
+    "launch.report",
     "launch.scale",
     "launch.warm_start",
 }

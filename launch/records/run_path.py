@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from evaluator.errors import UserError
@@ -29,3 +30,12 @@ def find_run(run: str) -> Path:
         if (path / "config.yaml").is_file():
             return path
     raise RunDirectoryError(f"run={run}: no such run: neither {run} nor runs/{run} has a config.yaml in it")
+
+
+def find_runs(runs: Sequence[str]) -> list[Path]:
+    """Return the directories of several runs, each as ``find_run`` does. Raises RunDirectoryError if two are equal."""
+    paths = [find_run(run) for run in runs]
+    for position, path in enumerate(paths):
+        if any(path.samefile(other) for other in paths[:position]):
+            raise RunDirectoryError(f"runs: {path} is in the list twice: name each run once")
+    return paths

@@ -13,13 +13,19 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from conf import schema
-from conf.schema import Config, ConfigError, CurateConfig, ExportConfig, ScaleConfig, WarmStartConfig
+from conf.schema import Config, ConfigError, CurateConfig, ExportConfig, ReportConfig, ScaleConfig, WarmStartConfig
 from conf.validation import list_known_keys, parse_config, parse_warm_start
 from evaluator.errors import UserError
 from launch.composition import compose_values
 from tests.factories import CONF_FOLDER, compose_cached_values, make_config
 
-COMMANDS = {"warm_start": WarmStartConfig, "export": ExportConfig, "scale": ScaleConfig, "curate": CurateConfig}
+COMMANDS = {
+    "warm_start": WarmStartConfig,
+    "export": ExportConfig,
+    "scale": ScaleConfig,
+    "curate": CurateConfig,
+    "report": ReportConfig,
+}
 EXPERIMENTS = sorted(path.stem for path in (CONF_FOLDER / "experiment").glob("*.yaml"))
 
 

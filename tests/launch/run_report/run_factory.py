@@ -139,7 +139,7 @@ def make_rollout_values(step: int, group: int, sample: int, samples: int = 4) ->
         "unmasked_advantage": unmasked,
         "advantage": 0.0 if is_masked else unmasked,
         "truncated": is_truncated,
-        "incomplete": code is None,
+        "incomplete": code is None or is_masked,
         "repeated_tail": is_truncated and not is_masked,
         "mask_draw": 0.125 if is_masked else 0.5,
         "masked": is_masked,
