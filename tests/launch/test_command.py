@@ -11,7 +11,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from rich.console import Console
 
 from conf.schema import ConfigError
-from launch import curate, driver, evaluate, export, scale, warm_start
+from launch import curate, driver, evaluate, export, report, scale, warm_start
 from launch.cluster.ray_cluster import ray_session
 from launch.command import CONF, describe_experiments, report_failures, run_command
 from learner.batch_checks import BadBatch
@@ -19,7 +19,7 @@ from learner.checkpoint import CheckpointError
 from learner.optimizer import NonFiniteGradient
 
 ROOT = Path(__file__).parents[2]
-HELPS = {module.HELP.command: module.HELP for module in (curate, driver, evaluate, export, scale, warm_start)}
+HELPS = {module.HELP.command: module.HELP for module in (curate, driver, evaluate, export, report, scale, warm_start)}
 
 
 def make_actor_error(error):
@@ -129,6 +129,7 @@ HEAVY_MODULES = ("torch", "ray", "transformers", "vllm", "openai", "tensorboard"
         ("evaluate", ["dataset.name=humaneval", "dataset.held_out_path=/nowhere"], "/nowhere: no such file"),
         ("curate", ["sources=[/nowhere.jsonl]", "output=/nowhere"], "'/nowhere.jsonl' is neither a file nor one of"),
         ("export", ["run=/nowhere", "output=/nowhere-else"], "run=/nowhere: no config.yaml in it"),
+        ("report", ["run=/nowhere"], "run=/nowhere: no such run"),
         ("scale", ["run=/nowhere", "evaluators=2"], "run=/nowhere: no such run"),
         ("warm_start", ["problems=/nowhere", "solutions=/nowhere"], "problems=/nowhere: no such file"),
         ("warm_start", ["model=/nowhere"], "model=/nowhere: no such directory"),
