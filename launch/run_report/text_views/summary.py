@@ -146,7 +146,7 @@ class SummaryView:
         parts: list[RenderableType] = [
             make_title(f"run {self.name}: {self.state}, {self.steps_done}{planned} steps"),
             make_line(self.path, "dim"),
-            make_section("verdict", indent(make_line(self.verdict or NO_VERDICT))),
+            make_section("verdict", indent(make_line(self.verdict or NO_VERDICT)), *self._render_comparison()),
             self._render_scores(),
             self._render_figures(),
             make_section("what looks wrong", *make_finding_lines(self.findings)),
@@ -155,6 +155,16 @@ class SummaryView:
             *make_notes(self.notes),
         ]
         return Group(*parts)
+
+    def _render_comparison(self) -> list[RenderableType]:
+        if self.trained_minus_best_untrained is None:
+            return []
+        difference = format_estimate(self.trained_minus_best_untrained, "+")
+        facts = {
+            "evaluations compared": f"after {self.first_evaluation} and after {self.last_evaluation} steps",
+            f"trained - untrained at its best, T {self.untrained_temperature:g}": difference,
+        }
+        return [make_facts(facts)]
 
     def _describe_best(self) -> str | None:
         if self.best_checkpoint is None:

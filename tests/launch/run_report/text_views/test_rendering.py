@@ -133,6 +133,13 @@ def test_no_line_is_wider_than_the_terminal(tmp_path, width):
         assert max(map(len, render(view, width).splitlines())) <= width
 
 
+def test_summary_shows_the_intervals_of_the_verdict(tmp_path):
+    text = render(make_views(write_run(tmp_path / "run"), "summary")["summary"])
+    assert "learned: pass@1 rose" in text and "after 0 and after 3 steps" in text
+    assert "trained - untrained at its best, T 1  +0.500 [+0.500, +0.500]" in text
+    assert "0.250 → 0.750" in text
+
+
 def test_colour_only_on_a_terminal(tmp_path):
     view = make_views(write_run(tmp_path / "run", steps=1), "step:0")["step:0"]
     assert "\x1b[1" in render(view, terminal=True) and "\x1b" not in render(view)
