@@ -65,7 +65,7 @@ class ProblemView:
             ]
             for group in self.groups
         ]
-        headings = ("step", "group", "passed", "reward", "length", "at limit")
+        headings = ("step", "group", "passed", "reward", "length", "trunc")
         table = make_table({**dict.fromkeys(headings, "right"), "statuses": "left"}, rows)
         return Group(
             make_title(f"problem {self.question_id} in run {self.name}"),

@@ -107,7 +107,7 @@ class StepView:
             "dropped": f"{self.dropped} by dynamic sampling",
             "mean reward": format_number(self.mean_reward),
             "mean length": format_number(self.mean_length, 1),
-            "at the limit": format_share(self.at_limit),
+            "truncated": format_share(self.at_limit),
             "masked": format_share(self.masked),
             "temperature": ", ".join(f"{value:g}" for value in self.temperatures) or None,
             "diversity D": format_number(self.metrics.get("diversity/distinct_4")),
@@ -136,7 +136,7 @@ def make_group_table(groups: Sequence[GroupFigures]) -> RenderableType:
         ]
         for group in groups
     ]
-    columns = ("passed", "reward", "spread", "length", "at limit")
+    columns = ("passed", "reward", "spread", "length", "trunc")
     return make_table({"problem": "left", **dict.fromkeys(columns, "right"), "": "left"}, rows)
 
 

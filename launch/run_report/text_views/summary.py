@@ -94,7 +94,6 @@ class GainRow:
             Text.assemble(make_line(self.part), f"\n{self.problems}{families}"),
             Text(f"{self.temperature:g}"),
             self.pass_at_1.format(),
-            Text(str(self.k)),
             self.pass_at_k.format(),
         ]
 
@@ -180,8 +179,10 @@ class SummaryView:
 
     def _render_scores(self) -> RenderableType:
         if self.gains:
-            columns: dict[str, Justify] = dict.fromkeys(("problems", "T", "pass@1", "k", "pass@k"), "left")
-            rows = [gain.format_cells() for gain in self.gains]
+            k = min(gain.k for gain in self.gains)
+            headings = ("problems", "T", "pass@1", *([f"pass@{k}"] if k > 1 else []))
+            columns: dict[str, Justify] = dict.fromkeys(headings, "left")
+            rows = [gain.format_cells()[: len(headings)] for gain in self.gains]
             return make_section("held-out problems, before → after training [95 % interval]", make_table(columns, rows))
         last = max((point.step for point in self.evaluations), default=None)
         points = [
