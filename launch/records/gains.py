@@ -41,6 +41,9 @@ class JudgedAnswer:
     terse: bool
 
 
+AnswersByTemperature = Mapping[float, Sequence[JudgedAnswer]]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gain:
     """Scores of a part of the problems at one temperature before and after training.
@@ -77,6 +80,21 @@ class BestUntrained:
 
     temperature: float
     difference: Estimate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Learning:
+    """Changes between two evaluations of a run.
+
+    Attributes:
+        verdict: the verdict of ``judge_learning``.
+        gains: gains of every part of the problems at every temperature that both evaluations have.
+        best: comparison with the untrained policy at its best temperature.
+    """
+
+    verdict: str
+    gains: tuple[Gain, ...]
+    best: BestUntrained
 
 
 def read_answers(path: Path) -> list[JudgedAnswer]:
@@ -221,6 +239,36 @@ def compare_with_best_untrained(
                 (estimate(attempts, 1).mean, BestUntrained(temperature=temperature, difference=difference))
             )
     return max(differences, key=lambda pair: pair[0])[1] if differences else None
+
+
+def measure_learning(before: AnswersByTemperature, after: AnswersByTemperature) -> Learning | None:
+    """Measure what training changed, and judge it on the first part of the problems.
+
+    Args:
+        before: answers of the untrained policy by temperature, the evaluation's own temperature first.
+        after: answers of the trained policy by temperature.
+
+    Returns:
+        None if the two evaluations have no problem in common at the evaluation's own temperature.
+    """
+    own = next(iter(before), None)
+    if own is None or own not in after:
+        return None
+    gains = [
+        gain
+        for part in list_parts(before[own])
+        for temperature in before
+        if temperature in after
+        and (gain := measure_gain(before[temperature], after[temperature], part, temperature)) is not None
+    ]
+    if not gains or gains[0].temperature != own:
+        return None
+    part = gains[0].part
+    best = compare_with_best_untrained(before, after[own], part)
+    assert best is not None  # there is a gain at ``own``, so both evaluations have common problems
+    return Learning(
+        verdict=judge_learning([gain for gain in gains if gain.part == part], best), gains=tuple(gains), best=best
+    )
 
 
 def judge_learning(gains: Sequence[Gain], best: BestUntrained) -> str:

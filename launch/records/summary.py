@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +12,7 @@ from rich.table import Table
 
 from conf.schema import Config
 from evaluator.pass_at_k import Estimate
-from launch.records.gains import (
-    Gain,
-    JudgedAnswer,
-    compare_with_best_untrained,
-    judge_learning,
-    list_parts,
-    measure_gain,
-    read_answers,
-)
+from launch.records.gains import Gain, JudgedAnswer, measure_learning, read_answers
 
 MECHANISMS = (
     ("the mask changed advantages", "truncation/changed_advantages"),
@@ -29,8 +21,6 @@ MECHANISMS = (
     ("the lower clip acted", "actor/pg_clipfrac_lower"),
 )
 """Parts of the method, each with the metric that is positive in the steps in which it acts."""
-
-AnswersByTemperature = Mapping[float, Sequence[JudgedAnswer]]
 
 
 def summarize_run(path: Path, config: Config) -> Group:
@@ -53,19 +43,18 @@ def summarize_run(path: Path, config: Config) -> Group:
         table.add_row(f"steps in which {name}", f"{acted} of {len(steps)}")
     before = _read_evaluations(path, config, 0)
     after = _read_evaluations(path, config, config.run.steps)
-    gains = _measure_gains(before, after)
-    if gains:
-        part = gains[0].part
-        best = compare_with_best_untrained(before, after[config.evaluation.temperature], part)
-        assert best is not None  # there are gains, so both evaluations have common problems
+    learning = measure_learning(before, after)
+    if learning is not None:
+        best = learning.best
         label = f"trained at T {config.evaluation.temperature:g} - untrained at its best, T {best.temperature:g}"
         table.add_row(label, format_change(best.difference))
-        parts = f"{gains[0].from_style:+.3f}; {gains[0].from_accuracy:+.3f}"
+        main = learning.gains[0]
+        parts = f"{main.from_style:+.3f}; {main.from_accuracy:+.3f}"
         table.add_row("of the gain, from style; from accuracy within a style", parts)
-        table.add_row("verdict", judge_learning([gain for gain in gains if gain.part == part], best))
+        table.add_row("verdict", learning.verdict)
     table.add_row("seconds per step, median", _format_median_times(steps))
     table.add_row("run directory", str(path))
-    return Group(*([build_gain_table(gains)] if gains else []), table)
+    return Group(*([] if learning is None else [build_gain_table(learning.gains)]), table)
 
 
 def compute_quarter_means(rewards: list[float]) -> tuple[float, float]:
@@ -82,18 +71,6 @@ def _read_evaluations(path: Path, config: Config, step: int) -> dict[float, list
         temperature: folder / f"T{temperature:g}" / name for temperature in config.evaluation.other_temperatures
     }
     return {temperature: read_answers(file) for temperature, file in files.items() if file.exists()}
-
-
-def _measure_gains(before: AnswersByTemperature, after: AnswersByTemperature) -> list[Gain]:
-    """Measure the gain of every part of the problems at every temperature with both evaluations."""
-    temperatures = [temperature for temperature in before if temperature in after]
-    parts = list_parts(before[temperatures[0]]) if temperatures else []
-    gains = [
-        measure_gain(before[temperature], after[temperature], part, temperature)
-        for part in parts
-        for temperature in temperatures
-    ]
-    return [gain for gain in gains if gain is not None]
 
 
 def build_gain_table(gains: Sequence[Gain]) -> Table:

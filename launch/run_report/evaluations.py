@@ -12,14 +12,11 @@ import pyarrow as pa
 
 from evaluator.pass_at_k import Estimate, estimate
 from launch.records.gains import (
-    BestUntrained,
-    Gain,
     JudgedAnswer,
-    compare_with_best_untrained,
+    Learning,
     count_attempts,
-    judge_learning,
     list_parts,
-    measure_gain,
+    measure_learning,
     read_answers,
     select_part,
 )
@@ -47,22 +44,16 @@ class EvaluationPoint:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Learning:
+class LearningSoFar(Learning):
     """Changes between the first evaluation and the last one.
 
     Attributes:
-        verdict: the verdict of ``judge_learning``.
         first_step: steps before the first evaluation.
         last_step: steps before the last evaluation that took place at every temperature of the first.
-        gains: gains of every part at every temperature.
-        best: comparison with the untrained policy at its best temperature.
     """
 
-    verdict: str
     first_step: int
     last_step: int
-    gains: tuple[Gain, ...]
-    best: BestUntrained
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +71,7 @@ class EvaluationHistory:
     points: tuple[EvaluationPoint, ...]
     parts: tuple[str, ...]
     answers: Mapping[float, Mapping[int, Sequence[JudgedAnswer]]]
-    learning: Learning | None
+    learning: LearningSoFar | None
     notes: tuple[str, ...]
 
     def select(self, part: str, temperature: float) -> list[EvaluationPoint]:
@@ -116,10 +107,21 @@ def read_evaluations(run: RunFiles) -> EvaluationHistory:
 
 def _read(file: StepFile, notes: list[str]) -> list[JudgedAnswer]:
     try:
-        return read_answers(file.path)
-    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+        answers = read_answers(file.path)
+    except (OSError, KeyError, ValueError, AttributeError, pa.ArrowException) as error:
         notes.append(f"evaluation/{file.path.name} cannot be read: {error}")
         return []
+    valid = [answer for answer in answers if _is_valid(answer)]
+    if len(valid) < len(answers):
+        notes.append(f"evaluation/{file.path.name}: {len(answers) - len(valid)} answers without values are left out")
+    return valid
+
+
+def _is_valid(answer: JudgedAnswer) -> bool:
+    """Return False for an answer with a missing value or one of another type."""
+    texts: tuple[object, ...] = (answer.question_id, answer.platform, answer.cluster)
+    passed: object = answer.passed
+    return isinstance(passed, bool) and all(isinstance(text, str) for text in texts)
 
 
 def _score(rows: Sequence[JudgedAnswer], part: str, step: int, temperature: float) -> EvaluationPoint | None:
@@ -140,7 +142,7 @@ def _score(rows: Sequence[JudgedAnswer], part: str, step: int, temperature: floa
     )
 
 
-def _measure_learning(answers: Mapping[float, Mapping[int, Sequence[JudgedAnswer]]]) -> Learning | None:
+def _measure_learning(answers: Mapping[float, Mapping[int, Sequence[JudgedAnswer]]]) -> LearningSoFar | None:
     """Compare the first evaluation with the last; temperatures that lack one of the two are left out."""
     if not answers:
         return None
@@ -152,23 +154,13 @@ def _measure_learning(answers: Mapping[float, Mapping[int, Sequence[JudgedAnswer
     after = {temperature: by_step[last_step] for temperature, by_step in answers.items() if last_step in by_step}
     if last_step == first_step:
         return None
-    parts = list_parts(before[own])
-    gains = [
-        gain
-        for part in parts
-        for temperature in before
-        if temperature in after
-        and (gain := measure_gain(before[temperature], after[temperature], part, temperature)) is not None
-    ]
-    if not gains:
+    learning = measure_learning(before, after)
+    if learning is None:
         return None
-    part = gains[0].part
-    best = compare_with_best_untrained(before, after[own], part)
-    assert best is not None  # there are gains, so both evaluations have common problems
-    return Learning(
-        verdict=judge_learning([gain for gain in gains if gain.part == part], best),
+    return LearningSoFar(
+        verdict=learning.verdict,
+        gains=learning.gains,
+        best=learning.best,
         first_step=first_step,
         last_step=last_step,
-        gains=tuple(gains),
-        best=best,
     )

@@ -9,7 +9,7 @@ from typing import Any
 from evaluator.pass_at_k import Estimate
 from launch.records.gains import Gain
 from launch.run_report.charts import Chart
-from launch.run_report.evaluations import EvaluationHistory, EvaluationPoint, Learning
+from launch.run_report.evaluations import EvaluationHistory, EvaluationPoint, LearningSoFar
 from launch.run_report.health import Finding
 from launch.run_report.run_files import MetricsRow, RunFiles
 from launch.run_report.step_records import SlowCompletion, StepRecord
@@ -17,6 +17,10 @@ from launch.run_report.text_selection import count_levels
 
 ABSENT = "—"
 SHOWN_SLOWEST = 10
+SHOWN_ROWS = 200
+"""Rows of the tables of decisions and of events: the last ones."""
+DECISION_KEYS = ("step", "old", "new", "rule", "explanation")
+EVENT_KEYS = ("step", "kind", "actor", "cause", "lost", "detail")
 TILES: tuple[tuple[str, str, int], ...] = (
     ("reward", "critic/rewards/mean", 3),
     ("diversity D", "diversity/distinct_4", 3),
@@ -77,6 +81,8 @@ class FrontPage:
         verdict: verdict with its reasons; None before there are two evaluations.
         subject: policies that the verdict compares.
         findings: what looks wrong, the most severe first.
+        decisions: last rows of temperature.jsonl, as text.
+        events: last rows of events.jsonl, as text.
         texts: which texts the report contains.
     """
 
@@ -92,8 +98,8 @@ class FrontPage:
     charts: tuple[Chart, ...]
     slow_programs: tuple[SlowCompletion, ...]
     slow_generations: tuple[SlowCompletion, ...]
-    decisions: tuple[Mapping[str, Any], ...]
-    events: tuple[Mapping[str, Any], ...]
+    decisions: tuple[Mapping[str, str], ...]
+    events: tuple[Mapping[str, str], ...]
     config: Mapping[str, str]
     environment: Mapping[str, str]
     texts: str
@@ -125,8 +131,8 @@ def make_front_page(
         charts=tuple(charts),
         slow_programs=_find_slowest(records, lambda item: item.evaluation_seconds),
         slow_generations=_find_slowest(records, lambda item: item.generation_seconds),
-        decisions=run.decisions,
-        events=run.events[-200:],
+        decisions=_make_table(run.decisions, DECISION_KEYS),
+        events=_make_table(run.events, EVENT_KEYS),
         config=run.config.flatten(),
         environment=run.environment.flatten(),
         texts=describe_texts(records),
@@ -134,7 +140,7 @@ def make_front_page(
     )
 
 
-def describe_comparison(learning: Learning) -> str:
+def describe_comparison(learning: LearningSoFar) -> str:
     """Return what the verdict compares."""
     part = learning.gains[0].part
     return f"held-out problems “{part}”: policy after {learning.last_step} steps against {learning.first_step}"
@@ -221,6 +227,11 @@ def make_evaluation_row(point: EvaluationPoint) -> EvaluationRow:
         k=point.k,
         pass_at_k=format_score(point.pass_at_k),
     )
+
+
+def _make_table(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> tuple[Mapping[str, str], ...]:
+    """Return the last rows of a file as text; a dash is a value that is missing, as in files of an older version."""
+    return tuple({key: ABSENT if row.get(key) is None else str(row[key]) for key in keys} for row in rows[-SHOWN_ROWS:])
 
 
 def _find_slowest(records: Sequence[StepRecord], seconds: Any) -> tuple[SlowCompletion, ...]:
