@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,11 +11,9 @@ import numpy as np
 
 from evaluator.pass_at_k import Estimate
 from launch.run_report.evaluations import EvaluationHistory, EvaluationPoint
-from launch.run_report.run_files import MetricsRow, RunFiles
+from launch.run_report.metric_bands import MAX_POINTS
+from launch.run_report.run_files import MetricsRow, RunFiles, convert_to_number
 from launch.run_report.step_pages import Json, round_figure
-
-MAX_POINTS = 2000
-"""Points of a line: longer series are drawn as means of equal numbers of steps."""
 
 SHARE_LIMITS = (-0.02, 1.02)
 """Vertical range of shares and scores, with room for lines at both ends."""
@@ -137,8 +136,14 @@ def thin_rows(rows: Sequence[MetricsRow], limit: int = MAX_POINTS) -> tuple[int,
 
 
 def _average(rows: Sequence[MetricsRow]) -> MetricsRow:
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
+    """Average the finite values of each metric; one without any is left out."""
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        for name, value in row.items():
+            if math.isfinite(value):
+                values.setdefault(name, []).append(value)
+    with np.errstate(over="ignore"):
+        return {name: float(np.mean(numbers)) for name, numbers in values.items()}
 
 
 def make_metric_chart(
@@ -209,8 +214,9 @@ def list_temperature_marks(run: RunFiles) -> list[Mark]:
     """Return the changes of the sampling temperature."""
     marks = []
     for decision in run.decisions:
-        step = decision.get("step")
-        new = decision.get("new")
-        if isinstance(step, int) and isinstance(new, int | float) and decision.get("old") not in (None, new):
+        step = convert_to_number(decision.get("step"))
+        old = convert_to_number(decision.get("old"))
+        new = convert_to_number(decision.get("new"))
+        if step is not None and math.isfinite(step) and old is not None and new is not None and new != old:
             marks.append(Mark(step=step, label=f"T {new:g}"))
     return marks

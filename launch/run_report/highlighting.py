@@ -22,7 +22,7 @@ CLASSES = (
     (Name.Exception, 6),
 )
 """Token types with the number of their class in report.css; the others have class 0."""
-LEXER = PythonLexer(stripnl=False, ensurenl=False, stripall=False)
+LEXER = PythonLexer()
 CACHED_PROGRAMS = 4096
 """Early in a run many completions of a group are the same program."""
 
@@ -44,7 +44,8 @@ def highlight_python(code: str) -> tuple[int, ...]:
     (4, 0, 1, 4)
     """
     parts: list[int] = []
-    for kind, text in LEXER.get_tokens(code):
+    # Not get_tokens, which replaces "\r\n" and drops a byte order mark, so that later lengths would be wrong.
+    for _, kind, text in LEXER.get_tokens_unprocessed(code):
         number = _find_class(kind)
         length = count_utf16(text)
         if parts and (parts[-1] == number or text.isspace()):

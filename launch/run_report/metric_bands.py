@@ -11,7 +11,7 @@ import numpy as np
 from launch.run_report.run_files import RunFiles
 
 MAX_POINTS = 2000
-"""Points of a band: longer ones are averaged over equal numbers of steps."""
+"""Points of a line or band: longer ones are averaged over equal numbers of steps."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,7 +1,8 @@
-"""Rows of a step's rollout file as groups. Columns that an older version did not write are None."""
+"""Rows of a step's rollout file as groups. Columns that an older version lacked, or had with other types, are None."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -9,9 +10,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-LIST_COLUMNS = ("response_token_ids", "sampler_logprobs", "learner_logprobs")
+LIST_COLUMNS = {
+    "response_token_ids": pa.list_(pa.int32()),
+    "sampler_logprobs": pa.list_(pa.float32()),
+    "learner_logprobs": pa.list_(pa.float32()),
+}
+SCALAR_TYPES = {"str": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
+"""Arrow types by the name of the Python type."""
 TEXT_COLUMNS = ("prompt", "response", "code", "failed_input", "failed_expected", "failed_actual")
 
 
@@ -75,6 +83,18 @@ class RolloutRow:
         return self.finish_reason == "length"
 
 
+TYPES: dict[str, pa.DataType] = {
+    **{
+        item.name: SCALAR_TYPES[str(item.type).removesuffix(" | None")]
+        for item in fields(RolloutRow)
+        if item.name not in (*LIST_COLUMNS, "response_tokens")
+    },
+    **LIST_COLUMNS,
+}
+"""Types of the columns that are read."""
+DEFAULTS: dict[str, Any] = {item.name: item.default for item in fields(RolloutRow)}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RolloutGroup:
     """Completions of one claim of a problem in a step.
@@ -90,8 +110,8 @@ class RolloutGroup:
 
     @property
     def rewards(self) -> list[float]:
-        """Rewards of the completions that were not excluded."""
-        return [row.reward for row in self.rows if row.reward is not None]
+        """Rewards of the completions that were not excluded, and are finite."""
+        return [row.reward for row in self.rows if row.reward is not None and math.isfinite(row.reward)]
 
     @property
     def mean_reward(self) -> float | None:
@@ -124,39 +144,54 @@ def read_groups(path: Path, *, texts: bool = True) -> list[RolloutGroup]:
     Raises:
         UnreadableRollouts: the file is damaged.
     """
-    known = [item.name for item in fields(RolloutRow)]
     try:
         with pq.ParquetFile(path) as file:
             present = set(file.schema_arrow.names)
             left_out = set() if texts else {*LIST_COLUMNS, *TEXT_COLUMNS}
             lengths = [] if texts or "response_token_ids" not in present else ["response_token_ids"]
-            columns = [name for name in known if name in present - left_out] + lengths
-            table = file.read(columns=columns)
+            columns = [name for name in TYPES if name in present - left_out] + lengths
+            return split_groups(_make_rows(file.read(columns=columns), keep_lists=texts))
+    except (OSError, UnicodeError, pa.ArrowException) as error:
+        raise UnreadableRollouts(f"{path.name} cannot be read: {error}") from error
+
+
+def count_rows(path: Path) -> int:
+    """Return the number of completions in a rollout file, of which only the end is read. Raises UnreadableRollouts."""
+    try:
+        return int(pq.read_metadata(path).num_rows)
     except (OSError, pa.ArrowException) as error:
         raise UnreadableRollouts(f"{path.name} cannot be read: {error}") from error
-    return split_groups(_make_rows(table, keep_lists=texts))
 
 
 def _make_rows(table: pa.Table, keep_lists: bool) -> list[RolloutRow]:
     columns: dict[str, list[Any]] = {}
     for name in table.column_names:
-        if name in LIST_COLUMNS:
-            arrays = _split_lists(table[name])
-            if name == "response_token_ids":
-                columns["response_tokens"] = [None if array is None else len(array) for array in arrays]
-            if not keep_lists:
-                continue
-            columns[name] = arrays
-        else:
-            columns[name] = table[name].to_pylist()
+        column = _convert(table[name], TYPES[name])
+        if column is None:
+            continue
+        if name == "response_token_ids":
+            columns["response_tokens"] = pc.list_value_length(column).to_pylist()
+        if name not in LIST_COLUMNS:
+            default = DEFAULTS[name]
+            columns[name] = (column if default is None else column.fill_null(default)).to_pylist()
+        elif keep_lists:
+            columns[name] = _split_lists(column)
     names = list(columns)
     return [RolloutRow(**dict(zip(names, values, strict=True))) for values in zip(*columns.values(), strict=True)]
+
+
+def _convert(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray | None:
+    """Return a column with another type; None if it cannot have it."""
+    try:
+        return column.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return None
 
 
 def _split_lists(column: pa.ChunkedArray) -> list[np.ndarray | None]:
     """Return the numbers of each row as an array, without converting them one by one; None for a null."""
     array = column.combine_chunks()
-    numbers = np.asarray(array.values)
+    numbers = np.asarray(array.values.fill_null(0))
     offsets = np.asarray(array.offsets)
     present = np.asarray(array.is_valid())
     return [numbers[offsets[row] : offsets[row + 1]] if present[row] else None for row in range(len(array))]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,13 +44,26 @@ class RecordedSettings:
 
     def get_number(self, key: str) -> float | None:
         """Return the finite number at ``key``; None if there is none."""
-        value = self.get(key)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        return float(value) if is_number else None
+        value = convert_to_number(self.get(key))
+        return value if value is not None and math.isfinite(value) else None
 
     def flatten(self) -> dict[str, str]:
         """Return all values as text, by dotted key."""
         return dict(_flatten(self.values, ""))
+
+
+def convert_to_number(value: object) -> float | None:
+    """Return a number of a JSON or YAML file as float; None if it is none, or too large for a float.
+
+    >>> convert_to_number(2), convert_to_number(True), convert_to_number("2"), convert_to_number(10**400)
+    (2.0, None, None, None)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
 
 
 def _flatten(values: Mapping[str, Any], prefix: str) -> list[tuple[str, str]]:
@@ -147,15 +161,16 @@ def find_tokenizer(run: RunFiles) -> Path | None:
     checkpoints = sorted((run.path / "checkpoints").glob("step_*/tokenizer.json"))
     model = run.config.get("model.path")
     candidates = [*reversed(checkpoints), *([Path(model, "tokenizer.json")] if isinstance(model, str) else [])]
-    return next((path for path in candidates if path.is_file()), None)
+    return next((path for path in candidates if _get_status(path) is not None and path.is_file()), None)
 
 
 def _read_settings(path: Path, parse: Callable[[str], Any], notes: list[str]) -> RecordedSettings:
     try:
-        values = parse(path.read_text(errors="replace"))
+        # As JSON values: YAML also has dates, keys that are no text, and references that make a circle.
+        values = json.loads(json.dumps(parse(path.read_text(errors="replace")), default=str, skipkeys=True))
     except FileNotFoundError:
         return RecordedSettings({})
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
         notes.append(f"{path.name} cannot be read: {error}")
         return RecordedSettings({})
     return RecordedSettings(values if isinstance(values, Mapping) else {})
@@ -180,7 +195,7 @@ def _read_lines(path: Path, notes: list[str]) -> tuple[Mapping[str, Any], ...]:
 def _parse_object(line: str) -> Mapping[str, Any] | None:
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
@@ -188,11 +203,7 @@ def _parse_object(line: str) -> Mapping[str, Any] | None:
 def _read_metrics(path: Path, notes: list[str]) -> tuple[MetricsRow, ...]:
     rows: dict[int, MetricsRow] = {}
     for line in _read_lines(path, notes):
-        numbers = {
-            name: float(value)
-            for name, value in line.items()
-            if isinstance(value, int | float) and not isinstance(value, bool)
-        }
+        numbers = {name: number for name, value in line.items() if (number := convert_to_number(value)) is not None}
         if math.isfinite(numbers.get("step", math.nan)):
             rows[int(numbers["step"])] = numbers
     return tuple(rows[step] for step in sorted(rows))
@@ -202,10 +213,18 @@ def _list_step_files(folder: Path) -> tuple[StepFile, ...]:
     files = []
     for path in sorted(folder.glob("step_*.parquet")):
         number = path.stem.removeprefix("step_")
-        if number.isdecimal():
-            status = path.stat()
+        status = _get_status(path)  # None: a resumed run has deleted it since it was listed
+        if number.isdecimal() and status is not None:
             files.append(StepFile(int(number), path, (status.st_mtime_ns, status.st_size)))
     return tuple(sorted(files, key=lambda file: file.step))
+
+
+def _get_status(path: Path) -> os.stat_result | None:
+    """Return the status of a file; None if there is none, or if the path cannot be one."""
+    try:
+        return path.stat()
+    except (OSError, ValueError):
+        return None
 
 
 def _list_evaluations(folder: Path, config: RecordedSettings) -> dict[float, tuple[StepFile, ...]]:
@@ -216,14 +235,17 @@ def _list_evaluations(folder: Path, config: RecordedSettings) -> dict[float, tup
             temperature = float(subfolder.name.removeprefix("T"))
         except ValueError:
             continue
-        found[temperature] = _list_step_files(subfolder)
+        if math.isfinite(temperature) and not found.get(temperature):
+            found[temperature] = _list_step_files(subfolder)
     return {temperature: files for temperature, files in found.items() if files}
 
 
 def _read_best(path: Path, notes: list[str]) -> BestCheckpoint | None:
     try:
-        return read_best_checkpoint(path)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        best = read_best_checkpoint(path)
+        is_valid = best is None or (type(best.step) is int and isinstance(best.metric, str))
+        return best if is_valid else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         notes.append(f"{path.name} cannot be read: {error!r}")
         return None
 
@@ -234,14 +256,15 @@ def _find_state(path: Path, config: RecordedSettings, rows: Sequence[MetricsRow]
     if steps is not None and ((rows and rows[-1]["step"] >= steps) or _has_checkpoint(path, int(steps))):
         return "finished"
     changes = [
-        file.stat().st_mtime
-        for file in (path / "metrics.jsonl", path / "timeline.json", path / "evaluation", path / "config.yaml")
-        if file.exists()
+        status.st_mtime
+        for name in ("metrics.jsonl", "timeline.json", "evaluation", "config.yaml")
+        if (status := _get_status(path / name)) is not None
     ]
-    seconds = [row["timing_s/step"] for row in rows if "timing_s/step" in row]
+    seconds = [row["timing_s/step"] for row in rows if math.isfinite(row.get("timing_s/step", math.nan))]
     allowed = max(MIN_SILENT_SECONDS, SILENT_STEPS * float(np.median(seconds)) if seconds else 0.0)
     return "running" if changes and now - max(changes) < allowed else "stopped"
 
 
 def _has_checkpoint(path: Path, step: int) -> bool:
-    return (path / "checkpoints" / f"step_{step:06d}").is_dir()
+    folder = path / "checkpoints" / f"step_{step:06d}"
+    return _get_status(folder) is not None and folder.is_dir()

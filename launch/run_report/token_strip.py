@@ -39,7 +39,9 @@ class TokenTexts:
     def decode(self, token_id: int) -> str:
         """Return the text of a token."""
         if token_id not in self.texts:
-            text = "" if self.tokenizer is None else self.tokenizer.decode([token_id], skip_special_tokens=False)
+            text = ""
+            if self.tokenizer is not None and token_id >= 0:
+                text = self.tokenizer.decode([token_id], skip_special_tokens=False)
             self.texts[token_id] = text or f"<{token_id}>"
         return self.texts[token_id]
 
@@ -97,7 +99,8 @@ def make_token_strip(row: RolloutRow, vocabulary: Vocabulary) -> dict[str, objec
     sampler = row.sampler_logprobs
     learner = row.learner_logprobs
     known = sampler is not None and learner is not None and len(sampler) == len(learner) == len(ids)
-    difference = learner - sampler if known and learner is not None and sampler is not None else None
+    with np.errstate(invalid="ignore"):  # the difference of two infinities
+        difference = learner - sampler if known and learner is not None and sampler is not None else None
     windows = choose_windows(difference, len(ids))
     chosen = np.concatenate([np.arange(start, end) for start, end in windows])
     strip: dict[str, object] = {
@@ -112,8 +115,8 @@ def make_token_strip(row: RolloutRow, vocabulary: Vocabulary) -> dict[str, objec
 
 
 def _scale(values: np.ndarray) -> list[int]:
-    finite = np.nan_to_num(values.astype(np.float64), nan=MAX_LOGPROB, posinf=MAX_LOGPROB, neginf=-MAX_LOGPROB)
-    return [int(value) for value in np.rint(SCALE * finite)]
+    finite = np.clip(np.nan_to_num(values.astype(np.float64), nan=MAX_LOGPROB), -MAX_LOGPROB, MAX_LOGPROB)
+    return np.rint(SCALE * finite).astype(np.int64).tolist()
 
 
 def summarize_difference(row: RolloutRow) -> Mapping[str, float] | None:
