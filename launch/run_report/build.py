@@ -17,12 +17,13 @@ from pathlib import Path
 
 import jinja2
 
+from launch.records.terminal_text import escape_control_characters
 from launch.run_report.charts import chart_to_json
 from launch.run_report.evaluations import read_evaluations
 from launch.run_report.front_charts import make_front_charts
 from launch.run_report.front_page import make_front_page
 from launch.run_report.health import find_problems
-from launch.run_report.report_folder import ReportFolder
+from launch.run_report.report_folder import ReportFolder, open_report_folder
 from launch.run_report.run_files import RunFiles, read_run_files
 from launch.run_report.step_pages import Json, round_figure
 from launch.run_report.step_records import StepRecord
@@ -67,8 +68,12 @@ def build_report(path: Path, output: Path) -> Path:
     Raises:
         RunDirectoryError: the report cannot be written to ``output``.
     """
-    run = read_run_files(path)
-    folder = ReportFolder(output)
+    with open_report_folder(output) as folder:
+        _write_pages(read_run_files(path), folder)
+    return output / "index.html"
+
+
+def _write_pages(run: RunFiles, folder: ReportFolder) -> None:
     folder.copy_assets((*SCRIPTS, *STYLES))
     history = read_evaluations(run)
     pages = write_step_pages(run, folder)
@@ -93,14 +98,14 @@ def build_report(path: Path, output: Path) -> Path:
     html = load_templates().get_template("run.html.j2").render(page=front, title=front.name, written=written)
     folder.write("index.html", html.encode("utf-8", "backslashreplace"))
     folder.remove_data(("front", *pages.names))
-    return output / "index.html"
 
 
 def load_templates() -> jinja2.Environment:
-    """Return the templates; every value in them is escaped."""
+    """Return the templates; every value in them is escaped, and its control characters are visible."""
     return jinja2.Environment(
         loader=jinja2.PackageLoader("launch.run_report"),
         autoescape=True,
+        finalize=lambda value: escape_control_characters(value, keep="\n\t") if isinstance(value, str) else value,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -109,13 +114,17 @@ def load_templates() -> jinja2.Environment:
 
 def run_to_json(run: RunFiles) -> Json:
     """Return the settings that explain the decisions shown with a completion."""
-    keys = {
+    numbers = {
         "limit": "generator.max_response_tokens",
-        "mask": "algorithm.truncation_mask",
         "window": "algorithm.repeat_window",
         "probability": "algorithm.mask_probability",
     }
-    return {"name": run.name, **{name: run.config.get(key) for name, key in keys.items()}}
+    mask = run.config.get("algorithm.truncation_mask")
+    return {
+        "name": run.name,
+        "mask": mask if isinstance(mask, str) else None,
+        **{name: run.config.get_number(key) for name, key in numbers.items()},
+    }
 
 
 def _list_steps(run: RunFiles, records: tuple[StepRecord, ...]) -> list[Json]:

@@ -15,7 +15,7 @@ from launch.run_report.comparison import ComparisonTable, Score, compare_setting
 from launch.run_report.evaluations import EvaluationHistory, EvaluationPoint, read_evaluations
 from launch.run_report.front_page import ABSENT, format_estimate, format_score
 from launch.run_report.metric_bands import make_band
-from launch.run_report.report_folder import ReportFolder
+from launch.run_report.report_folder import open_report_folder
 from launch.run_report.run_files import read_run_files
 from launch.run_report.run_settings import DifferingKey, Setting, differing_keys, group_by_setting
 
@@ -94,8 +94,6 @@ def build_comparison(paths: Sequence[Path], output: Path) -> Path:
     Raises:
         RunDirectoryError: the comparison cannot be written to ``output``.
     """
-    folder = ReportFolder(output)
-    folder.copy_assets((*SCRIPTS, *STYLES))
     runs = [read_run_files(path) for path in paths]
     settings = group_by_setting(runs)
     histories = {run.path: read_evaluations(run) for run in runs}
@@ -114,15 +112,17 @@ def build_comparison(paths: Sequence[Path], output: Path) -> Path:
         keys=differing_keys(settings),
         charts=tuple(_make_charts(settings, histories)),
     )
-    folder.write_data("front", {"charts": [chart_to_json(chart) for chart in page.charts], "steps": []})
     written = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     html = (
         load_templates()
         .get_template("comparison.html.j2")
         .render(page=page, title=f"{len(runs)} runs compared", written=written)
     )
-    folder.write("index.html", html.encode("utf-8", "backslashreplace"))
-    folder.remove_data(("front",))
+    with open_report_folder(output) as folder:
+        folder.copy_assets((*SCRIPTS, *STYLES))
+        folder.write_data("front", {"charts": [chart_to_json(chart) for chart in page.charts], "steps": []})
+        folder.write("index.html", html.encode("utf-8", "backslashreplace"))
+        folder.remove_data(("front",))
     return output / "index.html"
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from launch.records.run_path import RunDirectoryError
 
 ASSETS = "assets"
 DATA = "data"
+LOCK = ".lock"
 LONGEST_BUILD_S = 3600.0
 
 
@@ -23,9 +26,22 @@ def encode_json(value: object) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def measure_json(value: object) -> int:
-    """Return the size of ``encode_json``."""
-    return len(encode_json(value))
+@contextmanager
+def open_report_folder(path: Path) -> Iterator[ReportFolder]:
+    """Create the folder of a report, and lock it: a second build waits until the first has ended.
+
+    Otherwise each would delete pages that only the other one knows. The lock is released when a process dies.
+
+    Raises:
+        RunDirectoryError: the folder cannot be written to.
+    """
+    folder = ReportFolder(path)
+    with ExitStack() as stack:
+        # Some network file systems have no locks. Two builds at once are rare, and a later one mends what they did.
+        with suppress(OSError):
+            file = stack.enter_context(open(path / LOCK, "ab"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield folder
 
 
 class ReportFolder:
@@ -43,19 +59,33 @@ class ReportFolder:
             raise RunDirectoryError(f"the report cannot be written to {path}: {error}: set output=DIR") from error
 
     def write(self, name: str, content: bytes) -> int:
-        """Write a file atomically, unless it has that content; return its size."""
+        """Write a file atomically, unless it has that content; return its size. Raises RunDirectoryError."""
         path = self.path / name
-        if not (path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content):
-            # With the process id, so that two builds at once do not write into the same file.
-            unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-            unfinished.write_bytes(content)
-            os.replace(unfinished, path)
+        # With the process id, so that two builds at once do not write into the same file.
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+        try:
+            if not (path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content):
+                unfinished.write_bytes(content)
+                os.replace(unfinished, path)
+        except OSError as error:
+            unfinished.unlink(missing_ok=True)
+            raise RunDirectoryError(f"{path} cannot be written: {error}: make room, or set output=DIR") from error
         return len(content)
+
+    def get_size(self, name: str) -> int:
+        """Return the size of ``data/NAME.js``; -1 if there is no such file."""
+        try:
+            return (self.path / DATA / f"{name}.js").stat().st_size
+        except OSError:
+            return -1
 
     def write_data(self, name: str, value: object) -> int:
         """Write ``data/NAME.js``, which passes ``value`` to the page that loads it; return its size."""
-        content = b"report.receive(" + encode_json(name) + b"," + encode_json(value) + b");\n"
-        return self.write(f"{DATA}/{name}.js", content)
+        return self.write_encoded(name, encode_json(value))
+
+    def write_encoded(self, name: str, value: bytes) -> int:
+        """Write ``data/NAME.js`` with a value that is encoded already; return its size."""
+        return self.write(f"{DATA}/{name}.js", b"report.receive(" + encode_json(name) + b"," + value + b");\n")
 
     def copy_assets(self, names: Iterable[str]) -> None:
         """Copy the scripts and styles of the pages, and the bundle of Plotly, which is copied once."""
@@ -71,10 +101,10 @@ class ReportFolder:
     def remove_data(self, kept: Iterable[str]) -> None:
         """Delete files of ``data/`` except those of the names ``kept``, and what a killed build left."""
         names = {f"{name}.js" for name in kept}
-        for path in (self.path / DATA).iterdir():
-            is_stale = path.suffix == ".js" and path.name not in names
-            if is_stale or (path.suffix == ".unfinished" and _is_old(path)):
-                path.unlink(missing_ok=True)
+        stale = [path for path in (self.path / DATA).glob("*.js") if path.name not in names and path.is_file()]
+        unfinished = [path for path in self.path.rglob(".*.unfinished") if _is_old(path)]
+        for path in (*stale, *unfinished):
+            path.unlink(missing_ok=True)
 
 
 def _is_old(path: Path) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from launch.run_report.highlighting import count_utf16, highlight_python
+from launch.run_report.report_folder import encode_json
 from launch.run_report.rollout_rows import RolloutGroup, RolloutRow
 from launch.run_report.token_strip import TokenTexts, Vocabulary, make_token_strip
 
@@ -149,31 +150,22 @@ class TextChunk:
     """File of texts: JSON of the groups ``groups`` (positions in the step) and the texts of their tokens."""
 
     groups: tuple[int, ...]
-    content: Json
+    content: bytes
 
 
-def make_text_chunks(
-    groups: Sequence[RolloutGroup], decoder: TokenTexts, measure: Callable[[Json], int]
-) -> list[TextChunk]:
-    """Return the texts of groups, in files of whole groups.
-
-    Args:
-        groups: groups to show.
-        decoder: texts of tokens.
-        measure: size of a JSON value in bytes.
-    """
+def make_text_chunks(groups: Sequence[RolloutGroup], decoder: TokenTexts) -> list[TextChunk]:
+    """Return the texts of groups, in files of whole groups."""
     chunks = []
     vocabulary = Vocabulary(decoder)
-    pending: list[Json] = []
-    size = 0
+    pending: list[bytes] = []
+    first = 0
     for position, group in enumerate(groups):
-        texts = make_group_texts(group, vocabulary)
-        pending.append(texts)
-        size += measure(texts)
-        if size >= MAX_CHUNK_BYTES or position == len(groups) - 1:
-            indices = tuple(item.index for item in groups[position - len(pending) + 1 : position + 1])
-            chunks.append(TextChunk(groups=indices, content={"tokens": vocabulary.texts, "groups": pending}))
+        pending.append(encode_json(make_group_texts(group, vocabulary)))
+        if sum(map(len, pending)) >= MAX_CHUNK_BYTES or position == len(groups) - 1:
+            # Each group is encoded once, since its texts are most of the work of a build.
+            content = b'{"tokens":' + encode_json(vocabulary.texts) + b',"groups":[' + b",".join(pending) + b"]}"
+            chunks.append(TextChunk(groups=tuple(each.index for each in groups[first : position + 1]), content=content))
             vocabulary = Vocabulary(decoder)
             pending = []
-            size = 0
+            first = position + 1
     return chunks

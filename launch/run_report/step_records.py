@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +17,7 @@ from launch.run_report.rollout_rows import RolloutGroup, RolloutRow
 from launch.run_report.step_pages import round_figure
 from launch.run_report.text_selection import Level, StepSize
 
-VERSION = 1
+VERSION = 2
 """Raise it when the content of step pages changes: pages of another version are written again."""
 SLOWEST = 5
 """Completions kept of each step for the tables of the slowest."""
@@ -70,8 +73,9 @@ class StepRecord:
         groups: groups in their order.
         slow: slowest completions.
         level: texts in the report.
-        text_bytes: size of the files of texts.
         chunks: number of files of texts.
+        all_bytes: size of the files of all texts; None if they were never written.
+        signal_bytes: size of the files of texts of the groups with signal; None if they were never written.
     """
 
     step: int
@@ -82,8 +86,14 @@ class StepRecord:
     groups: tuple[GroupSummary, ...]
     slow: tuple[SlowCompletion, ...]
     level: Level = "none"
-    text_bytes: int = 0
     chunks: int = 0
+    all_bytes: int | None = None
+    signal_bytes: int | None = None
+
+    @property
+    def text_bytes(self) -> int:
+        """Size of the texts in the report."""
+        return {"all": self.all_bytes, "signal": self.signal_bytes, "none": 0}[self.level] or 0
 
     @property
     def size(self) -> StepSize:
@@ -92,16 +102,17 @@ class StepRecord:
             step=self.step,
             rows=self.rows,
             signal_rows=self.signal_rows,
-            level=self.level,
-            text_bytes=self.text_bytes,
+            all_bytes=self.all_bytes,
+            signal_bytes=self.signal_bytes,
         )
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Records of all steps in a report, and the tokenizer that its texts were made with."""
+    """Records of all steps in a report, the tokenizer of its texts, and the distance between its steps."""
 
     tokenizer: str | None = None
+    every: int = 1
     steps: dict[int, StepRecord] = field(default_factory=dict)
 
 
@@ -128,7 +139,7 @@ def find_slowest(step: int, groups: Sequence[RolloutGroup]) -> tuple[SlowComplet
         def seconds(item: tuple[RolloutGroup, RolloutRow]) -> float:
             row = item[1]
             value = row.generation_seconds if attribute == "generation" else row.evaluation_seconds
-            return -1.0 if value is None else value
+            return -1.0 if value is None or not math.isfinite(value) else value
 
         return sorted(placed, key=seconds, reverse=True)[:SLOWEST]
 
@@ -151,10 +162,25 @@ def find_slowest(step: int, groups: Sequence[RolloutGroup]) -> tuple[SlowComplet
     )
 
 
+GROUP_FIELDS = tuple(item.name for item in fields(GroupSummary))
+SLOW_FIELDS = tuple(item.name for item in fields(SlowCompletion))
+STEP_NUMBERS = ("step", "rows", "signal_rows", "figures_bytes", "chunks")
+STEP_FIELDS = (*STEP_NUMBERS, "stamp", "level", "all_bytes", "signal_bytes")
+
+
 def encode_manifest(manifest: Manifest) -> bytes:
-    """Return the content of manifest.json."""
-    steps = [asdict(record) for record in manifest.steps.values()]
-    return encode_json({"version": VERSION, "tokenizer": manifest.tokenizer, "steps": steps})
+    """Return the content of manifest.json, in which groups and completions are lists of their values."""
+    get_group = attrgetter(*GROUP_FIELDS)
+    get_completion = attrgetter(*SLOW_FIELDS)
+    steps = [
+        {
+            **{name: getattr(record, name) for name in STEP_FIELDS},
+            "groups": [get_group(group) for group in record.groups],
+            "slow": [get_completion(completion) for completion in record.slow],
+        }
+        for record in manifest.steps.values()
+    ]
+    return encode_json({"version": VERSION, "tokenizer": manifest.tokenizer, "every": manifest.every, "steps": steps})
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -164,19 +190,19 @@ def read_manifest(path: Path) -> Manifest:
         if values["version"] != VERSION:
             return Manifest()
         records = [_parse_record(record) for record in values["steps"]]
-        return Manifest(values["tokenizer"], {record.step: record for record in records})
-    except (OSError, ValueError, KeyError, TypeError):
+        return Manifest(values["tokenizer"], int(values["every"]), {record.step: record for record in records})
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return Manifest()  # every page is written again, as for a new report
 
 
-def _parse_record(values: dict[str, object]) -> StepRecord:
-    groups = values.pop("groups")
-    slow = values.pop("slow")
-    stamp = values.pop("stamp")
-    assert isinstance(groups, list) and isinstance(slow, list) and isinstance(stamp, list)
+def _parse_record(values: dict[str, Any]) -> StepRecord:
+    """Return a record as ``encode_manifest`` of the same version wrote it. Raises ValueError, KeyError, TypeError."""
+    if any(type(values[name]) is not int for name in STEP_NUMBERS):
+        raise TypeError("a number of a step is none")
+    modified, size = values["stamp"]
     return StepRecord(
-        **values,  # type: ignore[arg-type] # written by encode_manifest of the same version
-        stamp=(stamp[0], stamp[1]),
-        groups=tuple(GroupSummary(**group) for group in groups),
-        slow=tuple(SlowCompletion(**completion) for completion in slow),
+        **{name: values[name] for name in STEP_FIELDS if name != "stamp"},
+        stamp=(modified, size),
+        groups=tuple(GroupSummary(**dict(zip(GROUP_FIELDS, group, strict=True))) for group in values["groups"]),
+        slow=tuple(SlowCompletion(**dict(zip(SLOW_FIELDS, each, strict=True))) for each in values["slow"]),
     )

@@ -1,18 +1,20 @@
 """Writing of the pages of steps: figures of all completions, texts of the chosen ones, the index of groups.
 
+    manifest of the last build ─► figures of new rollout files ─► texts as chosen by text_selection ─► manifest
+
+A rollout file is read again only if it is new, was written again, or if texts of it are wanted that the report lacks.
 Sizes are bounded: pages that would exceed a budget are left out, and the report says so.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from launch.run_report.report_folder import DATA, ReportFolder, measure_json
-from launch.run_report.rollout_rows import UnreadableRollouts, read_groups
+from launch.run_report.report_folder import DATA, ReportFolder, encode_json
+from launch.run_report.rollout_rows import UnreadableRollouts, count_rows, read_groups
 from launch.run_report.run_files import RunFiles, StepFile, find_tokenizer
-from launch.run_report.step_pages import make_column, make_step_figures, make_text_chunks
+from launch.run_report.step_pages import Json, make_column, make_step_figures, make_text_chunks
 from launch.run_report.step_records import (
     Manifest,
     StepRecord,
@@ -25,11 +27,11 @@ from launch.run_report.text_selection import NEWEST_STEPS, Level, choose_levels
 from launch.run_report.token_strip import TokenTexts
 
 FIGURES_BUDGET = 80_000_000
-"""Bytes of the pages of figures, estimated before they are written."""
+"""Bytes of the pages of figures, the index of groups and the manifest."""
 TEXT_BUDGET = 150_000_000
 """Bytes of the pages of texts."""
 FIGURE_BYTES_PER_ROW = 100
-"""Generous estimate of a completion's figures: in its step's page, in the index of groups and in the manifest."""
+"""Estimate of a completion's figures: in its step's page, in the index of groups and in the manifest."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +40,7 @@ class StepPages:
 
     Attributes:
         records: records in step order.
-        every: figures are written of every ``every``-th step.
+        every: figures are written of every ``every``-th step, a power of two.
         notes: what could not be read, or was left out.
         names: names of all data files written.
     """
@@ -51,58 +53,116 @@ class StepPages:
 
 def write_step_pages(run: RunFiles, folder: ReportFolder) -> StepPages:
     """Write or update the pages of all steps of a run."""
-    manifest_path = folder.path / DATA / "manifest.json"
     tokenizer = find_tokenizer(run)
     source = None if tokenizer is None else tokenizer.name  # not its path: checkpoints come and go
-    old = read_manifest(manifest_path)
-    if old.tokenizer != source:
-        old = Manifest()
-    notes: list[str] = []
-    every, files = choose_steps(run)
+    old = read_manifest(folder.path / DATA / "manifest.json")
+    known = {step: _check_files(record, folder, old.tokenizer == source) for step, record in old.steps.items()}
+    every, records, notes = _write_all_figures(run, folder, known, old.every)
     if every > 1:
-        notes.append(f"figures of every {every}th step only, since those of all steps would take too much room")
-    records = {file.step: record for file in files if (record := _write_figures(file, folder, old, notes)) is not None}
-    levels = choose_levels(
-        [record.size for record in records.values()], None if run.best is None else run.best.step, TEXT_BUDGET
-    )
+        notes.append(
+            f"of one step in {every} only, besides the first, the best and the newest, are there figures and texts, "
+            "since those of all steps would take too much room"
+        )
     decoder = TokenTexts(tokenizer)
     if decoder.note and records:
         notes.append(decoder.note)
-    records = _write_all_texts({file.step: file for file in files}, records, levels, folder, decoder)
-    folder.write(f"{DATA}/manifest.json", encode_manifest(Manifest(source, records)))
-    _write_group_index(list(records.values()), folder)
+    writer = TextWriter(files={file.step: file for file in run.rollouts}, folder=folder, decoder=decoder)
+    records = writer.write_all(records, None if run.best is None else run.best.step)
+    folder.write(f"{DATA}/manifest.json", encode_manifest(Manifest(source, every, records)))
+    folder.write_data("groups", make_group_index(list(records.values())))
     names = ["groups", *(name for record in records.values() for name in list_names(record))]
     return StepPages(records=tuple(records.values()), every=every, notes=tuple(notes), names=tuple(names))
 
 
-def choose_steps(run: RunFiles) -> tuple[int, list[StepFile]]:
-    """Return the distance between steps whose figures are shown, 1 if all fit, and their rollout files."""
+def choose_steps(run: RunFiles, every: int) -> list[StepFile]:
+    """Return the rollout files of the steps whose figures are shown, if these are one in ``every``."""
     files = run.rollouts
-    if not files:
-        return 1, []
-    rows = 0
-    for file in reversed(files):
-        try:
-            rows = sum(len(group.rows) for group in read_groups(file.path, texts=False))
-            break
-        except UnreadableRollouts:
-            continue  # it is noted when its page is written
-    every = max(1, math.ceil(rows * len(files) * FIGURE_BYTES_PER_ROW / FIGURES_BUDGET))
-    kept = {file.step for file in files[-NEWEST_STEPS:]} | {files[0].step, run.best.step if run.best else -1}
-    return every, [file for file in files if file.step % every == 0 or file.step in kept]
+    kept = {file.step for file in files[-NEWEST_STEPS:]} | {run.best.step if run.best else -1}
+    kept |= {file.step for file in files[:1]}
+    return [file for file in files if file.step % every == 0 or file.step in kept]
 
 
 def list_names(record: StepRecord) -> list[str]:
     """Return the names of a step's data files."""
-    texts = [f"texts_{record.step:06d}", *(f"texts_{record.step:06d}_{chunk}" for chunk in range(record.chunks))]
-    return [f"step_{record.step:06d}", *(texts if record.level != "none" else [])]
+    return [f"step_{record.step:06d}", *_list_text_names(record)]
 
 
-def _write_figures(file: StepFile, folder: ReportFolder, old: Manifest, notes: list[str]) -> StepRecord | None:
+def _list_text_names(record: StepRecord) -> list[str]:
+    if record.level == "none":
+        return []
+    name = f"texts_{record.step:06d}"
+    return [name, *(f"{name}_{chunk}" for chunk in range(record.chunks))]
+
+
+def _check_files(record: StepRecord, folder: ReportFolder, same_tokenizer: bool) -> StepRecord:
+    """Return a record without those of its files that a build that was killed replaced, or that are gone."""
+    sizes = {name: folder.get_size(name) for name in list_names(record)}
+    if sizes[f"step_{record.step:06d}"] != record.figures_bytes:
+        record = replace(record, stamp=(0, 0))
+    if not same_tokenizer:
+        return replace(record, level="none", chunks=0, all_bytes=None, signal_bytes=None)
+    if sum(sizes[name] for name in _list_text_names(record)) != record.text_bytes:
+        return replace(record, level="none", chunks=0)
+    return record
+
+
+def _write_all_figures(
+    run: RunFiles, folder: ReportFolder, known: Mapping[int, StepRecord], least_every: int
+) -> tuple[int, dict[int, StepRecord], list[str]]:
+    """Write the pages of figures of all steps, or of as many as the budget allows.
+
+    Args:
+        run: the run.
+        folder: folder of the report.
+        known: records of the last build.
+        least_every: distance between steps of the last build. It is never reduced, which could mean to read most
+            rollout files of a long run again and again.
+
+    Returns:
+        Distance between the steps, records by step, notes on files that could not be read.
+    """
+    every = max(least_every, _estimate_distance(run.rollouts, known))
+    while True:
+        notes: list[str] = []
+        files = choose_steps(run, every)
+        records = {
+            file.step: record for file in files if (record := _write_figures(file, folder, known, notes)) is not None
+        }
+        if not files or every > files[-1].step or _measure_figures(every, records) <= FIGURES_BUDGET:
+            return every, records, notes
+        known = {**known, **records}
+        every *= 2
+
+
+def _estimate_distance(files: Sequence[StepFile], known: Mapping[int, StepRecord]) -> int:
+    """Return the smallest power of two for which the pages of figures probably fit."""
+    rows = 0
+    for file in reversed(files):
+        record = known.get(file.step)
+        try:
+            rows = record.rows if record is not None and record.stamp == file.stamp else count_rows(file.path)
+            break
+        except UnreadableRollouts:
+            continue  # it is noted when its page is written
+    every = 1
+    while rows * len(files) * FIGURE_BYTES_PER_ROW > every * FIGURES_BUDGET and every < len(files):
+        every *= 2
+    return every
+
+
+def _measure_figures(every: int, records: Mapping[int, StepRecord]) -> int:
+    index = encode_json(make_group_index(list(records.values())))
+    manifest = encode_manifest(Manifest(None, every, dict(records)))
+    return sum(record.figures_bytes for record in records.values()) + len(index) + len(manifest)
+
+
+def _write_figures(
+    file: StepFile, folder: ReportFolder, known: Mapping[int, StepRecord], notes: list[str]
+) -> StepRecord | None:
     """Write a step's page of figures, unless it is there; None if the rollout file is damaged."""
-    known = old.steps.get(file.step)
-    if known is not None and known.stamp == file.stamp and (folder.path / DATA / f"step_{file.step:06d}.js").exists():
-        return known
+    record = known.get(file.step)
+    if record is not None and record.stamp == file.stamp:
+        return record
     try:
         groups = read_groups(file.path, texts=False)
     except UnreadableRollouts as error:
@@ -120,70 +180,78 @@ def _write_figures(file: StepFile, folder: ReportFolder, old: Manifest, notes: l
     )
 
 
-def _write_all_texts(
-    files: Mapping[int, StepFile],
-    records: Mapping[int, StepRecord],
-    levels: Mapping[int, Level],
-    folder: ReportFolder,
-    decoder: TokenTexts,
-) -> dict[int, StepRecord]:
-    """Write the texts of steps whose level changed, newest first, within the budget."""
-    kept = {step: record for step, record in records.items() if record.level == levels[step]}
-    used = sum(record.text_bytes for record in kept.values())
-    for step in sorted(set(records) - set(kept), reverse=True):
-        record = _write_texts(files[step], records[step], levels[step], TextWriter(folder, decoder, TEXT_BUDGET - used))
-        used += record.text_bytes
-        kept[step] = record
-    return {step: kept[step] for step in sorted(kept)}
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TextWriter:
-    """Folder for texts, decoder of tokens, and the bytes that are left."""
+    """Writer of the pages of texts: rollout files by step, folder of the report, and texts of tokens."""
 
+    files: Mapping[int, StepFile]
     folder: ReportFolder
     decoder: TokenTexts
-    room: int
+
+    def write_all(self, records: Mapping[int, StepRecord], best: int | None) -> dict[int, StepRecord]:
+        """Write the texts of steps whose level changed, so that all texts fit the budget; return all records.
+
+        The sizes of texts are known only when they are written. So the choice is repeated until it does not change:
+        each time more sizes are known.
+        """
+        records = dict(records)
+        unreadable: set[int] = set()
+        while True:
+            sizes = [record.size for step, record in records.items() if step not in unreadable]
+            levels = choose_levels(sizes, best, TEXT_BUDGET)
+            pending = [step for step, level in levels.items() if records[step].level != level]
+            if not pending:
+                return records
+            pending.sort(key=lambda step: levels[step] != "none")  # first make room
+            if all(size.all_bytes is None and size.signal_bytes is None for size in sizes):
+                pending = pending[:1]  # the first one shows how large texts are
+            used = sum(record.text_bytes for record in records.values())
+            for step in pending:
+                used -= records[step].text_bytes
+                try:
+                    records[step] = self._write(records[step], levels[step])
+                except UnreadableRollouts:  # replaced or deleted since its figures were read: the next build sees it
+                    unreadable.add(step)
+                    records[step] = replace(records[step], level="none", chunks=0)
+                used += records[step].text_bytes
+                if used > TEXT_BUDGET:
+                    break
+
+    def _write(self, record: StepRecord, level: Level) -> StepRecord:
+        """Write the texts of a step, unless ``level`` is "none". Raises UnreadableRollouts."""
+        if level == "none":
+            return replace(record, level="none", chunks=0)
+        groups = []
+        if level == "all" or record.signal_rows:
+            groups = read_groups(self.files[record.step].path)
+        shown = [group for group in groups if level == "all" or group.has_signal]
+        name = f"texts_{record.step:06d}"
+        chunks = make_text_chunks(shown, self.decoder)
+        written = sum(
+            self.folder.write_encoded(f"{name}_{number}", chunk.content) for number, chunk in enumerate(chunks)
+        )
+        written += self.folder.write_data(name, {"level": level, "chunks": [chunk.groups for chunk in chunks]})
+        if level == "all":
+            return replace(record, level=level, all_bytes=written, chunks=len(chunks))
+        return replace(record, level=level, signal_bytes=written, chunks=len(chunks))
 
 
-def _write_texts(file: StepFile, record: StepRecord, level: Level, writer: TextWriter) -> StepRecord:
-    """Write the texts of a step if there is room for them."""
-    empty = replace(record, level="none", text_bytes=0, chunks=0)
-    if level == "none":
-        return empty
-    try:
-        groups = [group for group in read_groups(file.path) if level == "all" or group.has_signal]
-    except UnreadableRollouts:
-        return empty  # replaced or deleted since its figures were read: the next build sees it
-    name = f"texts_{file.step:06d}"
-    chunks = make_text_chunks(groups, writer.decoder, measure_json)
-    sizes = [measure_json(chunk.content) for chunk in chunks]
-    if sum(sizes) > writer.room:
-        return empty
-    written = sum(writer.folder.write_data(f"{name}_{number}", chunk.content) for number, chunk in enumerate(chunks))
-    written += writer.folder.write_data(name, {"level": level, "chunks": [chunk.groups for chunk in chunks]})
-    return replace(record, level=level, text_bytes=written, chunks=len(chunks))
-
-
-def _write_group_index(records: Sequence[StepRecord], folder: ReportFolder) -> None:
-    """Write the figures of all groups of all steps, for searches and for a problem through all steps."""
+def make_group_index(records: Sequence[StepRecord]) -> Json:
+    """Return the figures of all groups of all steps, for searches and for a problem through all steps."""
     placed = [(record.step, index, group) for record in records for index, group in enumerate(record.groups)]
     names = dict.fromkeys(group.question_id for _, _, group in placed)
     questions = {question_id: number for number, question_id in enumerate(names)}
-    folder.write_data(
-        "groups",
-        {
-            "questions": list(questions),
-            "levels": {str(record.step): record.level for record in records},
-            "step": [step for step, _, _ in placed],
-            "group": [index for _, index, _ in placed],
-            "question": [questions[group.question_id] for *_, group in placed],
-            "passed": [group.passed for *_, group in placed],
-            "size": make_column([group.size for *_, group in placed]),
-            "mean": [group.mean_reward for *_, group in placed],
-            "spread": [group.spread for *_, group in placed],
-            "at_limit": [group.at_limit for *_, group in placed],
-            "tokens": [group.mean_tokens for *_, group in placed],
-            "trained": make_column([int(group.trained) for *_, group in placed]),
-        },
-    )
+    return {
+        "questions": list(questions),
+        "levels": {str(record.step): record.level for record in records},
+        "step": [step for step, _, _ in placed],
+        "group": [index for _, index, _ in placed],
+        "question": [questions[group.question_id] for *_, group in placed],
+        "passed": [group.passed for *_, group in placed],
+        "size": make_column([group.size for *_, group in placed]),
+        "mean": [group.mean_reward for *_, group in placed],
+        "spread": [group.spread for *_, group in placed],
+        "at_limit": [group.at_limit for *_, group in placed],
+        "tokens": [group.mean_tokens for *_, group in placed],
+        "trained": make_column([int(group.trained) for *_, group in placed]),
+    }
