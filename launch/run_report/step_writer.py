@@ -196,6 +196,8 @@ class TextWriter:
         """
         records = dict(records)
         unreadable: set[int] = set()
+        if records and all(record.all_bytes is None and record.signal_bytes is None for record in records.values()):
+            self._update(records, max(records), "all", unreadable)  # shows how large texts are
         while True:
             sizes = [record.size for step, record in records.items() if step not in unreadable]
             levels = choose_levels(sizes, best, TEXT_BUDGET)
@@ -203,19 +205,21 @@ class TextWriter:
             if not pending:
                 return records
             pending.sort(key=lambda step: levels[step] != "none")  # first make room
-            if all(size.all_bytes is None and size.signal_bytes is None for size in sizes):
-                pending = pending[:1]  # the first one shows how large texts are
             used = sum(record.text_bytes for record in records.values())
             for step in pending:
                 used -= records[step].text_bytes
-                try:
-                    records[step] = self._write(records[step], levels[step])
-                except UnreadableRollouts:  # replaced or deleted since its figures were read: the next build sees it
-                    unreadable.add(step)
-                    records[step] = replace(records[step], level="none", chunks=0)
+                self._update(records, step, levels[step], unreadable)
                 used += records[step].text_bytes
                 if used > TEXT_BUDGET:
                     break
+
+    def _update(self, records: dict[int, StepRecord], step: int, level: Level, unreadable: set[int]) -> None:
+        """Write the texts of a step and replace its record."""
+        try:
+            records[step] = self._write(records[step], level)
+        except UnreadableRollouts:  # replaced or deleted since its figures were read: the next build sees it
+            unreadable.add(step)
+            records[step] = replace(records[step], level="none", chunks=0)
 
     def _write(self, record: StepRecord, level: Level) -> StepRecord:
         """Write the texts of a step, unless ``level`` is "none". Raises UnreadableRollouts."""
