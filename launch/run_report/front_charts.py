@@ -20,6 +20,9 @@ from launch.run_report.evaluations import EvaluationHistory
 from launch.run_report.run_files import MetricsRow, RunFiles
 from launch.run_report.time_split import split_step_time
 
+SMALL_PART = 0.01
+"""Share of the time of all steps below which a part is not shown on its own."""
+
 
 def make_front_charts(run: RunFiles, history: EvaluationHistory) -> list[Chart]:
     """Return the charts that have data, in the order of the page."""
@@ -30,7 +33,7 @@ def make_front_charts(run: RunFiles, history: EvaluationHistory) -> list[Chart]:
         *_make_reward_charts(rows),
         *_make_sampling_charts(rows, list_temperature_marks(run), limit),
         *_make_update_charts(rows),
-        *_make_system_charts(rows),
+        *_make_system_charts(rows, _sum_evaluation_seconds(run.rows)),
     ]
     return [chart for chart in charts if not chart.is_empty]
 
@@ -47,7 +50,7 @@ def _make_score_charts(history: EvaluationHistory) -> list[Chart]:
             lambda point: point.pass_at_1,
             id="pass_at_1",
             title=f"Held-out pass@1 ({part})",
-            caption="A policy that learns rises at both temperatures; one that only sharpens rises at the high one. "
+            caption="A policy that learns rises at every temperature; one that only sharpens rises at the high one. "
             "Bands are 95 % intervals.",
         )
     ]
@@ -138,7 +141,7 @@ def _make_sampling_charts(rows: Sequence[MetricsRow], stages: Sequence[Mark], li
 
 def _add_limit(chart: Chart, rows: Sequence[MetricsRow], limit: float | None) -> Chart:
     """Add the length limit as a line."""
-    if limit is None or not rows:
+    if limit is None or chart.is_empty:
         return chart
     line = Series(name="limit", x=[rows[0]["step"], rows[-1]["step"]], y=[limit, limit], dash=True)
     return replace(chart, series=(*chart.series, line))
@@ -204,22 +207,41 @@ def _make_update_charts(rows: Sequence[MetricsRow]) -> list[Chart]:
     ]
 
 
-def _make_system_charts(rows: Sequence[MetricsRow]) -> list[Chart]:
-    steps = [row["step"] for row in rows]
-    time = Chart(
+def _sum_evaluation_seconds(rows: Sequence[MetricsRow]) -> float:
+    parts = [part for part in split_step_time(rows) if not part.in_step]
+    return sum(seconds or 0.0 for part in parts for seconds in part.seconds)
+
+
+def _make_time_chart(rows: Sequence[MetricsRow], evaluation_seconds: float) -> Chart:
+    """Stack the parts of a step; parts below ``SMALL_PART`` are one area, evaluations are only mentioned."""
+    parts = [part for part in split_step_time(rows) if part.in_step]
+    in_step = {part.name: [second or 0.0 for second in part.seconds] for part in parts}
+    whole = sum(map(sum, in_step.values()))
+    large = {name: seconds for name, seconds in in_step.items() if sum(seconds) >= SMALL_PART * whole}
+    small = {name: seconds for name, seconds in in_step.items() if name not in large and any(seconds)}
+    if small:
+        large["other"] = [sum(values) for values in zip(*small.values(), strict=True)]
+    caption = "Wall seconds of a step by part; \u201cunaccounted\u201d is what the parts leave of the step."
+    if small:
+        caption += f" Other: {', '.join(small)}."
+    if evaluation_seconds:
+        caption += f" Evaluations, between steps, took {evaluation_seconds:.0f} s in all."
+    return Chart(
         id="time",
         title="Where the time goes",
-        caption="Wall seconds by part; \u201cunaccounted\u201d is what the parts leave of the step.",
+        caption=caption,
         unit="seconds",
         series=tuple(
-            Series(name=part.name, x=steps, y=part.seconds, kind="area")
-            for part in split_step_time(rows)
-            if any(part.seconds)
+            Series(name=name, x=[row["step"] for row in rows], y=seconds, kind="area")
+            for name, seconds in large.items()
         ),
         metrics=("timing_s/step",),
     )
+
+
+def _make_system_charts(rows: Sequence[MetricsRow], evaluation_seconds: float) -> list[Chart]:
     return [
-        time,
+        _make_time_chart(rows, evaluation_seconds),
         make_metric_chart(
             rows,
             [MetricLine(name="tokens per second", metric="perf/throughput")],

@@ -201,7 +201,7 @@ def make_tiles(rows: Sequence[MetricsRow]) -> tuple[Tile, ...]:
 
 def make_gain_row(gain: Gain) -> GainRow:
     """Format a gain."""
-    families = f" of {gain.clusters} families" if gain.clusters < gain.problems else ""
+    families = f" in {gain.clusters} families" if gain.clusters < gain.problems else ""
     before, after, change = gain.pass_at_1
     before_k, after_k, change_k = gain.pass_at_k
     return GainRow(

@@ -19,27 +19,52 @@ function translucent(color, alpha) {
   return `rgba(${value >> 16}, ${(value >> 8) & 255}, ${value & 255}, ${alpha})`;
 }
 
-function layoutOf(chart) {
+const MAX_MARKERS = 30; // longer lines have no markers at their points
+const PLOT_HEIGHT = 235;
+const LEGEND_ROW = 20;
+
+function shortName(name) {
+  return name.length > 60 ? `${name.slice(0, 59)}\u2026` : name;
+}
+
+// Rows that Plotly needs for the legend: it puts names that do not fit into one row into equal columns.
+function countLegendRows(chart, width) {
+  const room = Math.max(1, width - 80);
+  const sizes = chart.series.map((series) => 46 + 6.5 * shortName(series.name).length);
+  if (sizes.reduce((sum, size) => sum + size, 0) <= room) return 1;
+  return Math.ceil(sizes.length / Math.max(1, Math.floor(room / Math.max(...sizes))));
+}
+
+function layoutOf(chart, width) {
   const grid = cssColor("--line");
   const axis = { gridcolor: grid, zerolinecolor: grid, linecolor: grid, fixedrange: true };
   return {
-    margin: { l: 52, r: chart.second_unit ? 52 : 14, t: 8, b: 36 },
-    height: 260,
+    margin: { l: 52, r: chart.second_unit ? 58 : 14, t: 8, b: 36 },
+    height: PLOT_HEIGHT + LEGEND_ROW * countLegendRows(chart, width),
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: cssColor("--text"), size: 11, family: "system-ui, sans-serif" },
     hovermode: "x unified",
+    dragmode: false, // a finger on a chart scrolls the page
     hoverlabel: { bgcolor: cssColor("--panel"), bordercolor: grid, font: { color: cssColor("--text") } },
-    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
+    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, traceorder: "normal" },
     xaxis: { ...axis, title: { text: chart.horizontal || "step" } },
-    yaxis: { ...axis, title: { text: chart.unit }, range: chart.limits || undefined,
+    yaxis: { ...axis, exponentformat: exponentFormat(chart, false), automargin: true, title: { text: chart.unit }, range: chart.limits || undefined,
       type: chart.logarithmic ? "log" : "linear", rangemode: chart.limits ? "normal" : "tozero" },
-    yaxis2: { ...axis, overlaying: "y", side: "right", showgrid: false, title: { text: chart.second_unit || "" } },
+    yaxis2: { ...axis, overlaying: "y", side: "right", showgrid: false, title: { text: chart.second_unit || "" },
+      exponentformat: exponentFormat(chart, true), automargin: true, tickmode: "auto", nticks: 6,
+      rangemode: "tozero" },
     shapes: (chart.marks || []).map((mark) => ({ type: "line", x0: mark.step, x1: mark.step, yref: "paper", y0: 0, y1: 1,
       line: { color: cssColor("--quiet"), width: 1, dash: "dot" } })),
     annotations: (chart.marks || []).map((mark) => ({ x: mark.step, yref: "paper", y: 1, text: plain(mark.label),
       showarrow: false, font: { size: 10 }, xanchor: "left", yanchor: "top" })),
   };
+}
+
+// Small values as 2e-5 instead of Plotly's 20 micro.
+function exponentFormat(chart, secondAxis) {
+  const values = chart.series.filter((series) => Boolean(series.second_axis) === secondAxis).flatMap((series) => series.y);
+  return values.every((value) => Math.abs(value ?? 0) < 0.01) ? "e" : "SI";
 }
 
 // Plotly reads a few HTML tags in its texts: names that come from a run must not be read so.
@@ -49,12 +74,14 @@ function plain(text) {
 
 function tracesOf(chart) {
   const colors = palette();
+  const isSparse = chart.series.every((series) => series.y.filter((value) => value !== null).length <= MAX_MARKERS);
   return chart.series.flatMap((series, index) => {
     const color = colors[(series.color ?? index) % colors.length];
-    const base = { x: series.x, name: plain(series.name), yaxis: series.second_axis ? "y2" : "y", connectgaps: false };
+    const base = { x: series.x, name: plain(shortName(series.name)), yaxis: series.second_axis ? "y2" : "y", connectgaps: false };
     const main = { ...base, y: series.y, type: "scatter", line: { color, width: 1.8, dash: series.dash ? "dot" : "solid" },
-      marker: { color, size: 6 }, mode: isSparse(series) ? "lines+markers" : "lines",
-      ...(series.kind === "area" ? { stackgroup: "parts", line: { color, width: 0.5 } } : {}),
+      marker: { color, size: 6 }, mode: isSparse ? "lines+markers" : "lines",
+      ...(series.kind === "area" ? { stackgroup: "parts", line: { color, width: 0.5 }, fillcolor: translucent(color, 0.6),
+        mode: series.y.length > 1 ? "lines" : "markers" } : {}),
       ...(series.kind === "points" ? { mode: "markers", marker: { color, size: 8, symbol: series.symbols, opacity: 0.75 },
         text: (series.texts || []).map(plain), hovertemplate: "%{text}<extra></extra>" } : {}) };
     if (!series.low) return [main];
@@ -63,15 +90,11 @@ function tracesOf(chart) {
   });
 }
 
-function isSparse(series) {
-  return series.y.filter((value) => value !== null).length <= 30;
-}
-
 // Draw `chart` into `place` when it comes into view; again when the colours of the page change.
 function drawWhenVisible(place, chart, onpoint = null) {
   place.dataset.state = "waiting";
   const draw = () => whenPlotly().then(() => {
-    const layout = { ...layoutOf(chart), ...(onpoint ? { hovermode: "closest" } : {}) };
+    const layout = { ...layoutOf(chart, place.clientWidth), ...(onpoint ? { hovermode: "closest" } : {}) };
     return Plotly.react(place, tracesOf(chart), layout, { displayModeBar: false, responsive: true });
   }).then(() => {
     if (onpoint && place.dataset.state !== "drawn") {

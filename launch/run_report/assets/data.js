@@ -29,7 +29,7 @@ const report = {
         script.onerror = () => {
           script.remove();
           this.pending.delete(name);
-          reject(new Error(`This report has no file data/${name}.js. Build it again with launch.report.`));
+          reject(new Error(`This report has no file data/${name}.js. Reload the page; if that does not help, build the report again.`));
         };
         document.head.append(script);
       }));
@@ -41,7 +41,20 @@ const report = {
     return `step_${String(step).padStart(6, "0")}`;
   },
 
+  // Steps whose figures the report has, ascending.
+  async listSteps() {
+    const front = await this.load("front");
+    return front.steps.filter((item) => item.level).map((item) => item.step);
+  },
+
+  // Not without a look at the list: a file that does not exist would be an error on the console.
   async loadStep(step) {
+    const steps = await this.listSteps();
+    if (!steps.length) throw new Error("This report has no steps: the run has no rollout files.");
+    if (!steps.includes(step)) {
+      throw new Error(`Step ${step} is not in this report, which has ${steps.length} steps from ${steps[0]} to `
+        + `${steps.at(-1)}. If the run has got there since, reload the page.`);
+    }
     return new StepData(await this.load(this.stepName(step)));
   },
 
@@ -111,7 +124,7 @@ function summarizeRows(rows) {
   return {
     passed: rows.filter((row) => row.status === "passed").length,
     mean: average,
-    spread: rewards.length ? Math.sqrt(mean(rewards.map((reward) => (reward - average) ** 2))) : 0,
+    spread: rewards.length ? Math.sqrt(mean(rewards.map((reward) => (reward - average) ** 2))) : null,
     signal: new Set(rewards).size > 1,
     tokens: mean(lengths),
     atLimit: rows.filter((row) => row.at_limit).length,

@@ -21,17 +21,36 @@ function asNode(child) {
   return child instanceof Node ? child : document.createTextNode(visible(String(child)));
 }
 
-// Show control characters and those that change the direction of a text instead of obeying them.
+// Show characters that cannot be seen, or that change the direction of a text, as escapes.
 function visible(text) {
   return text.replace(
-    /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g,
-    (character) => (character === "\r" ? "\u240d" : `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`),
+    /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu,
+    (character) => {
+      const code = character.codePointAt(0);
+      if (character === "\n" || character === "\t") return character;
+      const [letter, digits] = code < 256 ? ["x", 2] : (code < 65536 ? ["u", 4] : ["U", 8]);
+      return `\\${letter}${code.toString(16).padStart(digits, "0")}`;
+    },
   );
 }
 
 function number(value, decimals = 3) {
   if (value === null || value === undefined) return ABSENT;
   return Number.isInteger(value) ? String(value) : value.toFixed(decimals);
+}
+
+// A number with as many decimals in every row of a table.
+function fixed(value, decimals) {
+  return value === null || value === undefined ? ABSENT : value.toFixed(decimals);
+}
+
+// A cell of a table with a figure; other cells may have long texts.
+function figure(value) {
+  return el("td", { class: "figure" }, value);
+}
+
+function figureHeaders(...names) {
+  return names.map((name) => el("th", { class: "figure" }, name));
 }
 
 function percent(share) {
@@ -45,7 +64,8 @@ function tile(label, value, remark = "") {
 
 function table(headers, rows, attributes = {}) {
   return el("div", { class: "scroll" }, el("table", attributes,
-    el("thead", {}, el("tr", {}, headers.map((header) => el("th", {}, header)))),
+    headers.length ? el("thead", {}, el("tr", {}, headers.map((header) => (header instanceof Node ? header : el("th", {}, header)))))
+      : null,
     el("tbody", {}, rows)));
 }
 
@@ -81,7 +101,7 @@ function highlighted(code, spans) {
 function excerpt(value, show = (text) => [text]) {
   if (value === null || value === undefined) return [el("span", { class: "quiet" }, ABSENT)];
   if (!value.left_out) return show(value.head);
-  return [...show(value.head), el("span", { class: "cut" }, `\u2026 ${value.left_out} characters left out \u2026`), value.tail];
+  return [...show(value.head), el("span", { class: "cut" }, `\u2026 ${value.left_out} characters are not shown \u2026`), value.tail];
 }
 
 // Answer of a completion, with its program highlighted where it stands in the answer.
@@ -103,7 +123,7 @@ function copyButton() {
 }
 
 async function copyShown() {
-  const text = JSON.stringify(report.shown, null, 2);
+  const text = JSON.stringify(report.shown ?? await report.load("front"), null, 2);
   const isCopied = await writeClipboard(text);
   for (const button of document.querySelectorAll("button.copy")) {
     button.textContent = isCopied ? "Copied" : "Copying is not allowed here";

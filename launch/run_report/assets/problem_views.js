@@ -30,9 +30,10 @@ async function showProblems(query) {
     el("div", { class: "bar" }, el("h1", {}, `Problems (${shown.length} of ${problems.size})`),
       el("label", {}, "problem", el("input", { type: "search", name: "problem", value: query.get("problem") || "",
         placeholder: "part of the id", onchange: search })), copyButton()),
-    table(["problem", "groups", "solved, first three groups", "last three", "all"], rows.slice(0, limit).map((row) => el("tr",
-      { "data-item": problemLink(row.question) }, el("td", {}, el("a", { href: problemLink(row.question) }, row.question)),
-      el("td", {}, row.groups), el("td", {}, percent(row.first)), el("td", {}, percent(row.last)), el("td", {}, percent(row.all))))),
+    el("p", { class: "quiet" }, "Shares of completions that passed, the problems with the lowest share at the end first."),
+    table(["problem", ...figureHeaders("groups", "first 3 groups", "last 3", "all")], rows.slice(0, limit).map((row) => el("tr",
+      { "data-item": problemLink(row.question) }, el("td", { class: "id" }, el("a", { href: problemLink(row.question) }, row.question)),
+      figure(row.groups), figure(percent(row.first)), figure(percent(row.last)), figure(percent(row.all)))), { id: "problems" }),
     rows.length > limit ? el("p", {}, el("a", { href: withQuery("#/problems", { problem: text, limit: 10 * limit }) },
       `${rows.length - limit} more`)) : null,
   ];
@@ -53,17 +54,17 @@ async function showProblem(question) {
   const link = (name, text, key) => (name === undefined ? el("span", { class: "quiet" }, text)
     : el("a", { href: problemLink(name), "data-key": key }, text));
   const prompt = el("div", {}); // its texts may be large: the rest of the page does not wait for them
-  showPrompt(prompt, groups);
+  showPrompt(prompt, groups).catch((error) => prompt.replaceChildren(el("p", { class: "error" }, error.message)));
   return [
     el("div", { class: "bar" }, el("h1", {}, question), link(names[place - 1], "\u2190 previous problem", "p"),
       link(names[place + 1], "next problem \u2192", "n"), el("a", { href: "#/problems", "data-key": "u" }, "\u2191 problems"), copyButton()),
     prompt,
-    el("section", { class: "charts" }, el("figure", {}, el("figcaption", {}, el("strong", {}, "This problem through all steps")), chart)),
-    table(["step", "group", "passed", "mean reward", "spread", "length", "truncated", ""], [...groups].reverse().map((group) => el("tr",
-      { "data-item": stepLink(group.step, group.group) }, el("td", {}, el("a", { href: stepLink(group.step) }, group.step)),
+    el("section", {}, el("figure", {}, el("figcaption", {}, el("strong", {}, "This problem through all steps")), chart)),
+    table([...figureHeaders("step"), "group", ...figureHeaders("passed", "mean reward", "spread", "length", "truncated"), ""], [...groups].reverse().map((group) => el("tr",
+      { "data-item": stepLink(group.step, group.group) }, figure(el("a", { href: stepLink(group.step) }, group.step)),
       el("td", {}, el("a", { href: stepLink(group.step, group.group) }, `group ${group.group}`)),
-      el("td", {}, `${group.passed}/${group.size}`), el("td", {}, number(group.mean)), el("td", {}, number(group.spread)),
-      el("td", {}, number(group.tokens, 1)), el("td", {}, group.atLimit),
+      figure(`${group.passed}/${group.size}`), figure(fixed(group.mean, 3)), figure(fixed(group.spread, 3)),
+      figure(fixed(group.tokens, 1)), figure(group.atLimit),
       el("td", {}, group.trained ? null : badge("bad", "dropped")))), { id: "groups" }),
   ];
 }
@@ -72,7 +73,7 @@ async function showPrompt(place, groups) {
   for (const group of [...groups].reverse()) {
     const texts = await report.loadGroupTexts(group.step, group.group);
     if (texts) {
-      place.replaceChildren(el("details", { open: true }, el("summary", {}, "Prompt"), el("pre", {}, excerpt(texts.prompt))));
+      place.replaceChildren(el("details", { open: true }, el("summary", {}, "Prompt"), el("pre", { id: "prompt" }, excerpt(texts.prompt))));
       return;
     }
   }

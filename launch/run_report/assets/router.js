@@ -18,15 +18,25 @@ function parseAddress() {
 
 function findView({ parts, query }) {
   const numbers = parts.slice(1).map(Number);
+  if (parts[0] === "step" && !numbers.every(Number.isInteger)) return unknownAddress();
   switch (parts[0]) {
     case undefined: return null;
     case "steps": return showSteps();
     case "step": return [null, () => showStep(numbers[0], query), () => showGroup(numbers[0], numbers[1], query),
       () => showSample(...numbers)][numbers.length]?.() ?? unknownAddress();
     case "problems": return showProblems(query);
-    case "problem": return showProblem(decodeURIComponent(parts.slice(1).join("/")));
+    case "problem": return showProblem(decodeProblem(parts.slice(1).join("/")));
     case "search": return showSearch(query);
     default: return unknownAddress();
+  }
+}
+
+// The id in an address; one that a person has typed need not be encoded.
+function decodeProblem(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
   }
 }
 
@@ -34,9 +44,12 @@ function unknownAddress() {
   return [el("p", { class: "error" }, `There is no page ${location.hash} in this report.`)];
 }
 
+let shownAddress = "";
+
 async function route() {
   shownNumber += 1;
   const own = shownNumber;
+  report.shown = null;
   let content = null;
   try {
     content = await findView(parseAddress());
@@ -47,8 +60,28 @@ async function route() {
   frontPage.hidden = content !== null;
   view.hidden = content === null;
   view.replaceChildren(...(content || []).flat().filter((item) => item !== null));
-  if (content === null) report.shown = report.received.get("front") || null;
+  markSection();
   window.scrollTo(0, 0);
+  selectWhere((item) => item.dataset.item === shownAddress); // the page that was open before
+  shownAddress = location.hash.split("?")[0];
+  view.querySelector("[data-focus]")?.focus();
+  document.body.dataset.shown = location.hash; // the view is complete, except for charts and a search
+}
+
+// Mark the view's entry in the navigation.
+function markSection() {
+  const section = { undefined: "#/", step: "#/steps", problem: "#/problems" }[parseAddress().parts[0]];
+  for (const link of document.querySelectorAll("nav a")) {
+    const isCurrent = link.getAttribute("href") === (section ?? `#/${parseAddress().parts[0]}`);
+    link.setAttribute("aria-current", isCurrent ? "page" : "false");
+  }
+}
+
+function selectWhere(isSelected) {
+  for (const item of view.querySelectorAll("[data-item]")) {
+    item.classList.toggle("selected", isSelected(item));
+    if (isSelected(item)) item.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }
 }
 
 function selectItem(change) {
@@ -56,8 +89,7 @@ function selectItem(change) {
   if (!items.length) return;
   const current = items.findIndex((item) => item.classList.contains("selected"));
   const next = Math.min(items.length - 1, Math.max(0, current < 0 ? 0 : current + change));
-  items.forEach((item, place) => item.classList.toggle("selected", place === next));
-  items[next].scrollIntoView({ block: "nearest", inline: "nearest" });
+  selectWhere((item) => item === items[next]);
 }
 
 function openSelected() {
@@ -78,8 +110,11 @@ const KEYS = {
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || help.open) return;
-  if (/^(INPUT|SELECT|TEXTAREA|BUTTON|A|SUMMARY)$/.test(event.target.tagName) && (event.key === "Enter" || event.target.tagName !== "A")) return;
-  const link = /^[jknpu]$/.test(event.key) ? view.querySelector(`[data-key="${event.key}"]`) : null;
+  const { tagName, type } = event.target;
+  if (event.key === "Escape") event.target.blur(); // from a field back to the keys
+  if (/^(SELECT|TEXTAREA)$/.test(tagName) || (tagName === "INPUT" && type !== "checkbox")) return;
+  if (event.key === "Enter" && /^(BUTTON|A|SUMMARY|INPUT)$/.test(tagName)) return;
+  const link = /^[jknpu]$/.test(event.key) ? view.querySelector(`[data-key~="${event.key}"]`) : null;
   if (view.hidden && /^[jknpu]$/.test(event.key)) return;
   if (link) location.hash = link.getAttribute("href");
   else if (KEYS[event.key]) KEYS[event.key]();

@@ -19,7 +19,7 @@ async function showSample(step, index, sample) {
     : el("span", { class: "quiet" }, text));
   return [
     el("div", { class: "bar" }, el("h1", {}, `Step ${step}, group ${index}, sample ${sample}`),
-      link(place - 1, "\u2190 previous", "k"), link(place + 1, "next \u2192", "j"),
+      link(place - 1, "\u2190 previous", "k p"), link(place + 1, "next \u2192", "j n"),
       el("a", { href: stepLink(step, index), "data-key": "u" }, "\u2191 group"),
       el("a", { href: problemLink(row.question) }, "this problem through all steps"), copyButton()),
     el("p", {}, row.question, " ", statusBadge(row.status), row.at_limit ? badge("note", "truncated") : null,
@@ -49,7 +49,7 @@ function verdictTable(row) {
     ["tests passed", `${number(row.tests_passed)} of ${number(row.tests_total)}`],
     ["first failed test", number(row.first_failed)],
     ["accepted by", row.accepted_by === null ? ABSENT : `${row.accepted_by} comparison`],
-  ].map(([name, value]) => el("tr", {}, el("td", { class: "quiet" }, name), el("td", {}, value))));
+  ].map(([name, value]) => el("tr", {}, el("td", { class: "quiet" }, name), el("td", { class: "text" }, value))));
 }
 
 function failedTest(own) {
@@ -80,7 +80,7 @@ function sampleTexts(texts, own) {
   const program = programText(own);
   return [
     el("div", { class: "two" },
-      el("section", {}, el("h2", {}, "Prompt"), el("pre", {}, excerpt(texts.prompt))),
+      el("section", {}, el("h2", {}, "Prompt"), el("pre", { id: "prompt" }, excerpt(texts.prompt))),
       el("section", {}, el("h2", {}, "Answer"), el("pre", { id: "answer" }, answerNodes(own)))),
     el("section", {}, el("h2", {}, "Extracted program"),
       program === null ? el("p", { class: "quiet" }, "None was found in the answer.")
@@ -90,24 +90,32 @@ function sampleTexts(texts, own) {
 }
 
 function tokenStrip(strip, vocabulary) {
-  const place = el("pre", { class: "strip", id: "strip" });
+  const detail = el("p", { class: "quiet", id: "token", role: "status" }, "Select a token for its log-probs.");
+  const place = el("pre", { class: "strip", id: "strip", onclick: (event) => { // a phone shows no titles
+    if (event.target.title) detail.textContent = event.target.title;
+  } });
   const positions = strip.windows.flatMap(([start, end]) => Array.from({ length: end - start }, (_, offset) => start + offset));
   const starts = new Map(strip.windows.map(([start]) => [start, start]));
   const pages = Math.ceil(strip.tokens.length / STRIP_TOKENS);
-  const show = (page) => place.replaceChildren(...strip.tokens
-    .slice(page * STRIP_TOKENS, (page + 1) * STRIP_TOKENS)
-    .flatMap((token, offset) => {
+  const buttons = Array.from({ length: pages }, (_, page) => {
+    const last = Math.min((page + 1) * STRIP_TOKENS, positions.length) - 1;
+    return el("button", { type: "button", onclick: () => show(page) }, `${positions[page * STRIP_TOKENS]}\u2013${positions[last]}`);
+  });
+  const show = (page) => {
+    buttons.forEach((button, index) => button.setAttribute("aria-pressed", index === page));
+    place.replaceChildren(...strip.tokens.slice(page * STRIP_TOKENS, (page + 1) * STRIP_TOKENS).flatMap((token, offset) => {
       const index = page * STRIP_TOKENS + offset;
-      const gap = index > 0 && starts.has(positions[index]) ? [el("span", { class: "cut" }, `\u2026 to token ${positions[index]} \u2026`)] : [];
+      const gap = index > 0 && starts.has(positions[index])
+        ? [el("span", { class: "cut" }, `\u2026 tokens ${positions[index - 1] + 1} to ${positions[index] - 1} are not shown \u2026`)] : [];
       return [...gap, tokenElement(strip, index, positions[index], vocabulary[token])];
     }));
+  };
   show(0);
   const legend = strip.difference
     ? "Red: the learner finds the token less likely than the sampler did; blue: more likely. Full colour at 1 nat."
     : "The learner\u2019s log-probs of this completion are not recorded; the darker, the less likely for the sampler.";
-  return el("div", {}, el("p", { class: "quiet" }, legend), pages > 1 ? el("div", { class: "bar" },
-    Array.from({ length: pages }, (_, page) => el("button", { type: "button", onclick: () => show(page) },
-      `${positions[page * STRIP_TOKENS]}\u2013`))) : null, place);
+  return el("div", {}, el("p", { class: "quiet" }, legend), pages > 1 ? el("div", { class: "bar", id: "strip-pages" }, buttons) : null,
+    place, detail);
 }
 
 function tokenElement(strip, index, position, text) {

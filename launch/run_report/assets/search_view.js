@@ -6,7 +6,7 @@ let searchNumber = 0; // a search that is not the newest ends
 
 function showSearch(query) {
   const field = (name, type, label, placeholder) => el("label", {}, label,
-    el("input", { name, type, value: query.get(name) || "", placeholder }));
+    el("input", { name, type, value: query.get(name) || "", placeholder, "data-focus": name === "text" && !query.has("run") }));
   const form = el("form", { class: "bar filters", onsubmit: (event) => {
     event.preventDefault();
     const values = Object.fromEntries([...new FormData(form)].filter(([, value]) => value));
@@ -19,10 +19,13 @@ function showSearch(query) {
   el("button", { type: "submit" }, "Search"));
   const progress = el("p", { class: "quiet", id: "search-progress", role: "status" });
   const results = el("tbody", {});
-  if (query.has("run")) runSearch(query, progress, results);
-  return [el("h1", {}, "Search"), form, progress,
+  if (query.has("run")) {
+    runSearch(query, progress, results).catch((error) => progress.replaceChildren(el("span", { class: "error" }, error.message)));
+  }
+  return [el("div", { class: "bar" }, el("h1", {}, "Search"), copyButton()), form, progress,
     el("div", { class: "scroll" }, el("table", { id: "results" }, el("thead", {}, el("tr", {},
-      ["completion", "problem", "status", "reward", "tokens", "where"].map((name) => el("th", {}, name)))), results))];
+      ["completion", "problem", "status"].map((name) => el("th", {}, name)), figureHeaders("reward", "tokens"), el("th", {}, "where"))),
+    results))];
 }
 
 async function runSearch(query, progress, results) {
@@ -79,6 +82,6 @@ function findText(group, sample, text) {
 function resultRow(row, where) {
   return el("tr", { "data-item": stepLink(row.step, row.group, row.sample) },
     el("td", {}, el("a", { href: stepLink(row.step, row.group, row.sample) }, `step ${row.step}, group ${row.group}, sample ${row.sample}`)),
-    el("td", {}, row.question), el("td", {}, statusBadge(row.status)), el("td", {}, number(row.reward)),
-    el("td", {}, number(row.tokens)), el("td", { class: "quiet" }, where));
+    el("td", { class: "id" }, row.question), el("td", {}, statusBadge(row.status)), figure(number(row.reward)),
+    figure(number(row.tokens)), el("td", { class: "quiet where" }, where));
 }

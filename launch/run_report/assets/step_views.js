@@ -3,16 +3,20 @@
 
 const FILTERS = ["status", "problem", "reward", "only"];
 
+// Columns of the list of steps, in the order of STEP_FIGURES in build.py, with their decimals.
+const STEP_COLUMNS = [["reward", 3], ["D", 3], ["T", 2], ["length", 1], ["truncated", 3], ["masked", 3],
+  ["all solved", 3], ["none solved", 3], ["entropy", 3], ["seconds", 2]];
+
 async function showSteps() {
   const front = await report.load("front");
   report.shown = front.steps;
-  const headers = ["step", "reward", "D", "T", "length", "truncated", "masked", "all solved", "none solved", "entropy",
-    "seconds", "texts"];
-  const rows = [...front.steps].reverse().map((item) => el("tr", { "data-item": stepLink(item.step) },
-    el("td", {}, item.level ? el("a", { href: stepLink(item.step) }, item.step) : item.step),
-    item.figures.map((value) => el("td", {}, number(value))),
+  const rows = [...front.steps].reverse().map((item) => el("tr", { "data-item": item.level ? stepLink(item.step) : null },
+    figure(item.level ? el("a", { href: stepLink(item.step) }, item.step) : item.step),
+    item.figures.map((value, place) => figure(fixed(value, STEP_COLUMNS[place][1]))),
     el("td", { class: "quiet" }, { all: "all", signal: "groups with signal", none: "figures only" }[item.level] || ABSENT)));
-  return [el("h1", {}, "Steps"), table(headers, rows)];
+  const headers = [...figureHeaders("step", ...STEP_COLUMNS.map(([name]) => name)), "texts"];
+  return [el("div", { class: "bar" }, el("h1", {}, `Steps (${rows.length})`), copyButton()),
+    rows.length ? table(headers, rows, { id: "steps" }) : el("p", { class: "quiet" }, "No step is done yet.")];
 }
 
 const LOST = { deadline: "missed the deadline", failed: "engines died" };
@@ -38,16 +42,15 @@ async function showStep(step, query) {
     await stepHeading(step, `Step ${step}`),
     stepTiles(data, await lostTiles(step)),
     filterBar(data, filter, (changed) => { location.hash = withQuery(stepLink(step), changed); }),
-    el("section", { class: "charts" }, el("figure", {}, el("figcaption", {}, el("strong", {}, "Reward against length"),
-      el("br"), "One point a completion; crosses reached the length limit. A click opens it."), chart)),
+    el("section", {}, el("figure", {}, el("figcaption", {}, el("strong", {}, "Reward against length"),
+      el("br"), "Each point is a completion, a cross one that reached the length limit. A click opens it."), chart)),
     el("section", {}, el("h2", {}, `Groups, by the spread of their rewards (${groups.length} of ${data.groups.length})`),
       groupTable(groups)),
   ];
 }
 
 async function stepHeading(step, title) {
-  const front = await report.load("front");
-  const steps = front.steps.filter((item) => item.level).map((item) => item.step);
+  const steps = await report.listSteps();
   const place = steps.indexOf(step);
   const link = (target, text, key) => (target === undefined ? el("span", { class: "quiet" }, text)
     : el("a", { href: stepLink(target), "data-key": key }, text));
@@ -110,11 +113,15 @@ function filterBar(data, filter, change) {
   return bar;
 }
 
+const PASSED_COLOR = 2; // green, place in COLORS
+const FAILED_COLORS = [0, 1, 3, 4, 5, 6, 7];
+
 function drawRewardAgainstLength(place, rows) {
-  const statuses = [...new Set(rows.map((row) => row.status))];
+  const isPassed = (status) => status === "passed";
+  const statuses = [...new Set(rows.map((row) => row.status))].sort((first, second) => isPassed(second) - isPassed(first));
   const parts = statuses.map((status) => rows.filter((row) => row.status === status && row.reward !== null));
   const series = parts.map((part, index) => ({
-    name: statuses[index] ?? ABSENT, kind: "points", color: index,
+    name: statuses[index] ?? ABSENT, kind: "points", color: isPassed(statuses[index]) ? PASSED_COLOR : FAILED_COLORS[index % FAILED_COLORS.length],
     x: part.map((row) => row.tokens),
     y: part.map((row) => row.reward + spreadOut(row)),
     symbols: part.map((row) => (row.at_limit ? "x" : "circle")),
@@ -130,13 +137,13 @@ function spreadOut(row) {
 }
 
 function groupTable(groups) {
-  const headers = ["group", "problem", "passed", "mean reward", "spread", "length", "truncated", "masked", ""];
+  const headers = [...figureHeaders("group"), "problem", ...figureHeaders("passed", "mean reward", "spread", "length", "truncated", "masked"), ""];
   return table(headers, groups.map((group) => el("tr", { "data-item": stepLink(group.rows[0].step, group.index) },
-    el("td", {}, el("a", { href: stepLink(group.rows[0].step, group.index) }, group.index)),
-    el("td", {}, el("a", { href: problemLink(group.question) }, group.question)),
-    el("td", {}, `${group.passed}/${group.rows.length}`), el("td", {}, number(group.mean)),
-    el("td", {}, number(group.spread)), el("td", {}, number(group.tokens, 1)), el("td", {}, group.atLimit),
-    el("td", {}, group.masked), el("td", {}, groupBadges(group)))), { id: "groups" });
+    figure(el("a", { href: stepLink(group.rows[0].step, group.index) }, group.index)),
+    el("td", { class: "id" }, el("a", { href: problemLink(group.question) }, group.question)),
+    figure(`${group.passed}/${group.rows.length}`), figure(fixed(group.mean, 3)), figure(fixed(group.spread, 3)),
+    figure(fixed(group.tokens, 1)), figure(group.atLimit), figure(group.masked),
+    el("td", {}, groupBadges(group)))), { id: "groups" });
 }
 
 function groupBadges(group) {
@@ -162,32 +169,38 @@ async function showGroup(step, index, query) {
     : el("span", { class: "quiet" }, text));
   return [
     el("div", { class: "bar" }, el("h1", {}, `Step ${step}, group ${index}`),
-      link(index - 1, "\u2190 previous group", "k"), link(index + 1, "next group \u2192", "j"),
+      link(index - 1, "\u2190 previous group", "p"), link(index + 1, "next group \u2192", "n"),
       el("a", { href: stepLink(step), "data-key": "u" }, "\u2191 step"),
       el("a", { href: problemLink(group.question) }, "this problem through all steps"), copyButton()),
     el("p", {}, group.question, " ", groupBadges(group)),
     el("section", { class: "tiles" }, tile("passed", `${group.passed}/${group.rows.length}`), tile("mean reward", number(group.mean)),
       tile("spread", number(group.spread)), tile("mean length", number(group.tokens, 1)), tile("truncated", group.atLimit)),
-    texts ? el("details", { open: true }, el("summary", {}, "Prompt"), el("pre", {}, excerpt(texts.prompt)))
-      : el("p", { class: "quiet" }, "This report has only the figures of this group: see \u201cAbout this report\u201d."),
-    sibling >= 0 && texts ? el("label", { class: "bar" }, el("input", { type: "checkbox", id: "diff", checked: isDiff,
+    texts ? el("details", { open: true }, el("summary", {}, "Prompt"), el("pre", { id: "prompt" }, excerpt(texts.prompt)))
+      : el("p", { class: "quiet" }, "This report has only the figures of this group: see \u201cAbout this report\u201d on the overview."),
+    sibling >= 0 && texts ? el("label", { class: "check" }, el("input", { type: "checkbox", id: "diff", checked: isDiff,
       onchange: (event) => { location.hash = withQuery(stepLink(step, index), { diff: event.target.checked ? "1" : "" }); } }),
-    `difference of the programs from sample ${group.rows[sibling].sample}, which passed`) : null,
+    `Compare the programs with that of sample ${group.rows[sibling].sample}, which passed`) : null,
     el("div", { class: "cards" }, group.rows.map((row, place) => groupCard(row, place, texts, isDiff ? sibling : -1))),
   ];
 }
 
 function groupCard(row, place, texts, sibling) {
   const sample = texts && texts.samples[place];
-  let content = null;
-  if (sample && sibling >= 0 && sibling !== place) {
-    const program = programText(sample);
-    content = program === null ? answerNodes(sample) : diffNodes(programText(texts.samples[sibling]) || "", program);
-  } else if (sample) content = answerNodes(sample);
+  const program = sample && programText(sample);
+  let content = sample && answerNodes(sample);
+  let remark = null;
+  if (sample && sibling >= 0) {
+    const reference = programText(texts.samples[sibling]) || "";
+    if (program === null) remark = "no program: the answer is shown";
+    else if (sibling === place) [remark, content] = ["the program to compare with", highlighted(program, sample.spans)];
+    else if (program === reference) [remark, content] = ["the same program", highlighted(program, sample.spans)];
+    else [remark, content] = ["differences", diffNodes(reference, program)];
+  }
   return el("article", { class: "card", "data-item": stepLink(row.step, row.group, row.sample) },
     el("div", {}, el("a", { href: stepLink(row.step, row.group, row.sample) }, `sample ${row.sample}`), " ", statusBadge(row.status),
       row.at_limit ? badge("note", "truncated") : null, row.masked ? badge("note", "masked") : null),
     el("div", { class: "quiet" }, `reward ${number(row.reward)}, advantage ${number(row.advantage)}, ${number(row.tokens)} tokens`),
+    remark ? el("div", { class: "quiet" }, remark) : null,
     content ? el("pre", {}, content) : null);
 }
 
@@ -204,6 +217,7 @@ function diffNodes(before, after) {
     }
   }
   const lines = [];
+  const left = Math.max(before.split("\n").length, after.split("\n").length) - MAX_DIFF_LINES;
   let i = 0;
   let j = 0;
   while (i < first.length || j < second.length) {
@@ -219,5 +233,6 @@ function diffNodes(before, after) {
       j += 1;
     }
   }
+  if (left > 0) lines.push(el("span", { class: "cut" }, `\u2026 ${left} lines are not compared \u2026`));
   return lines;
 }
