@@ -59,6 +59,8 @@ def round_figure(value: float | None) -> float | int | None:
     if isinstance(value, bool | int):
         return int(value)
     rounded = float(f"{value:.4g}")
+    if math.isinf(rounded):  # the largest numbers are rounded up to infinity
+        return value
     return int(rounded) if rounded.is_integer() else rounded
 
 

@@ -16,6 +16,7 @@ from launch.records.gains import (
     judge_learning,
     list_parts,
     measure_gain,
+    measure_learning,
     split_gain,
 )
 
@@ -147,3 +148,14 @@ def test_the_interval_over_seeds_contains_other_seeds_and_other_clusters():
     assert estimate_mean_over_seeds(seeds_differ, clusters) == Estimate(0.25, 0.0, 0.5)
     clusters_differ = np.array([[0.0, 0.0, 1.0, 1.0]] * 2)
     assert estimate_mean_over_seeds(clusters_differ, clusters) == Estimate(0.5, 0.0, 1.0)
+
+
+def test_learning_is_measured_at_the_temperature_of_the_evaluation():
+    before = {1.0: make_answers("a", 0, 0), 0.3: make_answers("a", 0, 1)}
+    after = {1.0: make_answers("a", 1, 1), 0.3: make_answers("a", 1, 1)}
+    learning = measure_learning(before, after)
+    assert [(gain.part, gain.temperature) for gain in learning.gains] == [("trained", 1.0), ("trained", 0.3)]
+    assert learning.best.temperature == 0.3 and learning.verdict == judge_learning(learning.gains, learning.best)
+    assert measure_learning(before, {0.3: after[0.3]}) is None
+    assert measure_learning({}, after) is None
+    assert measure_learning(before, {**after, 1.0: make_answers("b", 1, 1)}) is None  # no common problem at 1.0

@@ -49,6 +49,7 @@ def test_short_texts_are_whole_and_long_ones_keep_both_ends():
         (True, 1),
         (12345, 12345),
         (0.0, 0),
+        (1.79769e308, 1.79769e308),
     ],
 )
 def test_figures_are_rounded(value, rounded):

@@ -1,0 +1,99 @@
+"""Content of the front page in words and numbers."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from launch.run_report.evaluations import read_evaluations
+from launch.run_report.front_page import (
+    ABSENT,
+    SHOWN_ROWS,
+    SHOWN_SLOWEST,
+    describe_progress,
+    describe_texts,
+    make_front_page,
+    make_tiles,
+)
+from launch.run_report.report_folder import ReportFolder
+from launch.run_report.run_files import read_run_files
+from launch.run_report.step_writer import write_step_pages
+from tests.launch.run_report.run_factory import write_run
+
+
+@pytest.fixture
+def run(tmp_path):
+    return write_run(tmp_path / "run", steps=4)
+
+
+def make_page(run, records=(), notes=()):
+    files = read_run_files(run)
+    return make_front_page(files, read_evaluations(files), charts=(), findings=(), records=records, notes=notes)
+
+
+def write_records(run):
+    return write_step_pages(read_run_files(run), ReportFolder(run.with_name("report"))).records
+
+
+def test_page_of_a_finished_run(run):
+    page = make_page(run, write_records(run), ("a note",))
+    assert (page.name, page.state, page.progress) == ("run", "finished", "4 of 4 steps")
+    assert page.verdict.startswith("learned")
+    assert page.subject == "held-out problems “trained”: policy after 4 steps against 0"
+    assert [(gain.part, gain.temperature, gain.pass_at_1) for gain in page.gains] == [
+        ("trained", "1", "0.250 → 0.750"),
+        ("trained", "0.3", "0.250 → 0.750"),
+    ]
+    assert [(row.step, row.pass_at_1) for row in page.evaluations][::2] == [
+        (0, "0.250 [0.250, 0.250]"),
+        (4, "0.750 [0.750, 0.750]"),
+    ]
+    assert page.texts == "All texts of all 4 steps are in this report." and page.notes == ("a note",)
+    assert page.config["run.steps"] == "4" and page.environment["python"] == '"3.11"'
+
+
+def test_page_of_an_empty_run(tmp_path):
+    (tmp_path / "config.yaml").write_text("{}")
+    page = make_page(tmp_path)
+    assert (page.verdict, page.subject, page.gains, page.progress) == (None, "", (), "0 steps")
+    assert {tile.value for tile in page.tiles} == {ABSENT}
+    assert page.texts == "This run has no rollout files, so there are no texts."
+
+
+def test_slowest_completions_of_all_steps(run):
+    page = make_page(run, write_records(run))
+    for rows, name in ((page.slow_programs, "evaluation_seconds"), (page.slow_generations, "generation_seconds")):
+        seconds = [getattr(row, name) for row in rows]
+        assert len(rows) == SHOWN_SLOWEST and seconds == sorted(seconds, reverse=True)
+    assert page.slow_generations[0].step == 3
+
+
+def test_tables_of_decisions_and_events_have_every_key(run):
+    (run / "temperature.jsonl").write_text('{"step": 1, "new": 0.9, "old": null}\n{"items": [1]}\n')
+    (run / "events.jsonl").write_text("".join(json.dumps({"step": step, "lost": [1]}) + "\n" for step in range(300)))
+    page = make_page(run)
+    assert page.decisions == (
+        {"step": "1", "old": ABSENT, "new": "0.9", "rule": ABSENT, "explanation": ABSENT},
+        dict.fromkeys(("step", "old", "new", "rule", "explanation"), ABSENT),
+    )
+    assert len(page.events) == SHOWN_ROWS and page.events[-1]["step"] == "299" and page.events[-1]["lost"] == "[1]"
+
+
+def test_texts_that_a_report_contains(run):
+    first, second, *rest = write_records(run)
+    records = [replace(first, level="signal"), replace(second, level="none"), *rest]
+    assert describe_texts(records) == (
+        "Of 4 steps: all texts of 2, texts of the groups with signal of 1, figures only of 1."
+    )
+
+
+def test_tiles_compare_the_last_step_with_the_first():
+    tiles = make_tiles([{"step": 0, "critic/rewards/mean": 0.25}, {"step": 1, "critic/rewards/mean": float("nan")}])
+    assert (tiles[0].label, tiles[0].value, tiles[0].remark) == ("reward", "nan", "at first 0.250")
+    assert (tiles[1].value, tiles[1].remark) == (ABSENT, f"at first {ABSENT}")
+    assert make_tiles([{"step": 0}])[0].remark == ""
+
+
+def test_progress_without_a_planned_number_of_steps(tmp_path):
+    run = write_run(tmp_path / "run", settings={"run.steps": "many"})
+    assert describe_progress(read_run_files(run)) == "3 steps"
