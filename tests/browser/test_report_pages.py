@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from tests.browser.report_pages import (
     list_texts,
     read_address,
     read_rows,
+    replace_plotly,
     show,
     wait_for_view,
 )
@@ -42,27 +44,36 @@ def change_row(values):
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
+def report_with_charts(tmp_path_factory):
     """Build the report of a finished run."""
     folder = tmp_path_factory.mktemp("report")
     run = write_run(folder / "run", steps=STEPS, groups=GROUPS, samples=SAMPLES, change_row=change_row)
     return build_report(run, folder / "out")
 
 
+@pytest.fixture(scope="module")
+def report(report_with_charts, tmp_path_factory):
+    """Copy the report, without Plotly."""
+    folder = tmp_path_factory.mktemp("copy") / "out"
+    shutil.copytree(report_with_charts.parent, folder)
+    return replace_plotly(folder / "index.html")
+
+
 @pytest.fixture
 def build(tmp_path):
-    """Return a function that writes a run with these properties and builds its report."""
+    """Return a function that writes a run with these properties and builds its report, without Plotly by default."""
 
-    def build(**properties):
-        return build_report(write_run(tmp_path / "run", **properties), tmp_path / "out")
+    def build(charts=False, **properties):
+        report = build_report(write_run(tmp_path / "run", **properties), tmp_path / "out")
+        return report if charts else replace_plotly(report)
 
     return build
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("size", [{"width": 1280, "height": 900}, PHONE], ids=["desktop", "phone"])
-def test_every_chart_is_drawn_in_the_colours_of_the_page(open_page, report, size, dark):
-    page = open_page(report, dark=dark, **size)
+def test_every_chart_is_drawn_in_the_colours_of_the_page(open_page, report_with_charts, size, dark):
+    page = open_page(report_with_charts, dark=dark, **size)
     drawn = draw_charts(page)
     assert len(drawn) > 12
     assert all(drawn)
@@ -72,8 +83,8 @@ def test_every_chart_is_drawn_in_the_colours_of_the_page(open_page, report, size
     assert page.locator("#figure-time .legend").count() == 1
 
 
-def test_charts_follow_a_change_of_the_colours(open_page, report):
-    page = open_page(report)
+def test_charts_follow_a_change_of_the_colours(open_page, report_with_charts):
+    page = open_page(report_with_charts)
     draw_charts(page)
     page.emulate_media(color_scheme="dark")
     color = page.evaluate("getComputedStyle(document.body).color")
@@ -84,8 +95,8 @@ def test_charts_follow_a_change_of_the_colours(open_page, report):
     )
 
 
-def test_no_view_is_wider_than_a_phone(open_page, report):
-    page = open_page(report, **PHONE)
+def test_no_view_is_wider_than_a_phone(open_page, report_with_charts):
+    page = open_page(report_with_charts, **PHONE)
     for address in VIEWS:
         show(page, address)
         page.locator("details").evaluate_all("(all) => all.forEach((details) => { details.open = true; })")
@@ -98,7 +109,9 @@ def test_no_view_is_wider_than_a_phone(open_page, report):
 
 
 def test_long_names_do_not_widen_a_page(open_page, build):
-    page = open_page(build(texts={"question_id": LONG_ID, "status": "s" * 300, "accepted_by": "a" * 300}), **PHONE)
+    page = open_page(
+        build(charts=True, texts={"question_id": LONG_ID, "status": "s" * 300, "accepted_by": "a" * 300}), **PHONE
+    )
     for address in ("#/", "#/step/2", "#/step/2/0", "#/step/2/0/0", "#/problems", f"#/problem/{LONG_ID}"):
         show(page, address)
         assert not has_overflow(page), address
@@ -194,8 +207,8 @@ def test_groups_are_sorted_by_spread_and_marked(open_page, report):
     assert "dropped" in rows[4][-1]
 
 
-def test_click_on_a_point_of_the_reward_chart_opens_the_completion(open_page, report):
-    page = open_page(report)
+def test_click_on_a_point_of_the_reward_chart_opens_the_completion(open_page, report_with_charts):
+    page = open_page(report_with_charts)
     show(page, "#/step/3")
     draw_charts(page)
     box = page.locator("#reward-length .trace").first.locator("path.point").first.bounding_box()
@@ -306,8 +319,8 @@ def test_strip_of_a_long_response_is_windowed_and_paged(open_page, build):
     assert page.locator("#token").inner_text() == "token 2500: sampler -0.500, learner -3.000 nats"
 
 
-def test_steps_and_problems_are_listed(open_page, report):
-    page = open_page(report)
+def test_steps_and_problems_are_listed(open_page, report_with_charts):
+    page = open_page(report_with_charts)
     show(page, "#/steps")
     rows = read_rows(page, "#steps")
     assert [row[0] for row in rows] == ["3", "2", "1", "0"]
@@ -369,7 +382,7 @@ def test_columns_that_an_old_run_lacks_are_dashes(open_page, build):
 
 
 def test_run_without_rollouts(open_page, build):
-    page = open_page(build(with_rollouts=False))
+    page = open_page(build(charts=True, with_rollouts=False))
     assert "no rollout files" in page.locator("#texts").inner_text()
     assert all(draw_charts(page))
     show(page, "#/steps")
@@ -384,7 +397,7 @@ def test_run_without_rollouts(open_page, build):
 
 
 def test_run_without_evaluations(open_page, build):
-    page = open_page(build(with_evaluations=False))
+    page = open_page(build(charts=True, with_evaluations=False))
     assert "No verdict yet" in page.get_by_label("Verdict").inner_text()
     assert page.locator("#figure-pass_at_1").count() == 0
     assert all(draw_charts(page))
