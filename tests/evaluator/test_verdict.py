@@ -24,6 +24,7 @@ def check_cut(cut, text):
         assert cut.encode() == whole
         return
     marker = MARKER.search(cut)
+    assert marker is not None
     kept = cut[: marker.start()].encode()
     assert whole.startswith(kept)
     assert len(kept) + int(marker[1]) == len(whole)

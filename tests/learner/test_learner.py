@@ -348,6 +348,7 @@ def test_an_update_returns_old_log_probs_by_completion(tied, prepared):
     old_logprobs = learner.update(TrainBatch(((*named[:1], *sequences[3:]), tuple(named[1:])))).old_logprobs
     assert old_logprobs.keys() == {item.id for item in named}
     for item, values in zip(named, expected, strict=True):
+        assert item.id is not None
         assert old_logprobs[item.id].dtype == np.float32
         assert old_logprobs[item.id] == pytest.approx(values.numpy(), rel=1e-4, abs=1e-5)
 
