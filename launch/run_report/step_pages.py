@@ -1,7 +1,7 @@
 """Pages of a step: the figures of all its completions, and the texts of some of its groups.
 
 A page is a JSON value in a script file, since a page opened from a disk cannot fetch data. Names are short where a
-value is repeated for every completion; ``assets/pages.js`` reads them.
+value is repeated for every completion; ``assets/data.js`` reads them.
 """
 
 from __future__ import annotations
