@@ -8,9 +8,10 @@ import os
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from typing import BinaryIO
 
 from launch.records.run_path import RunDirectoryError
 
@@ -18,6 +19,8 @@ ASSETS = "assets"
 DATA = "data"
 LOCK = ".lock"
 LONGEST_BUILD_S = 3600.0
+"""Seconds after which a build is taken for dead: longer than any that was measured."""
+LOCK_INTERVAL_S = 0.1
 
 
 def encode_json(value: object) -> bytes:
@@ -33,15 +36,31 @@ def open_report_folder(path: Path) -> Iterator[ReportFolder]:
     Otherwise each would delete pages that only the other one knows. The lock is released when a process dies.
 
     Raises:
-        RunDirectoryError: the folder cannot be written to.
+        RunDirectoryError: the folder cannot be written to, or another build does not end within ``LONGEST_BUILD_S``.
     """
     folder = ReportFolder(path)
-    with ExitStack() as stack:
-        # Some network file systems have no locks. Two builds at once are rare, and a later one mends what they did.
-        with suppress(OSError):
-            file = stack.enter_context(open(path / LOCK, "ab"))
-            fcntl.flock(file, fcntl.LOCK_EX)
+    with open(path / LOCK, "ab") as file:
+        _lock(file, path)
         yield folder
+
+
+def _lock(file: BinaryIO, path: Path) -> None:
+    """Wait for the lock on ``file``. Raises RunDirectoryError at the deadline."""
+    deadline = time.monotonic() + LONGEST_BUILD_S
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise RunDirectoryError(
+                    f"another process has been writing the report in {path} for {LONGEST_BUILD_S:.0f} s: end it, or "
+                    "set output=DIR"
+                ) from None
+            time.sleep(LOCK_INTERVAL_S)
+        except OSError:
+            # Some network file systems have no locks. Two builds at once are rare, and a later one mends what they did.
+            return
 
 
 class ReportFolder:

@@ -169,3 +169,13 @@ def test_file_system_without_locks(tmp_path, monkeypatch):
     monkeypatch.setattr(report_folder.fcntl, "flock", refuse)
     with open_report_folder(tmp_path / "report") as folder:
         assert folder.write("index.html", b"page") == 4
+
+
+def test_build_that_does_not_end_is_an_error_for_the_next_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(report_folder, "LONGEST_BUILD_S", 0.0)
+    with (
+        open_report_folder(tmp_path / "report"),
+        pytest.raises(RunDirectoryError, match="another process has been writing the report"),
+        open_report_folder(tmp_path / "report"),
+    ):
+        pass
