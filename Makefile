@@ -159,7 +159,7 @@ peers_of_learner := .venv-peers/trl/.installed
 peers_of_pipeline := .venv-peers/trl/.installed
 peers_of_rewards := .venv-peers/trl/.installed
 
-bench: venv $(peers_of_$(NAME)) ## one benchmark: make bench NAME=evaluator|learner|packing|gpu_check|weight_transfer|pipeline|scheduler|rewards|curate|curation_recall|curation_training
+bench: venv $(peers_of_$(NAME)) ## one benchmark: make bench NAME=evaluator|learner|packing|gpu_check|weight_transfer|pipeline|scheduler|rewards|run_report|curate|curation_recall|curation_training
 	@[ -n "$(NAME)" ] && { [ -e "benchmarks/$(NAME).py" ] || [ -e "benchmarks/$(NAME)/__main__.py" ]; } || { \
 	  echo "error: make bench NAME=..., one of:" $$(ls benchmarks | sed -n 's/^\([a-z].*\)\.py$$/\1/p') >&2; exit 2; }
 	@$(RUN) python -m "benchmarks.$(NAME)" $(ARGS)
