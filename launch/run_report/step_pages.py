@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from launch.run_report.highlighting import count_utf16, highlight_python
 from launch.run_report.report_folder import encode_json
@@ -28,7 +29,7 @@ FLAGS: tuple[tuple[str, Callable[[RolloutRow], bool | None]], ...] = (
 )
 """Yes-or-no columns, whose value is null where it is unknown."""
 
-Json = dict[str, object]
+Json = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
