@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
+import gzip
 import json
 import os
 import tempfile
@@ -21,6 +23,7 @@ LOCK = ".lock"
 LONGEST_BUILD_S = 3600.0
 """Seconds after which a build is taken for dead: longer than any that was measured."""
 LOCK_INTERVAL_S = 0.1
+COMPRESSION_LEVEL = 6
 
 
 def encode_json(value: object) -> bytes:
@@ -105,6 +108,11 @@ class ReportFolder:
     def write_encoded(self, name: str, value: bytes) -> int:
         """Write ``data/NAME.js`` with a value that is encoded already; return its size."""
         return self.write(f"{DATA}/{name}.js", b"report.receive(" + encode_json(name) + b"," + value + b");\n")
+
+    def write_compressed(self, name: str, value: bytes) -> int:
+        """Write ``data/NAME.js`` with an encoded value compressed by gzip, as a text in base64; return its size."""
+        packed = base64.b64encode(gzip.compress(value, COMPRESSION_LEVEL, mtime=0))
+        return self.write_encoded(name, b'"' + packed + b'"')
 
     def copy_assets(self, names: Iterable[str]) -> None:
         """Copy the scripts and styles of the pages, and the bundle of Plotly, which is copied once."""

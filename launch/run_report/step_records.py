@@ -17,7 +17,7 @@ from launch.run_report.rollout_rows import RolloutGroup, RolloutRow
 from launch.run_report.step_pages import round_figure
 from launch.run_report.text_selection import Level, StepSize
 
-VERSION = 2
+VERSION = 3
 """Raise it when the content of step pages changes: pages of another version are written again."""
 SLOWEST = 5
 """Completions kept of each step for the tables of the slowest."""

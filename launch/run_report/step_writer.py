@@ -28,7 +28,7 @@ from launch.run_report.token_strip import TokenTexts
 
 FIGURES_BUDGET = 80_000_000
 """Bytes of the pages of figures, the index of groups and the manifest."""
-TEXT_BUDGET = 150_000_000
+TEXT_BUDGET = 190_000_000
 """Bytes of the pages of texts."""
 FIGURE_BYTES_PER_ROW = 100
 """Estimate of a completion's figures: in its step's page, in the index of groups and in the manifest."""
@@ -232,7 +232,7 @@ class TextWriter:
         name = f"texts_{record.step:06d}"
         chunks = make_text_chunks(shown, self.decoder)
         written = sum(
-            self.folder.write_encoded(f"{name}_{number}", chunk.content) for number, chunk in enumerate(chunks)
+            self.folder.write_compressed(f"{name}_{number}", chunk.content) for number, chunk in enumerate(chunks)
         )
         written += self.folder.write_data(name, {"level": level, "chunks": [chunk.groups for chunk in chunks]})
         if level == "all":

@@ -20,6 +20,8 @@ SPREAD_STEPS = 20
 """At least this many steps, evenly spread over a long run, are shown completely; fewer than twice as many."""
 GUESSED_BYTES_PER_ROW = 3000.0
 """Size of a completion's texts in a report before any was written."""
+INDEX_BYTES = 70
+"""Size of a step's list of the files of texts, also if there are none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,8 +53,8 @@ class StepSize:
         if self.signal_bytes is not None:
             return self.signal_bytes
         if self.all_bytes is not None:
-            return self.all_bytes * self.signal_rows / max(1, self.rows)
-        return self.signal_rows * bytes_per_row
+            return INDEX_BYTES + self.all_bytes * self.signal_rows / max(1, self.rows)
+        return INDEX_BYTES + self.signal_rows * bytes_per_row
 
 
 def list_wishes(steps: Sequence[int], best: int | None) -> Iterator[tuple[int, Level]]:

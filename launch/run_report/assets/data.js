@@ -37,6 +37,17 @@ const report = {
     return this.pending.get(name);
   },
 
+  // Load a file whose value is JSON compressed by gzip, in base64; it is unpacked once.
+  async loadCompressed(name) {
+    const value = await this.load(name);
+    if (typeof value !== "string") return value;
+    const bytes = Uint8Array.from(atob(value), (character) => character.charCodeAt(0));
+    const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const content = JSON.parse(await new Response(unpacked).text());
+    this.received.set(name, content);
+    return content;
+  },
+
   stepName(step) {
     return `step_${String(step).padStart(6, "0")}`;
   },
@@ -67,7 +78,7 @@ const report = {
     const index = await this.load(name);
     const chunk = index.chunks.findIndex((groups) => groups.includes(group));
     if (chunk < 0) return null;
-    const content = await this.load(`${name}_${chunk}`);
+    const content = await this.loadCompressed(`${name}_${chunk}`);
     return { ...content.groups.find((item) => item.group === group), tokens: content.tokens };
   },
 };

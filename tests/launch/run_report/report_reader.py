@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import re
 from pathlib import Path
@@ -14,7 +16,10 @@ def read_data(report: Path, name: str) -> Any:
     """Return the value that a data file passes to the page. Fails on NaN and on anything else around the JSON."""
     match = DATA_FILE.fullmatch((report / "data" / f"{name}.js").read_bytes())
     assert match is not None and json.loads(match[1]) == name
-    return json.loads(match[2], parse_constant=fail_on_constant)
+    value = json.loads(match[2], parse_constant=fail_on_constant)
+    if re.fullmatch(r"texts_\d+_\d+", name):
+        return json.loads(gzip.decompress(base64.b64decode(value, validate=True)), parse_constant=fail_on_constant)
+    return value
 
 
 def read_all_data(report: Path) -> dict[str, Any]:

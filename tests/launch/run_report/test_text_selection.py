@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from launch.run_report.text_selection import (
     GUESSED_BYTES_PER_ROW,
+    INDEX_BYTES,
     NEWEST_STEPS,
     SPREAD_STEPS,
     StepSize,
@@ -57,7 +58,7 @@ def test_spread_steps_are_bounded_and_stay_while_a_run_grows(length, first, dist
 def test_budget_is_given_in_order():
     sizes = [make_size(step, rows=10, signal_rows=4) for step in range(100)]
     per_row = GUESSED_BYTES_PER_ROW
-    levels = choose_levels(sizes, None, int(10 * per_row * 5 + 4 * per_row * 2))
+    levels = choose_levels(sizes, None, int(10 * per_row * 5 + (4 * per_row + INDEX_BYTES) * 2))
     assert [step for step, level in levels.items() if level == "all"] == [99, 98, 97, 0, 96]
     assert [step for step, level in levels.items() if level == "signal"] == [95, 94]
     assert count_levels(levels) == {"all": 5, "signal": 2, "none": 93}
@@ -81,9 +82,10 @@ def test_known_sizes_replace_estimates():
     size = make_size(0, rows=10, signal_rows=4, signal_bytes=1000)
     assert size.estimate("signal", 7.0) == 1000 and size.estimate("all", 7.0) == 1000 + 6 * 7
     size = make_size(0, rows=10, signal_rows=4, all_bytes=1000)
-    assert size.estimate("all", 7.0) == 1000 and size.estimate("signal", 7.0) == 400 and size.estimate("none", 7.0) == 0
+    assert size.estimate("all", 7.0) == 1000 and size.estimate("none", 7.0) == 0
+    assert size.estimate("signal", 7.0) == 400 + INDEX_BYTES
     size = make_size(0, rows=0, signal_rows=0, all_bytes=50)
-    assert size.estimate("signal", 7.0) == 0
+    assert size.estimate("signal", 7.0) == INDEX_BYTES
 
 
 def test_sizes_of_written_steps_are_those_of_the_others():
