@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import quote
 
 from evaluator.pass_at_k import Estimate
 from launch.records.gains import Gain
@@ -12,13 +13,17 @@ from launch.run_report.charts import Chart
 from launch.run_report.evaluations import EvaluationHistory, EvaluationPoint, LearningSoFar
 from launch.run_report.health import Finding
 from launch.run_report.run_files import MetricsRow, RunFiles
-from launch.run_report.step_records import SlowCompletion, StepRecord
+from launch.run_report.step_records import SHOWN_SLOWEST, GroupSummary, SlowCompletion, StepRecord
 from launch.run_report.text_selection import count_levels
 
 ABSENT = "—"
-SHOWN_SLOWEST = 10
 SHOWN_ROWS = 200
 """Rows of the tables of decisions and of events: the last ones."""
+SHOWN_EVALUATIONS = 400
+"""Rows of the table of evaluations: the newest."""
+SHOWN_NOTES = 50
+CELL_CHARACTERS = 2_000
+"""Characters of a longer text that are shown in a cell, a finding or a note."""
 DECISION_KEYS = ("step", "old", "new", "rule", "explanation")
 EVENT_KEYS = ("step", "kind", "actor", "cause", "lost", "detail")
 TILES: tuple[tuple[str, str, int], ...] = (
@@ -73,6 +78,18 @@ class EvaluationRow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SlowProblemRow:
+    """A row of the table of the problems whose programs took longest to judge, as text; ``link`` is its page."""
+
+    question_id: str
+    link: str
+    programs: int
+    total_seconds: str
+    mean_seconds: str
+    longest_seconds: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FrontPage:
     """Content of the front page.
 
@@ -97,6 +114,7 @@ class FrontPage:
     evaluations: tuple[EvaluationRow, ...]
     charts: tuple[Chart, ...]
     slow_programs: tuple[SlowCompletion, ...]
+    slow_problems: tuple[SlowProblemRow, ...]
     slow_generations: tuple[SlowCompletion, ...]
     decisions: tuple[Mapping[str, str], ...]
     events: tuple[Mapping[str, str], ...]
@@ -125,18 +143,22 @@ def make_front_page(
         verdict=None if learning is None else learning.verdict,
         subject="" if learning is None else describe_comparison(learning),
         tiles=make_tiles(run.training_rows),
-        findings=tuple(findings),
+        findings=tuple(
+            replace(finding, text=shorten_cell(finding.text), advice=shorten_cell(finding.advice))
+            for finding in findings
+        ),
         gains=tuple(make_gain_row(gain) for gain in gains),
-        evaluations=tuple(make_evaluation_row(point) for point in history.points),
+        evaluations=tuple(make_evaluation_row(point) for point in _choose_newest(history)),
         charts=tuple(charts),
         slow_programs=_find_slowest(records, lambda item: item.evaluation_seconds),
+        slow_problems=find_slow_problems(records),
         slow_generations=_find_slowest(records, lambda item: item.generation_seconds),
         decisions=_make_table(run.decisions, DECISION_KEYS),
         events=_make_table(run.events, EVENT_KEYS),
-        config=run.config.flatten(),
-        environment=run.environment.flatten(),
+        config=_shorten_values(run.config.flatten()),
+        environment=_shorten_values(run.environment.flatten()),
         texts=describe_texts(records),
-        notes=(*run.notes, *history.notes, *notes),
+        notes=_shorten_notes((*_note_evaluations(history), *run.notes, *history.notes, *notes)),
     )
 
 
@@ -164,6 +186,37 @@ def describe_texts(records: Sequence[StepRecord]) -> str:
         f"Of {len(records)} steps: all texts of {counts['all']}, texts of the groups with signal of "
         f"{counts['signal']}, figures only of {counts['none']}."
     )
+
+
+def shorten_cell(text: str) -> str:
+    """Shorten a long text to its start.
+
+    >>> shorten_cell("a" * 2007)[-24:]
+    'aaa… 7 more characters'
+    """
+    left_out = len(text) - CELL_CHARACTERS
+    return text if left_out <= 0 else f"{text[:CELL_CHARACTERS]}… {left_out} more characters"
+
+
+def _shorten_values(values: Mapping[str, str]) -> Mapping[str, str]:
+    return {shorten_cell(key): shorten_cell(value) for key, value in values.items()}
+
+
+def _shorten_notes(notes: Sequence[str]) -> tuple[str, ...]:
+    more = len(notes) - SHOWN_NOTES
+    return (*map(shorten_cell, notes[:SHOWN_NOTES]), *([f"and {more} more"] if more > 0 else []))
+
+
+def _choose_newest(history: EvaluationHistory) -> Sequence[EvaluationPoint]:
+    """Return the points of the newest evaluations, in their order."""
+    return history.points[-SHOWN_EVALUATIONS:]
+
+
+def _note_evaluations(history: EvaluationHistory) -> list[str]:
+    count = len(history.points)
+    if count <= SHOWN_EVALUATIONS:
+        return []
+    return [f"the table of evaluations has the newest {SHOWN_EVALUATIONS} of its {count} rows"]
 
 
 def format_number(value: float | None, decimals: int) -> str:
@@ -231,7 +284,34 @@ def make_evaluation_row(point: EvaluationPoint) -> EvaluationRow:
 
 def _make_table(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> tuple[Mapping[str, str], ...]:
     """Return the last rows of a file as text; a dash is a value that is missing, as in files of an older version."""
-    return tuple({key: ABSENT if row.get(key) is None else str(row[key]) for key in keys} for row in rows[-SHOWN_ROWS:])
+    return tuple(
+        {key: ABSENT if row.get(key) is None else shorten_cell(str(row[key])) for key in keys}
+        for row in rows[-SHOWN_ROWS:]
+    )
+
+
+def find_slow_problems(records: Sequence[StepRecord]) -> tuple[SlowProblemRow, ...]:
+    """Return the problems whose programs took longest to judge, all together, over the steps in the report."""
+    problems: dict[str, list[GroupSummary]] = {}
+    for record in records:
+        for group in record.groups:
+            if group.judging_seconds is not None:
+                problems.setdefault(group.question_id, []).append(group)
+    totals = {name: sum(group.judging_seconds or 0.0 for group in groups) for name, groups in problems.items()}
+    slowest = sorted(totals, key=lambda name: -totals[name])[:SHOWN_SLOWEST]
+    return tuple(_make_slow_problem(name, problems[name], totals[name]) for name in slowest)
+
+
+def _make_slow_problem(question_id: str, groups: Sequence[GroupSummary], total: float) -> SlowProblemRow:
+    programs = sum(group.timed for group in groups)
+    return SlowProblemRow(
+        question_id=question_id,
+        link=f"#/problem/{quote(question_id, safe='', errors='replace')}",
+        programs=programs,
+        total_seconds=format_number(total, 1),
+        mean_seconds=format_number(total / programs, 2),
+        longest_seconds=format_number(max(group.longest_judging_seconds or 0.0 for group in groups), 2),
+    )
 
 
 def _find_slowest(records: Sequence[StepRecord], seconds: Any) -> tuple[SlowCompletion, ...]:

@@ -78,9 +78,14 @@ class RolloutRow:
         return self.status == "passed"
 
     @property
-    def at_limit(self) -> bool:
-        """True if the response reached the length limit."""
-        return self.finish_reason == "length"
+    def at_limit(self) -> bool | None:
+        """True if the response reached the length limit; None if it is unknown how the response ended."""
+        return None if self.finish_reason is None else self.finish_reason == "length"
+
+    @property
+    def is_judged(self) -> bool:
+        """True if the completion has a verdict and a reward: no sandbox error excluded it."""
+        return self.status is not None and self.reward is not None and math.isfinite(self.reward)
 
 
 TYPES: dict[str, pa.DataType] = {
@@ -119,9 +124,9 @@ class RolloutGroup:
         return float(np.mean(self.rewards)) if self.rewards else None
 
     @property
-    def spread(self) -> float:
-        """Standard deviation of the rewards; 0 if the group has no signal."""
-        return float(np.std(self.rewards)) if self.rewards else 0.0
+    def spread(self) -> float | None:
+        """Standard deviation of the rewards: 0 if the group has no signal; None if it has no rewards."""
+        return float(np.std(self.rewards)) if self.rewards else None
 
     @property
     def has_signal(self) -> bool:
@@ -166,7 +171,7 @@ def count_rows(path: Path) -> int:
 def _make_rows(table: pa.Table, keep_lists: bool) -> list[RolloutRow]:
     columns: dict[str, list[Any]] = {}
     for name in table.column_names:
-        column = _convert(table[name], TYPES[name])
+        column = convert_column(table[name], TYPES[name])
         if column is None:
             continue
         if name == "response_token_ids":
@@ -180,7 +185,7 @@ def _make_rows(table: pa.Table, keep_lists: bool) -> list[RolloutRow]:
     return [RolloutRow(**dict(zip(names, values, strict=True))) for values in zip(*columns.values(), strict=True)]
 
 
-def _convert(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray | None:
+def convert_column(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray | None:
     """Return a column with another type; None if it cannot have it."""
     try:
         return column.cast(kind)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from pathlib import Path
@@ -17,10 +17,10 @@ from launch.run_report.rollout_rows import RolloutGroup, RolloutRow
 from launch.run_report.step_pages import round_figure
 from launch.run_report.text_selection import Level, StepSize
 
-VERSION = 3
+VERSION = 4
 """Raise it when the content of step pages changes: pages of another version are written again."""
-SLOWEST = 5
-"""Completions kept of each step for the tables of the slowest."""
+SHOWN_SLOWEST = 10
+"""Rows of each table of the slowest. As many completions are kept of each step: all of them may be of a single one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,22 +29,30 @@ class GroupSummary:
 
     Attributes:
         passed: completions that passed.
+        judged: completions with a verdict and a reward.
         size: completions.
         mean_reward: mean reward.
         spread: standard deviation of the rewards.
         at_limit: completions at the length limit.
         mean_tokens: mean response length in tokens.
         trained: False if dynamic sampling dropped the group.
+        timed: programs of which it is known how long judging them took.
+        judging_seconds: time that judging these programs took, all together.
+        longest_judging_seconds: longest time that judging one of them took.
     """
 
     question_id: str
-    passed: int
+    passed: int | None
+    judged: int
     size: int
     mean_reward: float | None
-    spread: float
-    at_limit: int
+    spread: float | None
+    at_limit: int | None
     mean_tokens: float | None
     trained: bool
+    timed: int
+    judging_seconds: float | None
+    longest_judging_seconds: float | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,34 +127,48 @@ class Manifest:
 def summarize_group(group: RolloutGroup) -> GroupSummary:
     """Return the figures of a group."""
     lengths = [row.response_tokens for row in group.rows if row.response_tokens is not None]
+    seconds = [value for row in group.rows if (value := _get_finite(row.evaluation_seconds)) is not None]
     return GroupSummary(
         question_id=group.question_id,
-        passed=sum(row.passed for row in group.rows),
+        passed=_count_known(row.passed if row.status is not None else None for row in group.rows),
+        judged=sum(row.is_judged for row in group.rows),
         size=len(group.rows),
         mean_reward=round_figure(group.mean_reward),
-        spread=round_figure(group.spread) or 0,
-        at_limit=sum(row.at_limit for row in group.rows),
+        spread=round_figure(group.spread),
+        at_limit=_count_known(row.at_limit for row in group.rows),
         mean_tokens=round_figure(float(np.mean(lengths))) if lengths else None,
         trained=group.trained,
+        timed=len(seconds),
+        judging_seconds=_round_time(sum(seconds)) if seconds else None,
+        longest_judging_seconds=_round_time(max(seconds)) if seconds else None,
     )
+
+
+def _count_known(values: Iterable[bool | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _get_finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _round_time(seconds: float) -> float | None:
+    """Round to milliseconds, not to four digits, since times of many groups are added; None if not finite."""
+    return round(seconds, 3) if math.isfinite(seconds) else None
 
 
 def find_slowest(step: int, groups: Sequence[RolloutGroup]) -> tuple[SlowCompletion, ...]:
     """Return the completions of a step that took longest to sample and those that took longest to judge."""
     placed = [(group, row) for group in groups for row in group.rows]
 
-    def by_seconds(attribute: str) -> list[tuple[RolloutGroup, RolloutRow]]:
-        def seconds(item: tuple[RolloutGroup, RolloutRow]) -> float:
-            row = item[1]
-            value = row.generation_seconds if attribute == "generation" else row.evaluation_seconds
-            return -1.0 if value is None or not math.isfinite(value) else value
+    def take_slowest(get: Callable[[RolloutRow], float | None]) -> list[tuple[RolloutGroup, RolloutRow]]:
+        timed = [(seconds, *item) for item in placed if (seconds := _get_finite(get(item[1]))) is not None]
+        timed.sort(key=lambda item: item[0], reverse=True)
+        return [(group, row) for _, group, row in timed[:SHOWN_SLOWEST]]
 
-        return sorted(placed, key=seconds, reverse=True)[:SLOWEST]
-
-    chosen = {
-        (group.index, row.sample_index): (group, row)
-        for group, row in (*by_seconds("generation"), *by_seconds("evaluation"))
-    }
+    slowest = (*take_slowest(lambda row: row.generation_seconds), *take_slowest(lambda row: row.evaluation_seconds))
+    chosen = {(group.index, row.sample_index): (group, row) for group, row in slowest}
     return tuple(
         SlowCompletion(
             step=step,

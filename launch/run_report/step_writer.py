@@ -2,18 +2,20 @@
 
     manifest of the last build ─► figures of new rollout files ─► texts as chosen by text_selection ─► manifest
 
+The manifest is also written after the figures and from time to time while texts are written, so that the next build
+continues one that was killed or reached its deadline.
 A rollout file is read again only if it is new, was written again, or if texts of it are wanted that the report lacks.
 Sizes are bounded: pages that would exceed a budget are left out, and the report says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from launch.run_report.report_folder import DATA, ReportFolder, encode_json
 from launch.run_report.rollout_rows import UnreadableRollouts, count_rows, read_groups
-from launch.run_report.run_files import RunFiles, StepFile, find_tokenizer
+from launch.run_report.run_files import RecordedSettings, RunFiles, StepFile, find_tokenizer
 from launch.run_report.step_pages import Json, make_column, make_step_figures, make_text_chunks
 from launch.run_report.step_records import (
     Manifest,
@@ -32,6 +34,8 @@ TEXT_BUDGET = 240_000_000
 """Bytes of the pages of texts."""
 FIGURE_BYTES_PER_ROW = 100
 """Estimate of a completion's figures: in its step's page, in the index of groups and in the manifest."""
+SAVE_INTERVAL = 50
+"""The manifest is written each time that the texts of this many steps were."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,9 +70,15 @@ def write_step_pages(run: RunFiles, folder: ReportFolder) -> StepPages:
     decoder = TokenTexts(tokenizer)
     if decoder.note and records:
         notes.append(decoder.note)
-    writer = TextWriter(files={file.step: file for file in run.rollouts}, folder=folder, decoder=decoder)
+
+    def save(records: Mapping[int, StepRecord]) -> None:
+        folder.write(f"{DATA}/manifest.json", encode_manifest(Manifest(source, every, dict(records))))
+
+    save(records)
+    files = {file.step: file for file in run.rollouts}
+    writer = TextWriter(files=files, folder=folder, decoder=decoder, save=save)
     records = writer.write_all(records, None if run.best is None else run.best.step)
-    folder.write(f"{DATA}/manifest.json", encode_manifest(Manifest(source, every, records)))
+    save(records)
     folder.write_data("groups", make_group_index(list(records.values())))
     names = ["groups", *(name for record in records.values() for name in list_names(record))]
     return StepPages(records=tuple(records.values()), every=every, notes=tuple(notes), names=tuple(names))
@@ -126,7 +136,7 @@ def _write_all_figures(
         notes: list[str] = []
         files = choose_steps(run, every)
         records = {
-            file.step: record for file in files if (record := _write_figures(file, folder, known, notes)) is not None
+            file.step: record for file in files if (record := _write_figures(file, folder, known, notes, config=run.config)) is not None
         }
         if not files or every > files[-1].step or _measure_figures(every, records) <= FIGURES_BUDGET:
             return every, records, notes
@@ -157,7 +167,12 @@ def _measure_figures(every: int, records: Mapping[int, StepRecord]) -> int:
 
 
 def _write_figures(
-    file: StepFile, folder: ReportFolder, known: Mapping[int, StepRecord], notes: list[str]
+    file: StepFile,
+    folder: ReportFolder,
+    known: Mapping[int, StepRecord],
+    notes: list[str],
+    *,
+    config: RecordedSettings,
 ) -> StepRecord | None:
     """Write a step's page of figures, unless it is there; None if the rollout file is damaged."""
     record = known.get(file.step)
@@ -168,7 +183,7 @@ def _write_figures(
     except UnreadableRollouts as error:
         notes.append(str(error))
         return None
-    written = folder.write_data(f"step_{file.step:06d}", make_step_figures(file.step, groups))
+    written = folder.write_data(f"step_{file.step:06d}", make_step_figures(file.step, groups, config))
     return StepRecord(
         step=file.step,
         stamp=file.stamp,
@@ -182,11 +197,19 @@ def _write_figures(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TextWriter:
-    """Writer of the pages of texts: rollout files by step, folder of the report, and texts of tokens."""
+    """Writer of the pages of texts.
+
+    Attributes:
+        files: rollout files by step.
+        folder: folder of the report.
+        decoder: texts of tokens.
+        save: function that writes the manifest of these records.
+    """
 
     files: Mapping[int, StepFile]
     folder: ReportFolder
     decoder: TokenTexts
+    save: Callable[[Mapping[int, StepRecord]], None]
 
     def write_all(self, records: Mapping[int, StepRecord], best: int | None) -> dict[int, StepRecord]:
         """Write the texts of steps whose level changed, so that all texts fit the budget; return all records.
@@ -196,6 +219,7 @@ class TextWriter:
         """
         records = dict(records)
         unreadable: set[int] = set()
+        updates = 0
         if records and all(record.all_bytes is None and record.signal_bytes is None for record in records.values()):
             self._update(records, max(records), "all", unreadable)  # shows how large texts are
         while True:
@@ -210,6 +234,9 @@ class TextWriter:
                 used -= records[step].text_bytes
                 self._update(records, step, levels[step], unreadable)
                 used += records[step].text_bytes
+                updates += 1
+                if updates % SAVE_INTERVAL == 0:
+                    self.save(records)
                 if used > TEXT_BUDGET:
                     break
 
@@ -252,6 +279,7 @@ def make_group_index(records: Sequence[StepRecord]) -> Json:
         "group": [index for _, index, _ in placed],
         "question": [questions[group.question_id] for *_, group in placed],
         "passed": [group.passed for *_, group in placed],
+        "judged": make_column([group.judged for *_, group in placed]),
         "size": make_column([group.size for *_, group in placed]),
         "mean": [group.mean_reward for *_, group in placed],
         "spread": [group.spread for *_, group in placed],

@@ -74,16 +74,10 @@ def write_run(
     """
     (path / "rollouts").mkdir(parents=True)
     planned = steps if planned_steps is None else planned_steps
-    config = make_settings({"run.name": path.name, "run.steps": planned, **(settings or {})})
-    (path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    (path / "environment.json").write_text(json.dumps({"python": "3.11", "commit": "0123456789abcdef", "gpus": []}))
+    config = write_settings(path, {"run.name": path.name, "run.steps": planned, **(settings or {})})
     lines = []
     for step in range(steps):
-        rows = [
-            {**make_rollout_values(step, group, sample, samples), **(texts or {})}
-            for group in range(groups)
-            for sample in range(samples)
-        ]
+        rows = [{**row, **(texts or {})} for row in make_step_rows(step, groups, samples)]
         rows = [change_row(row) for row in rows] if change_row else rows
         if with_rollouts:
             write_rollout_file(path / "rollouts" / f"step_{step:06d}.parquet", rows, columns)
@@ -94,6 +88,19 @@ def write_run(
     if seconds_ago is not None:
         make_older(path, seconds_ago)
     return path
+
+
+def write_settings(path: Path, changes: Mapping[str, Any]) -> Values:
+    """Write config.yaml and environment.json; return the content of config.yaml."""
+    config = make_settings(changes)
+    (path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    (path / "environment.json").write_text(json.dumps({"python": "3.11", "commit": "0123456789abcdef", "gpus": []}))
+    return config
+
+
+def make_step_rows(step: int, groups: int, samples: int) -> list[Values]:
+    """Return the rows of a step's rollout file."""
+    return [make_rollout_values(step, group, sample, samples) for group in range(groups) for sample in range(samples)]
 
 
 def make_settings(changes: Mapping[str, Any]) -> Values:

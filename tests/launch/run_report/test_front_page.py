@@ -9,7 +9,6 @@ from launch.run_report.evaluations import read_evaluations
 from launch.run_report.front_page import (
     ABSENT,
     SHOWN_ROWS,
-    SHOWN_SLOWEST,
     describe_progress,
     describe_texts,
     make_front_page,
@@ -17,8 +16,10 @@ from launch.run_report.front_page import (
 )
 from launch.run_report.report_folder import ReportFolder
 from launch.run_report.run_files import read_run_files
+from launch.run_report.step_records import SHOWN_SLOWEST
 from launch.run_report.step_writer import write_step_pages
-from tests.launch.run_report.run_factory import write_run
+from launch.run_report.text_views.slow import make_slow
+from tests.launch.run_report.run_factory import OLD_COLUMNS, write_run
 
 
 @pytest.fixture
@@ -66,6 +67,36 @@ def test_slowest_completions_of_all_steps(run):
         seconds = [getattr(row, name) for row in rows]
         assert len(rows) == SHOWN_SLOWEST and seconds == sorted(seconds, reverse=True)
     assert page.slow_generations[0].step == 3
+
+
+def make_one_step_slow(row):
+    return {**row, "evaluation_seconds": 100.0 + row["sample_index"]} if row["step"] == 2 else row
+
+
+def test_slowest_completions_may_all_be_of_one_step(tmp_path):
+    run = write_run(tmp_path / "run", steps=4, groups=1, samples=12, change_row=make_one_step_slow)
+    page = make_page(run, write_records(run))
+    assert [row.evaluation_seconds for row in page.slow_programs] == [100 + sample for sample in range(11, 1, -1)]
+
+
+def test_slowest_problems_agree_with_the_text_view(run):
+    page = make_page(run, write_records(run))
+    expected = make_slow(read_run_files(run)).problems
+    assert [(row.question_id, row.programs) for row in page.slow_problems] == [
+        (problem.question_id, problem.programs) for problem in expected
+    ]
+    assert [float(row.total_seconds) for row in page.slow_problems] == [
+        pytest.approx(problem.total_seconds, abs=0.06) for problem in expected
+    ]
+    first = page.slow_problems[0]
+    assert first.link == "#/problem/" + first.question_id.replace("/", "%2F")
+    assert first.longest_seconds == f"{expected[0].longest_seconds:.2f}"
+
+
+def test_no_problem_is_slow_without_times(tmp_path):
+    run = write_run(tmp_path / "run", columns=OLD_COLUMNS)
+    page = make_page(run, write_records(run))
+    assert page.slow_problems == page.slow_programs == page.slow_generations == ()
 
 
 def test_tables_of_decisions_and_events_have_every_key(run):

@@ -110,7 +110,11 @@ def test_excluded_and_non_finite_rewards_do_not_count():
     (group,) = split_groups(rows)
     assert group.rewards == [1.0, 1.0] and group.mean_reward == 1.0 and not group.has_signal
     (empty,) = split_groups(rows[:1])
-    assert (empty.mean_reward, empty.spread, empty.has_signal) == (None, 0.0, False)
+    assert (empty.mean_reward, empty.spread, empty.has_signal) == (None, None, False)
+
+
+def test_length_limit_of_a_response_with_an_unknown_end_is_unknown():
+    assert [RolloutRow(finish_reason=reason).at_limit for reason in ("length", "stop", None)] == [True, False, None]
 
 
 def test_group_is_dropped_if_no_row_was_trained():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from launch.run_report.rollout_rows import RolloutRow, split_groups
 from launch.run_report.step_records import (
-    SLOWEST,
+    SHOWN_SLOWEST,
     Manifest,
     StepRecord,
     encode_manifest,
@@ -52,16 +52,31 @@ def test_summary_of_a_group():
 
 def test_summary_of_a_group_with_unknown_values():
     summary = summarize_group(make_group({}, {"reward": math.nan})[0])
-    assert (summary.mean_reward, summary.spread, summary.mean_tokens) == (None, 0, None)
+    assert (summary.mean_reward, summary.spread, summary.mean_tokens) == (None, None, None)
+    assert (summary.passed, summary.at_limit, summary.judged) == (None, None, 0)
+    assert (summary.timed, summary.judging_seconds, summary.longest_judging_seconds) == (0, None, None)
+
+
+def test_time_of_judging_a_group():
+    seconds = [0.25, 1.0, None, math.nan, math.inf]
+    summary = summarize_group(make_group(*({"evaluation_seconds": value} for value in seconds))[0])
+    assert (summary.timed, summary.judging_seconds, summary.longest_judging_seconds) == (2, 1.25, 1.0)
+
+
+def test_excluded_completions_are_not_judged():
+    passed = {"reward": 1.0, "status": "passed"}
+    excluded = {"reward": None, "status": "sandbox_error"}
+    summaries = [summarize_group(make_group(*rows)[0]) for rows in ((passed, excluded), (excluded, excluded))]
+    assert [(summary.passed, summary.judged, summary.size) for summary in summaries] == [(1, 1, 2), (0, 0, 2)]
 
 
 def test_slowest_completions_by_sampling_and_by_judging():
     seconds = [math.nan, None, math.inf, *range(20)]
     groups = make_group(*({"generation_seconds": value, "evaluation_seconds": -1.0} for value in seconds))
     slow = find_slowest(7, groups)
-    assert [each.generation_seconds for each in slow[:SLOWEST]] == [19, 18, 17, 16, 15]
+    assert [each.generation_seconds for each in slow[:SHOWN_SLOWEST]] == list(range(19, 9, -1))
     groups = make_group({"evaluation_seconds": 1.0, "generation_seconds": 1.0}, {})
-    assert [each.sample_index for each in find_slowest(7, groups)] == [0, 1]
+    assert [each.sample_index for each in find_slowest(7, groups)] == [0]
     assert find_slowest(7, []) == ()
 
 
@@ -105,7 +120,9 @@ def test_missing_manifest_is_empty(tmp_path):
 @given(question=st.text(st.characters(exclude_categories=["Cs"])), seconds=st.none() | st.floats())
 def test_manifest_with_any_values_survives(tmp_path_factory, question, seconds):
     path = tmp_path_factory.mktemp("report") / "manifest.json"
-    groups = split_groups([RolloutRow(question_id=question, reward=seconds, generation_seconds=seconds)])
+    groups = split_groups(
+        [RolloutRow(question_id=question, reward=seconds, generation_seconds=seconds, evaluation_seconds=seconds)]
+    )
     record = StepRecord(
         step=0,
         stamp=(1, 1),

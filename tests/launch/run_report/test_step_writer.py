@@ -161,6 +161,34 @@ def test_build_that_was_killed_before_its_manifest(report, monkeypatch):
     assert report.build() == levels
 
 
+class Killed(BaseException):
+    """The end of a build at its deadline, which no handler sees."""
+
+
+def test_build_that_was_killed_is_continued(report, monkeypatch):
+    monkeypatch.setattr(step_writer, "SAVE_INTERVAL", 2)
+    killed_at = [6, 6, 6]
+
+    def read_until_killed(path, *, texts=True):
+        if killed_at and sum(has_texts for _, has_texts in report.reads) == killed_at[0]:
+            killed_at.pop(0)
+            raise Killed
+        return report.read(path, texts=texts)
+
+    monkeypatch.setattr(step_writer, "read_groups", read_until_killed)
+    figures = []
+    texts = []
+    for _ in range(2):
+        with pytest.raises(Killed):
+            report.build()
+        figures.append(sum(not has_texts for _, has_texts in report.reads))
+        texts.append({step for step, has_texts in report.reads if has_texts})
+    assert figures == [12, 0] and len(texts[0] & texts[1]) <= 2  # those after the last manifest
+    killed_at.clear()
+    assert set(report.build().values()) == {"all"}
+    assert len(report.reads) <= 4 and texts[0] | texts[1] | {step for step, _ in report.reads} == set(range(12))
+
+
 def test_other_tokenizer_changes_texts_but_not_figures(report):
     report.build()
     folder = report.run / "checkpoints" / "step_000001"
@@ -276,4 +304,5 @@ def test_index_of_groups(report):
     place = index["step"].index(5) + 1
     assert index["questions"][index["question"][place]] == "starter/family_1/0000"
     assert (index["group"][place], index["passed"][place], index["mean"][place]) == (1, 2, 0.5)
+    assert index["judged"] == {"all": 4}
     assert index["levels"]["5"] == "all"
