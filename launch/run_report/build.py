@@ -23,6 +23,7 @@ from launch.run_report.evaluations import read_evaluations
 from launch.run_report.front_charts import make_front_charts
 from launch.run_report.front_page import make_front_page
 from launch.run_report.health import find_problems
+from launch.run_report.mask_conditions import list_mask_rules
 from launch.run_report.report_folder import ReportFolder, open_report_folder
 from launch.run_report.run_files import RunFiles, read_run_files
 from launch.run_report.step_pages import Json, round_figure
@@ -82,7 +83,7 @@ def _write_pages(run: RunFiles, folder: ReportFolder) -> None:
         run,
         history,
         charts=charts,
-        findings=find_problems(run.rows, run.config),
+        findings=find_problems(run.rows, run.config, history.learning),
         records=pages.records,
         notes=pages.notes,
     )
@@ -116,13 +117,12 @@ def run_to_json(run: RunFiles) -> Json:
     """Return the settings that explain the decisions shown with a completion."""
     numbers = {
         "limit": "generator.max_response_tokens",
-        "window": "algorithm.repeat_window",
-        "probability": "algorithm.mask_probability",
     }
     mask = run.config.get("algorithm.truncation_mask")
     return {
         "name": run.name,
         "mask": mask if isinstance(mask, str) else None,
+        "conditions": [rule.text for rule in list_mask_rules(run.config)],
         **{name: run.config.get_number(key) for name, key in numbers.items()},
     }
 

@@ -1,7 +1,7 @@
-"""Rule on sharpening: a policy that repeats its likeliest answers more often, without solving more problems.
+"""Rules on sharpening: a policy that repeats its likeliest answers more often, without solving more problems.
 
-This rule uses the point estimates in metrics.jsonl with fixed margins. ``launch.records.gains.judge_learning`` decides
-with confidence intervals, from the answers.
+answers of two evaluations --> verdict with intervals --> check_verdict
+only scores in metrics.jsonl ---------------------------> check_sharpening, point estimates with fixed margins
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from launch.records.gains import Gain
+from launch.run_report.evaluations import LearningSoFar
 from launch.run_report.health.finding import Finding, format_key
 from launch.run_report.health.series import Point, read_series
 from launch.run_report.run_files import MetricsRow, RecordedSettings
@@ -40,6 +42,59 @@ class ScoreNames:
     low_temperature: str
     many: str
     k: int
+
+
+def check_verdict(rows: Sequence[MetricsRow], settings: RecordedSettings, learning: LearningSoFar) -> list[Finding]:
+    """Check that the verdict on the evaluations is neither "sharper, not better" nor "worse".
+
+    Args:
+        rows: rows of metrics.jsonl, for the name of the score.
+        settings: content of the run's config.yaml.
+        learning: changes between the first evaluation and the last one, and the verdict on them.
+    """
+    is_worse = learning.verdict.startswith("worse")
+    if not is_worse and not learning.verdict.startswith("sharper, not better"):
+        return []
+    main = learning.gains[0]
+    judged = [gain for gain in learning.gains if gain.part == main.part]
+    return [
+        Finding(
+            rule="verdict_worse" if is_worse else "sharpening",
+            severity="problem" if is_worse else "warning",
+            step=learning.last_step,
+            text=f"{learning.verdict} (problems: {main.part}, steps {learning.first_step}-{learning.last_step}; "
+            f"{'; '.join(_describe_gain(gain) for gain in judged)})",
+            advice=_advise_on_worse(settings) if is_worse else _advise_on_sharpening(settings),
+            metric=_find_score_name(rows, main.part),
+        )
+    ]
+
+
+def _describe_gain(gain: Gain) -> str:
+    scores = {1: gain.pass_at_1[2], gain.k: gain.pass_at_k[2]}
+    changes = [f"pass@{k} {change.mean:+.3f} [{change.low:+.3f}, {change.high:+.3f}]" for k, change in scores.items()]
+    return f"T {gain.temperature:g}: {', '.join(changes)}"
+
+
+def _find_score_name(rows: Sequence[MetricsRow], part: str) -> str:
+    """Return the metric of pass@1 on a part of the problems at the evaluation's own temperature."""
+    name = re.compile(rf"evaluation/[^/@]+/{re.escape(part)}/all/pass@1")
+    return next((metric for row in rows for metric in row if name.fullmatch(metric)), "pass@1")
+
+
+def _advise_on_worse(settings: RecordedSettings) -> str:
+    return (
+        f"lower {format_key(settings, 'learner.learning_rate')} or set {format_key(settings, 'algorithm.kl_weight')}, "
+        "and continue from a checkpoint before the fall; docs/method.md describes the test"
+    )
+
+
+def _advise_on_sharpening(settings: RecordedSettings) -> str:
+    return (
+        "the policy became sharper without solving more problems: train on more or harder problems "
+        f"(dataset.train), raise {format_key(settings, 'temperature.value')}, or set "
+        f"{format_key(settings, 'algorithm.kl_weight')}; docs/method.md describes the test"
+    )
 
 
 def check_sharpening(rows: Sequence[MetricsRow], settings: RecordedSettings) -> list[Finding]:
@@ -91,9 +146,7 @@ def _compare_scores(
             text=f"pass@1 at T {own_temperature:g} rose from {first.value:.3f} to {last.value:.3f} (steps {first.step}-"
             f"{last.step}), but pass@1 at T {names.low_temperature} went from {low[first.step]:.3f} to "
             f"{low[last.step]:.3f} and pass@{names.k} from {many[first.step]:.3f} to {many[last.step]:.3f}",
-            advice="the policy became sharper without solving more problems: train on more or harder problems "
-            f"(dataset.train), raise {format_key(settings, 'temperature.value')}, or set "
-            f"{format_key(settings, 'algorithm.kl_weight')}; docs/method.md describes the test",
+            advice=_advise_on_sharpening(settings),
             metric=names.low,
         )
     ]

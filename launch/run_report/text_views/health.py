@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from launch.run_report.evaluations import read_evaluations
 from launch.run_report.health import Finding, find_problems
 from launch.run_report.run_files import RunFiles
 from launch.run_report.text_views.formatting import indent, make_line, make_notes, make_title
@@ -37,11 +38,12 @@ class HealthView:
 
 def make_health(run: RunFiles) -> HealthView:
     """Make the view of a run's health."""
+    history = read_evaluations(run)
     return HealthView(
         name=run.name,
         steps=len(run.training_rows),
-        findings=tuple(find_problems(run.rows, run.config)),
-        notes=run.notes,
+        findings=tuple(find_problems(run.rows, run.config, history.learning)),
+        notes=(*run.notes, *history.notes),
     )
 
 

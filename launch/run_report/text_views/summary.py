@@ -13,7 +13,7 @@ from evaluator.pass_at_k import Estimate
 from launch.records.gains import Gain
 from launch.run_report.evaluations import EvaluationPoint, read_evaluations
 from launch.run_report.health import Finding, find_problems
-from launch.run_report.run_files import RunFiles, RunState, read_run_files
+from launch.run_report.run_files import RunFiles, RunState, convert_to_number, read_run_files
 from launch.run_report.text_views.formatting import (
     Justify,
     format_estimate,
@@ -169,8 +169,9 @@ class SummaryView:
         if self.best_checkpoint is None:
             return None
         value = self.best_checkpoint["value"]
-        number = format_number(value) if isinstance(value, int | float) else _to_text(value)
-        return f"step {self.best_checkpoint['step']}: {self.best_checkpoint['metric']} {number}"
+        number = convert_to_number(value)  # None also for a whole number that is too large for a float
+        shown = _to_text(value) if number is None else format_number(number)
+        return f"step {self.best_checkpoint['step']}: {self.best_checkpoint['metric']} {shown}"
 
     def _render_figures(self) -> RenderableType:
         heading = "last step" if self.last_step is None else f"last step: {self.last_step}"
@@ -222,7 +223,7 @@ def make_summary(run: RunFiles) -> SummaryView:
         evaluations=history.points,
         last_step=int(rows[-1]["step"]) if rows else None,
         figures={name: rows[-1].get(name) if rows else None for name in FIGURES},
-        findings=tuple(find_problems(run.rows, run.config)),
+        findings=tuple(find_problems(run.rows, run.config, learning)),
         best_checkpoint=None if run.best is None else asdict(run.best),
         notes=(*run.notes, *history.notes),
     )

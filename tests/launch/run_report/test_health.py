@@ -28,6 +28,9 @@ from hypothesis import strategies as st
 
 from conf import schema
 from conf.schema import Config
+from evaluator.pass_at_k import Estimate
+from launch.records.gains import BestUntrained, Gain, judge_learning
+from launch.run_report.evaluations import LearningSoFar
 from launch.run_report.health import RULES, find_problems
 from launch.run_report.health.series import (
     MIN_STEPS,
@@ -338,3 +341,59 @@ def test_no_recorded_rows_with_gaps_raise(data, name):
 def test_rules_are_listed_once():
     assert len(set(RULES)) == len(RULES)
     assert find_problems([], EMPTY) == []
+
+
+def make_gain(temperature, at_1, at_8):
+    """Return a gain on the trained part; ``at_1`` and ``at_8`` are changes with their intervals."""
+    scores = (Estimate(0.6, 0.5, 0.7), Estimate(0.6, 0.5, 0.7))
+    return Gain(
+        part="trained",
+        temperature=temperature,
+        problems=96,
+        clusters=24,
+        k=8,
+        pass_at_1=(*scores, Estimate(*at_1)),
+        pass_at_k=(*scores, Estimate(*at_8)),
+        from_style=0.0,
+        from_accuracy=0.0,
+    )
+
+
+def make_learning(*gains):
+    best = BestUntrained(temperature=0.3, difference=Estimate(-0.06, -0.12, -0.01))
+    return LearningSoFar(verdict=judge_learning(gains, best), gains=gains, best=best, first_step=0, last_step=56)
+
+
+SHARPER = make_learning(
+    make_gain(1.0, (0.082, 0.029, 0.125), (-0.115, -0.208, -0.042)),
+    make_gain(0.3, (-0.004, -0.064, 0.046), (-0.083, -0.177, 0.0)),
+)
+"""Changes of a recorded run, whose scores over all problems (0.544, 0.588) rose by less than the rule's margin."""
+WORSE = make_learning(make_gain(1.0, (-0.1, -0.2, -0.05), (0.0, -0.1, 0.1)))
+UNCHANGED = make_learning(make_gain(1.0, (0.02, -0.03, 0.07), (0.0, -0.1, 0.1)))
+
+
+def test_finding_agrees_with_the_verdict_on_the_evaluations():
+    rows = [
+        {"step": step, "evaluation/starter/all/all/pass@1": overall, "evaluation/starter/trained/all/pass@1": trained}
+        for step, overall, trained in ((0, 0.544, 0.598), (56, 0.588, 0.680))
+    ]
+    assert find_problems(rows, EMPTY) == []
+    (finding,) = find_problems(rows, EMPTY, SHARPER)
+    assert (finding.rule, finding.severity, finding.step) == ("sharpening", "warning", 56)
+    assert finding.text.startswith(SHARPER.verdict) and SHARPER.verdict.startswith("sharper, not better")
+    assert "T 1: pass@1 +0.082 [+0.029, +0.125], pass@8 -0.115 [-0.208, -0.042]" in finding.text
+    assert "T 0.3: pass@1 -0.004 [-0.064, +0.046]" in finding.text
+    assert KEY.search(finding.advice) and finding.metric == "evaluation/starter/trained/all/pass@1"
+
+
+def test_verdict_of_a_fall_is_a_problem():
+    (finding,) = find_problems([], EMPTY, WORSE)
+    assert (finding.rule, finding.severity, finding.step) == ("verdict_worse", "problem", 56)
+    assert "pass@1 fell at T 1" in finding.text and KEY.search(finding.advice)
+
+
+def test_verdict_with_intervals_replaces_the_rule_on_point_estimates():
+    rows = read_rows("sharpening")
+    assert [finding.rule for finding in find_problems(rows, EMPTY)] == ["sharpening"]
+    assert find_problems(rows, EMPTY, UNCHANGED) == []
