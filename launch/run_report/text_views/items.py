@@ -56,7 +56,7 @@ def _parse(text: str) -> Callable[[RunFiles], View]:
     if kind == "step":
         step = _parse_number(text, argument)
         return lambda run: make_step(run, step)
-    if kind == "problem" and argument:
+    if kind == "problem" and colon:  # the id is empty in rows without one
         return lambda run: make_problem(run, argument)
     if kind == "sample":
         return _parse_sample(text, argument)

@@ -10,7 +10,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from evaluator.errors import UserError
-from launch.run_report.rollout_rows import RolloutGroup, UnreadableRollouts, read_groups
+from launch.run_report.rollout_rows import (
+    DEFAULTS,
+    TYPES,
+    RolloutGroup,
+    UnreadableRollouts,
+    convert_column,
+    read_groups,
+)
 from launch.run_report.run_files import RunFiles, StepFile
 from launch.run_report.text_views.formatting import quote
 
@@ -47,13 +54,25 @@ def read_step_groups(file: StepFile, *, texts: bool) -> list[RolloutGroup]:
 
 
 def read_columns(file: StepFile, names: Iterable[str]) -> pa.Table:
-    """Read those of the columns that a rollout file has. Raises UnreadableRollouts."""
+    """Read those of the columns that a rollout file has, with the types of ``read_groups``, or convertible to them.
+
+    Raises:
+        UnreadableRollouts: the file is damaged.
+    """
     try:
         with pq.ParquetFile(file.path) as parquet:
             present = set(parquet.schema_arrow.names)
-            return parquet.read(columns=[name for name in names if name in present])
+            table = parquet.read(columns=[name for name in names if name in present])
     except (OSError, pa.ArrowException, UnicodeError) as error:
         raise UnreadableRollouts(f"{file.path.name} cannot be read: {error}") from error
+    columns = {name: convert_column(table[name], TYPES[name]) for name in table.column_names}
+    return pa.table(
+        {
+            name: column if DEFAULTS[name] is None else column.fill_null(DEFAULTS[name])
+            for name, column in columns.items()
+            if column is not None
+        }
+    )
 
 
 def list_question_ids(file: StepFile) -> list[str]:
@@ -62,7 +81,7 @@ def list_question_ids(file: StepFile) -> list[str]:
     if not table.num_columns:
         return []
     try:
-        return [value for value in pc.unique(table["question_id"]).to_pylist() if value is not None]
+        return list(pc.unique(table["question_id"]).to_pylist())
     except UnicodeError as error:
         raise UnreadableRollouts(f"{file.path.name} cannot be read: {error}") from error
 
@@ -81,7 +100,7 @@ def find_question_ids(files: Iterable[StepFile], notes: list[str]) -> dict[int, 
 def read_prompt(file: StepFile, question_id: str) -> str | None:
     """Return the prompt of a problem; None if the file has none. Raises UnreadableRollouts."""
     table = read_columns(file, ["question_id", "prompt"])
-    if "prompt" not in table.column_names:
+    if not {"question_id", "prompt"} <= set(table.column_names):
         return None
     prompts = table.filter(pc.field("question_id") == question_id)["prompt"]
     value = prompts[0].as_py() if len(prompts) else None

@@ -51,7 +51,7 @@ def test_sample_is_split_at_the_first_and_the_last_slash(tmp_path, question_id):
         ("step:x", "write step:STEP"),
         ("step:-1", "write step:STEP"),
         ("step:" + "9" * 5000, "write step:STEP"),
-        ("problem:", "write problem:ID"),
+        ("problem", "write problem:ID"),
         ("sample:1", "write sample:STEP/ID/INDEX"),
         ("sample:1/2", "write sample:STEP/ID/INDEX"),
         ("sample:x/a/2", "write sample:STEP/ID/INDEX"),

@@ -1,16 +1,21 @@
 """Data of the views: summary, step, problem, slow, health."""
 
+import io
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from launch.run_report.run_files import read_run_files
 from launch.run_report.text_views.health import make_health
 from launch.run_report.text_views.problem import make_problem
+from launch.run_report.text_views.rollout_lookup import UnknownItem
 from launch.run_report.text_views.slow import make_slow
 from launch.run_report.text_views.step import make_step
 from launch.run_report.text_views.summary import FIGURES, make_summary, read_verdict
-from tests.launch.run_report.run_factory import OLD_COLUMNS, write_run
+from tests.launch.run_report.run_factory import OLD_COLUMNS, write_answers, write_run
 
 
 @pytest.fixture(scope="module")
@@ -171,3 +176,73 @@ def test_health_has_the_findings_of_the_rules(tmp_path):
     view = make_health(read_run_files(path))
     assert view.steps == 3 and "sandbox_errors" in {finding.rule for finding in view.findings}
     assert make_summary(read_run_files(path)).findings == view.findings
+
+
+def test_summary_and_health_have_the_verdict_among_their_findings(tmp_path):
+    path = write_run(tmp_path / "run")
+    for folder in ("evaluation", "evaluation/T0.3"):
+        write_answers(path / folder / "step_000000.parquet", passed=3)
+        write_answers(path / folder / "step_000003.parquet", passed=1)
+    run = read_run_files(path)
+    (finding,) = make_health(run).findings
+    assert finding.rule == "verdict_worse" and finding.text.startswith(make_summary(run).verdict)
+    assert make_summary(run).findings == (finding,)
+
+
+def change_types(path, changes):
+    """Rewrite the rollout files of a run with other types by column."""
+    for file in (path / "rollouts").glob("*.parquet"):
+        table = pq.read_table(file)
+        for name, values in changes.items():
+            table = table.set_column(table.column_names.index(name), name, pa.array(values(table)))
+        pq.write_table(table, file)
+    return read_run_files(path)
+
+
+def test_columns_of_other_types_are_converted(tmp_path):
+    path = write_run(tmp_path / "run", steps=1)
+    expected = make_slow(read_run_files(path))
+    changes = {
+        "question_id": lambda table: [int(value[15]) for value in table["question_id"].to_pylist()],
+        "evaluation_seconds": lambda table: [str(value) for value in table["evaluation_seconds"].to_pylist()],
+        "sample_index": lambda table: [float(value) for value in table["sample_index"].to_pylist()],
+    }
+    run = change_types(path, changes)
+    slow = make_slow(run)
+    assert slow.judging_seconds == pytest.approx(expected.judging_seconds)
+    assert (slow.programs[0].question_id, slow.programs[0].sample_index) == ("3", expected.programs[0].sample_index)
+    problem = make_problem(run, "1")
+    assert [group.figures.total for group in problem.groups] == [4] and problem.prompt.endswith("in version 1.")
+
+
+def test_columns_that_cannot_be_converted_are_left_out(tmp_path):
+    run = change_types(
+        write_run(tmp_path / "run", steps=1),
+        {
+            "evaluation_seconds": lambda table: ["long"] * table.num_rows,
+            "response_token_ids": lambda table: ["ids"] * table.num_rows,
+            "prompt": lambda table: [{"text": "x"}] * table.num_rows,
+        },
+    )
+    slow = make_slow(run)
+    assert (slow.judging_seconds, slow.programs) == (None, ())
+    assert slow.generations and {each.tokens for each in slow.generations} == {None}
+    assert make_problem(run, "starter/family_1/0000").prompt is None
+
+
+def test_rows_without_a_question_id_are_the_problem_with_an_empty_one(tmp_path):
+    run = change_types(write_run(tmp_path / "run", steps=1), {"question_id": lambda table: [None, "b", "", None] * 4})
+    view = make_problem(run, "")
+    assert sum(group.figures.total for group in view.groups) == 12
+    with pytest.raises(UnknownItem, match="for example"):
+        make_problem(run, "c")
+    assert make_slow(run).programs
+
+
+def test_best_checkpoint_with_a_huge_value(tmp_path):
+    path = write_run(tmp_path / "run", steps=1)
+    (path / "checkpoints").mkdir()
+    (path / "checkpoints" / "best.json").write_text(json.dumps({"step": 1, "metric": "m", "value": 10**400}))
+    console = Console(file=io.StringIO(), width=1000)
+    console.print(make_summary(read_run_files(path)).render())
+    assert f"step 1: m {10**400}" in console.file.getvalue()
