@@ -7,23 +7,31 @@ import fcntl
 import gzip
 import json
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from launch.records.run_path import RunDirectoryError
 
 ASSETS = "assets"
 DATA = "data"
 LOCK = ".lock"
+MARKER = b"microcoder report\n"
+"""Content of the lock's file, which says that a folder is a report."""
+FRONT_START = b'report.receive("front",'
+"""Start of ``data/front.js``; reports of an older version have no marker."""
 LONGEST_BUILD_S = 3600.0
 """Seconds after which a build is taken for dead: longer than any that was measured."""
 LOCK_INTERVAL_S = 0.1
 COMPRESSION_LEVEL = 6
+
+_OWN_DATA = re.compile(r"(front|groups|(step|texts)_\d+(_\d+)*)\.js")
+_UNFINISHED = re.compile(r"\..+\.\d+\.unfinished")
 
 
 def encode_json(value: object) -> bytes:
@@ -39,15 +47,49 @@ def open_report_folder(path: Path) -> Iterator[ReportFolder]:
     Otherwise each would delete pages that only the other one knows. The lock is released when a process dies.
 
     Raises:
-        RunDirectoryError: the folder cannot be written to, or another build does not end within ``LONGEST_BUILD_S``.
+        RunDirectoryError: the folder has other files than those of a report, or cannot be written to, or another build
+            does not end within ``LONGEST_BUILD_S``.
     """
+    check_output(path)
     folder = ReportFolder(path)
-    with open(path / LOCK, "ab") as file:
+    with open(path / LOCK, "ab", buffering=0) as file:
+        # Before anything else is written, so that the report of a build that is killed is known as one.
+        if not _starts_with(path / LOCK, MARKER):
+            file.write(MARKER)
         _lock(file, path)
         yield folder
 
 
-def _lock(file: BinaryIO, path: Path) -> None:
+def check_output(path: Path) -> None:
+    """Check that a folder is a report, or has no files. Raises RunDirectoryError, before any file of it is changed."""
+    # Files are listed before the marker is read: a build that began in between has written the marker first.
+    if _has_files(path) and not _is_report(path):
+        raise RunDirectoryError(f"{path} has files in it and is not a report: choose another output")
+
+
+def _has_files(path: Path) -> bool:
+    """Return True if a folder has anything but empty folders of a report and the file of a lock."""
+    try:
+        others = [entry for entry in path.iterdir() if entry.name not in (ASSETS, DATA, LOCK)]
+        own = [folder for name in (ASSETS, DATA) if (folder := path / name).is_dir()]
+        return bool(others) or any(any(folder.iterdir()) for folder in own)
+    except OSError:
+        return False  # it is missing, or not readable, which ``ReportFolder`` reports
+
+
+def _is_report(path: Path) -> bool:
+    return _starts_with(path / LOCK, MARKER) or _starts_with(path / DATA / "front.js", FRONT_START)
+
+
+def _starts_with(path: Path, start: bytes) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(start)) == start
+    except OSError:
+        return False
+
+
+def _lock(file: FileIO, path: Path) -> None:
     """Wait for the lock on ``file``. Raises RunDirectoryError at the deadline."""
     deadline = time.monotonic() + LONGEST_BUILD_S
     while True:
@@ -126,10 +168,22 @@ class ReportFolder:
             self.write(f"{ASSETS}/plotly.min.js", bundle.read_bytes())
 
     def remove_data(self, kept: Iterable[str]) -> None:
-        """Delete files of ``data/`` except those of the names ``kept``, and what a killed build left."""
+        """Delete pages in ``data/`` except those of the names ``kept``, and what a killed build left.
+
+        Files with names that no build gives are left alone.
+        """
         names = {f"{name}.js" for name in kept}
-        stale = [path for path in (self.path / DATA).glob("*.js") if path.name not in names and path.is_file()]
-        unfinished = [path for path in self.path.rglob(".*.unfinished") if _is_old(path)]
+        stale = [
+            path
+            for path in (self.path / DATA).glob("*.js")
+            if _OWN_DATA.fullmatch(path.name) and path.name not in names and path.is_file()
+        ]
+        unfinished = [
+            path
+            for folder in (self.path, self.path / DATA, self.path / ASSETS)
+            for path in folder.glob(".*.unfinished")
+            if _UNFINISHED.fullmatch(path.name) and _is_old(path)
+        ]
         for path in (*stale, *unfinished):
             path.unlink(missing_ok=True)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from launch.records.run_path import RunDirectoryError
 from launch.run_report import report_folder
-from launch.run_report.report_folder import ReportFolder, encode_json, open_report_folder
+from launch.run_report.report_folder import MARKER, ReportFolder, encode_json, open_report_folder
 from tests.launch.run_report.report_reader import read_data
 from tests.launch.run_report.run_factory import HOSTILE_TEXT, make_older
 
@@ -179,3 +179,45 @@ def test_build_that_does_not_end_is_an_error_for_the_next_one(tmp_path, monkeypa
         open_report_folder(tmp_path / "report"),
     ):
         pass
+
+
+@pytest.mark.parametrize("name", ["index.html", "notes.txt", "data/front.js", "data/step_1.js", ".git/config", ".lock"])
+def test_folder_with_files_of_a_user_is_left_alone(tmp_path, name):
+    for place in (name, "more.txt"):
+        (tmp_path / "site" / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "site" / place).write_text("text of a user")
+    with (
+        pytest.raises(RunDirectoryError, match="site has files in it and is not a report: choose another output"),
+        open_report_folder(tmp_path / "site"),
+    ):
+        pytest.fail("the folder was opened")
+    left = {str(path.relative_to(tmp_path / "site")) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {name, "more.txt"} and (tmp_path / "site" / name).read_text() == "text of a user"
+
+
+def test_report_is_opened_again(tmp_path):
+    path = tmp_path / "report"
+    path.mkdir()
+    with open_report_folder(path) as folder:  # empty
+        folder.write("assets/data.js", b"")  # and no front page, as after a build that was killed
+    for _ in range(2):
+        with open_report_folder(path):
+            pass
+    assert (path / ".lock").read_bytes() == MARKER
+
+
+def test_report_of_an_older_version_has_no_marker(folder):
+    folder.write_data("front", {"charts": []})
+    folder.write("index.html", b"page")
+    (folder.path / ".lock").write_bytes(b"")
+    with open_report_folder(folder.path):
+        assert (folder.path / "index.html").read_bytes() == b"page"
+
+
+def test_files_with_names_of_a_user_are_not_deleted(folder):
+    own = ["front", "groups", "step_000001", "texts_000001", "texts_000001_2"]
+    users = ["main", "step", "step_", "steps_1", "frontend", "texts_a", "jquery.min"]
+    for name in (*own, *users):
+        folder.write_data(name, 1)
+    folder.remove_data(())
+    assert {path.stem for path in (folder.path / "data").glob("*.js")} == set(users)
