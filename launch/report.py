@@ -15,7 +15,7 @@ from rich.console import Console
 from conf.schema import ReportConfig
 from conf.validation import parse_report
 from launch.command import Help, print_line, report_failures, run_command
-from launch.records.run_path import find_run, find_runs
+from launch.records.run_path import RECORDS, find_run, find_runs
 from launch.records.terminal_text import escape_control_characters
 from launch.run_report.text_views.items import parse_items
 from launch.run_report.text_views.output import show_items
@@ -48,9 +48,9 @@ def main(values: DictConfig) -> None:
         if settings.run is None:
             write_comparison(settings, console)
         elif items:
-            show_items(find_run(settings.run), items, settings.format)
+            show_items(find_run(settings.run, RECORDS), items, settings.format)
         else:
-            write_report(find_run(settings.run), settings, console)
+            write_report(find_run(settings.run, RECORDS), settings, console)
 
 
 def write_report(run: Path, settings: ReportConfig, console: Console) -> None:
@@ -64,7 +64,7 @@ def write_report(run: Path, settings: ReportConfig, console: Console) -> None:
 
 def write_comparison(settings: ReportConfig, console: Console) -> None:
     """Write the pages that compare runs, and print the path of the front page."""
-    runs = find_runs(settings.runs)
+    runs = find_runs(settings.runs, RECORDS)
     from launch.run_report.comparison_page import build_comparison  # only now: as in ``write_report``
 
     assert settings.output is not None  # parse_report requires it

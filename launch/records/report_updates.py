@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 
@@ -20,7 +21,7 @@ from launch.records.terminal_text import escape_control_characters
 
 LOG = "logs/report.log"
 LAST_DEADLINE_S = 180.0
-"""Seconds that the end of a run waits for its last build."""
+"""Seconds that the end of a run waits for its last build, and for one that still runs before it, together."""
 
 
 class ReportUpdates:
@@ -77,13 +78,14 @@ class ReportUpdates:
             self._warn(f"the report cannot be built: {error}")
 
     def _build_last(self) -> None:
+        deadline = time.monotonic() + LAST_DEADLINE_S
         try:
             if self.process is not None:
                 self.process.wait(LAST_DEADLINE_S)
             self._start()
             if self.process is None:
                 return
-            if self.process.wait(LAST_DEADLINE_S) == 0:
+            if self.process.wait(max(0.0, deadline - time.monotonic())) == 0:
                 self._print(f"report: {self.index}")
             else:
                 self._warn(f"the report could not be built: {self.run / LOG} says why")

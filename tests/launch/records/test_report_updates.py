@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from launch.records import report_updates
-from launch.records.report_updates import LOG, ReportUpdates
+from launch.records.report_updates import LAST_DEADLINE_S, LOG, ReportUpdates
 from tests.launch.run_report.run_factory import write_run
 
 HANG = "import time; time.sleep(600)"
@@ -132,6 +132,34 @@ def test_build_that_hangs_is_killed_at_the_end(updates, during_the_run):
             report.start_if_due(1)
     assert len(updates.started) == 1 and updates.started[0].returncode < 0
     assert updates.text.startswith("the report was not built within") and "python -m launch.report run=" in updates.text
+
+
+def test_running_build_and_last_one_have_one_deadline(updates, monkeypatch):
+    class Clock:
+        now = 0.0
+
+        def monotonic(self):
+            return self.now
+
+    class Build:
+        def __init__(self, seconds):
+            self.seconds = seconds
+
+        def wait(self, timeout):
+            waits.append(timeout)
+            clock.now += self.seconds
+            return 0
+
+        def poll(self):
+            return 0
+
+    clock = Clock()
+    waits = []
+    monkeypatch.setattr(report_updates, "time", clock)
+    with updates.open(0) as report:
+        report.process = Build(50.0)
+        monkeypatch.setattr(report, "_start", lambda: setattr(report, "process", Build(1.0)))
+    assert waits == [LAST_DEADLINE_S, LAST_DEADLINE_S - 50.0]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, asyncio.CancelledError, SystemExit])
