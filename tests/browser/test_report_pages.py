@@ -10,6 +10,7 @@ import pytest
 from launch.run_report.build import build_report
 from tests.browser.report_pages import (
     PHONE,
+    VISIBLE_CHARTS,
     draw_charts,
     has_overflow,
     list_texts,
@@ -93,6 +94,39 @@ def test_charts_follow_a_change_of_the_colours(open_page, report_with_charts):
         "(text) => getComputedStyle(text).fill === color)",
         arg=color,
     )
+
+
+def test_charts_of_views_that_were_left_are_freed(open_page, report_with_charts):
+    page = open_page(report_with_charts)
+    draw_charts(page)
+    kept = page.evaluate("drawn.size")
+    show(page, "#/problem/starter%2Ffamily_1%2F0000")
+    assert all(draw_charts(page))
+    place = page.locator(VISIBLE_CHARTS).first.element_handle()
+    assert page.evaluate("drawn.size") > kept
+    show(page, "#/steps")
+    assert page.evaluate("drawn.size") == kept
+    assert page.evaluate("(place) => place._fullLayout === undefined", place)  # purged
+
+
+def test_unknown_time_of_a_step_is_a_gap_of_the_areas(open_page, build):
+    page = open_page(build(steps=1))
+    series = {"name": "a", "kind": "area", "x": [0, 1, 2, 3], "y": [1, 2, None, 4]}
+    traces = page.evaluate("(series) => tracesOf({ series: [series] })", series)
+    assert [(trace["x"], trace["y"], trace["showlegend"]) for trace in traces] == [
+        *(([0, 1], [1, 2], True), ([3], [4], False)),
+    ]
+    assert len({trace["stackgroup"] for trace in traces}) == 2 and len({trace["legendgroup"] for trace in traces}) == 1
+
+
+def test_charts_without_the_bundle_are_messages(open_page, build):
+    report = build(steps=2)
+    (report.parent / "assets" / "plotly.min.js").write_text("")
+    page = open_page(report)
+    page.locator("[data-chart][data-state=failed] .error").first.wait_for()
+    show(page, "#/problem/starter%2Ffamily_1%2F0000")  # opened long after the bundle should have been loaded
+    message = page.locator("#view .chart .error").first.inner_text()
+    assert "plotly.min.js is missing or damaged" in message
 
 
 def test_no_view_is_wider_than_a_phone(open_page, report_with_charts):
@@ -281,6 +315,41 @@ def test_each_condition_of_the_mask_is_shown(open_page, report):
     assert [row[1] for row in read_rows(page, "#mask")] == ["no", "yes", "yes", "no", "no"]
 
 
+def test_conditions_are_those_of_the_mask_in_use(open_page, build):
+    settings = {"algorithm.truncation_mask": "failing"}
+    page = open_page(build(steps=1, settings=settings, texts={"finish_reason": "length", "status": "wrong_answer"}))
+    show(page, "#/step/0/0/0")
+    assert [row[0] for row in read_rows(page, "#mask")] == [
+        *("the response reached the length limit", "a test failed", "masked"),
+    ]
+    assert "(failing)" in page.locator("section:has(#mask)").inner_text()
+
+
+def write_not_finite(values):
+    """Return the row with log-probs of which some are not finite."""
+    return {
+        **values,
+        "response_token_ids": np.arange(4, dtype=np.int32),
+        "sampler_logprobs": np.array([np.nan, -np.inf, -0.5, -1], dtype=np.float32),
+        "learner_logprobs": np.array([-1, -2, -0.25, np.inf], dtype=np.float32),
+    }
+
+
+def test_log_probs_that_are_not_finite_are_dashes_in_the_strongest_colour(open_page, build):
+    page = open_page(build(steps=1, groups=1, samples=1, change_row=write_not_finite))
+    show(page, "#/step/0/0/0")
+    tokens = page.locator("#strip span[title]").evaluate_all(
+        "(all) => all.map((token) => [token.title, token.style.backgroundColor])"
+    )
+    strongest = "rgba(210, 60, 45, 0.75)"
+    assert tokens == [
+        ["token 0: sampler —, learner -1.000 nats; a log-prob is not finite", strongest],
+        ["token 1: sampler —, learner -2.000 nats; a log-prob is not finite", strongest],
+        ["token 2: sampler -0.500, learner -0.250 nats", "rgba(45, 110, 210, 0.19)"],
+        ["token 3: sampler -1.000, learner — nats; a log-prob is not finite", strongest],
+    ]
+
+
 def write_long_response(values):
     """Return the row with a response of 5,000 tokens, in the middle of which sampler and learner disagree."""
     tokens = np.arange(5000, dtype=np.int32) % 100
@@ -372,13 +441,72 @@ def test_columns_that_an_old_run_lacks_are_dashes(open_page, build):
     assert tiles["sampled in"] == tiles["judged in"] == "—"
     verdict = dict(read_rows(page, "section:has(> h2:text-is('Verdict')) table"))
     assert verdict["first failed test"] == verdict["accepted by"] == "—"
-    mask = [row[1] for row in read_rows(page, "#mask")]
-    assert mask == ["no", "—", "—", "—", "no"]
+    assert [row[1] for row in read_rows(page, "#mask")] == ["no", "—", "—", "—", "no"]
     assert page.locator("#failed-test").count() == 0
     show(page, "#/step/1")
     assert len(read_rows(page, "#groups")) == 4
     show(page, "#/step/1/1?diff=1")
     assert page.locator(".card").count() == 4
+
+
+SHORTEST_COLUMNS = ("question_id", "sample_index", "prompt", "response")
+
+
+def test_figures_that_a_run_lacks_are_not_shown_as_zero(open_page, build):
+    page = open_page(build(steps=1, groups=2, columns=SHORTEST_COLUMNS))
+    view = show(page, "#/step/0")
+    tiles = {text.split("\n")[0]: text.split("\n")[1:] for text in list_texts(page, "#view .tile")}
+    for name in ("mean reward", "groups with signal", "all solved", "none solved", "truncated"):
+        assert tiles[name][0] == "—", name
+    assert not re.search(r"passed|masked", " ".join(tiles["mean reward"] + tiles["truncated"]))
+    assert [row[2:] for row in read_rows(page, "#groups")] == [["—/4", *["—"] * 5, ""]] * 2
+    assert view.locator(".badge").count() == 0
+    show(page, "#/step/0/0/0")
+    assert [row[1] for row in read_rows(page, "#mask")] == ["—"] * 5
+    assert "excluded" not in page.locator("#view").inner_text()
+    show(page, "#/problems")
+    assert [row[2:] for row in read_rows(page, "#problems")] == [["—"] * 3] * 2
+    show(page, "#/problem/starter%2Ffamily_0%2F0000")
+    assert read_rows(page, "#groups")[0][2:7] == ["—/4", "—", "—", "—", "—"]
+
+
+def exclude_some(row):
+    """Return the row with a sandbox error: of group 0 and group 2 one sample each, of group 3 all samples."""
+    is_excluded = row["question_id"][15] == "3" or (row["question_id"][15] in "02" and row["sample_index"] == 1)
+    values = {"status": "sandbox_error", "reward": None} if is_excluded else {}
+    return {**row, **values, "trained": row["question_id"][15] != "3"}
+
+
+def test_excluded_completions_count_neither_as_solved_nor_as_unsolved(open_page, build):
+    page = open_page(build(steps=1, change_row=exclude_some))
+    show(page, "#/step/0")
+    tiles = {text.split("\n")[0]: text.split("\n")[1] for text in list_texts(page, "#view .tile")}
+    assert (tiles["all solved"], tiles["none solved"]) == ("1", "1")
+    badges = {row[0]: row[-1] for row in read_rows(page, "#groups")}
+    assert "all solved" in badges["0"]
+    assert "1 excluded: sandbox_error" in badges["0"]
+    assert "none solved" in badges["2"]
+    assert "solved" not in badges["1"] + badges["3"]
+    assert "dropped: no completion was judged" in badges["3"]
+    show(page, "#/problems")
+    shares = {row[0][15]: row[-1] for row in read_rows(page, "#problems")}
+    assert shares == {"0": "100 %", "1": "50 %", "2": "0 %", "3": "—"}
+
+
+def test_files_of_steps_in_memory_are_limited(open_page, report):
+    page = open_page(report)
+    kept = page.evaluate(
+        """() => {
+            for (let step = 1000; step < 1500; step += 1) {
+                for (const kind of ["step", "texts"]) report.receive(`${kind}_00${step}`, {});
+            }
+            return [...report.received.keys()];
+        }"""
+    )
+    assert [name for name in kept if name.startswith("step_")] == [f"step_{step:06d}" for step in range(1300, 1500)]
+    assert len([name for name in kept if name.startswith("texts_")]) == 200
+    show(page, "#/step/2")
+    assert len(read_rows(page, "#groups")) == GROUPS
 
 
 def test_run_without_rollouts(open_page, build):

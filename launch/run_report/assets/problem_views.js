@@ -8,6 +8,7 @@ async function loadProblems() {
   index.step.forEach((step, place) => {
     problems.get(index.questions[index.question[place]]).push({
       step, group: index.group[place], passed: index.passed[place], size: columnAt(index.size, place),
+      share: shareOf(index.passed[place], columnAt(index.judged, place)), // excluded completions do not count
       mean: index.mean[place], spread: index.spread[place], atLimit: index.at_limit[place],
       tokens: index.tokens[place], trained: columnAt(index.trained, place) === 1,
     });
@@ -19,10 +20,10 @@ async function showProblems(query) {
   const problems = await loadProblems();
   const text = (query.get("problem") || "").toLowerCase();
   const shown = [...problems].filter(([question]) => question.toLowerCase().includes(text));
-  const share = (groups) => mean(groups.map((group) => group.passed / group.size));
+  const share = (groups) => mean(groups.map((group) => group.share).filter((value) => value !== null));
   const rows = shown.map(([question, groups]) => ({ question, groups: groups.length, first: share(groups.slice(0, 3)),
     last: share(groups.slice(-3)), all: share(groups) }));
-  rows.sort((first, second) => (first.last - second.last) || (first.question < second.question ? -1 : 1));
+  rows.sort((first, second) => ((first.last ?? 2) - (second.last ?? 2)) || (first.question < second.question ? -1 : 1));
   report.shown = rows;
   const limit = Number(query.get("limit") || 500);
   const search = (event) => { location.hash = withQuery("#/problems", { problem: event.target.value }); };
@@ -30,7 +31,7 @@ async function showProblems(query) {
     el("div", { class: "bar" }, el("h1", {}, `Problems (${shown.length} of ${problems.size})`),
       el("label", {}, "problem", el("input", { type: "search", name: "problem", value: query.get("problem") || "",
         placeholder: "part of the id", onchange: search })), copyButton()),
-    el("p", { class: "quiet" }, "Shares of completions that passed, the problems with the lowest share at the end first."),
+    el("p", { class: "quiet" }, "Shares of the judged completions that passed, the problems with the lowest share at the end first."),
     table(["problem", ...figureHeaders("groups", "first 3 groups", "last 3", "all")], rows.slice(0, limit).map((row) => el("tr",
       { "data-item": problemLink(row.question) }, el("td", { class: "id" }, el("a", { href: problemLink(row.question) }, row.question)),
       figure(row.groups), figure(percent(row.first)), figure(percent(row.last)), figure(percent(row.all)))), { id: "problems" }),
@@ -48,8 +49,8 @@ async function showProblem(question) {
   report.shown = { question, groups };
   const chart = el("div", { class: "chart" });
   drawWhenVisible(chart, { unit: "share of completions", limits: [-0.03, 1.03], series: [
-    { name: "passed", x: groups.map((group) => group.step), y: groups.map((group) => group.passed / group.size) },
-    { name: "at the length limit", x: groups.map((group) => group.step), y: groups.map((group) => group.atLimit / group.size), dash: true },
+    { name: "passed", x: groups.map((group) => group.step), y: groups.map((group) => group.share) },
+    { name: "at the length limit", x: groups.map((group) => group.step), y: groups.map((group) => shareOf(group.atLimit, group.size)), dash: true },
   ] });
   const link = (name, text, key) => (name === undefined ? el("span", { class: "quiet" }, text)
     : el("a", { href: problemLink(name), "data-key": key }, text));
@@ -63,8 +64,8 @@ async function showProblem(question) {
     table([...figureHeaders("step"), "group", ...figureHeaders("passed", "mean reward", "spread", "length", "truncated"), ""], [...groups].reverse().map((group) => el("tr",
       { "data-item": stepLink(group.step, group.group) }, figure(el("a", { href: stepLink(group.step) }, group.step)),
       el("td", {}, el("a", { href: stepLink(group.step, group.group) }, `group ${group.group}`)),
-      figure(`${group.passed}/${group.size}`), figure(fixed(group.mean, 3)), figure(fixed(group.spread, 3)),
-      figure(fixed(group.tokens, 1)), figure(group.atLimit),
+      figure(`${number(group.passed)}/${group.size}`), figure(fixed(group.mean, 3)), figure(fixed(group.spread, 3)),
+      figure(fixed(group.tokens, 1)), figure(number(group.atLimit)),
       el("td", {}, group.trained ? null : badge("bad", "dropped")))), { id: "groups" }),
   ];
 }

@@ -33,7 +33,7 @@ async function showStep(step, query) {
   const data = await report.loadStep(step);
   const filter = Object.fromEntries(FILTERS.map((name) => [name, query.get(name) || ""]));
   const groups = data.groups.filter((group) => group.rows.some((row) => matches(row, group, filter)))
-    .sort((first, second) => second.spread - first.spread || first.index - second.index);
+    .sort((first, second) => (second.spread ?? -1) - (first.spread ?? -1) || first.index - second.index);
   const rows = groups.flatMap((group) => group.rows.filter((row) => matches(row, group, filter)));
   report.shown = { step, groups: groups.map((group) => ({ ...group, rows: group.rows.map(({ ...row }) => row) })) };
   const chart = el("div", { class: "chart", id: "reward-length" });
@@ -62,17 +62,20 @@ function stepTiles(data, lost) {
   const summary = summarizeRows(data.rows);
   const withSignal = data.groups.filter((group) => group.signal).length;
   const dropped = data.groups.filter((group) => !group.trained).length;
+  const outcomes = data.groups.map((group) => group.outcome);
+  const solved = (outcome) => countKnown(outcomes.map((each) => (each === null ? null : each === outcome)));
   const counts = new Map();
   for (const row of data.rows) counts.set(row.status, (counts.get(row.status) || 0) + 1);
   return el("section", { class: "tiles" },
-    tile("mean reward", number(summary.mean), `${summary.passed} of ${data.rows.length} passed`),
-    tile("groups with signal", `${withSignal} of ${data.groups.length}`),
-    tile("all solved", data.groups.filter((group) => group.passed === group.rows.length).length, "groups"),
-    tile("none solved", data.groups.filter((group) => group.passed === 0).length, "groups"),
+    tile("mean reward", number(summary.mean), summary.passed === null ? "" : `${summary.passed} of ${data.rows.length} passed`),
+    tile("groups with signal", summary.judged ? `${withSignal} of ${data.groups.length}` : ABSENT),
+    tile("all solved", number(solved("all solved")), "groups"),
+    tile("none solved", number(solved("none solved")), "groups"),
     tile("dropped", dropped, "groups"),
     ...lost,
     tile("mean length", number(summary.tokens, 1), "tokens"),
-    tile("truncated", percent(data.rows.length ? summary.atLimit / data.rows.length : null), `${summary.masked} masked`),
+    tile("truncated", percent(mean(data.rows.map((row) => row.at_limit).filter((value) => value !== null))),
+      summary.masked === null ? "" : `${summary.masked} masked`),
     ...[...counts].sort((first, second) => second[1] - first[1]).map(([status, count]) => tile(status ?? ABSENT, count)));
 }
 
@@ -96,7 +99,7 @@ function choice(name, label, options, value, onchange) {
     options.map(([option, text]) => el("option", { value: option, selected: option === value }, text))));
 }
 
-const REWARD_OPTIONS = [["", "any"], ["1", "1"], ["0", "0"], ["between", "between"], ["none", "excluded"]];
+const REWARD_OPTIONS = [["", "any"], ["1", "1"], ["0", "0"], ["between", "between"], ["none", "unknown"]];
 
 function filterBar(data, filter, change) {
   const bar = el("form", { class: "bar filters", onsubmit: (event) => event.preventDefault() });
@@ -141,20 +144,22 @@ function groupTable(groups) {
   return table(headers, groups.map((group) => el("tr", { "data-item": stepLink(group.rows[0].step, group.index) },
     figure(el("a", { href: stepLink(group.rows[0].step, group.index) }, group.index)),
     el("td", { class: "id" }, el("a", { href: problemLink(group.question) }, group.question)),
-    figure(`${group.passed}/${group.rows.length}`), figure(fixed(group.mean, 3)), figure(fixed(group.spread, 3)),
-    figure(fixed(group.tokens, 1)), figure(group.atLimit), figure(group.masked),
+    figure(`${number(group.passed)}/${group.rows.length}`), figure(fixed(group.mean, 3)), figure(fixed(group.spread, 3)),
+    figure(fixed(group.tokens, 1)), figure(number(group.atLimit)), figure(number(group.masked)),
     el("td", {}, groupBadges(group)))), { id: "groups" });
 }
 
 function groupBadges(group) {
   const badges = [];
-  if (group.passed === group.rows.length) badges.push(badge("note", "all solved"));
-  if (group.passed === 0) badges.push(badge("note", "none solved"));
+  if (group.outcome === "all solved" || group.outcome === "none solved") badges.push(badge("note", group.outcome));
   if (group.excluded) badges.push(badge("bad", `${group.excluded} excluded: sandbox_error`));
-  if (!group.trained) {
-    badges.push(badge("bad", group.signal ? "dropped: the batch was complete" : "dropped: rewards are all equal"));
-  }
+  if (!group.trained) badges.push(badge("bad", `dropped: ${dropReason(group)}`));
   return badges;
+}
+
+function dropReason(group) {
+  if (!group.judged) return "no completion was judged";
+  return group.signal ? "the batch was complete" : "rewards are all equal";
 }
 
 async function showGroup(step, index, query) {
@@ -173,8 +178,8 @@ async function showGroup(step, index, query) {
       el("a", { href: stepLink(step), "data-key": "u" }, "\u2191 step"),
       el("a", { href: problemLink(group.question) }, "this problem through all steps"), copyButton()),
     el("p", {}, group.question, " ", groupBadges(group)),
-    el("section", { class: "tiles" }, tile("passed", `${group.passed}/${group.rows.length}`), tile("mean reward", number(group.mean)),
-      tile("spread", number(group.spread)), tile("mean length", number(group.tokens, 1)), tile("truncated", group.atLimit)),
+    el("section", { class: "tiles" }, tile("passed", `${number(group.passed)}/${group.rows.length}`), tile("mean reward", number(group.mean)),
+      tile("spread", number(group.spread)), tile("mean length", number(group.tokens, 1)), tile("truncated", number(group.atLimit))),
     texts ? el("details", { open: true }, el("summary", {}, "Prompt"), el("pre", { id: "prompt" }, excerpt(texts.prompt)))
       : el("p", { class: "quiet" }, "This report has only the figures of this group: see \u201cAbout this report\u201d on the overview."),
     sibling >= 0 && texts ? el("label", { class: "check" }, el("input", { type: "checkbox", id: "diff", checked: isDiff,
