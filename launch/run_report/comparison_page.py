@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from evaluator.pass_at_k import Estimate
 from launch.run_report.build import STYLES, load_templates
 from launch.run_report.charts import SHARE_LIMITS, Chart, Series, chart_to_json
-from launch.run_report.comparison import ComparisonTable, Score, compare_settings
+from launch.run_report.comparison import (
+    ComparisonTable,
+    EvaluationComparison,
+    LastScores,
+    Score,
+    SettingScores,
+    compare_settings,
+)
 from launch.run_report.evaluations import EvaluationHistory, EvaluationPoint, read_evaluations
 from launch.run_report.front_page import ABSENT, format_estimate, format_score
 from launch.run_report.metric_bands import make_band
@@ -37,14 +45,21 @@ METRICS: tuple[tuple[str, str, str], ...] = (
 )
 """Metric, title and unit of the charts."""
 
+PointsByStep = Mapping[int, Sequence[EvaluationPoint]]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScoreRow:
-    """A row of the table of differences, as text."""
+    """A row of the table of differences, as text.
+
+    Attributes:
+        evaluation: "compared", or "own last" for the last evaluation of a setting, which is not compared.
+    """
 
     temperature: str
     part: str
     step: str
+    evaluation: str
     setting: str
     seeds: int
     pass_at_1: str
@@ -127,26 +142,53 @@ def build_comparison(paths: Sequence[Path], output: Path) -> Path:
 
 
 def _make_score_rows(table: ComparisonTable) -> tuple[ScoreRow, ...]:
-    rows = []
+    """Return the compared scores of each temperature and part, and after them each setting's own last ones."""
+    rows: list[ScoreRow] = []
     for comparison in table.evaluations:
-        for label, scores in zip(table.labels, comparison.scores, strict=True):
-            if scores is None:
-                continue
-            rows.append(
-                ScoreRow(
-                    temperature=f"{comparison.temperature:g}",
-                    part=comparison.part,
-                    step=ABSENT if comparison.step is None else str(comparison.step),
-                    setting=label,
-                    seeds=len(scores.runs),
-                    pass_at_1=format_score(scores.pass_at_1.estimate),
-                    pass_at_1_change=_format_change(scores.pass_at_1),
-                    k=comparison.k,
-                    pass_at_k=format_score(scores.pass_at_k.estimate),
-                    pass_at_k_change=_format_change(scores.pass_at_k),
-                )
-            )
+        rows += [
+            _make_compared_row(comparison, label, scores)
+            for label, scores in zip(table.labels, comparison.scores, strict=True)
+            if scores is not None
+        ]
+        rows += [
+            _make_last_row(comparison, label, last)
+            for label, last in zip(table.labels, comparison.last, strict=True)
+            if last is not None
+        ]
     return tuple(rows)
+
+
+def _make_compared_row(comparison: EvaluationComparison, label: str, scores: SettingScores) -> ScoreRow:
+    return ScoreRow(
+        temperature=f"{comparison.temperature:g}",
+        part=comparison.part,
+        step=ABSENT if comparison.step is None else str(comparison.step),
+        evaluation="compared",
+        setting=label,
+        seeds=len(scores.runs),
+        pass_at_1=format_score(scores.pass_at_1.estimate),
+        pass_at_1_change=_format_change(scores.pass_at_1),
+        k=comparison.k,
+        pass_at_k=format_score(scores.pass_at_k.estimate),
+        pass_at_k_change=_format_change(scores.pass_at_k),
+    )
+
+
+def _make_last_row(comparison: EvaluationComparison, label: str, last: LastScores) -> ScoreRow:
+    """Return a row without differences: evaluations after other numbers of steps are not compared."""
+    return ScoreRow(
+        temperature=f"{comparison.temperature:g}",
+        part=comparison.part,
+        step=str(last.step),
+        evaluation="own last",
+        setting=label,
+        seeds=len(last.runs),
+        pass_at_1=format_score(last.pass_at_1),
+        pass_at_1_change=ABSENT,
+        k=last.k,
+        pass_at_k=format_score(last.pass_at_k),
+        pass_at_k_change=ABSENT,
+    )
 
 
 def _format_change(score: Score) -> str:
@@ -185,37 +227,66 @@ def _make_metric_chart(settings: Sequence[Setting], metric: str, title: str, uni
 
 
 def _make_score_charts(settings: Sequence[Setting], histories: Mapping[Path, EvaluationHistory]) -> list[Chart]:
-    """Return a chart of pass@1 for each temperature, on the part of the problems that a verdict is about."""
+    """Return charts of pass@1 and pass@k for each temperature, on the part of the problems that a verdict is about."""
     parts = [history.parts[0] for history in histories.values() if history.parts]
     temperatures = dict.fromkeys(temperature for history in histories.values() for temperature in history.answers)
-    return [
-        Chart(
-            id=f"pass_at_1-{place}",
-            title=f"Held-out pass@1 at T {temperature:g} ({parts[0]})",
-            caption="",
-            unit="",
-            series=tuple(_make_score_series(setting, histories, parts[0], temperature) for setting in settings),
-            limits=SHARE_LIMITS,
+    charts = []
+    for place, temperature in enumerate(temperatures):
+        by_setting = [_collect_points(setting, histories, parts[0], temperature) for setting in settings]
+        numbers = {point.k for by_step in by_setting for points in by_step.values() for point in points}
+        subject = f"at T {temperature:g} ({parts[0]})"
+        charts.append(
+            _make_score_chart(
+                f"pass_at_1-{place}", f"Held-out pass@1 {subject}", settings, by_setting, lambda point: point.pass_at_1
+            )
         )
-        for place, temperature in enumerate(temperatures)
-    ]
+        if max(numbers, default=1) > 1:
+            # Scores of different k are not comparable, so the title names all of them.
+            k = "/".join(str(number) for number in sorted(numbers))
+            charts.append(
+                _make_score_chart(
+                    f"pass_at_k-{place}",
+                    f"Held-out pass@{k} {subject}",
+                    settings,
+                    by_setting,
+                    lambda point: point.pass_at_k,
+                )
+            )
+    return charts
 
 
-def _make_score_series(
+def _collect_points(
     setting: Setting, histories: Mapping[Path, EvaluationHistory], part: str, temperature: float
-) -> Series:
-    """Return pass@1 of a setting: of one run with its interval over problems, of several with their range."""
+) -> PointsByStep:
     by_step: dict[int, list[EvaluationPoint]] = {}
     for run in setting.runs:
         for point in histories[run.path].select(part, temperature):
             by_step.setdefault(point.step, []).append(point)
-    steps = sorted(by_step)
-    means = {step: [point.pass_at_1.mean for point in by_step[step]] for step in steps}
+    return dict(sorted(by_step.items()))
+
+
+def _make_score_chart(
+    name: str,
+    title: str,
+    settings: Sequence[Setting],
+    by_setting: Sequence[PointsByStep],
+    get_score: Callable[[EvaluationPoint], Estimate],
+) -> Chart:
+    series = [
+        _make_score_series(setting, {step: [get_score(point) for point in points] for step, points in by_step.items()})
+        for setting, by_step in zip(settings, by_setting, strict=True)
+    ]
+    return Chart(id=name, title=title, caption="", unit="", series=tuple(series), limits=SHARE_LIMITS)
+
+
+def _make_score_series(setting: Setting, by_step: Mapping[int, Sequence[Estimate]]) -> Series:
+    """Return a score of a setting: of one run with its interval over problems, of several with their range."""
+    means = {step: [score.mean for score in scores] for step, scores in by_step.items()}
     is_single = len(setting.runs) == 1
     return Series(
         name=setting.label,
-        x=steps,
-        y=[float(np.mean(means[step])) for step in steps],
-        low=[by_step[step][0].pass_at_1.low if is_single else min(means[step]) for step in steps],
-        high=[by_step[step][0].pass_at_1.high if is_single else max(means[step]) for step in steps],
+        x=list(by_step),
+        y=[float(np.mean(each)) for each in means.values()],
+        low=[scores[0].low if is_single else min(means[step]) for step, scores in by_step.items()],
+        high=[scores[0].high if is_single else max(means[step]) for step, scores in by_step.items()],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -94,6 +95,7 @@ class FrontPage:
     """Content of the front page.
 
     Attributes:
+        quoted_path: absolute path of the run, quoted for a shell.
         progress: number of steps done, as text.
         verdict: verdict with its reasons; None before there are two evaluations.
         subject: policies that the verdict compares.
@@ -104,6 +106,7 @@ class FrontPage:
     """
 
     name: str
+    quoted_path: str
     state: str
     progress: str
     verdict: str | None
@@ -138,6 +141,7 @@ def make_front_page(
     gains = () if learning is None else learning.gains
     return FrontPage(
         name=run.name,
+        quoted_path=shlex.quote(str(run.path.resolve())),
         state=run.state,
         progress=describe_progress(run),
         verdict=None if learning is None else learning.verdict,

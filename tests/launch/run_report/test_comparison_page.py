@@ -1,5 +1,7 @@
 """Pages that compare runs, in any state."""
 
+import re
+
 import pytest
 
 from launch.records.run_path import RunDirectoryError
@@ -24,7 +26,9 @@ def test_settings_and_their_seeds(tmp_path):
     html, front = build(tmp_path, *runs)
     assert "low-seed1 (finished), low-seed2 (finished)" in html and "algorithm.mask_probability=0.9" in html
     ids = [chart["id"] for chart in front["charts"]]
-    assert ids[:3] == ["pass_at_1-0", "pass_at_1-1", "critic-rewards-mean"]
+    assert ids[:5] == ["pass_at_1-0", "pass_at_k-0", "pass_at_1-1", "pass_at_k-1", "critic-rewards-mean"]
+    assert front["charts"][1]["title"].startswith("Held-out pass@4 at T 1")
+    assert front["charts"][1]["series"][0]["y"] == [1.0, 1.0]
     assert [series["name"] for series in front["charts"][0]["series"]] == [
         "algorithm.mask_probability=0.1",
         "algorithm.mask_probability=0.9",
@@ -58,3 +62,38 @@ def test_output_that_is_a_file(tmp_path):
     (tmp_path / "comparison").write_text("")
     with pytest.raises(RunDirectoryError, match="cannot be written to"):
         build(tmp_path, write_run(tmp_path / "run"))
+
+
+def read_score_rows(html):
+    table = html[html.index('<table id="differences">') :].partition("</table>")[0]
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in table.split("<tr>")]
+    return [(row[0], row[2], row[3], row[5], row[6], row[7]) for row in rows if row]
+
+
+def write_two_runs(tmp_path, first_steps, second_steps):
+    return [
+        write_run(tmp_path / name, steps=steps, settings={"algorithm.mask_probability": probability})
+        for name, steps, probability in (("a", first_steps, 0.1), ("b", second_steps, 0.9))
+    ]
+
+
+def test_last_evaluation_of_a_setting_is_a_row_without_a_difference(tmp_path):
+    html, _ = build(tmp_path, *write_two_runs(tmp_path, 2, 3))
+    rows = [row for row in read_score_rows(html) if row[0] == "1"]
+    assert [row[1:4] for row in rows] == [
+        ("0", "compared", "1"),
+        ("0", "compared", "1"),
+        ("2", "own last", "1"),
+        ("3", "own last", "1"),
+    ]
+    assert rows[1][5].startswith("+0.000 [") and [row[5] for row in rows[2:]] == ["—", "—"]
+    assert {row[4] for row in rows[2:]} == {"0.750 [0.750, 0.750]"}
+
+
+def test_settings_without_a_common_step_have_rows(tmp_path):
+    runs = write_two_runs(tmp_path, 2, 3)
+    for path in runs[1].rglob("evaluation/**/step_000000.parquet"):
+        path.unlink()
+    html, _ = build(tmp_path, *runs)
+    assert [row[1:3] for row in read_score_rows(html)] == [("2", "own last"), ("3", "own last")] * 2
+    assert "there is no number of steps after which all runs were evaluated" in html

@@ -1,7 +1,9 @@
 """Content of the front page in words and numbers."""
 
 import json
+import shlex
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -128,3 +130,9 @@ def test_tiles_compare_the_last_step_with_the_first():
 def test_progress_without_a_planned_number_of_steps(tmp_path):
     run = write_run(tmp_path / "run", settings={"run.steps": "many"})
     assert describe_progress(read_run_files(run)) == "3 steps"
+
+
+def test_path_of_the_run_is_quoted_for_a_shell(tmp_path, monkeypatch):
+    run = write_run(tmp_path / "a run; $x's", steps=1, with_evaluations=False, with_rollouts=False)
+    monkeypatch.chdir(run)
+    assert shlex.split(make_page(Path("."), ()).quoted_path) == [str(run.resolve())]
