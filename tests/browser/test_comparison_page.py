@@ -39,8 +39,8 @@ def test_settings_differences_and_intervals_are_shown(open_page, comparison):
     assert page.title() == "3 runs compared"
     assert any("base-0 (finished), base-1 (finished)" in text for text in list_texts(page, "main td"))
     differences = read_rows(page, "#differences")
-    assert {row[4] for row in differences} == {"2", "1"}
-    assert all("[" in row[5] for row in differences)
+    assert {row[5] for row in differences} == {"2", "1"}
+    assert all("[" in row[6] for row in differences)
     assert [row[0] for row in read_rows(page, "#settings")] == ["learner.learning_rate"]
 
 
