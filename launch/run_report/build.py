@@ -115,15 +115,11 @@ def load_templates() -> jinja2.Environment:
 
 def run_to_json(run: RunFiles) -> Json:
     """Return the settings that explain the decisions shown with a completion."""
-    numbers = {
-        "limit": "generator.max_response_tokens",
-    }
     mask = run.config.get("algorithm.truncation_mask")
     return {
         "name": run.name,
         "mask": mask if isinstance(mask, str) else None,
         "conditions": [rule.text for rule in list_mask_rules(run.config)],
-        **{name: run.config.get_number(key) for name, key in numbers.items()},
     }
 
 

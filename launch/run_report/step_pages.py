@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from launch.run_report.highlighting import count_utf16, highlight_python
+from launch.run_report.mask_conditions import encode_conditions, list_mask_rules
 from launch.run_report.report_folder import encode_json
 from launch.run_report.rollout_rows import RolloutGroup, RolloutRow
+from launch.run_report.run_files import RecordedSettings
 from launch.run_report.token_strip import TokenTexts, Vocabulary, make_token_strip
 
 HEAD_CHARACTERS = 24_000
@@ -70,8 +72,12 @@ def make_column(values: Sequence[object]) -> object:
     return {"all": values[0]} if values and all(value == values[0] for value in values) else list(values)
 
 
-def make_step_figures(step: int, groups: Sequence[RolloutGroup]) -> Json:
-    """Return the figures of all completions of a step, as columns over the completions in their order."""
+def make_step_figures(step: int, groups: Sequence[RolloutGroup], config: RecordedSettings) -> Json:
+    """Return the figures of all completions of a step, as columns over the completions in their order.
+
+    The mask's conditions are decided here, since its draw is rounded on the page (``encode_conditions``).
+    """
+    rules = list_mask_rules(config)
     rows = [row for group in groups for row in group.rows]
     columns: dict[str, Sequence[object]] = {
         "sample": [row.sample_index for row in rows],
@@ -85,6 +91,7 @@ def make_step_figures(step: int, groups: Sequence[RolloutGroup]) -> Json:
         "first_failed": [row.first_failed for row in rows],
         "passed_tests": [row.tests_passed for row in rows],
         "tests": [row.tests_total for row in rows],
+        "conditions": [encode_conditions(row, rules) for row in rows],
         "draw": [round_figure(row.mask_draw) for row in rows],
         "temperature": [round_figure(row.temperature) for row in rows],
         "version_min": [row.policy_version_min for row in rows],

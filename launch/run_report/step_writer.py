@@ -136,7 +136,9 @@ def _write_all_figures(
         notes: list[str] = []
         files = choose_steps(run, every)
         records = {
-            file.step: record for file in files if (record := _write_figures(file, folder, known, notes, config=run.config)) is not None
+            file.step: record
+            for file in files
+            if (record := _write_figures(file, folder, known, notes, config=run.config)) is not None
         }
         if not files or every > files[-1].step or _measure_figures(every, records) <= FIGURES_BUDGET:
             return every, records, notes

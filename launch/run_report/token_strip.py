@@ -16,7 +16,7 @@ WINDOW = 1024
 SCALE = 1000
 """Log-probs are written as whole thousandths of a nat."""
 MAX_LOGPROB = 1e6
-"""Larger values, and those that are not finite, are written as this one."""
+"""Finite values beyond it are written as this one; a difference that is NaN ranks as this one."""
 
 
 class TokenTexts:
@@ -91,7 +91,8 @@ def make_token_strip(row: RolloutRow, vocabulary: Vocabulary) -> dict[str, objec
     """Return the JSON value of a strip; None without token ids.
 
     Keys: ``windows`` [[start, end], ...], and for the tokens of all windows ``tokens`` (positions in the page's
-    vocabulary), ``sampler`` (log-probs) and ``difference`` (learner minus sampler), the last two only if known.
+    vocabulary), ``sampler`` and ``learner`` (log-probs in thousandths of a nat, None where not finite), the last two
+    only if known.
     """
     ids = row.response_token_ids
     if ids is None or not len(ids):
@@ -109,14 +110,15 @@ def make_token_strip(row: RolloutRow, vocabulary: Vocabulary) -> dict[str, objec
     }
     if sampler is not None and len(sampler) == len(ids):
         strip["sampler"] = _scale(sampler[chosen])
-    if difference is not None:
-        strip["difference"] = _scale(difference[chosen])
+    if known and learner is not None:
+        strip["learner"] = _scale(learner[chosen])
     return strip
 
 
-def _scale(values: np.ndarray) -> list[int]:
-    finite = np.clip(np.nan_to_num(values.astype(np.float64), nan=MAX_LOGPROB), -MAX_LOGPROB, MAX_LOGPROB)
-    return np.rint(SCALE * finite).astype(np.int64).tolist()
+def _scale(values: np.ndarray) -> list[int | None]:
+    bounded = np.clip(np.nan_to_num(values.astype(np.float64)), -MAX_LOGPROB, MAX_LOGPROB)
+    numbers = np.rint(SCALE * bounded).astype(np.int64).tolist()
+    return [number if finite else None for number, finite in zip(numbers, np.isfinite(values).tolist(), strict=True)]
 
 
 def summarize_difference(row: RolloutRow) -> Mapping[str, float] | None:

@@ -147,7 +147,7 @@ def test_texts_of_a_sample_are_shown_literally(open_page, report):
     verdict = dict(read_rows(page, "section:has(> h2:text-is('Verdict')) table"))
     assert f"status {ATTACK}" in verdict["status"]
     assert f"accepted_by {ATTACK}" in verdict["accepted by"]
-    assert ATTACK in page.locator("#mask").inner_text()
+    assert ATTACK in page.locator("section:has(#mask)").inner_text()
     assert ID in view.inner_text()
 
 

@@ -3,6 +3,9 @@
 
 const STRIP_TOKENS = 512; // tokens of a strip that are shown at a time
 const FULL_COLOR = 1000; // thousandths of a nat at which a token has its full colour
+const LESS_LIKELY = "210, 60, 45";
+const MORE_LIKELY = "45, 110, 210";
+const UNKNOWN = "128, 128, 128"; // the learner's log-prob is not recorded
 
 async function showSample(step, index, sample) {
   const data = await report.loadStep(step);
@@ -13,7 +16,7 @@ async function showSample(step, index, sample) {
   const texts = await report.loadGroupTexts(step, index);
   const own = texts ? texts.samples[place] : null;
   const front = await report.load("front");
-  report.shown = { ...row, prompt: texts && texts.prompt, ...(own || {}) };
+  report.shown = { ...row, conditions: listConditions(row, front.run), prompt: texts && texts.prompt, ...(own || {}) };
   const link = (target, text, key) => (group.rows[target]
     ? el("a", { href: stepLink(step, index, group.rows[target].sample), "data-key": key }, text)
     : el("span", { class: "quiet" }, text));
@@ -59,21 +62,20 @@ function failedTest(own) {
     el("div", { class: "quiet" }, name), el("pre", {}, value === undefined ? ABSENT : value)]));
 }
 
-// The conditions of the truncation mask, one by one (docs/method.md).
+// Conditions of the truncation mask in use, [{text, holds}]; the report's build has decided them (mask_conditions.py).
+function listConditions(row, run) {
+  return run.conditions.map((text, index) => ({
+    text: text.replace("{draw}", row.mask_draw === null ? "unknown" : number(row.mask_draw, 4)),
+    holds: { 1: true, 0: false }[row.conditions[index]] ?? null,
+  }));
+}
+
 function maskTable(row, run) {
   const yes = (value) => (value === null ? ABSENT : (value ? "yes" : "no"));
-  const known = row.incomplete !== null;
-  const nonIncorrect = row.status === "passed" || (known && row.incomplete === 1);
-  const drawn = row.mask_draw === null || typeof run.probability !== "number" ? null : row.mask_draw < run.probability;
-  const conditions = [
-    [`reached the length limit${run.limit ? ` of ${run.limit} tokens` : ""}`, yes(row.at_limit)],
-    ["not incorrect: passed, or without a complete program", known || nonIncorrect ? yes(nonIncorrect) : ABSENT],
-    [`does not end in a repetition${run.window ? ` (m = ${run.window})` : ""}`, row.repeated_tail === null ? ABSENT : yes(!row.repeated_tail)],
-    [`draw ${number(row.mask_draw)} below \u03c1 = ${number(run.probability ?? null)}`, yes(drawn)],
-    [`masked by the mask in use (${run.mask ?? ABSENT})`, yes(row.masked)],
-  ];
+  const conditions = [...listConditions(row, run).map(({ text, holds }) => [text, yes(holds)]), ["masked", yes(row.masked)]];
   return el("div", {}, table([], conditions.map(([name, value]) => el("tr", {}, el("td", { class: "quiet" }, name), el("td", {}, value))), { id: "mask" }),
-    el("p", { class: "quiet" }, "The conditional mask needs the first four; other kinds of mask use some of them."));
+    el("p", { class: "quiet" }, run.mask === "none" ? "The mask in use (none) masks nothing."
+      : `The mask in use (${run.mask ?? ABSENT}) needs all of these conditions.`));
 }
 
 function sampleTexts(texts, own) {
@@ -111,22 +113,30 @@ function tokenStrip(strip, vocabulary) {
     }));
   };
   show(0);
-  const legend = strip.difference
-    ? "Red: the learner finds the token less likely than the sampler did; blue: more likely. Full colour at 1 nat."
+  const legend = strip.learner
+    ? "Red: the learner finds the token less likely than the sampler did, or a log-prob is not finite; blue: more likely. "
+      + "Full colour at 1 nat."
     : "The learner\u2019s log-probs of this completion are not recorded; the darker, the less likely for the sampler.";
   return el("div", {}, el("p", { class: "quiet" }, legend), pages > 1 ? el("div", { class: "bar", id: "strip-pages" }, buttons) : null,
     place, detail);
 }
 
+// Colour of a token, and its strength from 0 to 1.
+function tokenColor(sampler, learner) {
+  if (sampler === null) return [UNKNOWN, 0];
+  if (learner === null) return [UNKNOWN, Math.min(1, -sampler / 5000)];
+  return [learner < sampler ? LESS_LIKELY : MORE_LIKELY, Math.min(1, Math.abs(learner - sampler) / FULL_COLOR)];
+}
+
 function tokenElement(strip, index, position, text) {
   const sampler = strip.sampler ? strip.sampler[index] : null;
-  const difference = strip.difference ? strip.difference[index] : null;
+  const learner = strip.learner ? strip.learner[index] : null;
   const nats = (value) => (value === null ? ABSENT : (value / 1000).toFixed(3));
-  const title = `token ${position}: sampler ${nats(sampler)}, learner ${nats(difference === null ? null : sampler + difference)} nats`;
+  const isFinite = !(strip.sampler && sampler === null) && !(strip.learner && learner === null);
+  const remark = isFinite ? "" : "; a log-prob is not finite";
+  const title = `token ${position}: sampler ${nats(sampler)}, learner ${nats(learner)} nats${remark}`;
   const token = el("span", { title }, text.replaceAll("\n", "\u21b5\n"));
-  const strength = difference !== null ? Math.min(1, Math.abs(difference) / FULL_COLOR)
-    : (sampler === null ? 0 : Math.min(1, -sampler / 5000));
-  const color = difference === null ? "128, 128, 128" : (difference < 0 ? "210, 60, 45" : "45, 110, 210");
+  const [color, strength] = isFinite ? tokenColor(sampler, learner) : [LESS_LIKELY, 1];
   if (strength > 0.02) token.style.backgroundColor = `rgba(${color}, ${(0.75 * strength).toFixed(2)})`;
   return token;
 }

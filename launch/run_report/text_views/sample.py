@@ -8,6 +8,7 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from launch.run_report.mask_conditions import MaskDetails, make_mask_details
 from launch.run_report.rollout_rows import RolloutRow
 from launch.run_report.run_files import RecordedSettings, RunFiles
 from launch.run_report.text_views.formatting import (
@@ -22,7 +23,6 @@ from launch.run_report.text_views.formatting import (
     make_title,
     quote,
 )
-from launch.run_report.text_views.mask_conditions import MaskDetails, make_mask_details
 from launch.run_report.text_views.rollout_lookup import (
     UnknownItem,
     describe_steps,

@@ -218,9 +218,12 @@ def test_settings_for_the_pages(run):
     assert run_to_json(read_run_files(run)) == {
         "name": "run",
         "mask": None,
-        "limit": None,
-        "window": 128.0,
-        "probability": None,
+        "conditions": [
+            "the response reached the length limit",
+            "the response is incomplete, or the program is correct",
+            "the last 128 tokens do not repeat those before them",
+            "the draw {draw} is below the mask probability",
+        ],
     }
     assert RecordedSettings(values).get("algorithm.repeat_window") == 128
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from launch.run_report import step_pages
 from launch.run_report.report_folder import encode_json
 from launch.run_report.rollout_rows import RolloutRow, read_groups, split_groups
+from launch.run_report.run_files import RecordedSettings
 from launch.run_report.step_pages import (
     FLAGS,
     HEAD_CHARACTERS,
@@ -23,6 +24,8 @@ from launch.run_report.step_pages import (
 )
 from launch.run_report.token_strip import TokenTexts, Vocabulary
 from tests.launch.run_report.run_factory import HOSTILE_TEXT, make_rollout_values, write_rollout_file
+
+CONFIG = RecordedSettings({"algorithm": {"truncation_mask": "conditional", "mask_probability": 0.5}})
 
 
 def make_texts(**values):
@@ -65,7 +68,7 @@ def test_figures_of_a_step(tmp_path):
     path = tmp_path / "step_000002.parquet"
     values = [make_rollout_values(2, group, sample) for group in range(3) for sample in range(4)]
     write_rollout_file(path, values)
-    page = make_step_figures(2, read_groups(path, texts=False))
+    page = make_step_figures(2, read_groups(path, texts=False), CONFIG)
     assert (page["step"], page["sizes"], page["trained"]) == (2, [4, 4, 4], [1, 1, 1])
     assert page["questions"] == [f"starter/family_{group}/0000" for group in range(3)]
     columns = {
@@ -80,11 +83,23 @@ def test_figures_of_a_step(tmp_path):
 
 
 def test_unknown_figures_are_null():
-    page = make_step_figures(
-        0, split_groups([RolloutRow(question_id="q"), RolloutRow(question_id="q", sample_index=1)])
-    )
+    rows = [RolloutRow(question_id="q"), RolloutRow(question_id="q", sample_index=1)]
+    page = make_step_figures(0, split_groups(rows), RecordedSettings({}))
+    assert page["columns"]["conditions"] == {"all": "????"}
     assert page["names"] == [] and page["columns"]["status"] == {"all": None}
     assert [page["columns"][name] for name, _ in FLAGS] == [{"all": None}] * 4
+
+
+def test_draw_is_compared_before_it_is_rounded():
+    rows = [RolloutRow(sample_index=0, mask_draw=0.499999), RolloutRow(sample_index=1, mask_draw=0.5)]
+    columns = make_step_figures(0, split_groups(rows), CONFIG)["columns"]
+    assert columns["draw"] == {"all": 0.5} and columns["conditions"] == ["???1", "???0"]
+
+
+def test_conditions_are_those_of_the_mask_in_use():
+    failed = RolloutRow(finish_reason="length", status="wrong_answer", reward=0.0)
+    config = RecordedSettings({"algorithm": {"truncation_mask": "failing"}})
+    assert make_step_figures(0, split_groups([failed]), config)["columns"]["conditions"] == {"all": "11"}
 
 
 def test_program_is_a_place_in_the_answer():

@@ -69,7 +69,7 @@ def test_strip_of_a_short_response():
         "windows": [(0, 3)],
         "tokens": [0, 1, 0],
         "sampler": [-500, -1000, -2000],
-        "difference": [250, 0, -500],
+        "learner": [-250, -1000, -2500],
     }
     assert texts == ["<5>", "<6>"]
 
@@ -82,12 +82,26 @@ def test_unknown_values_have_no_keys():
     assert set(make_strip(make_row([1, 2], [-1], [-1, -1]))[0]) == {"windows", "tokens"}
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e30, -1e30])
-def test_unusual_log_probs_are_bounded_integers(value):
-    strip, _ = make_strip(make_row([1, 2], [value, -1], [value, value]))
-    largest = int(SCALE * MAX_LOGPROB)
-    assert strip["sampler"][0] in (largest, -largest) and all(abs(each) <= largest for each in strip["difference"])
+def test_log_probs_that_are_not_finite_are_none():
+    strip, _ = make_strip(make_row([1, 2, 3, 4], [math.nan, -math.inf, -0.5, -1], [-1, -2, -0.25, math.inf]))
+    assert strip["sampler"] == [None, None, -500, -1000] and strip["learner"] == [-1000, -2000, -250, None]
     json.dumps(strip, allow_nan=False)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_huge_log_probs_are_bounded_integers(sign):
+    strip, _ = make_strip(make_row([1, 2], [sign * 1e30, -1], [-1, sign * 1e30]))
+    assert strip["sampler"][0] == strip["learner"][1] == sign * int(SCALE * MAX_LOGPROB)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_windows_of_a_long_response_show_a_value_that_is_not_finite(value):
+    sampler = np.full(10 * WINDOW, -1.0)
+    learner = np.full(10 * WINDOW, -9.0)
+    sampler[5 * WINDOW] = value
+    strip, _ = make_strip(make_row(np.zeros(10 * WINDOW), sampler, learner))
+    middle = strip["windows"][1]
+    assert strip["sampler"].index(None) == WINDOW + 5 * WINDOW - middle[0]
 
 
 def test_windows_of_a_long_response_show_its_largest_difference():

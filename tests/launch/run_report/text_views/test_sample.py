@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from launch.run_report.mask_conditions import make_mask_details
 from launch.run_report.rollout_rows import RolloutRow
 from launch.run_report.run_files import RecordedSettings, read_run_files
-from launch.run_report.text_views.mask_conditions import make_mask_details
 from launch.run_report.text_views.sample import compare_logprobs, make_sample
 from tests.launch.run_report.run_factory import OLD_COLUMNS, write_run
 
