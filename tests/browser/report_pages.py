@@ -16,7 +16,7 @@ DRAW_ALL = """async (charts) => {
     }
     return charts.map((chart) => chart.querySelectorAll("svg.main-svg").length > 0);
 }"""
-PLOTLY_STUB = "window.Plotly = { react: async (place) => { place.on = () => {}; } };"
+PLOTLY_STUB = "window.Plotly = { react: async (place) => { place.on = () => {}; }, purge: () => {} };"
 VISIBLE_CHARTS = "main:not([hidden]) .chart"
 
 

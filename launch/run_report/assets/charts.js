@@ -78,10 +78,9 @@ function tracesOf(chart) {
   return chart.series.flatMap((series, index) => {
     const color = colors[(series.color ?? index) % colors.length];
     const base = { x: series.x, name: plain(shortName(series.name)), yaxis: series.second_axis ? "y2" : "y", connectgaps: false };
+    if (series.kind === "area") return areaTraces(series, index, { ...base, line: { color, width: 0.5 }, fillcolor: translucent(color, 0.6) });
     const main = { ...base, y: series.y, type: "scatter", line: { color, width: 1.8, dash: series.dash ? "dot" : "solid" },
       marker: { color, size: 6 }, mode: isSparse ? "lines+markers" : "lines",
-      ...(series.kind === "area" ? { stackgroup: "parts", line: { color, width: 0.5 }, fillcolor: translucent(color, 0.6),
-        mode: series.y.length > 1 ? "lines" : "markers" } : {}),
       ...(series.kind === "points" ? { mode: "markers", marker: { color, size: 8, symbol: series.symbols, opacity: 0.75 },
         text: (series.texts || []).map(plain), hovertemplate: "%{text}<extra></extra>" } : {}) };
     if (!series.low) return [main];
@@ -90,18 +89,37 @@ function tracesOf(chart) {
   });
 }
 
+// A trace for each part of an area without gaps: Plotly would draw an unknown value of stacked areas as 0.
+function areaTraces(series, index, base) {
+  const parts = [];
+  series.y.forEach((value, place) => {
+    if (value === null) return;
+    if (place === 0 || series.y[place - 1] === null) parts.push({ x: [], y: [] });
+    parts.at(-1).x.push(series.x[place]);
+    parts.at(-1).y.push(value);
+  });
+  return parts.map(({ x, y }, part) => ({ ...base, x, y, type: "scatter", stackgroup: `part ${part}`, legendgroup: `area ${index}`,
+    showlegend: part === 0, mode: y.length > 1 ? "lines" : "markers", marker: { color: base.line.color, size: 6 } }));
+}
+
 // Draw `chart` into `place` when it comes into view; again when the colours of the page change.
 function drawWhenVisible(place, chart, onpoint = null) {
   place.dataset.state = "waiting";
-  const draw = () => whenPlotly().then(() => {
+  const drawNow = async () => {
+    if (!drawn.has(place)) return; // its view was left while Plotly was loaded
     const layout = { ...layoutOf(chart, place.clientWidth), ...(onpoint ? { hovermode: "closest" } : {}) };
-    return Plotly.react(place, tracesOf(chart), layout, { displayModeBar: false, responsive: true });
-  }).then(() => {
+    await Plotly.react(place, tracesOf(chart), layout, { displayModeBar: false, responsive: true });
     if (onpoint && place.dataset.state !== "drawn") {
       place.on("plotly_click", (event) => onpoint(event.points[0].curveNumber, event.points[0].pointNumber));
     }
     place.dataset.state = "drawn";
-  });
+  };
+  const showFailure = (error) => {
+    drawn.delete(place);
+    place.replaceChildren(el("p", { class: "error" }, error.message));
+    place.dataset.state = "failed";
+  };
+  const draw = () => whenPlotly().then(drawNow, showFailure);
   const observer = new IntersectionObserver((entries) => {
     if (!entries.some((entry) => entry.isIntersecting)) return;
     observer.disconnect();
@@ -111,16 +129,27 @@ function drawWhenVisible(place, chart, onpoint = null) {
   observer.observe(place);
 }
 
-function whenPlotly() {
-  if (window.Plotly) return Promise.resolve();
-  return new Promise((resolve) => { window.addEventListener("load", () => resolve(), { once: true }); });
+// Wait for the bundle, which the event "load" of the page waits for; an error if it could not be loaded.
+async function whenPlotly() {
+  if (!window.Plotly && document.readyState !== "complete") {
+    await new Promise((resolve) => { window.addEventListener("load", resolve, { once: true }); });
+  }
+  if (!window.Plotly) {
+    throw new Error("This chart cannot be drawn, since assets/plotly.min.js is missing or damaged. Build the report again.");
+  }
+}
+
+// Free the charts of views that were left. Plotly keeps a listener for the size of each chart until it is purged.
+function forgetCharts() {
+  for (const place of drawn.keys()) {
+    if (place.isConnected) continue;
+    if (window.Plotly) Plotly.purge(place);
+    drawn.delete(place);
+  }
 }
 
 darkQuery.addEventListener("change", () => {
-  for (const [place, draw] of drawn) {
-    if (place.isConnected) draw();
-    else drawn.delete(place);
-  }
+  for (const draw of drawn.values()) draw();
 });
 
 // The charts of a page that the template has made places for.

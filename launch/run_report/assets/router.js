@@ -60,6 +60,7 @@ async function route() {
   frontPage.hidden = content !== null;
   view.hidden = content === null;
   view.replaceChildren(...(content || []).flat().filter((item) => item !== null));
+  forgetCharts();
   markSection();
   window.scrollTo(0, 0);
   selectWhere((item) => item.dataset.item === shownAddress); // the page that was open before
