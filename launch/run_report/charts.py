@@ -18,6 +18,9 @@ from launch.run_report.step_pages import Json, round_figure
 SHARE_LIMITS = (-0.02, 1.02)
 """Vertical range of shares and scores, with room for lines at both ends."""
 
+MAXIMUM_ENDS = ("/max", "_max")
+TEMPERATURE = "temperature/value"
+
 Kind = Literal["line", "points", "area"]
 
 
@@ -124,7 +127,10 @@ def _series_to_json(series: Series) -> Json:
 
 
 def thin_rows(rows: Sequence[MetricsRow], limit: int = MAX_POINTS) -> tuple[int, list[MetricsRow]]:
-    """Average rows of neighbouring steps so that at most ``limit`` are left.
+    """Combine rows of neighbouring steps so that at most ``limit`` are left.
+
+    A metric is the mean of the rows, except for maxima (names that end in ``/max`` or ``_max``), of which it is the
+    largest value, and the temperature, of which it is the last value: a mean over two stages is none of both.
 
     Returns:
         The number of steps in a row, and the rows, each with the step in the middle.
@@ -132,18 +138,26 @@ def thin_rows(rows: Sequence[MetricsRow], limit: int = MAX_POINTS) -> tuple[int,
     size = -(-len(rows) // limit)
     if size <= 1:
         return 1, list(rows)
-    return size, [_average(rows[start : start + size]) for start in range(0, len(rows), size)]
+    return size, [_combine(rows[start : start + size]) for start in range(0, len(rows), size)]
 
 
-def _average(rows: Sequence[MetricsRow]) -> MetricsRow:
-    """Average the finite values of each metric; one without any is left out."""
+def _combine(rows: Sequence[MetricsRow]) -> MetricsRow:
+    """Combine the finite values of each metric; one without any is left out."""
     values: dict[str, list[float]] = {}
     for row in rows:
         for name, value in row.items():
             if math.isfinite(value):
                 values.setdefault(name, []).append(value)
+    return {name: _combine_values(name, numbers) for name, numbers in values.items()}
+
+
+def _combine_values(name: str, values: Sequence[float]) -> float:
+    if name.endswith(MAXIMUM_ENDS):
+        return max(values)
+    if name == TEMPERATURE:
+        return values[-1]
     with np.errstate(over="ignore"):
-        return {name: float(np.mean(numbers)) for name, numbers in values.items()}
+        return float(np.mean(values))
 
 
 def make_metric_chart(

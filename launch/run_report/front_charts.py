@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -18,8 +19,10 @@ from launch.run_report.charts import (
 )
 from launch.run_report.evaluations import EvaluationHistory
 from launch.run_report.run_files import MetricsRow, RunFiles
-from launch.run_report.time_split import split_step_time
+from launch.run_report.time_split import STEP, split_step_time
 
+REWARD = "critic/rewards/mean"
+SHAPED_REWARD = "critic/shaped_rewards/mean"
 SMALL_PART = 0.01
 """Share of the time of all steps below which a part is not shown on its own."""
 
@@ -33,6 +36,7 @@ def make_front_charts(run: RunFiles, history: EvaluationHistory) -> list[Chart]:
         *_make_reward_charts(rows),
         *_make_sampling_charts(rows, list_temperature_marks(run), limit),
         *_make_update_charts(rows),
+        *_make_agreement_charts(rows),
         *_make_system_charts(rows, _sum_evaluation_seconds(run.rows)),
     ]
     return [chart for chart in charts if not chart.is_empty]
@@ -69,13 +73,13 @@ def _make_score_charts(history: EvaluationHistory) -> list[Chart]:
 
 
 def _make_reward_charts(rows: Sequence[MetricsRow]) -> list[Chart]:
+    lines = [MetricLine(name="reward", metric=REWARD)]
+    if any(row.get(SHAPED_REWARD) != row.get(REWARD) for row in rows):  # equal lines hide each other
+        lines.append(MetricLine(name="shaped reward", metric=SHAPED_REWARD, dash=True))
     return [
         make_metric_chart(
             rows,
-            [
-                MetricLine(name="reward", metric="critic/rewards/mean"),
-                MetricLine(name="shaped reward", metric="critic/shaped_rewards/mean", dash=True),
-            ],
+            lines,
             id="reward",
             title="Mean reward",
             caption="Of all sampled completions; flat at 0 or 1 means that there is nothing to learn from.",
@@ -172,18 +176,6 @@ def _make_update_charts(rows: Sequence[MetricsRow]) -> list[Chart]:
         make_metric_chart(
             rows,
             [
-                MetricLine(name="KL", metric="mismatch/kl"),
-                MetricLine(name="largest ratio", metric="mismatch/ratio_max", second_axis=True),
-            ],
-            id="mismatch",
-            title="Sampler against learner",
-            caption="Difference of their log-probs of the same tokens: it grows if the two compute differently.",
-            unit="KL, nats",
-            second_unit="ratio",
-        ),
-        make_metric_chart(
-            rows,
-            [
                 MetricLine(name="gradient norm", metric="actor/grad_norm"),
                 MetricLine(name="learning rate", metric="actor/lr", second_axis=True, dash=True),
             ],
@@ -192,6 +184,24 @@ def _make_update_charts(rows: Sequence[MetricsRow]) -> list[Chart]:
             caption="Before clipping, mean over the updates of a step.",
             unit="norm",
             second_unit="learning rate",
+        ),
+    ]
+
+
+def _make_agreement_charts(rows: Sequence[MetricsRow]) -> list[Chart]:
+    """Return the charts of how far the sampling policy is from the trained one."""
+    return [
+        make_metric_chart(
+            rows,
+            [
+                MetricLine(name="KL", metric="mismatch/kl"),
+                MetricLine(name="largest ratio", metric="mismatch/ratio_max", second_axis=True),
+            ],
+            id="mismatch",
+            title="Sampler against learner",
+            caption="Difference of their log-probs of the same tokens: it grows if the two compute differently.",
+            unit="KL, nats",
+            second_unit="ratio",
         ),
         make_metric_chart(
             rows,
@@ -213,9 +223,13 @@ def _sum_evaluation_seconds(rows: Sequence[MetricsRow]) -> float:
 
 
 def _make_time_chart(rows: Sequence[MetricsRow], evaluation_seconds: float) -> Chart:
-    """Stack the parts of a step; parts below ``SMALL_PART`` are one area, evaluations are only mentioned."""
+    """Stack the parts of a step; parts below ``SMALL_PART`` are one area, evaluations are only mentioned.
+
+    A step whose time is unknown is a gap. A part that a step lacks is 0: its time is in what is unaccounted for.
+    """
+    known = [place for place, row in enumerate(rows) if math.isfinite(row.get(STEP, math.nan))]
     parts = [part for part in split_step_time(rows) if part.in_step]
-    in_step = {part.name: [second or 0.0 for second in part.seconds] for part in parts}
+    in_step = {part.name: [part.seconds[place] or 0.0 for place in known] for part in parts}
     whole = sum(map(sum, in_step.values()))
     large = {name: seconds for name, seconds in in_step.items() if sum(seconds) >= SMALL_PART * whole}
     small = {name: seconds for name, seconds in in_step.items() if name not in large and any(seconds)}
@@ -232,11 +246,19 @@ def _make_time_chart(rows: Sequence[MetricsRow], evaluation_seconds: float) -> C
         caption=caption,
         unit="seconds",
         series=tuple(
-            Series(name=name, x=[row["step"] for row in rows], y=seconds, kind="area")
+            Series(name=name, x=[row["step"] for row in rows], y=_leave_gaps(seconds, known, len(rows)), kind="area")
             for name, seconds in large.items()
         ),
         metrics=("timing_s/step",),
     )
+
+
+def _leave_gaps(values: Sequence[float], places: Sequence[int], length: int) -> list[float | None]:
+    """Return a list of ``length`` with the values at their places, and None elsewhere."""
+    spread: list[float | None] = [None] * length
+    for place, value in zip(places, values, strict=True):
+        spread[place] = value
+    return spread
 
 
 def _make_system_charts(rows: Sequence[MetricsRow], evaluation_seconds: float) -> list[Chart]:

@@ -65,6 +65,17 @@ def test_long_series_are_averaged():
     assert thin_rows([], 4) == (1, [])
 
 
+def test_combined_rows_keep_maxima_and_the_last_temperature():
+    rows = [
+        {"step": float(step), "response_length/max": length, "mismatch/ratio_max": ratio, "temperature/value": 0.8}
+        for step, (length, ratio) in enumerate([(100.0, 9.0), (700.0, math.nan), (300.0, 2.0)])
+    ]
+    rows[-1]["temperature/value"] = 1.0
+    assert thin_rows(rows, 1)[1] == [
+        {"step": 1.0, "response_length/max": 700.0, "mismatch/ratio_max": 9.0, "temperature/value": 1.0}
+    ]
+
+
 def test_value_that_is_not_finite_does_not_hide_its_neighbours():
     rows = [{"step": 0.0, "m": math.nan, "n": math.nan}, {"step": 1.0, "m": 2.0, "n": math.inf}]
     assert thin_rows(rows, 1)[1] == [{"step": 0.5, "m": 2.0}]

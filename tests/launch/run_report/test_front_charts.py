@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from launch.run_report.charts import chart_to_json
 from launch.run_report.evaluations import read_evaluations
 from launch.run_report.front_charts import make_front_charts
@@ -52,3 +54,36 @@ def test_time_of_a_step_is_stacked(tmp_path):
     assert {series.kind for series in time.series} == {"area"}
     assert sum(series.y[0] for series in time.series) == 10.0
     assert {series.name: series.y[0] for series in time.series}["generation"] == 6.0
+
+
+def write_metrics(run, rows):
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return run
+
+
+def test_step_whose_time_is_unknown_is_a_gap(tmp_path):
+    run = write_run(tmp_path / "run", with_evaluations=False)
+    rows = [
+        {"step": 0, "critic/rewards/mean": 0.5, "timing_s/step": 10.0, "timing_s/gen": 6.0},
+        {"step": 1, "critic/rewards/mean": 0.5, "timing_s/gen": 6.0},
+        {"step": 2, "critic/rewards/mean": 0.5, "timing_s/step": 8.0},
+    ]
+    seconds = {series.name: series.y for series in make_charts(write_metrics(run, rows))["time"].series}
+    assert seconds == {"generation": [6.0, None, 0.0], "unaccounted": [4.0, None, 8.0]}
+
+
+@pytest.mark.parametrize(
+    ("shaped", "names"),
+    [
+        ([0.5, 0.25], ["reward"]),
+        ([0.5, 0.2], ["reward", "shaped reward"]),
+    ],
+)
+def test_shaped_reward_is_a_line_where_it_differs(tmp_path, shaped, names):
+    run = write_run(tmp_path / "run", with_evaluations=False)
+    rows = [
+        {"step": step, "critic/rewards/mean": reward, "critic/shaped_rewards/mean": other}
+        for step, (reward, other) in enumerate(zip([0.5, 0.25], shaped, strict=True))
+    ]
+    chart = make_charts(write_metrics(run, rows))["reward"]
+    assert [series.name for series in chart.series] == names
