@@ -179,6 +179,15 @@ def test_key_copies_the_front_page(open_page, report):
     assert set(json.loads(page.evaluate("() => navigator.clipboard.readText()"))) == {"charts", "steps", "run"}
 
 
+def test_copied_json_has_escapes_for_characters_that_cannot_be_seen(open_page, report):
+    page = open_page(report)
+    text = "\x9b31m \u202e \u200b \u2028 \x1b \x7f \U000e0041 \n\t\u00e9"
+    copied = page.evaluate("(text) => safeJson({ text })", text)
+    escapes = r"\u009b31m \u202e \u200b \u2028 \u001b \u007f \udb40\udc41 \n\t"
+    assert copied == f'{{\n  "text": "{escapes}\u00e9"\n}}'
+    assert json.loads(copied) == {"text": text}
+
+
 def test_copy_where_the_clipboard_is_not_allowed(open_page, report):
     page = open_page(report)
     show(page, "#/step/1/1/2")

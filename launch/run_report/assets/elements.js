@@ -122,8 +122,14 @@ function copyButton() {
   return el("button", { type: "button", class: "copy", onclick: copyShown }, "Copy as JSON");
 }
 
+// JSON in which characters that cannot be seen are escapes: a terminal into which it is pasted would obey them.
+function safeJson(value) {
+  return JSON.stringify(value, null, 2).replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, (character) => (character === "\n" ? character
+    : character.split("").map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`).join("")));
+}
+
 async function copyShown() {
-  const text = JSON.stringify(report.shown ?? await report.load("front"), null, 2);
+  const text = safeJson(report.shown ?? await report.load("front"));
   const isCopied = await writeClipboard(text);
   for (const button of document.querySelectorAll("button.copy")) {
     button.textContent = isCopied ? "Copied" : "Copying is not allowed here";
