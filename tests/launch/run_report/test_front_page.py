@@ -10,12 +10,16 @@ import pytest
 from launch.run_report.evaluations import read_evaluations
 from launch.run_report.front_page import (
     ABSENT,
+    CELL_CHARACTERS,
+    SHOWN_EVALUATIONS,
+    SHOWN_NOTES,
     SHOWN_ROWS,
     describe_progress,
     describe_texts,
     make_front_page,
     make_tiles,
 )
+from launch.run_report.health import Finding
 from launch.run_report.report_folder import ReportFolder
 from launch.run_report.run_files import read_run_files
 from launch.run_report.step_records import SHOWN_SLOWEST
@@ -130,6 +134,35 @@ def test_tiles_compare_the_last_step_with_the_first():
 def test_progress_without_a_planned_number_of_steps(tmp_path):
     run = write_run(tmp_path / "run", settings={"run.steps": "many"})
     assert describe_progress(read_run_files(run)) == "3 steps"
+
+
+def test_long_cells_and_many_notes_are_shortened(tmp_path):
+    run = write_run(tmp_path / "run", steps=2, settings={"model.path": "m" * 5000})
+    event = json.dumps({"step": 1, "detail": "d" * 200_000, "cause": "c" * CELL_CHARACTERS})
+    (run / "events.jsonl").write_text(f"{event}\n" * 3)
+    page = make_page(run, notes=["n" * 3000, *map(str, range(SHOWN_NOTES + 6))])
+    assert page.events[0]["detail"] == "d" * CELL_CHARACTERS + "… 198000 more characters"
+    assert page.events[0]["cause"] == "c" * CELL_CHARACTERS
+    assert page.config["model.path"].endswith("m… 3002 more characters")  # with its quotes
+    assert page.notes[0].endswith("n… 1000 more characters")
+    assert len(page.notes) == SHOWN_NOTES + 1 and page.notes[-1] == "and 7 more"
+
+
+def test_findings_are_shortened(run):
+    files = read_run_files(run)
+    finding = Finding(rule="r", severity="problem", step=0, text="t" * 2001, advice="a" * 3000, metric="m")
+    page = make_front_page(files, read_evaluations(files), charts=(), findings=[finding], records=(), notes=())
+    assert page.findings[0].text.endswith("t… 1 more characters")
+    assert page.findings[0].advice.endswith("a… 1000 more characters")
+
+
+def test_table_of_evaluations_has_the_newest(run):
+    files = read_run_files(run)
+    history = read_evaluations(files)
+    points = tuple(replace(history.points[0], step=step) for step in range(SHOWN_EVALUATIONS + 5))
+    page = make_front_page(files, replace(history, points=points), charts=(), findings=(), records=(), notes=())
+    assert [page.evaluations[0].step, page.evaluations[-1].step] == [5, SHOWN_EVALUATIONS + 4]
+    assert page.notes == (f"the table of evaluations has the newest {SHOWN_EVALUATIONS} of its 405 rows",)
 
 
 def test_path_of_the_run_is_quoted_for_a_shell(tmp_path, monkeypatch):
