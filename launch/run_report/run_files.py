@@ -251,7 +251,7 @@ def _read_best(path: Path, notes: list[str]) -> BestCheckpoint | None:
 
 
 def _find_state(path: Path, config: RecordedSettings, rows: Sequence[MetricsRow], now: float) -> RunState:
-    """Tell a finished run from one that still writes and one that does not write any more."""
+    """Return the state of a run: finished, running, or stopped if its files have not changed for long."""
     steps = config.get_number("run.steps")
     if steps is not None and ((rows and rows[-1]["step"] >= steps) or _has_checkpoint(path, int(steps))):
         return "finished"
