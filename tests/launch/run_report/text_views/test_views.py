@@ -185,7 +185,8 @@ def test_summary_and_health_have_the_verdict_among_their_findings(tmp_path):
         write_answers(path / folder / "step_000003.parquet", passed=1)
     run = read_run_files(path)
     (finding,) = make_health(run).findings
-    assert finding.rule == "verdict_worse" and finding.text.startswith(make_summary(run).verdict)
+    verdict = make_summary(run).verdict
+    assert verdict is not None and finding.rule == "verdict_worse" and finding.text.startswith(verdict)
     assert make_summary(run).findings == (finding,)
 
 
@@ -243,6 +244,6 @@ def test_best_checkpoint_with_a_huge_value(tmp_path):
     path = write_run(tmp_path / "run", steps=1)
     (path / "checkpoints").mkdir()
     (path / "checkpoints" / "best.json").write_text(json.dumps({"step": 1, "metric": "m", "value": 10**400}))
-    console = Console(file=io.StringIO(), width=1000)
-    console.print(make_summary(read_run_files(path)).render())
-    assert f"step 1: m {10**400}" in console.file.getvalue()
+    output = io.StringIO()
+    Console(file=output, width=1000).print(make_summary(read_run_files(path)).render())
+    assert f"step 1: m {10**400}" in output.getvalue()
