@@ -160,7 +160,7 @@ CPU_HOGS = {
 def test_processor_time_of_all_processes_is_limited_together(any_sandbox, name):
     result = run(any_sandbox, BURN + textwrap.dedent(CPU_HOGS[name]), CPU_LIMITS)
     assert result.exit_code in (-9, -24)
-    assert result.cpu_s > 0.9 * CPU_LIMITS.cpu_s  # the kernel rounds it
+    assert result.cpu_s > 0.8 * CPU_LIMITS.cpu_s  # the kernel rounds it
     assert not run(any_sandbox, BURN + "burn(0.5)", CPU_LIMITS).timed_out
 
 
