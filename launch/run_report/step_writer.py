@@ -28,9 +28,9 @@ from launch.run_report.step_records import (
 from launch.run_report.text_selection import NEWEST_STEPS, Level, choose_levels
 from launch.run_report.token_strip import TokenTexts
 
-FIGURES_BUDGET = 50_000_000
+FIGURES_BUDGET = 60_000_000
 """Bytes of the pages of figures, the index of groups and the manifest."""
-TEXT_BUDGET = 240_000_000
+TEXT_BUDGET = 230_000_000
 """Bytes of the pages of texts."""
 FIGURE_BYTES_PER_ROW = 100
 """Estimate of a completion's figures: in its step's page, in the index of groups and in the manifest."""
