@@ -296,3 +296,13 @@ def judge_learning(gains: Sequence[Gain], best: BestUntrained) -> str:
         f"learned: pass@1 rose at T {' and '.join(f'{gain.temperature:g}' for gain in gains)}, pass@{main.k} did not "
         f"fall, and the untrained policy at its best temperature ({best.temperature:g}) is worse"
     )
+
+
+def format_change(value: Estimate) -> str:
+    """Return a difference with its 95 % confidence interval."""
+    return f"{value.mean:+.3f} [{value.low:+.3f}, {value.high:+.3f}]"
+
+
+def format_score(value: Estimate) -> str:
+    """Return a score with its 95 % confidence interval."""
+    return f"{value.mean:.3f} [{value.low:.3f}, {value.high:.3f}]"

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from conf.schema import Config
 from evaluator.pass_at_k import Estimate
-from launch.records.gains import Gain, JudgedAnswer, measure_learning, read_answers
+from launch.records.gains import Gain, JudgedAnswer, format_change, measure_learning, read_answers
 
 MECHANISMS = (
     ("the mask changed advantages", "truncation/changed_advantages"),
@@ -97,11 +97,6 @@ def build_gain_table(gains: Sequence[Gain]) -> Table:
 def _format_scores(scores: tuple[Estimate, Estimate, Estimate]) -> str:
     before, after, change = scores
     return f"{before.mean:.3f} → {after.mean:.3f}\n{format_change(change)}"
-
-
-def format_change(value: Estimate) -> str:
-    """Return a difference with its 95 % confidence interval."""
-    return f"{value.mean:+.3f} [{value.low:+.3f}, {value.high:+.3f}]"
 
 
 def _format_median_times(rows: list[dict[str, float]]) -> str:

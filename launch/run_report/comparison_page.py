@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from evaluator.pass_at_k import Estimate
+from launch.records.gains import format_change, format_score
 from launch.run_report.build import STYLES, load_templates
 from launch.run_report.charts import SHARE_LIMITS, Chart, Series, chart_to_json
 from launch.run_report.comparison import (
@@ -21,7 +22,7 @@ from launch.run_report.comparison import (
     compare_settings,
 )
 from launch.run_report.evaluations import EvaluationHistory, EvaluationPoint, read_evaluations
-from launch.run_report.front_page import ABSENT, format_estimate, format_score
+from launch.run_report.front_page import ABSENT
 from launch.run_report.metric_bands import make_band
 from launch.run_report.report_folder import open_report_folder
 from launch.run_report.run_files import read_run_files
@@ -194,8 +195,8 @@ def _make_last_row(comparison: EvaluationComparison, label: str, last: LastScore
 def _format_change(score: Score) -> str:
     """Format the difference from the first setting, over seeds and problems if there are enough seeds."""
     if score.difference_over_seeds is not None:
-        return f"{format_estimate(score.difference_over_seeds)} over seeds and problems"
-    return ABSENT if score.difference is None else f"{format_estimate(score.difference)} over problems"
+        return f"{format_change(score.difference_over_seeds)} over seeds and problems"
+    return ABSENT if score.difference is None else f"{format_change(score.difference)} over problems"
 
 
 def _make_reward_rows(table: ComparisonTable) -> tuple[RewardRow, ...]:

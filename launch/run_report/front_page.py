@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
-from evaluator.pass_at_k import Estimate
-from launch.records.gains import Gain
+from launch.records.gains import Gain, format_change, format_score
 from launch.run_report.charts import Chart
 from launch.run_report.evaluations import EvaluationHistory, EvaluationPoint, LearningSoFar
 from launch.run_report.health import Finding
@@ -232,16 +231,6 @@ def format_number(value: float | None, decimals: int) -> str:
     return ABSENT if value is None else f"{value:,.{decimals}f}"
 
 
-def format_estimate(value: Estimate) -> str:
-    """Return a change with its interval."""
-    return f"{value.mean:+.3f} [{value.low:+.3f}, {value.high:+.3f}]"
-
-
-def format_score(value: Estimate) -> str:
-    """Return a score with its interval."""
-    return f"{value.mean:.3f} [{value.low:.3f}, {value.high:.3f}]"
-
-
 def make_tiles(rows: Sequence[MetricsRow]) -> tuple[Tile, ...]:
     """Return the figures of the last step, each with the one at the beginning."""
     last = rows[-1] if rows else {}
@@ -266,10 +255,10 @@ def make_gain_row(gain: Gain) -> GainRow:
         temperature=f"{gain.temperature:g}",
         problems=f"{gain.problems}{families}",
         pass_at_1=f"{before.mean:.3f} → {after.mean:.3f}",
-        pass_at_1_change=format_estimate(change),
+        pass_at_1_change=format_change(change),
         k=gain.k,
         pass_at_k=f"{before_k.mean:.3f} → {after_k.mean:.3f}",
-        pass_at_k_change=format_estimate(change_k),
+        pass_at_k_change=format_change(change_k),
     )
 
 

@@ -12,7 +12,6 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from evaluator.pass_at_k import Estimate
 from launch.records.terminal_text import escape_control_characters
 
 ABSENT = "—"
@@ -45,11 +44,6 @@ def format_share(value: float | None) -> str:
 def format_answer(value: bool | None) -> str:
     """Return yes or no; a dash if it is unknown."""
     return ABSENT if value is None else "yes" if value else "no"
-
-
-def format_estimate(value: Estimate, sign: str = "") -> str:
-    """Return a mean with its interval; ``sign`` is "+" for differences."""
-    return f"{value.mean:{sign}.3f} [{value.low:{sign}.3f}, {value.high:{sign}.3f}]"
 
 
 def format_counts(counts: Mapping[str, int]) -> str:

@@ -10,13 +10,12 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from evaluator.pass_at_k import Estimate
-from launch.records.gains import Gain
+from launch.records.gains import Gain, format_change, format_score
 from launch.run_report.evaluations import EvaluationPoint, read_evaluations
 from launch.run_report.health import Finding, find_problems
 from launch.run_report.run_files import RunFiles, RunState, convert_to_number, read_run_files
 from launch.run_report.text_views.formatting import (
     Justify,
-    format_estimate,
     format_number,
     indent,
     make_facts,
@@ -70,7 +69,7 @@ class Change:
     def format(self) -> Text:
         """Return the means on one line and the difference on the next."""
         means = f"{self.before.mean:.3f} → {self.after.mean:.3f}"
-        return Text(f"{means}\n{format_estimate(self.difference, '+')}")
+        return Text(f"{means}\n{format_change(self.difference)}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,7 +157,7 @@ class SummaryView:
     def _render_comparison(self) -> list[RenderableType]:
         if self.trained_minus_best_untrained is None:
             return []
-        difference = format_estimate(self.trained_minus_best_untrained, "+")
+        difference = format_change(self.trained_minus_best_untrained)
         facts = {
             "evaluations compared": f"after {self.first_evaluation} and after {self.last_evaluation} steps",
             f"trained - untrained at its best, T {self.untrained_temperature:g}": difference,
@@ -187,7 +186,7 @@ class SummaryView:
             return make_section("held-out problems, before → after training [95 % interval]", make_table(columns, rows))
         last = max((point.step for point in self.evaluations), default=None)
         points = [
-            (make_line(point.part), f"{point.temperature:g}", str(point.problems), format_estimate(point.pass_at_1))
+            (make_line(point.part), f"{point.temperature:g}", str(point.problems), format_score(point.pass_at_1))
             for point in self.evaluations
             if point.step == last
         ]
