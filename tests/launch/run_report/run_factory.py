@@ -18,6 +18,7 @@ import yaml
 from evaluator.verdict import Status
 from launch.evaluation.answers import SCHEMA as ANSWER_SCHEMA
 from launch.records.run_directory import DICTIONARY_COLUMNS, SCHEMA
+from launch.run_report.run_files import RecordedSettings, RunFiles
 from tests.factories import make_config, make_credited_group, make_metrics_row
 
 Values = dict[str, Any]
@@ -229,3 +230,22 @@ def make_older(path: Path, seconds: float) -> None:
     for file in (path, *path.rglob("*")):
         time = file.stat().st_mtime - seconds
         os.utime(file, (time, time))
+
+
+def make_run_files(
+    path: str = "run", *, config: Values | None = None, rows: Sequence[Mapping[str, float]] = ()
+) -> RunFiles:
+    """Return a finished run that has only a configuration and rows of metrics."""
+    return RunFiles(
+        path=Path(path),
+        state="finished",
+        config=RecordedSettings(config or {}),
+        environment=RecordedSettings({}),
+        rows=tuple(rows),
+        decisions=(),
+        events=(),
+        rollouts=(),
+        evaluations={},
+        best=None,
+        notes=(),
+    )

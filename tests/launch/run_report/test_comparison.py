@@ -1,34 +1,20 @@
 """Comparison of settings: steps, problems and k in common, seeds, differences with intervals."""
 
-from pathlib import Path
-
 import pytest
 
 from evaluator.pass_at_k import Attempts, Estimate, estimate, paired_difference
 from launch.records.gains import JudgedAnswer
 from launch.run_report.comparison import compare_settings
 from launch.run_report.evaluations import EvaluationHistory, read_evaluations
-from launch.run_report.run_files import RecordedSettings, RunFiles, read_run_files
+from launch.run_report.run_files import read_run_files
 from launch.run_report.run_settings import Setting, group_by_setting
-from tests.launch.run_report.run_factory import write_run
+from tests.launch.run_report.run_factory import make_run_files, write_run
 
 TRIED = 4
 
 
 def make_run(name, seed=0):
-    return RunFiles(
-        path=Path("runs", name),
-        state="finished",
-        config=RecordedSettings({"run": {"seed": seed}}),
-        environment=RecordedSettings({}),
-        rows=(),
-        decisions=(),
-        events=(),
-        rollouts=(),
-        evaluations={},
-        best=None,
-        notes=(),
-    )
+    return make_run_files(f"runs/{name}", config={"run": {"seed": seed}})
 
 
 def make_answers(passed, platform="trained", tried=TRIED):

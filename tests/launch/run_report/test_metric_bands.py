@@ -1,28 +1,15 @@
 """Mean and range of a metric over runs."""
 
 import math
-from pathlib import Path
 
 from launch.run_report.metric_bands import find_spread, make_band
-from launch.run_report.run_files import RecordedSettings, RunFiles
+from tests.launch.run_report.run_factory import make_run_files
 
 
 def make_run(values, metric="reward"):
     """Make a run whose rows have these values of a metric by step; None leaves the metric out."""
     rows = [{"step": float(step), **({} if value is None else {metric: value})} for step, value in values.items()]
-    return RunFiles(
-        path=Path("run"),
-        state="finished",
-        config=RecordedSettings({}),
-        environment=RecordedSettings({}),
-        rows=tuple(rows),
-        decisions=(),
-        events=(),
-        rollouts=(),
-        evaluations={},
-        best=None,
-        notes=(),
-    )
+    return make_run_files("run", rows=rows)
 
 
 def test_the_band_is_the_range_over_runs():

@@ -1,13 +1,12 @@
 """Comparison of the training rewards in the last quarter of the steps."""
 
 import math
-from pathlib import Path
 
 import pytest
 
 from launch.run_report.reward_comparison import compare_rewards
-from launch.run_report.run_files import RecordedSettings, RunFiles
 from launch.run_report.run_settings import Setting
+from tests.launch.run_report.run_factory import make_run_files
 
 
 def make_setting(*runs):
@@ -20,19 +19,7 @@ def make_run(rewards):
         {"step": float(step), **({} if reward is None else {"critic/rewards/mean": reward})}
         for step, reward in enumerate(rewards)
     ]
-    return RunFiles(
-        path=Path("run"),
-        state="finished",
-        config=RecordedSettings({}),
-        environment=RecordedSettings({}),
-        rows=tuple(rows),
-        decisions=(),
-        events=(),
-        rollouts=(),
-        evaluations={},
-        best=None,
-        notes=(),
-    )
+    return make_run_files("run", rows=rows)
 
 
 def test_the_last_quarter_of_the_steps_is_averaged():

@@ -1,11 +1,9 @@
 """Grouping of runs by setting, labels, and the keys that differ."""
 
-from pathlib import Path
-
 import pytest
 
 from conf.schema import Config
-from launch.run_report.run_files import RecordedSettings, RunFiles
+from launch.run_report.run_files import RecordedSettings
 from launch.run_report.run_settings import (
     IDENTITY_KEYS,
     RESOURCE_KEYS,
@@ -14,7 +12,7 @@ from launch.run_report.run_settings import (
     is_method_key,
     is_setting_key,
 )
-from tests.launch.run_report.run_factory import make_settings
+from tests.launch.run_report.run_factory import make_run_files, make_settings
 
 DEFAULT = make_settings({})
 
@@ -23,19 +21,7 @@ def make_run(name, *, config=None, **changes):
     """Make a run without files; ``changes`` are values by dotted key with ``__`` for the dot."""
     if config is None:
         config = make_settings({"run.name": name, **{key.replace("__", "."): value for key, value in changes.items()}})
-    return RunFiles(
-        path=Path("runs", name),
-        state="finished",
-        config=RecordedSettings(config),
-        environment=RecordedSettings({}),
-        rows=(),
-        decisions=(),
-        events=(),
-        rollouts=(),
-        evaluations={},
-        best=None,
-        notes=(),
-    )
+    return make_run_files(f"runs/{name}", config=config)
 
 
 def list_names(settings):
